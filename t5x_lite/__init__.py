@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""T5 in JAX: the models, span-corruption pretraining at scale, and what comes after.
+
+The public names are loaded when they are first used, so that importing one costs no more than what it needs.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from t5x_lite.config import ModelConfig as ModelConfig
+    from t5x_lite.config import RunConfig as RunConfig
+    from t5x_lite.data.tokenizer import Tokenizer as Tokenizer
+    from t5x_lite.model.presets import presets as presets
+    from t5x_lite.model.transformer import T5 as T5
+    from t5x_lite.pretrained import load as load
+    from t5x_lite.training import run as train
+
+_HOMES = {
+    "ModelConfig": ("t5x_lite.config", "ModelConfig"),
+    "RunConfig": ("t5x_lite.config", "RunConfig"),
+    "T5": ("t5x_lite.model.transformer", "T5"),
+    "Tokenizer": ("t5x_lite.data.tokenizer", "Tokenizer"),
+    "load": ("t5x_lite.pretrained", "load"),
+    "presets": ("t5x_lite.model.presets", "presets"),
+    "train": ("t5x_lite.training", "run"),
+}
+
+__all__ = ["T5", "ModelConfig", "RunConfig", "Tokenizer", "load", "presets", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 't5x_lite' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(importlib.import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Saving and restoring any tree of arrays with a few facts beside it, through Orbax.
+
+A checkpoint is a directory `STEP/` with an item a subdirectory: each item of arrays is a dictionary of dictionaries
+with string keys, whatever the tree was in memory, so that a checkpoint can be read without the classes that wrote
+it; `meta` is JSON. Orbax writes to a temporary name and renames, so a checkpoint is whole or absent.
+"""
+
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+META = "meta"
+
+
+def to_pure_dict(tree: Any) -> dict[str, Any]:
+    """Returns the leaves of any tree in nested dictionaries, named by their paths."""
+    pure: dict[str, Any] = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        *parents, name = _names(path)
+        node = pure
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return pure
+
+
+def from_pure_dict(tree: Any, pure: Mapping[str, Any]) -> Any:
+    """Returns a tree built like `tree` with the leaves of `pure`; the inverse of `to_pure_dict`."""
+
+    def leaf(path: tuple[Any, ...], _: Any) -> Any:
+        node: Any = pure
+        for name in _names(path):
+            node = node[name]
+        return node
+
+    return jax.tree_util.tree_map_with_path(leaf, tree)
+
+
+def _names(path: tuple[Any, ...]) -> list[str]:
+    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
+    # A Flax variable is a node with one child, `value`, that says nothing.
+    return names[:-1] if len(names) > 1 and names[-1] == "value" else names
+
+
+class Checkpoints:
+    """The checkpoints of one directory, of which the newest few are kept.
+
+    Args:
+      directory: made when the first checkpoint is saved.
+      keep: how many of the newest to keep; None keeps all.
+    """
+
+    def __init__(self, directory: pathlib.Path, *, keep: int | None = None):
+        self.directory = directory.absolute()
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True, create=keep is not None)
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def latest_step(self) -> int | None:
+        """Returns the step of the newest whole checkpoint, or None."""
+        return self._manager.latest_step()
+
+    def save(self, step: int, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
+        """Copies the arrays and writes them in the background; waits only for the write before this one.
+
+        Args:
+          step: names the checkpoint.
+          items: trees of arrays by name.
+          meta: facts that JSON can hold.
+
+        Raises:
+          OSError: if this checkpoint, or the one before, could not be written.
+        """
+        args = {name: ocp.args.StandardSave(to_pure_dict(tree)) for name, tree in items.items()}
+        self._written(
+            lambda: self._manager.save(step, args=ocp.args.Composite(**args, **{META: ocp.args.JsonSave(dict(meta))}))
+        )
+
+    def restore(self, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
+        """Reads some items of a checkpoint onto the devices.
+
+        Args:
+          step: of the checkpoint.
+          items: for each name a tree of `jax.ShapeDtypeStruct`, whose shardings say where the arrays go; they may
+            differ from those they were saved with.
+
+        Raises:
+          ValueError: if the checkpoint is damaged, or does not hold these shapes.
+        """
+        args = {name: ocp.args.StandardRestore(to_pure_dict(tree)) for name, tree in items.items()}
+        restored = self._read(step, ocp.args.Composite(**args))
+        return {name: from_pure_dict(tree, restored[name]) for name, tree in items.items()}
+
+    def meta(self, step: int) -> dict[str, Any]:
+        """Returns the facts saved beside a checkpoint; raises ValueError if it is damaged."""
+        return self._read(step, ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
+
+    def wait(self) -> None:
+        """Returns when everything saved is on disk; raises OSError if it could not be written."""
+        self._written(self._manager.wait_until_finished)
+
+    def close(self) -> None:
+        """Waits for writes under way and ends the threads that make them."""
+        self._manager.close()
+
+    def _written(self, write: Any) -> None:
+        try:
+            write()
+        except Exception as error:  # Orbax passes on whatever its storage layers raise
+            raise OSError(
+                f"cannot write a checkpoint to {self.directory}: {first_line(error)}. "
+                "The checkpoints before it are whole; free some space or mend the permissions and run again"
+            ) from error
+
+    def _read(self, step: int, args: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=args)
+        except Exception as error:  # as above
+            raise ValueError(
+                f"cannot read checkpoint {self.directory / str(step)}: {first_line(error)}. "
+                f"If it is damaged, delete that directory to go on from the checkpoint before it"
+            ) from error
+
+
+def first_line(error: BaseException, limit: int = 300) -> str:
+    """Returns what an error says, without the pages some storage layers add."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:limit]

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`t5x-lite SUBCOMMAND`: from arguments to one function call, nothing else.
+
+What is heavy is imported when its subcommand runs, so that `--help` answers at once.
+"""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser, Namespace
+
+from t5x_lite import __version__
+from t5x_lite.config import InferConfig, RunConfig
+
+SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
+USER_MISTAKE, INTERRUPTED = 2, 130  # exit statuses, as argparse and shells have them
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line; returns its exit status."""
+    parser = make_parser()
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    if options.subcommand is None:
+        parser.print_help()
+        return 0
+    try:
+        chosen = parser.instantiate(options)[options.subcommand]
+        COMMANDS[options.subcommand](chosen)
+    except (ValueError, OSError, FloatingPointError) as error:
+        if os.environ.get(SHOW_TRACEBACK):
+            raise
+        print(f"t5x-lite {options.subcommand}: {error}", file=sys.stderr)
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        print(f"t5x-lite {options.subcommand}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def make_parser() -> ArgumentParser:
+    """Returns the parser of the whole command line."""
+    parser = ArgumentParser(
+        prog="t5x-lite",
+        description="T5 in JAX: pretrain it on text, fill in blanks with it.",
+        version=__version__,
+        allow_abbrev=False,
+    )
+    subcommands = parser.add_subcommands(required=False)
+    train = ArgumentParser(
+        description="Trains as a config says; the same command again goes on where it stopped.", allow_abbrev=False
+    )
+    train.add_argument("--config", action="config", help="YAML file with the fields below; what comes later wins")
+    train.add_argument("--profile", action="store_true", help="write a trace of a few steps to RUN_DIR/profile")
+    train.add_class_arguments(RunConfig)
+    subcommands.add_subcommand("train", train, help="pretrain; resumes by itself")
+    infer = ArgumentParser(
+        description="Fills in the <extra_id_N> blanks of every line; writes JSON lines.", allow_abbrev=False
+    )
+    infer.add_class_arguments(InferConfig)
+    subcommands.add_subcommand("infer", infer, help="fill in blanks")
+    return parser
+
+
+def train(options: Namespace) -> None:
+    """`t5x-lite train`."""
+    from t5x_lite import training
+
+    fields = {field.name: options[field.name] for field in dataclasses.fields(RunConfig)}
+    training.run(RunConfig(**fields), profile=options.profile)
+
+
+def infer(options: Namespace) -> None:
+    """`t5x-lite infer`."""
+    from t5x_lite import inference
+
+    inference.run(InferConfig(**{field.name: options[field.name] for field in dataclasses.fields(InferConfig)}))
+
+
+COMMANDS = {"train": train, "infer": infer}

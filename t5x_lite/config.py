@@ -1,0 +1,387 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run is made of, as frozen data; nothing else is configuration.
+
+Standard library only, so that reading a config or printing `--help` costs no JAX import.
+"""
+
+import dataclasses
+from typing import Literal
+
+COMPUTE_DTYPES = ("float32", "bfloat16")
+ACTIVATIONS = ("relu", "gelu", "silu", "linear")
+REMAT_NAMES = ("none", "minimal", "full")
+DROPOUT_RATE_LIMIT = 1.0
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _require_positive(section: str, owner: object, *fields: str) -> None:
+    for field in fields:
+        value = getattr(owner, field)
+        if value is not None:
+            _require(value > 0, f"{section}.{field} is {value}: use a number above 0")
+
+
+def _require_at_least_zero(section: str, owner: object, *fields: str) -> None:
+    for field in fields:
+        value = getattr(owner, field)
+        if value is not None:
+            _require(value >= 0, f"{section}.{field} is {value}: use 0 or more")
+
+
+def check_dtype(dtype: str, field: str) -> None:
+    """Raises ValueError unless `dtype` is one T5 can compute in."""
+    if dtype in ("float16", "fp16", "half"):
+        raise ValueError(
+            f"{field} is {dtype}: T5's activations overflow float16 (its largest value is 65504); use bfloat16"
+        )
+    _require(dtype in COMPUTE_DTYPES, f"{field} is {dtype!r}: use one of {', '.join(COMPUTE_DTYPES)}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The shape of a T5 and how it computes. `t5x_lite.presets` holds the published ones."""
+
+    vocab_size: int = 32_128  # V: rows of the embedding, a multiple of 128 so that it shards evenly
+    emb_dim: int = 512  # D
+    num_heads: int = 6  # N
+    head_dim: int = 64  # H: N * H need not equal D
+    mlp_dim: int = 1_024  # F
+    num_encoder_layers: int = 8
+    num_decoder_layers: int = 8
+    mlp_activations: tuple[str, ...] = ("gelu", "linear")  # two: gated, as T5 1.1; one: T5 1.0
+    tie_embeddings: bool = False  # logits from the input embedding, scaled by D**-0.5, as T5 1.0
+    relative_position_buckets: int = 32
+    relative_position_max_distance: int = 128  # tokens
+    dropout_rate: float = 0.0
+    dtype: str = "float32"  # of the computation; parameters, softmax, norms and loss are float32
+    remat: str | tuple[str, ...] = "none"  # what the backward pass recomputes; see model/transformer.py
+
+    def __post_init__(self):
+        sizes = (
+            "vocab_size",
+            "emb_dim",
+            "num_heads",
+            "head_dim",
+            "mlp_dim",
+            "num_encoder_layers",
+            "num_decoder_layers",
+        )
+        _require_positive("model", self, *sizes, "relative_position_buckets", "relative_position_max_distance")
+        check_dtype(self.dtype, "model.dtype")
+        _require(
+            0 <= self.dropout_rate < DROPOUT_RATE_LIMIT,
+            f"model.dropout_rate is {self.dropout_rate}: use a number from 0 up to, not including, 1",
+        )
+        _require(
+            1 <= len(self.mlp_activations) <= 2 and set(self.mlp_activations) <= set(ACTIVATIONS),
+            f"model.mlp_activations is {list(self.mlp_activations)}: use one or two of {', '.join(ACTIVATIONS)}",
+        )
+        _require(
+            not isinstance(self.remat, str) or self.remat in REMAT_NAMES,
+            f"train.remat is {self.remat!r}: use one of {', '.join(REMAT_NAMES)}, or a list of tensor names to keep",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """A preset, and the fields in which a run departs from it (null: as the preset has it).
+
+    Args:
+      preset: one of `t5x_lite.presets`, for example t5_1_1_small.
+      emb_dim: width D of the residual stream.
+      num_heads: attention heads N.
+      head_dim: width H of a head; N * H need not equal D.
+      mlp_dim: hidden width F of the feed-forward block.
+      num_encoder_layers: depth of the encoder.
+      num_decoder_layers: depth of the decoder.
+      tie_embeddings: whether logits come from the input embedding, as in T5 1.0.
+      dropout_rate: probability that an activation is dropped in training.
+      dtype: of the computation, float32 or bfloat16; auto is float32 on a CPU and bfloat16 elsewhere.
+    """
+
+    preset: str = "t5_1_1_small"
+    emb_dim: int | None = None
+    num_heads: int | None = None
+    head_dim: int | None = None
+    mlp_dim: int | None = None
+    num_encoder_layers: int | None = None
+    num_decoder_layers: int | None = None
+    tie_embeddings: bool | None = None
+    dropout_rate: float | None = None
+    dtype: str = "auto"
+
+    def __post_init__(self):
+        if self.dtype != "auto":
+            check_dtype(self.dtype, "model.dtype")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TokenizerConfig:
+    """Text to ids.
+
+    Args:
+      kind: sentencepiece, or bytes (ByT5's: an id a UTF-8 byte, no file needed).
+      path: a SentencePiece model file; null trains one on the task's text on the first run and keeps it in the run
+        directory.
+      vocab_size: ids of a vocabulary trained here, sentinels included.
+      num_sentinels: how many <extra_id_N> there are, their ids descending from the top.
+    """
+
+    kind: Literal["sentencepiece", "bytes"] = "sentencepiece"
+    path: str | None = None
+    vocab_size: int = 8_192
+    num_sentinels: int = 100
+
+    def __post_init__(self):
+        _require_positive("task.tokenizer", self, "vocab_size", "num_sentinels")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """The text to learn from and what is asked of the model.
+
+    Args:
+      source: where documents come from; docstrings reads those of the installed packages.
+      packages: import names the docstrings source reads; null is a fixed list of those that are always installed.
+      min_characters: shorter documents are left out.
+      eval_percent: share of the documents, chosen by hash, that is held out.
+      noise_density: share of the tokens that span corruption removes.
+      mean_noise_span_length: average tokens a removed span.
+      tokenizer: how text becomes ids.
+    """
+
+    source: Literal["docstrings"] = "docstrings"
+    packages: tuple[str, ...] | None = None
+    min_characters: int = 200
+    eval_percent: float = 5.0
+    noise_density: float = 0.15
+    mean_noise_span_length: float = 3.0
+    tokenizer: TokenizerConfig = TokenizerConfig()
+
+    def __post_init__(self):
+        _require(
+            0 < self.noise_density < 1,
+            f"task.noise_density is {self.noise_density}: use a number between 0 and 1; T5 uses 0.15",
+        )
+        _require(
+            self.mean_noise_span_length >= 1,
+            f"task.mean_noise_span_length is {self.mean_noise_span_length}: use 1 or more; T5 uses 3",
+        )
+        _require(
+            0 < self.eval_percent < 100,
+            f"task.eval_percent is {self.eval_percent}: use a number between 0 and 100",
+        )
+        _require_at_least_zero("task", self, "min_characters")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """How batches are made.
+
+    Args:
+      num_workers: processes that prepare batches; 0 prepares them in threads of the training process.
+      prefetch_batches: batches prepared ahead, by each worker or by the threads.
+    """
+
+    num_workers: int = 0
+    prefetch_batches: int = 2
+
+    def __post_init__(self):
+        _require_at_least_zero("data", self, "num_workers")
+        _require_positive("data", self, "prefetch_batches")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The training loop.
+
+    Args:
+      num_steps: optimizer updates in the whole run, those before a restart included.
+      batch_size: sequences a step, over all devices.
+      num_microbatches: parts a batch is cut into, their gradients summed before the one update.
+      inputs_length: tokens the encoder reads, EOS included.
+      targets_length: tokens the decoder predicts, EOS included; null is what the objective yields (114 for 512).
+      remat: what the backward pass recomputes rather than keeps: none, minimal, full, or a list of tensors to keep.
+      z_loss: coefficient of (log Z)^2 a token, which keeps the logits' normaliser near 0.
+      label_smoothing: probability mass moved from the target to the other tokens.
+      log_every_steps: steps between rows of metrics.jsonl.
+      max_nonfinite_steps: updates in a row with a NaN or infinite gradient, each skipped, that end the run.
+    """
+
+    num_steps: int = 10_000
+    batch_size: int = 128
+    num_microbatches: int = 1
+    inputs_length: int = 512
+    targets_length: int | None = None
+    remat: str | tuple[str, ...] = "none"
+    z_loss: float = 1e-4
+    label_smoothing: float = 0.0
+    log_every_steps: int = 10
+    max_nonfinite_steps: int = 5
+
+    def __post_init__(self):
+        sizes = ("num_steps", "batch_size", "num_microbatches", "inputs_length", "targets_length")
+        _require_positive("train", self, *sizes, "log_every_steps", "max_nonfinite_steps")
+        _require_at_least_zero("train", self, "z_loss")
+        _require(
+            0 <= self.label_smoothing < 1,
+            f"train.label_smoothing is {self.label_smoothing}: use a number from 0 up to, not including, 1",
+        )
+        _require(
+            self.batch_size % self.num_microbatches == 0,
+            f"train.batch_size {self.batch_size} is not divisible by train.num_microbatches {self.num_microbatches}: "
+            "change one of them",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """How gradients become updates.
+
+    Args:
+      name: adafactor with T5X's numbers, adamw_rms (AdamW scaled by each parameter's RMS), or plain adamw.
+      learning_rate: the schedule's peak; Adafactor's and adamw_rms's is relative to each parameter's RMS.
+      schedule: rsqrt is learning_rate * sqrt(warmup_steps / max(step, warmup_steps)), T5's own after its scaling.
+      warmup_steps: of a linear climb from 0 (rsqrt: of a flat start, as T5X has it).
+      final_fraction: of learning_rate, reached at train.num_steps by linear and cosine.
+      clip_norm: largest global norm of the gradients; null does not clip.
+      weight_decay: share of each parameter removed a step, times the learning rate (adafactor: not times it).
+      beta1: decay of the first moment; null is none for adafactor and 0.9 for the others.
+      beta2: decay of the second moment of adamw and adamw_rms.
+    """
+
+    name: Literal["adafactor", "adamw_rms", "adamw"] = "adafactor"
+    learning_rate: float = 0.01
+    schedule: Literal["rsqrt", "linear", "cosine", "constant"] = "rsqrt"
+    warmup_steps: int = 10_000
+    final_fraction: float = 0.0
+    clip_norm: float | None = None
+    weight_decay: float = 0.0
+    beta1: float | None = None
+    beta2: float = 0.999
+
+    def __post_init__(self):
+        _require_positive("optimizer", self, "learning_rate", "clip_norm")
+        _require_at_least_zero("optimizer", self, "warmup_steps", "final_fraction", "weight_decay")
+        _require(
+            self.schedule != "rsqrt" or self.warmup_steps > 0,
+            "optimizer.warmup_steps is 0: the rsqrt schedule divides by it; use 1 or more, or another schedule",
+        )
+        for field in ("beta1", "beta2"):
+            value = getattr(self, field)
+            _require(value is None or 0 <= value < 1, f"optimizer.{field} is {value}: use a number from 0 up to 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """Evaluation on the held-out split.
+
+    Args:
+      every_steps: steps between evaluations; one more is made at the end.
+      num_batches: batches of train.batch_size held-out sequences an evaluation reads, at most.
+    """
+
+    every_steps: int = 1_000
+    num_batches: int = 20
+
+    def __post_init__(self):
+        _require_positive("eval", self, "every_steps", "num_batches")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """Saving.
+
+    Args:
+      every_steps: steps between checkpoints; one more is made at the end and on SIGTERM or SIGINT.
+      keep: newest checkpoints kept.
+    """
+
+    every_steps: int = 1_000
+    keep: int = 3
+
+    def __post_init__(self):
+        _require_positive("checkpoint", self, "every_steps", "keep")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MeshConfig:
+    """Devices along each axis of the mesh; -1 in one of them takes what is left.
+
+    Args:
+      data: copies of the parameters, each with its own part of the batch.
+      fsdp: parts the parameters, the optimizer state and the batch are cut into.
+      tensor: parts heads, feed-forward and vocabulary are cut into.
+    """
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+    def __post_init__(self):
+        sizes = {axis: getattr(self, axis) for axis in ("data", "fsdp", "tensor")}
+        for axis, size in sizes.items():
+            _require(size == -1 or size > 0, f"mesh.{axis} is {size}: use a number above 0, or -1 for what is left")
+        _require(
+            list(sizes.values()).count(-1) <= 1, f"mesh is {sizes}: only one axis can be -1, that takes what is left"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One training run.
+
+    Args:
+      run_dir: where everything is written; the same directory again goes on where it stopped.
+      seed: of the initial parameters, the order of the data, the corruption and dropout.
+      task: the text and the objective.
+      model: the architecture.
+      data: how batches are made.
+      train: the loop.
+      optimizer: how gradients become updates.
+      eval: evaluation on the held-out split.
+      checkpoint: saving.
+      mesh: devices along each axis.
+    """
+
+    run_dir: str
+    seed: int = 0
+    task: TaskConfig = TaskConfig()
+    model: ModelOptions = ModelOptions()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    mesh: MeshConfig = MeshConfig()
+
+    def __post_init__(self):
+        _require(bool(self.run_dir), "run_dir is empty: name a directory for the run, for example --run_dir runs/first")
+        _require(0 <= self.seed < 2**31, f"seed is {self.seed}: use a number from 0 to 2147483647")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InferConfig:
+    """One pass over a file.
+
+    Args:
+      checkpoint: a run directory.
+      input: a file with an example a line, - for standard input.
+      output: the JSON lines, - for standard output.
+      max_new_tokens: at most so many are decoded a line.
+      batch_size: lines decoded at once.
+    """
+
+    checkpoint: str
+    input: str = "-"
+    output: str = "-"
+    max_new_tokens: int = 64
+    batch_size: int = 16
+
+    def __post_init__(self):
+        for field in ("max_new_tokens", "batch_size"):
+            _require(getattr(self, field) > 0, f"{field} is {getattr(self, field)}: use a number above 0")

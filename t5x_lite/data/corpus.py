@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run's text, tokenised once and kept in the run directory.
+
+Later runs and worker processes memory-map the same arrays, so a resumed run sees exactly the same tokens even if the
+installed packages have changed since. `corpus/manifest.json` says what was asked for before anything is made, and gets
+its counts when all of it is there: a run that is killed halfway leaves no counts, and the next one starts over.
+"""
+
+import dataclasses
+import io
+import json
+import pathlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from t5x_lite.config import TaskConfig
+from t5x_lite.data.sources import read_docstrings, split_by_hash
+from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, write_atomically
+
+# What is asked of the text, and not what the text is: free to change in a run directory.
+OBJECTIVE_FIELDS = ("noise_density", "mean_noise_span_length")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """Tokenised text: documents one after the other without a separator, as T5 has them.
+
+    Args:
+      tokenizer: what made the tokens.
+      train_tokens: memory-mapped ids to learn from.
+      eval_tokens: memory-mapped ids of the held-out documents.
+      num_train_documents: documents in `train_tokens`.
+      num_eval_documents: documents in `eval_tokens`.
+      num_characters: of all documents.
+    """
+
+    tokenizer: Tokenizer
+    train_tokens: np.ndarray
+    eval_tokens: np.ndarray
+    num_train_documents: int
+    num_eval_documents: int
+    num_characters: int
+
+
+def prepare_corpus(
+    task: TaskConfig, directory: pathlib.Path, *, announce: Callable[[str], object] = lambda message: None
+) -> Corpus:
+    """Makes the corpus of a run directory, or loads the one that is there.
+
+    Args:
+      task: what to read and how to tokenise it.
+      directory: the run directory; gets `corpus/` and the tokenizer's files.
+      announce: is told about each slow stage as it starts.
+
+    Raises:
+      ValueError: if the directory's corpus was made for another task.
+    """
+    manifest_path = directory / "corpus" / "manifest.json"
+    asked = json.loads(json.dumps(dataclasses.asdict(task)))  # tuples become lists, as in the file
+    manifest = json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"task": asked}
+    _check_same_task(manifest["task"], asked, directory)
+    if "num_characters" not in manifest:
+        _write_json(manifest_path, manifest)
+        manifest |= _make_corpus(task, directory, announce)
+        _write_json(manifest_path, manifest)
+    return Corpus(
+        tokenizer=load_tokenizer(directory),
+        train_tokens=np.load(directory / "corpus" / "train.npy", mmap_mode="r"),
+        eval_tokens=np.load(directory / "corpus" / "eval.npy", mmap_mode="r"),
+        **{name: manifest[name] for name in ("num_train_documents", "num_eval_documents", "num_characters")},
+    )
+
+
+def _make_corpus(task: TaskConfig, directory: pathlib.Path, announce: Callable[[str], object]) -> dict[str, int]:
+    """Writes the tokenizer and the token arrays; returns the counts."""
+    packages = "the installed packages" if task.packages is None else ", ".join(task.packages)
+    announce(f"Reading the docstrings of {packages}")
+    documents = read_docstrings(task.packages, task.min_characters)
+    train, evaluation = split_by_hash(documents, task.eval_percent)
+    num_characters = sum(map(len, documents))
+
+    if not (directory / KIND_FILE).is_file():  # a checkpoint may depend on a tokenizer that is there
+        if task.tokenizer.kind == "sentencepiece" and task.tokenizer.path is None:
+            announce(f"Training a vocabulary of {task.tokenizer.vocab_size:,} ids")
+        build_tokenizer(task.tokenizer, train).save(directory)
+    tokenizer = load_tokenizer(directory)
+
+    announce(f"Tokenising {len(documents):,} documents, {num_characters / 1e6:.1f} million characters")
+    num_tokens = {}
+    for split, texts in (("train", train), ("eval", evaluation)):
+        tokens = _tokenize(texts, tokenizer)
+        num_tokens[split] = len(tokens)
+        content = io.BytesIO()
+        np.save(content, tokens)
+        write_atomically(directory / "corpus" / f"{split}.npy", content.getvalue())
+    return {
+        "num_train_documents": len(train),
+        "num_eval_documents": len(evaluation),
+        "num_train_tokens": num_tokens["train"],
+        "num_eval_tokens": num_tokens["eval"],
+        "num_characters": num_characters,
+        "vocab_size": tokenizer.vocab_size,
+    }
+
+
+def _tokenize(texts: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
+    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
+    return np.concatenate(tokenizer.encode_batch(texts)).astype(dtype)
+
+
+def _check_same_task(
+    stored: dict[str, Any], asked: dict[str, Any], directory: pathlib.Path, section: str = "task"
+) -> None:
+    for field, value in asked.items():
+        if isinstance(value, dict):
+            _check_same_task(stored[field], value, directory, f"{section}.{field}")
+        elif field not in OBJECTIVE_FIELDS and value != stored.get(field):
+            raise ValueError(
+                f"{section}.{field} is {value}, and the text in {directory} was made with {stored.get(field)}: "
+                "use another run_dir, or the old value"
+            )
+
+
+def _write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())

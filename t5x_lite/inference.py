@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Filling in blanks: lines with `<extra_id_N>` in, JSON lines with the filled text out.
+
+Shape letters: B batch, S input tokens.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from typing import TextIO
+
+import numpy as np
+
+from t5x_lite.config import InferConfig
+from t5x_lite.decode.sampling import greedy
+from t5x_lite.pretrained import Pretrained, load
+
+SENTINEL = re.compile(r"<extra_id_(\d+)>")
+LENGTH_BUCKET = 64  # inputs are padded to a multiple of it, so that few lengths are compiled
+
+
+def run(options: InferConfig) -> None:
+    """Fills in the blanks of every line of a file.
+
+    Each row of the output has `inputs`, the line; `prediction`, what the model decoded; and `filled`, the line with
+    its blanks replaced.
+
+    Raises:
+      ValueError: if the checkpoint or the input cannot be read.
+    """
+    with _lines(options.input) as lines:
+        pretrained = load(options.checkpoint)
+        with _writer(options.output) as output:
+            for row in fill_in_lines(pretrained, lines, options):
+                output.write(json.dumps(row, ensure_ascii=False) + "\n")
+                output.flush()
+
+
+def fill_in_lines(pretrained: Pretrained, lines: Iterable[str], options: InferConfig) -> Iterator[dict[str, str]]:
+    """Yields a row for each line, in their order."""
+    model, tokenizer = pretrained.model, pretrained.tokenizer
+    for batch in batched((line.rstrip("\n") for line in lines), options.batch_size):
+        encoded = [[*tokenizer.encode(line), tokenizer.eos_id] for line in batch]
+        tokens_BT = greedy(
+            model,
+            _padded(encoded, options.batch_size),
+            max_new_tokens=options.max_new_tokens,
+            vocab_size=tokenizer.vocab_size,
+        )
+        for line, prediction in zip(batch, tokenizer.decode_batch(np.asarray(tokens_BT)), strict=False):
+            yield {"inputs": line, "prediction": prediction, "filled": fill_in(line, prediction)}
+
+
+def fill_in(text: str, prediction: str) -> str:
+    """Replaces each sentinel of the text by what the prediction says after it; one it leaves out stays as it is."""
+    _, *numbered = SENTINEL.split(prediction)
+    spans: dict[str, str] = {}
+    for number, span in zip(numbered[::2], numbered[1::2], strict=True):
+        spans.setdefault(number, span.strip())
+    return SENTINEL.sub(lambda match: spans.get(match[1], match[0]), text)
+
+
+def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Yields lists of `size` items, the last one shorter."""
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _padded(encoded: list[list[int]], batch_size: int) -> np.ndarray:
+    """Returns inputs_BS, zero-padded to a whole batch and a whole bucket of lengths."""
+    longest = max(len(ids) for ids in encoded)
+    inputs_BS = np.zeros((batch_size, -(-longest // LENGTH_BUCKET) * LENGTH_BUCKET), np.int32)
+    for row, ids in zip(inputs_BS, encoded, strict=False):
+        row[: len(ids)] = ids
+    return inputs_BS
+
+
+@contextlib.contextmanager
+def _lines(path: str) -> Iterator[TextIO]:
+    if path == "-":
+        yield sys.stdin
+        return
+    if not pathlib.Path(path).is_file():
+        raise ValueError(
+            f"--input {path} is not a file: name a text file with an example a line, or - for standard input"
+        )
+    with open(path, encoding="utf-8") as lines:
+        yield lines
+
+
+@contextlib.contextmanager
+def _writer(path: str) -> Iterator[TextIO]:
+    if path == "-":
+        yield sys.stdout
+        return
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise ValueError(f"--output {path} is in a directory that does not exist: make it, or name another file")
+    with open(path, "w", encoding="utf-8") as output:
+        yield output

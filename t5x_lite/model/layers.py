@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every block is made of: weights with axis names, the norm, the feed-forward network, dropout.
+
+Shape letters: B batch, T tokens, D model, F feed-forward.
+"""
+
+import functools
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.ad_checkpoint import checkpoint_name
+
+from t5x_lite.config import ModelConfig
+
+NORM_EPSILON = 1e-6
+# A normal cut at two standard deviations is narrower than the whole one by this factor.
+TRUNCATED_NORMAL_STDDEV = 0.87962566103423978
+
+ACTIVATIONS = {
+    "relu": jax.nn.relu,
+    "gelu": lambda x: jax.nn.gelu(x, approximate=True),  # T5 1.1 was trained with the tanh approximation
+    "silu": jax.nn.silu,
+    "linear": lambda x: x,
+}
+
+
+def weight(
+    key: jax.Array,
+    shape: tuple[int, ...],
+    axes: tuple[str, ...],
+    *,
+    stddev: float,
+    law: Literal["normal", "truncated_normal", "uniform"] = "normal",
+) -> nnx.Param:
+    """Draws a float32 parameter of the given standard deviation.
+
+    Args:
+      key: PRNG key.
+      shape: of the parameter.
+      axes: a name for each dimension, which `sharding.py` maps to mesh axes.
+      stddev: of the values, after truncation where the law truncates.
+      law: the family of the distribution.
+    """
+    return nnx.Param(_draw(key, stddev, shape, law), axes=axes)
+
+
+# Compiled as one, because a model built outside jit would otherwise compile every operation of every shape.
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _draw(key: jax.Array, stddev: float, shape: tuple[int, ...], law: str) -> jax.Array:
+    match law:
+        case "normal":
+            return jax.random.normal(key, shape) * stddev
+        case "truncated_normal":
+            return jax.random.truncated_normal(key, -2, 2, shape) * (stddev / TRUNCATED_NORMAL_STDDEV)
+        case "uniform":
+            return jax.random.uniform(key, shape, minval=-1, maxval=1) * (3**0.5 * stddev)
+        case _:
+            raise ValueError(f"no law of distribution is named {law!r}")
+
+
+def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, shared_dim: int | None = -2) -> jax.Array:
+    """Zeroes elements with probability `rate` and scales up the rest; without a key, returns x.
+
+    Args:
+      x: any array.
+      rate: probability in [0, 1).
+      key: PRNG key, or None when not training.
+      shared_dim: dimension along which one mask is shared. T5X shares masks over the length, which also makes
+        drawing them cheap.
+    """
+    if key is None or rate == 0:
+        return x
+    shape = list(x.shape)
+    if shared_dim is not None:
+        shape[shared_dim] = 1
+    keep = jax.random.bernoulli(key, 1 - rate, tuple(shape))
+    return jnp.where(keep, x / jnp.asarray(1 - rate, x.dtype), jnp.zeros_like(x))
+
+
+class RMSNorm(nnx.Module):
+    """Divides by the root mean square over D, in float32, then scales; no mean, no bias."""
+
+    def __init__(self, emb_dim: int):
+        self.scale = nnx.Param(jnp.ones((emb_dim,)), axes=("embed",))
+
+    def __call__(self, x_BTD: jax.Array) -> jax.Array:
+        x32_BTD = x_BTD.astype(jnp.float32)
+        mean_square_BT1 = jnp.mean(jnp.square(x32_BTD), axis=-1, keepdims=True)
+        normed_BTD = (x32_BTD * jax.lax.rsqrt(mean_square_BT1 + NORM_EPSILON)).astype(x_BTD.dtype)
+        return normed_BTD * self.scale[...].astype(x_BTD.dtype)[None, None]
+
+
+class MLP(nnx.Module):
+    """`wo(act(wi x))` in T5 1.0; `wo(act(wi_0 x) * wi_1 x)` in T5 1.1. No biases."""
+
+    def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
+        D, F = cfg.emb_dim, cfg.mlp_dim
+        self.cfg = cfg
+
+        def wi() -> nnx.Param:
+            return weight(rngs.params(), (D, F), ("embed", "mlp"), stddev=D**-0.5, law="truncated_normal")
+
+        if len(cfg.mlp_activations) == 1:
+            self.wi = wi()
+        else:
+            self.wi_0, self.wi_1 = wi(), wi()
+        self.wo = weight(rngs.params(), (F, D), ("mlp", "embed"), stddev=F**-0.5, law="truncated_normal")
+
+    def __call__(self, x_BTD: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
+        kernels = (self.wi,) if len(self.cfg.mlp_activations) == 1 else (self.wi_0, self.wi_1)
+        hidden_BTF = jnp.ones((), x_BTD.dtype)
+        for index, (kernel, activation) in enumerate(zip(kernels, self.cfg.mlp_activations, strict=True)):
+            projected_BTF = jnp.einsum("BTD,DF->BTF", x_BTD, kernel[...].astype(x_BTD.dtype))
+            projected_BTF = checkpoint_name(projected_BTF, f"mlp_wi_{index}")
+            hidden_BTF = hidden_BTF * ACTIVATIONS[activation](projected_BTF)
+        hidden_BTF = dropout(hidden_BTF, self.cfg.dropout_rate, dropout_key)
+        return jnp.einsum("BTF,FD->BTD", hidden_BTF, self.wo[...].astype(x_BTD.dtype))

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""T5's relative position bias: a learned number a head for each bucket of the distance between two tokens.
+
+Shape letters: T queries, S keys, N heads, K buckets.
+"""
+
+import jax
+import numpy as np
+from flax import nnx
+
+from t5x_lite.config import ModelConfig
+from t5x_lite.model.layers import weight
+
+
+def relative_position_buckets(
+    distance: np.ndarray, *, bidirectional: bool, num_buckets: int, max_distance: int
+) -> np.ndarray:
+    """Maps key position minus query position to a bucket in [0, num_buckets).
+
+    Half of the buckets hold one distance each; the rest grow logarithmically up to `max_distance`, and the last
+    one holds everything farther. A bidirectional stack gives each direction half of the buckets; a unidirectional
+    one puts every key after its query into bucket 0, which the causal mask hides.
+
+    Source: T5X `layers.py`, `RelativePositionBiases`.
+    """
+    backward = -np.asarray(distance, dtype=np.int64)
+    offset = np.zeros_like(backward)
+    if bidirectional:
+        num_buckets //= 2
+        offset = np.where(backward < 0, num_buckets, 0)
+        backward = np.abs(backward)
+    else:
+        backward = np.maximum(backward, 0)
+    num_exact = num_buckets // 2
+    log_ratio = np.log(np.maximum(backward, 1) / num_exact) / np.log(max_distance / num_exact)
+    logarithmic = num_exact + (log_ratio * (num_buckets - num_exact)).astype(np.int64)
+    bucket = np.where(backward < num_exact, backward, np.minimum(logarithmic, num_buckets - 1))
+    return (bucket + offset).astype(np.int32)
+
+
+class RelativePositionBias(nnx.Module):
+    """One table for a whole stack, added to the attention logits of each of its layers."""
+
+    def __init__(self, cfg: ModelConfig, *, bidirectional: bool, rngs: nnx.Rngs):
+        N, K = cfg.num_heads, cfg.relative_position_buckets
+        self.cfg = cfg
+        self.bidirectional = bidirectional
+        stddev = (2 / (N + K)) ** 0.5  # variance scaling by the average of fan in and fan out
+        self.table = weight(rngs.params(), (N, K), ("heads", "buckets"), stddev=stddev, law="uniform")
+
+    def _bias_of_distance(self, distances: np.ndarray) -> jax.Array:
+        """Returns the bias of each distance (key minus query), shaped [N, number of distances]."""
+        buckets = relative_position_buckets(
+            distances,
+            bidirectional=self.bidirectional,
+            num_buckets=self.cfg.relative_position_buckets,
+            max_distance=self.cfg.relative_position_max_distance,
+        )
+        return self.table[...][:, buckets]
+
+    def __call__(self, num_queries: int, num_keys: int) -> jax.Array:
+        """Returns bias_1NTS in float32, so that its gradient, summed over the layers, keeps its precision."""
+        # T + S - 1 distances are looked up, not T * S; rows of the bias are windows of the result, which makes the
+        # gradient a sum along diagonals instead of a scatter of T * S elements.
+        distances = np.arange(-num_queries + 1, num_keys)
+        windows_TS = (num_queries - 1 - np.arange(num_queries))[:, None] + np.arange(num_keys)[None, :]
+        return self._bias_of_distance(distances)[:, windows_TS][None]
+
+    def row(self, query: jax.Array, num_keys: int) -> jax.Array:
+        """Returns bias_1N1S of one query at position `query` (a scalar) against keys 0 to num_keys - 1."""
+        reversed_NS = self._bias_of_distance(np.arange(-num_keys + 1, num_keys))
+        N = reversed_NS.shape[0]
+        window_NS = jax.lax.dynamic_slice(reversed_NS, (0, num_keys - 1 - query), (N, num_keys))
+        return window_NS[None, :, None, :]

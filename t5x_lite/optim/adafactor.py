@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adafactor with T5X's numbers, on parameters stacked by layer and attention kernels split by head.
+
+A parameter is one matrix a layer: its "embed" dimension by all others together, so ("layers", "embed", "heads",
+"head_dim") is a stack of [embed] x [heads * head_dim]. Everything T5X averages over a parameter (squared gradients, the
+RMS of the update, the RMS of the parameter) is averaged within a layer, so that a stack steps as its layers would one
+by one. `optax.adafactor` factors the two largest dimensions instead and averages over the whole stack.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+DECAY_RATE = 0.8  # beta2 is 1 - (step + 1) ** -0.8: 0 at the first step, then ever closer to 1
+MIN_SQUARED_GRADIENT = 1e-30  # added to each, so that a gradient of 0 divides by something
+MAX_UPDATE_RMS = 1.0  # before the learning rate
+MIN_PARAMETER_RMS = 1e-3  # so that a parameter at 0 can leave it
+MIN_DIM_SIZE_TO_FACTOR = 128
+UNUSED_SHAPE = (1,)  # as in T5X's checkpoints
+
+Axes = tuple[str, ...]
+Dims = tuple[int, ...]
+
+
+class FactoredRmsState(NamedTuple):
+    """Running means of squared gradients: pytrees like the parameters, with leaves of shape (1,) where not used.
+
+    A factored parameter uses v_row (averaged over all dimensions but "layers" and "embed") and v_col (averaged over
+    "embed"), another one v (not averaged). The update is symmetric in v_row and v_col. T5X names them likewise on
+    stacked parameters, but by size on plain matrices: there its v_row keeps the smaller dimension, the first of equals.
+    """
+
+    count: jax.Array
+    v_row: Any
+    v_col: Any
+    v: Any
+
+
+def adafactor(
+    learning_rate: optax.Schedule,
+    axes: Any,
+    *,
+    beta1: float | None = None,
+    weight_decay: float = 0.0,
+    min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR,
+    multiply_by_parameter_scale: bool = True,
+) -> optax.GradientTransformation:
+    """Adafactor, learning rate included.
+
+    Args:
+      learning_rate: step -> RMS of an update, in units of its parameter's RMS.
+      axes: a pytree like the parameters, with a tuple of axis names (one a dimension) for each.
+      beta1: decay of the first moment, which averages updates already times the learning rate; None keeps none.
+      weight_decay: share of each parameter removed a step, not times the learning rate.
+      min_dim_size_to_factor: size from which on, in both its sides, a layer's matrix has its second moment factored.
+      multiply_by_parameter_scale: whether the learning rate is relative to the parameter's RMS rather than absolute.
+
+    Source: Shazeer and Stern, https://arxiv.org/abs/1804.04235; order and numbers are T5X's `adafactor.py`.
+    """
+    return optax.chain(
+        scale_by_factored_rms(axes, min_dim_size_to_factor),
+        clip_by_layer_rms(axes),
+        scale_by_parameter_rms(axes) if multiply_by_parameter_scale else optax.identity(),
+        optax.scale_by_schedule(learning_rate),
+        optax.identity() if beta1 is None else optax.ema(beta1, debias=False),
+        optax.add_decayed_weights(weight_decay),
+        optax.scale(-1),
+    )
+
+
+def scale_by_factored_rms(
+    axes: Any, min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR
+) -> optax.GradientTransformation:
+    """Divides gradients by the root of their running mean square, held as two vectors where the sides are large."""
+
+    def init_one(param: jax.Array, names: Axes) -> tuple[jax.Array, jax.Array, jax.Array]:
+        rows, cols = _matrix_dims(names)
+        if not _is_factored(param.shape, names, min_dim_size_to_factor):
+            return jnp.zeros(UNUSED_SHAPE), jnp.zeros(UNUSED_SHAPE), jnp.zeros(param.shape)
+        return jnp.zeros(_without(param.shape, cols)), jnp.zeros(_without(param.shape, rows)), jnp.zeros(UNUSED_SHAPE)
+
+    def init(params: Any) -> FactoredRmsState:
+        return FactoredRmsState(jnp.zeros((), jnp.int32), *_map(init_one, params, axes))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, FactoredRmsState]:
+        del params
+        beta2 = 1 - (state.count + 1.0) ** -DECAY_RATE
+
+        def update_one(grad, names, v_row, v_col, v):
+            grad = grad.astype(jnp.float32)
+            if not _is_factored(grad.shape, names, min_dim_size_to_factor):
+                v = beta2 * v + (1 - beta2) * (grad * grad + MIN_SQUARED_GRADIENT)
+                return grad * jax.lax.rsqrt(v), v_row, v_col, v
+            rows, cols = _matrix_dims(names)
+            v_row = beta2 * v_row + (1 - beta2) * jnp.mean(grad * grad + MIN_SQUARED_GRADIENT, axis=cols)
+            v_col = beta2 * v_col + (1 - beta2) * jnp.mean(grad * grad + MIN_SQUARED_GRADIENT, axis=rows)
+            return grad * _inverse_root_of_product(v_row, v_col, rows, cols), v_row, v_col, v
+
+        updates, v_row, v_col, v = _map(update_one, updates, axes, state.v_row, state.v_col, state.v)
+        return updates, state._replace(count=optax.safe_increment(state.count), v_row=v_row, v_col=v_col, v=v)
+
+    return optax.GradientTransformation(init, update)
+
+
+def clip_by_layer_rms(axes: Any, max_rms: float = MAX_UPDATE_RMS) -> optax.GradientTransformation:
+    """Scales each layer of each update down to an RMS of `max_rms`, where it is larger."""
+    return optax.stateless(
+        lambda updates, _: jax.tree.map(
+            lambda update, names: update / jnp.maximum(1, _layer_rms(update, names) / max_rms), updates, axes
+        )
+    )
+
+
+def scale_by_parameter_rms(axes: Any, min_rms: float = MIN_PARAMETER_RMS) -> optax.GradientTransformation:
+    """Multiplies each layer of each update by the RMS of its parameter, or by `min_rms` where that is larger."""
+    return optax.stateless(
+        lambda updates, params: jax.tree.map(
+            lambda update, param, names: update * jnp.maximum(_layer_rms(param, names), min_rms), updates, params, axes
+        )
+    )
+
+
+def factored_axes(axes: Axes) -> tuple[Axes, Axes]:
+    """Returns the axis names of v_row and of v_col, where a parameter with these axis names is factored."""
+    rows, cols = _matrix_dims(axes)
+    return _without(axes, cols), _without(axes, rows)
+
+
+def factored_rms_axes(state: FactoredRmsState, params: Any, axes: Any) -> FactoredRmsState:
+    """Returns the state's pytree with a tuple of axis names, one a dimension, for each array; None has no name."""
+
+    def names_one(param, names, v):
+        if v.shape == param.shape:
+            return (None,), (None,), names
+        return *factored_axes(names), (None,)
+
+    v_row, v_col, v = _map(names_one, params, axes, state.v)
+    return state._replace(count=(), v_row=v_row, v_col=v_col, v=v)
+
+
+def _layer_rms(x: jax.Array, axes: Axes) -> jax.Array:
+    """Returns the root mean square of each layer, broadcastable to x."""
+    return jnp.sqrt(jnp.mean(x * x, axis=_layer_dims(axes), keepdims=True))
+
+
+def _layer_dims(axes: Axes) -> Dims:
+    return tuple(dim for dim, name in enumerate(axes) if name != "layers")
+
+
+def _matrix_dims(axes: Axes) -> tuple[Dims, Dims]:
+    """Returns the dimensions along the rows and along the columns of a layer's matrix; a vector has no columns."""
+    dims = _layer_dims(axes)
+    rows = (axes.index("embed"),) if "embed" in axes else dims[:1]
+    return rows, tuple(dim for dim in dims if dim not in rows)
+
+
+def _is_factored(shape: tuple[int, ...], axes: Axes, min_dim_size: int) -> bool:
+    rows, cols = _matrix_dims(axes)
+    sides = [math.prod(shape[dim] for dim in dims) for dims in (rows, cols)]
+    return bool(cols) and min(sides) >= min_dim_size
+
+
+def _without(items: tuple, dims: Dims) -> tuple:
+    return tuple(item for dim, item in enumerate(items) if dim not in dims)
+
+
+def _inverse_root_of_product(v_row: jax.Array, v_col: jax.Array, rows: Dims, cols: Dims) -> jax.Array:
+    """Returns (v_row v_col / mean(v_row)) ** -0.5, the inverse RMS at each place of the parameter."""
+    v_row, v_col = jnp.expand_dims(v_row, cols), jnp.expand_dims(v_col, rows)
+    return jax.lax.rsqrt(v_row / jnp.mean(v_row, axis=rows, keepdims=True)) * jax.lax.rsqrt(v_col)
+
+
+def _map(function, tree: Any, *trees: Any) -> list:
+    """Returns the pytrees of the first, second, ... results of `function` over the leaves, as `jax.tree.map` would."""
+    treedef = jax.tree.structure(tree)
+    results = [function(*leaves) for leaves in zip(*map(treedef.flatten_up_to, (tree, *trees)), strict=True)]
+    return [treedef.unflatten(leaves) for leaves in zip(*results, strict=True)]

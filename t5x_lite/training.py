@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A training run, from a config to a directory that explains itself. `run` is the whole job in a straight line."""
+
+import dataclasses
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+
+from t5x_lite.checkpoint import Checkpoints
+from t5x_lite.config import ModelConfig, RunConfig
+from t5x_lite.data.corpus import Corpus, prepare_corpus
+from t5x_lite.data.objectives import SpanCorruption
+from t5x_lite.data.pipeline import eval_batches, train_batches, unigram_entropy
+from t5x_lite.evaluation import held_out_loss, held_out_sums
+from t5x_lite.model.flops import peak_flops, train_flops
+from t5x_lite.model.presets import resolve_model
+from t5x_lite.model.transformer import T5
+from t5x_lite.optim import make_optimizer, make_schedule, state_axes
+from t5x_lite.plot import line_chart
+from t5x_lite.report import Report, Stopwatch, read_rows
+from t5x_lite.run_directory import RunDirectory, write_text
+from t5x_lite.sharding import (
+    batch_sharding,
+    check_batch_size,
+    device_batches,
+    local_rows,
+    make_mesh,
+    parameter_axes,
+    replicated,
+    shardings,
+)
+from t5x_lite.stopping import StopSignal
+from t5x_lite.train_step import TrainState, init_state, train_step
+
+COUNTERS = ("step", "nonfinite_steps", "nonfinite_in_a_row")
+PROFILE_FIRST_STEP, PROFILE_NUM_STEPS = 3, 3  # counted from where the run goes on: compilation stays out of the trace
+
+
+class Job(NamedTuple):
+    """A run's config made concrete: what is computed, on what, where."""
+
+    cfg: RunConfig
+    corpus: Corpus
+    objective: SpanCorruption
+    model: ModelConfig
+    mesh: Mesh
+    shapes: TrainState  # of jax.ShapeDtypeStruct with shardings
+    init: Callable[[], TrainState]
+    step: Callable[[TrainState, Mapping[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]
+
+
+def run(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
+    """Trains until `train.num_steps`, going on from the newest checkpoint in `run_dir` if there is one.
+
+    SIGTERM and SIGINT end the run after the step under way, saved.
+
+    Args:
+      cfg: the run.
+      profile: whether to write a trace of a few steps to `run_dir/profile`.
+
+    Returns:
+      The last evaluation's numbers, empty if the run was stopped before it.
+
+    Raises:
+      ValueError: if the config, the data or a checkpoint is wrong.
+      FloatingPointError: if several gradients in a row were not finite.
+      OSError: if the run directory cannot be written.
+    """
+    with RunDirectory(cfg.run_dir) as directory, StopSignal() as stop:
+        directory.check(cfg)
+        make_mesh(cfg.mesh)  # says what is wrong with it before the corpus takes its time
+        corpus = prepare_corpus(cfg.task, directory.path, announce=lambda stage: print(stage, file=sys.stderr))
+        job = build(cfg, corpus)
+        directory.record(cfg)
+        checkpoints = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep)
+        try:
+            with jax.set_mesh(job.mesh):
+                return train_loop(job, directory, checkpoints, stop, profile=profile)
+        finally:
+            checkpoints.close()
+
+
+def build(cfg: RunConfig, corpus: Corpus) -> Job:
+    """Fits the parts of a run together; compiles nothing yet.
+
+    Raises:
+      ValueError: if the config does not fit together, or does not fit the devices.
+    """
+    tokenizer = corpus.tokenizer
+    objective = SpanCorruption.from_config(cfg, tokenizer)
+    mesh = make_mesh(cfg.mesh)
+    check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
+    platform = mesh.devices.flat[0].platform
+    model = resolve_model(cfg.model, vocab_size=tokenizer.padded_vocab_size, remat=cfg.train.remat, platform=platform)
+    axes = parameter_axes(jax.eval_shape(lambda: T5(model, rngs=nnx.Rngs(cfg.seed))))
+    tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
+    init = functools.partial(init_state, model, tx, cfg.seed)
+    abstract = jax.eval_shape(init)
+    placed = TrainState(
+        step=replicated(mesh),
+        model=shardings(mesh, abstract.model, axes),
+        opt_state=shardings(mesh, abstract.opt_state, state_axes(abstract.opt_state, abstract.model, axes)),
+        nonfinite_steps=replicated(mesh),
+        nonfinite_in_a_row=replicated(mesh),
+    )
+    shapes = jax.tree.map(
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, placed
+    )
+    step = jax.jit(
+        functools.partial(train_step, tx=tx, cfg=cfg.train, seed=cfg.seed),
+        donate_argnums=0,
+        in_shardings=(placed, batch_sharding(mesh)),
+        out_shardings=(placed, replicated(mesh)),
+    )
+    init = jax.jit(init, out_shardings=placed)
+    return Job(cfg, corpus, objective, model, mesh, shapes, init, step)
+
+
+def train_loop(
+    job: Job, directory: RunDirectory, checkpoints: Checkpoints, stop: StopSignal, *, profile: bool = False
+) -> dict[str, float]:
+    """Steps, evaluates and saves until the run is complete or asked to stop; returns the last evaluation."""
+    cfg, results = job.cfg, {}
+    num_steps = cfg.train.num_steps
+    state, first_example = restore_or_init(job, checkpoints)
+    start = int(state.step)
+    batches = train_batches(
+        job.corpus.train_tokens,
+        job.objective,
+        batch_size=cfg.train.batch_size,
+        data=cfg.data,
+        start_example=first_example,
+        rows=local_rows(job.mesh, cfg.train.batch_size),
+    )
+    with Report(
+        directory.metrics, directory.tensorboard, step=start, num_steps=num_steps, enabled=jax.process_index() == 0
+    ) as report:
+        report.say(describe_job(job, start))
+        watch = Watch(job, report)
+        device = device_batches(batches, job.mesh)
+        for step in range(start + 1, num_steps + 1):
+            if profile:
+                trace(directory, step - start)
+            state, metrics = job.step(state, next(device))
+            watch.add(step, metrics)
+            if step % cfg.eval.every_steps == 0 or step == num_steps:
+                watch.flush()
+                results = evaluate(job, state.model)
+                report.write(step, results)
+                watch.restart_clock()
+            if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stop.requested:
+                watch.flush()
+                seen = first_example + (step - start) * cfg.train.batch_size
+                checkpoints.save(step, to_items(state), {"next_example": seen, "model": dataclasses.asdict(job.model)})
+                watch.restart_clock()
+            if stop.requested:
+                break
+        watch.flush()
+        checkpoints.wait()
+        report.say(farewell(cfg, int(state.step), stop))
+    if jax.process_index() == 0:
+        write_text(directory.plot, loss_plot(read_rows(directory.metrics)))
+    return results
+
+
+class Watch:
+    """Reads each step's metrics one step late, so that the device always has the next step to work on.
+
+    Args:
+      job: the run.
+      report: where rows go.
+    """
+
+    def __init__(self, job: Job, report: Report):
+        self._job, self._report = job, report
+        self._learning_rate = make_schedule(job.cfg.optimizer, job.cfg.train.num_steps)
+        self._stopwatch = Stopwatch()
+        self._steps_timed = 0
+        self._pending: tuple[int, dict[str, jax.Array]] | None = None
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step just launched, and reads those of the one before."""
+        self.flush()
+        self._pending = step, metrics
+
+    def restart_clock(self) -> None:
+        """Leaves what was done since the last row, such as compiling or an evaluation, out of the next one's speed."""
+        self._stopwatch.lap()
+        self._steps_timed = 0
+
+    def flush(self) -> None:
+        """Waits for the step launched last and reads its metrics.
+
+        Raises:
+          FloatingPointError: if the last few gradients were not finite.
+        """
+        if self._pending is None:
+            return
+        step, metrics = self._pending[0], jax.device_get(self._pending[1])
+        self._pending = None
+        self._steps_timed += 1
+        self._report.advance(step)
+        cfg = self._job.cfg.train
+        in_a_row = int(metrics.pop("nonfinite_in_a_row"))
+        if step % cfg.log_every_steps == 0 or step == cfg.num_steps or in_a_row == cfg.max_nonfinite_steps:
+            scalars = {name: float(value) for name, value in metrics.items()} | self._speed()
+            counts = {"nonfinite_steps": int(metrics["nonfinite_steps"])}
+            self._report.write(step, scalars | counts | {"learning_rate": float(self._learning_rate(step - 1))})
+        if in_a_row >= cfg.max_nonfinite_steps:
+            raise FloatingPointError(
+                f"the gradients of the last {in_a_row} steps up to step {step} were not finite, so none of them was "
+                f"used (train.max_nonfinite_steps is {cfg.max_nonfinite_steps}): lower optimizer.learning_rate "
+                f"({self._job.cfg.optimizer.learning_rate}) or set optimizer.clip_norm, and run again"
+            )
+
+    def _speed(self) -> dict[str, float | None]:
+        cfg, shapes = self._job.cfg.train, self._job.objective
+        seconds_per_step = self._stopwatch.lap() / max(self._steps_timed, 1)
+        self._steps_timed = 0
+        tokens = cfg.batch_size * (shapes.inputs_length + shapes.targets_length)
+        peak = peak_flops(self._job.mesh.devices.flat[0].device_kind)
+        flops = cfg.batch_size * train_flops(self._job.model, shapes.inputs_length, shapes.targets_length)
+        return {
+            "seconds_per_step": seconds_per_step,
+            "tokens_per_second": tokens / seconds_per_step,
+            "mfu": None if peak is None else flops / seconds_per_step / (peak * self._job.mesh.size),
+        }
+
+
+def evaluate(job: Job, model: T5) -> dict[str, float]:
+    """Returns the held-out loss, and the entropy it has to beat."""
+    cfg, corpus = job.cfg, job.corpus
+    options = {"batch_size": cfg.train.batch_size, "num_batches": cfg.eval.num_batches}
+    tokenizer = corpus.tokenizer
+    batches = eval_batches(
+        corpus.eval_tokens, job.objective, rows=local_rows(job.mesh, cfg.train.batch_size), **options
+    )
+    sums = functools.partial(
+        held_out_sums,
+        model,
+        first_text_id=tokenizer.eos_id + 1,
+        last_text_id=tokenizer.vocab_size - tokenizer.num_sentinels - 1,
+    )
+    losses = held_out_loss([jax.device_get(sums(batch)) for batch in device_batches(batches, job.mesh)])
+    targets = (batch["targets"] for batch in eval_batches(corpus.eval_tokens, job.objective, **options))
+    return losses | {"eval/unigram_text": unigram_entropy(targets, tokenizer)}
+
+
+def to_items(state: TrainState) -> dict[str, Any]:
+    """Returns the items of a checkpoint: the model apart, so that it can be read alone."""
+    counters = {name: getattr(state, name) for name in COUNTERS}
+    return {"model": state.model, "optimizer": state.opt_state, "counters": counters}
+
+
+def from_items(items: Mapping[str, Any]) -> TrainState:
+    """The inverse of `to_items`."""
+    return TrainState(model=items["model"], opt_state=items["optimizer"], **items["counters"])
+
+
+def restore_or_init(job: Job, checkpoints: Checkpoints) -> tuple[TrainState, int]:
+    """Returns the newest checkpoint's state, or a new one, and how many examples it has seen."""
+    step = checkpoints.latest_step()
+    if step is None:
+        return job.init(), 0
+    state = from_items(checkpoints.restore(step, to_items(job.shapes)))
+    return state, checkpoints.meta(step)["next_example"]
+
+
+def describe_job(job: Job, start: int) -> str:
+    """Returns what is about to be trained, on what, in one line."""
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(job.shapes.model))
+    mesh = " x ".join(f"{axis} {size}" for axis, size in job.mesh.shape.items() if size > 1) or "one device"
+    kind = job.mesh.devices.flat[0].device_kind
+    verb = f"Going on from step {start} of" if start else "Training"
+    return (
+        f"{verb} {parameters / 1e6:.1f}M parameters in {job.model.dtype} on {mesh} ({kind}), "
+        f"{len(job.corpus.train_tokens):,} tokens of text, run directory {job.cfg.run_dir}"
+    )
+
+
+def farewell(cfg: RunConfig, step: int, stop: StopSignal) -> str:
+    """Returns how the run ended, and what can be done next."""
+    if stop.requested and step < cfg.train.num_steps:
+        return f"Stopped by {stop.requested} at step {step}, saved. The same command again goes on from there."
+    return (
+        f"Complete at step {step}. A larger train.num_steps goes on; "
+        f"t5x-lite infer --checkpoint {cfg.run_dir} fills in blanks."
+    )
+
+
+def trace(directory: RunDirectory, steps_made: int) -> None:
+    """Starts and stops the profiler so that it sees a few steps after compilation."""
+    if steps_made == PROFILE_FIRST_STEP:
+        jax.profiler.start_trace(str(directory.profile))
+    elif steps_made == PROFILE_FIRST_STEP + PROFILE_NUM_STEPS:
+        jax.profiler.stop_trace()
+
+
+def loss_plot(rows: list[dict[str, Any]]) -> str:
+    """Returns the loss curves as an SVG document."""
+    names = {
+        "loss": "training loss",
+        "eval/loss": "held-out loss",
+        "eval/loss_text": "held-out, text only",
+        "eval/unigram_text": "unigram entropy",
+    }
+    series = {
+        shown: [(row["step"], row[name]) for row in rows if isinstance(row.get(name), float)]
+        for name, shown in names.items()
+    }
+    return line_chart(series, title="Span corruption", x_label="step", y_label="nats a target token")

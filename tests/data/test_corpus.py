@@ -1,0 +1,133 @@
+"""Tests t5x_lite/data/corpus.py."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from t5x_lite.config import TaskConfig, TokenizerConfig
+from t5x_lite.data import corpus as corpus_module
+from t5x_lite.data.corpus import prepare_corpus
+from t5x_lite.data.sources import read_docstrings, split_by_hash
+from t5x_lite.data.tokenizer import ByteTokenizer, load_tokenizer
+
+BYTES = TaskConfig(
+    packages=("json", "heapq"), min_characters=50, eval_percent=20.0, tokenizer=TokenizerConfig(kind="bytes")
+)
+PIECES = dataclasses.replace(BYTES, tokenizer=TokenizerConfig(vocab_size=300, num_sentinels=30))
+
+
+def test_the_corpus_is_the_documents_one_after_the_other_without_separators(tmp_path):
+    train, evaluation = split_by_hash(read_docstrings(BYTES.packages, 50), 20.0)
+    corpus = prepare_corpus(BYTES, tmp_path)
+    encode = ByteTokenizer().encode
+    assert corpus.train_tokens.tolist() == encode("".join(train))
+    assert corpus.eval_tokens.tolist() == encode("".join(evaluation))
+    assert (corpus.num_train_documents, corpus.num_eval_documents) == (len(train), len(evaluation))
+    assert corpus.num_characters == sum(map(len, train + evaluation))
+
+
+def test_tokens_are_mapped_from_small_files(tmp_path):
+    corpus = prepare_corpus(BYTES, tmp_path)
+    for tokens in (corpus.train_tokens, corpus.eval_tokens):
+        assert isinstance(tokens, np.memmap)
+        assert tokens.dtype == np.uint16
+
+
+def test_a_second_run_loads_without_reading_the_source(tmp_path, monkeypatch):
+    first = prepare_corpus(PIECES, tmp_path)
+    monkeypatch.setattr(corpus_module, "read_docstrings", lambda *_: pytest.fail("read again"))
+    messages = []
+    second = prepare_corpus(PIECES, tmp_path, announce=messages.append)
+    np.testing.assert_array_equal(first.train_tokens, second.train_tokens)
+    np.testing.assert_array_equal(first.eval_tokens, second.eval_tokens)
+    assert second.tokenizer.encode("iterator") == first.tokenizer.encode("iterator")
+    assert second.num_characters == first.num_characters
+    assert messages == []
+
+
+def test_a_trained_tokenizer_is_kept_in_the_run_directory(tmp_path):
+    corpus = prepare_corpus(PIECES, tmp_path)
+    assert (tmp_path / "tokenizer.model").is_file()
+    loaded = load_tokenizer(tmp_path)
+    assert (loaded.vocab_size, loaded.num_sentinels) == (300, 30)
+    assert loaded.encode("a heap") == corpus.tokenizer.encode("a heap")
+
+
+def test_a_tokenizer_given_by_path_is_copied(tmp_path):
+    prepare_corpus(PIECES, tmp_path / "first")
+    path = tmp_path / "first" / "tokenizer.model"
+    given = dataclasses.replace(PIECES, tokenizer=TokenizerConfig(path=str(path), num_sentinels=30))
+    prepare_corpus(given, tmp_path / "second")
+    assert (tmp_path / "second" / "tokenizer.model").read_bytes() == path.read_bytes()
+
+
+def test_the_slow_stages_are_announced(tmp_path):
+    messages = []
+    prepare_corpus(PIECES, tmp_path, announce=messages.append)
+    assert messages[:2] == ["Reading the docstrings of json, heapq", "Training a vocabulary of 300 ids"]
+    assert messages[2].startswith("Tokenising ")
+
+
+@pytest.mark.parametrize("dies_at", ["manifest.json", "tokenizer.model", "vocabulary.json", "train.npy", "eval.npy"])
+def test_a_run_killed_at_any_file_is_made_whole_by_the_next(dies_at, tmp_path, monkeypatch):
+    """Dies with half of one file written, as a kill in the middle of writing it does."""
+    whole = prepare_corpus(PIECES, tmp_path / "whole")
+    import t5x_lite.data.tokenizer as tokenizer_module
+
+    real = tokenizer_module.os.replace
+    seen = []
+
+    def replace(temporary, path):
+        seen.append(path.name)
+        # The manifest is written twice: first what is asked for, at the end the counts.
+        if path.name == dies_at and (dies_at != "manifest.json" or seen.count("manifest.json") == 2):
+            content = temporary.read_bytes()
+            temporary.write_bytes(content[: len(content) // 2])
+            raise KeyboardInterrupt
+        real(temporary, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tokenizer_module.os, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            prepare_corpus(PIECES, tmp_path / "killed")
+    again = prepare_corpus(PIECES, tmp_path / "killed")
+    np.testing.assert_array_equal(again.train_tokens, whole.train_tokens)
+    np.testing.assert_array_equal(again.eval_tokens, whole.eval_tokens)
+    assert again.tokenizer.encode("a heap") == whole.tokenizer.encode("a heap")
+
+
+def test_another_task_in_the_same_directory_is_refused_by_field(tmp_path):
+    prepare_corpus(BYTES, tmp_path)
+    for field, other in [("min_characters", 60), ("packages", ("json",)), ("eval_percent", 30.0)]:
+        with pytest.raises(ValueError, match=rf"task.{field} is .*60|json|30.*use another run_dir"):
+            prepare_corpus(dataclasses.replace(BYTES, **{field: other}), tmp_path)
+    with pytest.raises(
+        ValueError, match=r"task.tokenizer.kind is sentencepiece, and .* was made with bytes: use another run_dir"
+    ):
+        prepare_corpus(PIECES, tmp_path)
+
+
+def test_a_directory_whose_first_run_was_killed_is_still_that_tasks(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(corpus_module, "read_docstrings", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            prepare_corpus(BYTES, tmp_path)
+    with pytest.raises(ValueError, match="task.tokenizer.kind"):
+        prepare_corpus(PIECES, tmp_path)
+
+
+def test_the_objective_may_change_in_a_run_directory(tmp_path):
+    first = prepare_corpus(BYTES, tmp_path)
+    second = prepare_corpus(dataclasses.replace(BYTES, noise_density=0.3, mean_noise_span_length=5.0), tmp_path)
+    np.testing.assert_array_equal(first.train_tokens, second.train_tokens)
+
+
+def test_the_manifest_counts_what_is_there(tmp_path):
+    corpus = prepare_corpus(PIECES, tmp_path)
+    manifest = json.loads((tmp_path / "corpus" / "manifest.json").read_text())
+    assert manifest["num_train_tokens"] == len(corpus.train_tokens)
+    assert manifest["num_eval_tokens"] == len(corpus.eval_tokens)
+    assert manifest["vocab_size"] == 300
+    assert manifest["task"]["packages"] == ["json", "heapq"]

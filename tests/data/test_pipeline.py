@@ -1,0 +1,211 @@
+"""Tests t5x_lite/data/pipeline.py."""
+
+import itertools
+import os
+import pathlib
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from t5x_lite.config import DataConfig
+from t5x_lite.data.objectives import SpanCorruption, span_corruption_lengths
+from t5x_lite.data.pipeline import _MakeBatch, eval_batches, train_batches, unigram_entropy
+from t5x_lite.data.tokenizer import ByteTokenizer
+
+S, B = 32, 8
+L, T = span_corruption_lengths(S, 0.15, 3.0)
+NUM_CHUNKS = 21
+IN_PROCESS = DataConfig()
+FIRST_SENTINEL = 9_999
+
+WORKER_SCRIPT = """
+import multiprocessing, sys
+import numpy as np
+from t5x_lite.config import DataConfig
+from t5x_lite.data.pipeline import train_batches
+from t5x_lite.data.objectives import SpanCorruption, span_corruption_lengths
+
+if __name__ == "__main__":
+    L, T = span_corruption_lengths(32, 0.15, 3.0)
+    objective = SpanCorruption(inputs_length=32, targets_length=T, chunk_length=L, noise_density=0.15,
+                               mean_span_length=3.0, first_sentinel=9_999, seed=13)
+    tokens = np.load(sys.argv[1], mmap_mode="r")
+    make = lambda workers: train_batches(tokens, objective, batch_size=8, data=DataConfig(num_workers=workers),
+                                         start_example=16)
+    here, there = make(0), make(2)
+    for _ in range(7):
+        a, b = next(here), next(there)
+        print("same" if all(np.array_equal(a[name], b[name]) for name in ("inputs", "targets")) else "differs")
+    print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+    # Both iterators are abandoned here, the workers in the middle of their work.
+"""
+
+
+def make_objective(seed=13):
+    return SpanCorruption(
+        inputs_length=S, targets_length=T, chunk_length=L, noise_density=0.15, mean_span_length=3.0,
+        first_sentinel=FIRST_SENTINEL, seed=seed,
+    )  # fmt: skip
+
+
+def make_tokens(num_chunks=NUM_CHUNKS, extra=5):
+    """Every token is its own place in the stream, plus 3, so that a batch shows what it was made of."""
+    return (np.arange(num_chunks * L + extra) + 3).astype(np.uint16)
+
+
+def take(count, seed=13, **options):
+    options = {"batch_size": B, "data": IN_PROCESS} | options
+    return list(itertools.islice(train_batches(make_tokens(), make_objective(seed), **options), count))
+
+
+def chunks_of(batch):
+    """The number of the chunk that each row was made of."""
+    return [(row[0] - 3) // L for row in batch["inputs"]]
+
+
+def assert_same(batches, others):
+    for batch, other in zip(batches, others, strict=True):
+        for name in ("inputs", "targets"):
+            np.testing.assert_array_equal(batch[name], other[name])
+
+
+def test_batches_have_the_shapes_and_types_of_the_objective():
+    (batch,) = take(1)
+    assert {name: (ids.shape, ids.dtype) for name, ids in batch.items()} == {
+        "inputs": ((B, S), np.int32),
+        "targets": ((B, T), np.int32),
+    }
+
+
+def test_rows_are_whole_chunks_of_the_stream():
+    for inputs_S, targets_T in zip(*take(1)[0].values(), strict=True):
+        tokens = np.concatenate([inputs_S[:-1], targets_T[:-1]])
+        tokens = np.sort(tokens[tokens <= NUM_CHUNKS * L + 3])
+        np.testing.assert_array_equal(tokens, tokens[0] + np.arange(L))
+        assert (tokens[0] - 3) % L == 0
+
+
+def test_every_chunk_is_seen_once_an_epoch_in_another_order_and_with_other_spans():
+    batches = take(2 * NUM_CHUNKS, batch_size=1)
+    order = [chunks_of(batch)[0] for batch in batches]
+    first, second = order[:NUM_CHUNKS], order[NUM_CHUNKS:]
+    assert sorted(first) == sorted(second) == list(range(NUM_CHUNKS))
+    assert first != second
+    assert first != sorted(first)
+    again = {chunk: batch["targets"] for chunk, batch in zip(second, batches[NUM_CHUNKS:], strict=True)}
+    differing = [(again[c] != b["targets"]).any() for c, b in zip(first, batches[:NUM_CHUNKS], strict=True)]
+    assert np.mean(differing) > 0.9
+
+
+def test_another_seed_gives_another_order():
+    assert [chunks_of(batch) for batch in take(2)] != [chunks_of(batch) for batch in take(2, seed=14)]
+
+
+@pytest.mark.parametrize("num_hosts", [2, 4])
+def test_the_global_batch_is_the_same_for_any_number_of_hosts(num_hosts):
+    share = B // num_hosts
+    hosts = [take(5, rows=slice(h * share, (h + 1) * share)) for h in range(num_hosts)]
+    joined = [
+        {name: np.concatenate([p[name] for p in parts]) for name in parts[0]} for parts in zip(*hosts, strict=True)
+    ]
+    assert hosts[0][0]["inputs"].shape == (share, S)
+    assert_same(joined, take(5))
+
+
+def test_a_resumed_run_goes_on_exactly_across_epochs():
+    assert_same(take(9)[4:], take(5, start_example=4 * B))
+
+
+def test_a_resumed_run_may_change_its_batch_size():
+    rows = np.concatenate([batch["inputs"] for batch in take(6)])
+    resumed = np.concatenate([batch["inputs"] for batch in take(2, batch_size=12, start_example=3 * B)])
+    np.testing.assert_array_equal(resumed, rows[3 * B :])
+
+
+@pytest.fixture(scope="module")
+def workers_run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("workers")
+    np.save(directory / "tokens.npy", make_tokens())
+    (directory / "script.py").write_text(WORKER_SCRIPT)
+    return subprocess.run(
+        [sys.executable, "-W", "error", str(directory / "script.py"), str(directory / "tokens.npy")],
+        env=os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+
+
+def test_worker_processes_make_the_same_batches(workers_run):
+    assert workers_run.stdout.splitlines()[:-1] == ["same"] * 7, workers_run.stderr
+
+
+def test_an_abandoned_iterator_neither_hangs_nor_warns_nor_leaves_processes(workers_run):
+    assert (workers_run.returncode, workers_run.stderr) == (0, "")
+    pids = [int(pid) for pid in workers_run.stdout.splitlines()[-1].split()]
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_workers_get_the_name_of_a_mapped_file_and_not_its_contents(tmp_path):
+    np.save(tmp_path / "tokens.npy", make_tokens(1_000))
+    mapped = np.load(tmp_path / "tokens.npy", mmap_mode="r")
+    pickled = pickle.dumps(_MakeBatch(mapped, make_objective(), slice(None)))
+    assert len(pickled) < 2_000
+    copy = pickle.loads(pickled)
+    assert isinstance(copy.tokens, np.memmap)
+    np.testing.assert_array_equal(copy.tokens, mapped)
+    part = pickle.loads(pickle.dumps(_MakeBatch(mapped[L:], make_objective(), slice(None))))
+    np.testing.assert_array_equal(part.tokens, mapped[L:])
+
+
+def test_too_few_tokens_for_one_chunk_are_refused_with_both_numbers():
+    message = f"there are {L - 1} tokens, and train.inputs_length {S} needs {L} for one example"
+    with pytest.raises(ValueError, match=message):
+        train_batches(make_tokens()[: L - 1], make_objective(), batch_size=B, data=IN_PROCESS)
+    with pytest.raises(ValueError, match=message):
+        eval_batches(make_tokens()[: L - 1], make_objective(), batch_size=B, num_batches=1)
+
+
+def test_one_chunk_is_enough_for_any_batch():
+    batches = train_batches(make_tokens(1), make_objective(), batch_size=3, data=IN_PROCESS)
+    assert chunks_of(next(batches)) == [0, 0, 0]
+
+
+def test_evaluation_reads_the_chunks_in_order_and_pads_the_last_batch_with_zeros():
+    batches = list(eval_batches(make_tokens(), make_objective(), batch_size=B, num_batches=20))
+    assert [batch["inputs"].shape for batch in batches] == [(B, S)] * 3
+    assert [chunk for batch in batches for chunk in chunks_of(batch)][:NUM_CHUNKS] == list(range(NUM_CHUNKS))
+    left = NUM_CHUNKS - 2 * B
+    assert (batches[-1]["targets"][:left] != 0).all()
+    assert not batches[-1]["targets"][left:].any()
+    assert not batches[-1]["inputs"][left:].any()
+
+
+def test_evaluation_reads_num_batches_at_most():
+    assert len(list(eval_batches(make_tokens(), make_objective(), batch_size=B, num_batches=2))) == 2
+
+
+def test_an_evaluation_batch_larger_than_the_text_is_padded():
+    (batch,) = eval_batches(make_tokens(), make_objective(), batch_size=50, num_batches=3)
+    assert (batch["targets"].any(axis=1) == (np.arange(50) < NUM_CHUNKS)).all()
+
+
+def test_evaluation_is_the_same_for_every_seed_and_number_of_hosts():
+    def evaluate(seed, **rows):
+        return list(eval_batches(make_tokens(), make_objective(seed), batch_size=B, num_batches=20, **rows))
+
+    whole = evaluate(1)
+    assert_same(whole, evaluate(2))
+    halves = zip(evaluate(3, rows=slice(0, 4)), evaluate(3, rows=slice(4, 8)), strict=True)
+    assert_same(whole, [{name: np.concatenate([a[name], b[name]]) for name in a} for a, b in halves])
+
+
+def test_unigram_entropy_is_that_of_the_text_tokens_alone():
+    tokenizer = ByteTokenizer(num_sentinels=10)
+    targets = [np.array([[258, 5, 5, 257, 7, 1, 0, 0]]), np.array([256, 5, 1, 0])]
+    expected = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    np.testing.assert_allclose(unigram_entropy(iter(targets), tokenizer), expected, rtol=1e-12)
