@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 
-META = "meta"
+META, SHAPES, CHECKSUMS = "meta", "shapes", "checksums"
 
 
 def to_pure_dict(tree: Any) -> dict[str, Any]:
@@ -38,6 +39,31 @@ def from_pure_dict(tree: Any, pure: Mapping[str, Any]) -> Any:
         return node
 
     return jax.tree_util.tree_map_with_path(leaf, tree)
+
+
+def shapes(tree: Any) -> dict[str, list[int]]:
+    """Returns the shape of each array of a tree, by its path."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {"/".join(_names(path)): list(leaf.shape) for path, leaf in leaves}
+
+
+def checksums(tree: Any) -> dict[str, int]:
+    """Returns for each array of a tree, by its path, the sum of its bits read as integers.
+
+    Computed where the array is: a sum of integers does not depend on how the array is cut, and costs one pass.
+    """
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    sums = jax.device_get(_bit_sums([leaf for _, leaf in leaves]))
+    return {"/".join(_names(path)): int(total) for (path, _), total in zip(leaves, sums, strict=True)}
+
+
+@jax.jit
+def _bit_sums(arrays: list[jax.Array]) -> list[jax.Array]:
+    def bit_sum(array: jax.Array) -> jax.Array:
+        bits = jax.lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}")
+        return jnp.sum(bits, dtype=jnp.uint32)
+
+    return [bit_sum(array) for array in arrays]
 
 
 def _names(path: tuple[Any, ...]) -> list[str]:
@@ -75,9 +101,9 @@ class Checkpoints:
           OSError: if this checkpoint, or the one before, could not be written.
         """
         args = {name: ocp.args.StandardSave(to_pure_dict(tree)) for name, tree in items.items()}
-        self._written(
-            lambda: self._manager.save(step, args=ocp.args.Composite(**args, **{META: ocp.args.JsonSave(dict(meta))}))
-        )
+        args |= {META: ocp.args.JsonSave(dict(meta)), SHAPES: ocp.args.JsonSave(shapes(items))}
+        args |= {CHECKSUMS: ocp.args.JsonSave(checksums(items))}
+        self._written(lambda: self._manager.save(step, args=ocp.args.Composite(**args)))
 
     def restore(self, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
         """Reads some items of a checkpoint onto the devices.
@@ -90,9 +116,22 @@ class Checkpoints:
         Raises:
           ValueError: if the checkpoint is damaged, or does not hold these shapes.
         """
+        # Orbax would cut or pad an array to the shape asked for, and cannot tell that stored numbers have changed.
+        facts = self._read(step, ocp.args.Composite(**dict.fromkeys((SHAPES, CHECKSUMS), ocp.args.JsonRestore())))
+        for name, shape in shapes(items).items():
+            saved = facts[SHAPES]
+            if saved.get(name) != shape:
+                raise ValueError(
+                    f"checkpoint {self.directory / str(step)} holds {name} of shape {saved.get(name)}, not {shape}: "
+                    "it was made by another model or optimizer; name the run it belongs to"
+                )
         args = {name: ocp.args.StandardRestore(to_pure_dict(tree)) for name, tree in items.items()}
         restored = self._read(step, ocp.args.Composite(**args))
-        return {name: from_pure_dict(tree, restored[name]) for name, tree in items.items()}
+        arrays = {name: from_pure_dict(tree, restored[name]) for name, tree in items.items()}
+        for name, checksum in checksums(arrays).items():
+            if checksum != facts[CHECKSUMS][name]:
+                raise self._damaged(step, f"the numbers of {name} are not those that were saved")
+        return arrays
 
     def meta(self, step: int) -> dict[str, Any]:
         """Returns the facts saved beside a checkpoint; raises ValueError if it is damaged."""
@@ -119,10 +158,13 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=args)
         except Exception as error:  # as above
-            raise ValueError(
-                f"cannot read checkpoint {self.directory / str(step)}: {first_line(error)}. "
-                f"If it is damaged, delete that directory to go on from the checkpoint before it"
-            ) from error
+            raise self._damaged(step, first_line(error)) from error
+
+    def _damaged(self, step: int, reason: str) -> ValueError:
+        return ValueError(
+            f"cannot read checkpoint {self.directory / str(step)}: {reason}. "
+            "If it is damaged, delete that directory to go on from the checkpoint before it"
+        )
 
 
 def first_line(error: BaseException, limit: int = 300) -> str:

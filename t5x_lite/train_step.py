@@ -91,7 +91,7 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array], *, tx, cfg: Tr
     rate = state.model.cfg.dropout_rate
     dropout_key = jax.random.fold_in(jax.random.key(seed), state.step) if rate > 0 else None
     grads, sums = gradients(state.model, batch, cfg, dropout_key)
-    grad_norm = optax.global_norm(grads)
+    grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(grad_norm) & jnp.isfinite(sums.loss)
 
     updates, opt_state = tx.update(grads, state.opt_state, state.model)

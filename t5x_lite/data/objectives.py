@@ -5,8 +5,8 @@ Every row loses the same number of tokens in the same number of spans, so batche
 padding. All randomness is a pure function of (seed, index of the example): a row is the same in whatever batch, on
 whatever host, it is made.
 
-Shape letters: B batch, L tokens of a chunk, S tokens the encoder reads, T tokens the decoder predicts, K spans of a row,
-P random keys of a row.
+Shape letters: B batch, L tokens of a chunk, S tokens the encoder reads, T tokens the decoder predicts, K spans of a
+row, P random keys of a row.
 
 Source: T5 `random_spans_noise_mask` and `noise_span_to_unique_sentinel` in `t5/data/preprocessors.py`.
 """
@@ -58,15 +58,16 @@ class SpanCorruption:
         )
         if train.targets_length is not None and train.targets_length < targets_length:
             raise ValueError(
-                f"train.targets_length {train.targets_length} cuts targets off: train.inputs_length {train.inputs_length} "
-                f"yields {targets_length} of them; use that, or leave the field out"
+                f"train.targets_length {train.targets_length} cuts targets off: train.inputs_length "
+                f"{train.inputs_length} yields {targets_length} of them; use that, or leave the field out"
             )
         _, num_spans = noise_counts(chunk_length, task.noise_density, task.mean_noise_span_length)
         if num_spans > tokenizer.num_sentinels:
             raise ValueError(
                 f"train.inputs_length {train.inputs_length} with task.noise_density {task.noise_density} and "
                 f"task.mean_noise_span_length {task.mean_noise_span_length} removes {num_spans} spans, and "
-                f"task.tokenizer.num_sentinels is {tokenizer.num_sentinels}: use more sentinels, longer spans or less noise"
+                f"task.tokenizer.num_sentinels is {tokenizer.num_sentinels}: use more sentinels, longer spans or less "
+                "noise"
             )
         return cls(
             inputs_length=train.inputs_length,

@@ -11,7 +11,7 @@ import atexit
 import dataclasses
 import mmap
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 import grain
 import numpy as np
@@ -35,7 +35,7 @@ def train_batches(
     data: DataConfig,
     start_example: int = 0,
     rows: slice = slice(None),
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Endless batches; every chunk once an epoch, in another order and with other spans each time.
 
     Args:
@@ -47,8 +47,8 @@ def train_batches(
       rows: the part of each global batch that this host makes.
 
     Returns:
-      An iterator of {"inputs": int32 [b, S], "targets": int32 [b, T]} where b counts `rows`. Its `close()` ends the
-      workers; so does dropping it.
+      A generator of {"inputs": int32 [b, S], "targets": int32 [b, T]}, where b counts `rows`. Closing or dropping it
+      ends the workers.
 
     Raises:
       ValueError: if there are too few tokens for one chunk.
@@ -70,11 +70,10 @@ def train_batches(
             flags.FLAGS.mark_as_parsed()
         batches = batches.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=data.num_workers, per_worker_buffer_size=ahead)
-        ).map(_copy)
-    iterator = iter(batches)
-    if data.num_workers:
-        atexit.register(_close_if_alive, weakref.ref(iterator))
-    return iterator
+        )
+    generator = _own_batches(batches)
+    atexit.register(_close_if_alive, weakref.ref(generator))
+    return generator
 
 
 def eval_batches(
@@ -84,7 +83,7 @@ def eval_batches(
     batch_size: int,
     num_batches: int,
     rows: slice = slice(None),
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """The held-out chunks in order, each once, with the same spans every time.
 
     Args:
@@ -95,7 +94,7 @@ def eval_batches(
       rows: the part of each global batch that this host makes.
 
     Returns:
-      An iterator of batches as `train_batches` has them, all of one shape: what is missing from the last one are rows of
+      A generator of batches as `train_batches` has them, all of one shape: the last one is filled up with rows of
       zeros, whose padded targets weigh nothing.
 
     Raises:
@@ -153,18 +152,24 @@ def _make_batch_from_file(where: tuple, *others) -> _MakeBatch:
     return _MakeBatch(np.memmap(*where), *others)
 
 
-def _close_if_alive(iterator: weakref.ref) -> None:
-    """Ends the workers while Python is still whole; Grain's own clean-up can come too late for what it needs."""
-    if iterator() is not None:
-        iterator().close()
+def _own_batches(batches: grain.IterDataset) -> Generator[Batch, None, None]:
+    """Iterates, and gives up the worker processes and the memory shared with them when it is closed or dropped."""
+    iterator = iter(batches)
+    try:
+        for batch in iterator:
+            yield {name: np.array(ids) for name, ids in batch.items()}
+    finally:
+        iterator.close()
 
 
-def _copy(batch: Batch) -> Batch:
-    """Moves a worker's batch out of shared memory, which complains if it is still in use when Python exits."""
-    return {name: np.array(ids) for name, ids in batch.items()}
+def _close_if_alive(reference: weakref.ref) -> None:
+    """Closes at exit, while Python is still whole: what Grain does later finds its modules gone, and says so."""
+    generator = reference()
+    if generator is not None:
+        generator.close()
 
 
-def _eval_batches(make_batch: _MakeBatch, batch_size: int, num_batches: int) -> Iterator[Batch]:
+def _eval_batches(make_batch: _MakeBatch, batch_size: int, num_batches: int) -> Generator[Batch, None, None]:
     num_chunks = min(make_batch.num_chunks, batch_size * num_batches)
     for i in range(-(-num_chunks // batch_size)):
         chunk_B = i * batch_size + np.arange(batch_size)

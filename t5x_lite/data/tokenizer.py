@@ -10,11 +10,13 @@ import io
 import json
 import os
 import pathlib
+import platform
 import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 import sentencepiece
+from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
 from t5x_lite.config import TokenizerConfig
@@ -278,7 +280,7 @@ def train_sentencepiece_model(texts: Iterable[str], *, vocab_size: int, num_sent
 def write_atomically(path: pathlib.Path, content: bytes) -> None:
     """Writes a file that is either whole or not there, whenever the process is killed."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")  # hosts may share the directory
     temporary.write_bytes(content)
     os.replace(temporary, path)
 
@@ -287,7 +289,7 @@ def _parse_model(model: bytes, name: str):
     proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
     try:
         proto.ParseFromString(model)
-    except Exception as error:  # google.protobuf.message.DecodeError, of whichever protobuf implementation
+    except DecodeError as error:
         raise _not_a_model(name) from error
     if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field: a truncated file can lack it
         raise _not_a_model(name)
@@ -340,11 +342,11 @@ def _cannot_train(message: str, vocab_size: int, num_sentinels: int) -> ValueErr
     too_high = re.search(r"value <= (\d+)", message)
     too_low = re.search(r"required_chars\. \d+ vs (\d+)", message)
     if too_high:
-        fits = f"the text supports {int(too_high[1]) + num_sentinels} at most; use that or less, or more text"
+        fits = f"it supports {int(too_high[1]) + num_sentinels} at most; use that or less, or more text"
     elif too_low:
-        fits = f"the text's characters alone need more than {int(too_low[1]) + num_sentinels}; use a larger one"
+        fits = f"its characters alone need {int(too_low[1]) + num_sentinels}; use that or more"
     else:
         fits = f"SentencePiece says: {message}"
     return ValueError(
-        f"cannot train a vocabulary of task.tokenizer.vocab_size {vocab_size} ({num_sentinels} of them sentinels): {fits}"
+        f"cannot train task.tokenizer.vocab_size {vocab_size} ids ({num_sentinels} are sentinels) on this text: {fits}"
     )

@@ -4,38 +4,16 @@
 Shape letters: B batch, T queries, S keys, D model, N heads, H head; 1 where all share.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from t5x_lite.config import ModelConfig
+from t5x_lite.kernels.attention import dot_product_attention
 from t5x_lite.model.layers import dropout, weight
-
-# T5X's value. Finite, so that a query that may see nothing averages all keys instead of becoming NaN.
-MASKED_LOGIT = -1e10
-
-
-def dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None, weights_dropout=None) -> jax.Array:
-    """Returns softmax(q k + bias) v, shaped [B, T, N, H]; logits and softmax are in float32.
-
-    Args:
-      q_BTNH: queries.
-      k_BSNH: keys.
-      v_BSNH: values.
-      bias_1NTS: added to the logits; None adds nothing.
-      mask_B1TS: False where a query may not see a key; 1 for B or T where all share. None shows everything.
-      weights_dropout: applied to the weights; None keeps them.
-    """
-    logits_BNTS = jnp.einsum("BTNH,BSNH->BNTS", q_BTNH, k_BSNH, preferred_element_type=jnp.float32)
-    if bias_1NTS is not None:
-        logits_BNTS = logits_BNTS + bias_1NTS
-    if mask_B1TS is not None:
-        logits_BNTS = logits_BNTS + jnp.where(mask_B1TS, 0.0, MASKED_LOGIT)
-    weights_BNTS = jax.nn.softmax(logits_BNTS).astype(v_BSNH.dtype)
-    if weights_dropout is not None:
-        weights_BNTS = weights_dropout(weights_BNTS)
-    return jnp.einsum("BNTS,BSNH->BTNH", weights_BNTS, v_BSNH)
 
 
 class Attention(nnx.Module):
@@ -63,10 +41,9 @@ class Attention(nnx.Module):
 
     def attend(self, q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
         """Returns the attended values, projected back to [B, T, D]."""
-
-        def drop(weights_BNTS: jax.Array) -> jax.Array:
-            return dropout(weights_BNTS, self.cfg.dropout_rate, dropout_key)
-
+        drop = None
+        if dropout_key is not None and self.cfg.dropout_rate > 0:
+            drop = functools.partial(dropout, rate=self.cfg.dropout_rate, key=dropout_key)
         o_BTNH = dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, drop)
         o_BTNH = checkpoint_name(o_BTNH, "attention_out")
         return jnp.einsum("BTNH,NHD->BTD", o_BTNH, self.out[...].astype(o_BTNH.dtype))

@@ -91,12 +91,13 @@ def scale_by_factored_rms(
 
         def update_one(grad, names, v_row, v_col, v):
             grad = grad.astype(jnp.float32)
+            squared = grad * grad + MIN_SQUARED_GRADIENT
             if not _is_factored(grad.shape, names, min_dim_size_to_factor):
-                v = beta2 * v + (1 - beta2) * (grad * grad + MIN_SQUARED_GRADIENT)
+                v = beta2 * v + (1 - beta2) * squared
                 return grad * jax.lax.rsqrt(v), v_row, v_col, v
             rows, cols = _matrix_dims(names)
-            v_row = beta2 * v_row + (1 - beta2) * jnp.mean(grad * grad + MIN_SQUARED_GRADIENT, axis=cols)
-            v_col = beta2 * v_col + (1 - beta2) * jnp.mean(grad * grad + MIN_SQUARED_GRADIENT, axis=rows)
+            v_row = beta2 * v_row + (1 - beta2) * jnp.mean(squared, axis=cols)
+            v_col = beta2 * v_col + (1 - beta2) * jnp.mean(squared, axis=rows)
             return grad * _inverse_root_of_product(v_row, v_col, rows, cols), v_row, v_col, v
 
         updates, v_row, v_col, v = _map(update_one, updates, axes, state.v_row, state.v_col, state.v)

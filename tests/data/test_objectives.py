@@ -12,6 +12,7 @@ import pytest
 from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
 from t5x_lite.data.objectives import (
     SpanCorruption,
+    _random_keys,
     corrupt_spans,
     noise_counts,
     random_spans_noise_mask,
@@ -47,7 +48,8 @@ def span_lengths(mask_L):
 def reconstruct(inputs, targets, first_sentinel, num_spans):
     """Puts each span of the targets where its sentinel is in the inputs; the slow way, from the definition."""
     sentinels = {first_sentinel - k for k in range(num_spans)}
-    spans, current = {}, None
+    spans: dict[int, list[int]] = {}
+    current: list[int] = []
     for token in targets[:-1]:
         if token in sentinels:
             current = spans.setdefault(token, [])
@@ -84,7 +86,7 @@ def test_counts_round_half_to_even_in_float32_and_stay_inside_the_chunk():
 def test_noise_too_dense_to_be_cut_into_spans_is_refused():
     with pytest.raises(ValueError, match=r"task.noise_density 0.9 keeps 10 of 100 .* task.mean_noise_span_length 1.0"):
         noise_counts(100, 0.9, 1.0)
-    with pytest.raises(ValueError, match="train.inputs_length is 2"):
+    with pytest.raises(ValueError, match=r"train.inputs_length is 2"):
         span_corruption_lengths(2, 0.15, 3.0)
 
 
@@ -126,9 +128,10 @@ def test_a_mask_depends_on_seed_and_index_and_not_on_its_batch():
     assert (draw_mask(8, index_B, 100) != mask_BL).any(axis=1).all()
 
 
-def test_indices_of_one_seed_are_not_those_of_the_next_one_shifted():
-    masks = {seed: {row.tobytes() for row in draw_mask(seed, np.arange(200), 100)} for seed in range(4)}
-    assert len(set.union(*masks.values())) == 4 * 200
+def test_no_two_examples_or_seeds_share_random_keys():
+    """Neighbouring states of a counter-based generator are the same stream, shifted, unless they are hashed."""
+    keys = np.concatenate([_random_keys(seed, np.arange(50), 100) for seed in range(4)])
+    assert len(np.unique(keys)) == 4 * 50 * 100
 
 
 def test_sentinels_are_those_of_t5s_published_example():
@@ -146,10 +149,10 @@ def test_targets_hold_the_spans_after_their_sentinels_and_no_final_sentinel():
     assert inputs_BS.dtype == targets_BT.dtype == np.int32
 
 
-@hypothesis.settings(deadline=None, max_examples=60)
+@hypothesis.settings(deadline=None, max_examples=60, derandomize=True)
 @hypothesis.given(
     inputs_length=st.integers(8, 90),
-    density=st.floats(0.05, 0.5),
+    density=st.floats(0.05, 0.45),
     mean=st.floats(1.0, 9.0),
     seed=st.integers(0, 2**31 - 1),
     index=st.integers(0, 2**48),
@@ -192,6 +195,6 @@ def test_longer_targets_are_padded_and_shorter_ones_refused_with_the_right_numbe
 
 def test_more_spans_than_sentinels_are_refused():
     assert SpanCorruption.from_config(run_config(), ByteTokenizer(28)).first_sentinel == 258
-    fields = "train.inputs_length 512 .*noise_density 0.15 .*mean_noise_span_length 3.0 removes 28 spans.*num_sentinels is 27"
+    fields = r"inputs_length 512 .*noise_density 0.15 .*mean_noise_span_length 3.0 removes 28 .*num_sentinels is 27"
     with pytest.raises(ValueError, match=fields):
         SpanCorruption.from_config(run_config(), ByteTokenizer(27))

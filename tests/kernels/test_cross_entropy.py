@@ -131,6 +131,8 @@ def test_bfloat16_products_add_up_in_float32():
     expected_sums, expected_gradients = reference(*rounded, z_loss=Z_LOSS)
     assert_close(sums, expected_sums, rtol=1e-6)
     assert_close((dhidden_BTD, dkernel_DV), expected_gradients, rtol=2**-8)  # one rounding of the logits' gradient
+    jaxpr = str(jax.make_jaxpr(lambda *arrays: value_and_gradients(arrays))(*arrays))
+    assert jaxpr.count("dot_general[") == jaxpr.count("preferred_element_type=float32") == 3
 
 
 @pytest.mark.parametrize("mesh_shape", [(8, 1, 1), (2, 2, 2)])

@@ -1,0 +1,25 @@
+"""Tests t5x_lite/model/masks.py."""
+
+import numpy as np
+
+from t5x_lite.model import masks
+
+
+def test_padding_is_hidden_from_every_query():
+    mask_B11S = masks.padding_mask(np.array([[5, 6, 0], [7, 0, 0]]))
+    np.testing.assert_array_equal(mask_B11S, [[[[True, True, False]]], [[[True, False, False]]]])
+
+
+def test_a_query_sees_itself_and_what_came_before():
+    np.testing.assert_array_equal(masks.causal_mask(3)[0, 0], [[1, 0, 0], [1, 1, 0], [1, 1, 1]])
+
+
+def test_a_query_sees_keys_of_its_own_segment_alone_and_never_padding():
+    mask_B1TS = masks.segment_mask(np.array([[1, 2, 0]]), np.array([[1, 1, 2, 0]]))
+    np.testing.assert_array_equal(mask_B1TS[0, 0], [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
+
+
+def test_masks_combine_to_what_all_of_them_allow():
+    allowed = masks.combine(masks.causal_mask(2), None, np.array([[[[True, False]]]]))
+    np.testing.assert_array_equal(allowed[0, 0], [[1, 0], [1, 0]])
+    assert masks.combine(None, None) is None

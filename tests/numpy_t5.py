@@ -1,0 +1,106 @@
+"""An independent T5 in float64 NumPy: one loop a layer, one example and one head at a time, nothing shared.
+
+Written from the published description, not from the package: it is what the package is tested against.
+"""
+
+import math
+
+import numpy as np
+
+
+def forward(model, inputs_BS, decoder_inputs_BT, inputs_segments_BS=None, targets_segments_BT=None) -> np.ndarray:
+    """logits_BTV of a `t5x_lite.T5` read parameter by parameter."""
+    rows = []
+    for b in range(len(inputs_BS)):
+        inputs, decoder_inputs = inputs_BS[b], decoder_inputs_BT[b]
+        input_segments = (inputs > 0).astype(int) if inputs_segments_BS is None else inputs_segments_BS[b]
+        target_segments = np.ones(len(decoder_inputs), int) if targets_segments_BT is None else targets_segments_BT[b]
+        rows.append(_one_example(model, inputs, decoder_inputs, input_segments, target_segments))
+    return np.stack(rows)
+
+
+def _one_example(model, inputs, decoder_inputs, input_segments, target_segments):
+    cfg, embedding = model.cfg, _array(model.embedding)
+    S, T = len(inputs), len(decoder_inputs)
+    position = np.arange(max(S, T))
+
+    x = embedding[inputs]
+    see = (input_segments[:, None] == input_segments[None, :]) & (input_segments[None, :] > 0)
+    bias = _bias(model.encoder.position_bias, position[:S], position[:S], True, cfg)
+    for layer in range(cfg.num_encoder_layers):
+        block = model.encoder.blocks
+        normed = _norm(x, _array(block.attention_norm.scale)[layer])
+        x = x + _attention(block.attention, layer, normed, normed, bias, see)
+        x = x + _mlp(block.mlp, layer, _norm(x, _array(block.mlp_norm.scale)[layer]), cfg)
+    encoded = _norm(x, _array(model.encoder.final_norm.scale))
+
+    x = embedding[decoder_inputs]
+    causal = position[:T, None] >= position[None, :T]
+    see_self = causal & (target_segments[:, None] == target_segments[None, :]) & (target_segments[None, :] > 0)
+    see_cross = (target_segments[:, None] == input_segments[None, :]) & (input_segments[None, :] > 0)
+    bias = _bias(model.decoder.position_bias, position[:T], position[:T], False, cfg)
+    for layer in range(cfg.num_decoder_layers):
+        block = model.decoder.blocks
+        normed = _norm(x, _array(block.self_attention_norm.scale)[layer])
+        x = x + _attention(block.self_attention, layer, normed, normed, bias, see_self)
+        normed = _norm(x, _array(block.cross_attention_norm.scale)[layer])
+        x = x + _attention(block.cross_attention, layer, normed, encoded, None, see_cross)
+        x = x + _mlp(block.mlp, layer, _norm(x, _array(block.mlp_norm.scale)[layer]), cfg)
+    hidden = _norm(x, _array(model.decoder.final_norm.scale))
+    if cfg.tie_embeddings:
+        return hidden @ embedding.T / math.sqrt(cfg.emb_dim)
+    return hidden @ _array(model.logits_kernel)
+
+
+def _array(param) -> np.ndarray:
+    return np.asarray(param[...], np.float64)
+
+
+def _norm(x, scale):
+    return x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-6) * scale
+
+
+def _attention(attention, layer, x, y, bias, see):
+    query, key, value, out = (_array(getattr(attention, name))[layer] for name in ("query", "key", "value", "out"))
+    total = np.zeros_like(x)
+    for head in range(query.shape[1]):
+        scores = (x @ query[:, head]) @ (y @ key[:, head]).T
+        if bias is not None:
+            scores = scores + bias[head]
+        scores = np.where(see, scores, scores - 1e10)
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        weights /= weights.sum(-1, keepdims=True)
+        total += weights @ (y @ value[:, head]) @ out[head]
+    return total
+
+
+def _mlp(mlp, layer, x, cfg):
+    if cfg.mlp_activations == ("relu",):
+        hidden = np.maximum(x @ _array(mlp.wi)[layer], 0)
+    else:
+        gate = x @ _array(mlp.wi_0)[layer]
+        gelu = 0.5 * gate * (1 + np.tanh(math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3)))
+        hidden = gelu * (x @ _array(mlp.wi_1)[layer])
+    return hidden @ _array(mlp.wo)[layer]
+
+
+def _bias(module, queries, keys, bidirectional, cfg):
+    table = _array(module.table)
+    return np.array(
+        [[[row[_bucket(k - q, bidirectional, cfg)] for k in keys] for q in queries] for row in table], np.float64
+    )
+
+
+def _bucket(relative, bidirectional, cfg):
+    num, offset = cfg.relative_position_buckets, 0
+    if bidirectional:
+        num //= 2
+        offset = num if relative > 0 else 0
+        distance = abs(int(relative))
+    else:
+        distance = max(-int(relative), 0)
+    exact = num // 2
+    if distance < exact:
+        return offset + distance
+    scale = math.log(distance / exact) / math.log(cfg.relative_position_max_distance / exact)
+    return offset + min(num - 1, exact + int(scale * (num - exact)))

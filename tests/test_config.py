@@ -1,0 +1,59 @@
+"""Tests t5x_lite/config.py."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from t5x_lite import config
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: config.ModelConfig(dtype="float16"), r"model.dtype is float16: .*use bfloat16"),
+        (lambda: config.ModelOptions(dtype="half"), r"model.dtype is half: .*use bfloat16"),
+        (lambda: config.ModelConfig(dtype="int8"), r"model.dtype is 'int8': use one of float32, bfloat16"),
+        (lambda: config.ModelConfig(num_heads=0), r"model.num_heads is 0: use a number above 0"),
+        (lambda: config.ModelConfig(dropout_rate=1.0), r"model.dropout_rate is 1.0: "),
+        (lambda: config.ModelConfig(mlp_activations=("tanh",)), r"model.mlp_activations is \['tanh'\]: use one or two"),
+        (lambda: config.ModelConfig(remat="some"), r"train.remat is 'some': use one of none, minimal, full"),
+        (lambda: config.TaskConfig(noise_density=1.5), r"task.noise_density is 1.5: "),
+        (lambda: config.TaskConfig(mean_noise_span_length=0.5), r"task.mean_noise_span_length is 0.5: "),
+        (lambda: config.TaskConfig(eval_percent=0), r"task.eval_percent is 0: "),
+        (lambda: config.TrainConfig(num_steps=-5), r"train.num_steps is -5: use a number above 0"),
+        (
+            lambda: config.TrainConfig(batch_size=6, num_microbatches=4),
+            r"train.batch_size 6 is not divisible by train.num_microbatches 4",
+        ),
+        (lambda: config.TrainConfig(label_smoothing=1.0), r"train.label_smoothing is 1.0: "),
+        (lambda: config.OptimizerConfig(learning_rate=0.0), r"optimizer.learning_rate is 0.0: "),
+        (lambda: config.OptimizerConfig(warmup_steps=0), r"optimizer.warmup_steps is 0: the rsqrt schedule"),
+        (lambda: config.OptimizerConfig(beta2=1.0), r"optimizer.beta2 is 1.0: "),
+        (lambda: config.MeshConfig(data=-1, fsdp=-1), r"only one axis can be -1"),
+        (lambda: config.MeshConfig(tensor=0), r"mesh.tensor is 0: "),
+        (lambda: config.RunConfig(run_dir=""), r"run_dir is empty: "),
+        (lambda: config.RunConfig(run_dir="x", seed=-1), r"seed is -1: "),
+        (lambda: config.InferConfig(checkpoint="x", batch_size=0), r"batch_size is 0: "),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_field_and_a_remedy(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_configs_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.RunConfig(run_dir="x").seed = 1  # type: ignore[misc]
+
+
+def test_reading_a_config_needs_the_standard_library_alone():
+    code = "import sys, t5x_lite.config; print([m for m in ('jax', 'numpy', 'yaml') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+
+
+def test_every_model_option_is_a_field_of_the_model():
+    options = {field.name for field in dataclasses.fields(config.ModelOptions)} - {"preset"}
+    assert options <= {field.name for field in dataclasses.fields(config.ModelConfig)}

@@ -1,0 +1,63 @@
+"""Tests t5x_lite/report.py."""
+
+import json
+
+from t5x_lite.report import Report, describe, keep_rows, read_rows
+
+
+def report(tmp_path, *, step=0):
+    return Report(tmp_path / "metrics.jsonl", tmp_path / "tensorboard", step=step, num_steps=10)
+
+
+def test_a_row_is_a_json_object_with_its_step(tmp_path):
+    with report(tmp_path) as writing:
+        writing.write(3, {"loss": 1.5, "mfu": None, "nonfinite_steps": 0})
+    assert read_rows(tmp_path / "metrics.jsonl") == [{"step": 3, "loss": 1.5, "mfu": None, "nonfinite_steps": 0}]
+
+
+def test_numbers_that_json_lacks_are_named(tmp_path):
+    with report(tmp_path) as writing:
+        writing.write(1, {"loss": float("nan")})
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["loss"] == "nan"
+
+
+def test_rows_after_the_step_gone_on_from_are_dropped(tmp_path):
+    with report(tmp_path) as writing:
+        for step in (1, 2, 3):
+            writing.write(step, {"loss": float(step)})
+    with report(tmp_path, step=2) as writing:
+        writing.write(3, {"loss": 33.0})
+    assert [row["loss"] for row in read_rows(tmp_path / "metrics.jsonl")] == [1.0, 2.0, 33.0]
+
+
+def test_a_line_cut_off_in_the_middle_is_left_out(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
+    assert read_rows(path) == [{"step": 1, "loss": 2.0}]
+    keep_rows(path, 5)
+    assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
+
+
+def test_tensorboard_gets_the_same_numbers(tmp_path):
+    with report(tmp_path) as writing:
+        writing.write(1, {"loss": 1.5})
+    (events,) = (tmp_path / "tensorboard").iterdir()
+    assert b"train/loss" in events.read_bytes()
+
+
+def test_a_process_that_does_not_report_writes_nothing(tmp_path):
+    with Report(tmp_path / "m.jsonl", tmp_path / "tb", step=0, num_steps=3, enabled=False) as silent:
+        silent.write(1, {"loss": 1.0})
+        silent.say("hello")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_file_gets_a_line_for_each_row(tmp_path, capsys):
+    with report(tmp_path) as writing:
+        writing.write(4, {"loss": 1.5, "tokens_per_second": 12_345.0})
+    assert "step 4/10  loss 1.500  12,345 tokens/s" in capsys.readouterr().err
+
+
+def test_what_is_zero_or_unknown_is_not_told():
+    assert describe({"loss": 2.0, "mfu": None, "nonfinite_steps": 0}) == "loss 2.000"
+    assert describe({"mfu": 0.25, "nonfinite_steps": 2}) == "MFU 25.0%  2 non-finite"

@@ -1,0 +1,63 @@
+"""The models and batches the tests share. All sizes differ, so that a swapped axis cannot pass."""
+
+import functools
+
+import jax
+import numpy as np
+from flax import nnx
+
+from t5x_lite.config import ModelConfig
+from t5x_lite.model.transformer import T5
+
+B, S, T = 3, 11, 7
+
+T5_1_1 = ModelConfig(
+    vocab_size=128,
+    emb_dim=20,
+    num_heads=3,
+    head_dim=5,
+    mlp_dim=18,
+    num_encoder_layers=2,
+    num_decoder_layers=4,
+)
+T5_1_0 = ModelConfig(
+    vocab_size=128,
+    emb_dim=20,
+    num_heads=3,
+    head_dim=5,
+    mlp_dim=18,
+    num_encoder_layers=2,
+    num_decoder_layers=4,
+    mlp_activations=("relu",),
+    tie_embeddings=True,
+)
+BOTH = {"1.1": T5_1_1, "1.0": T5_1_0}
+
+
+@functools.cache
+def model(cfg: ModelConfig, seed: int = 0) -> T5:
+    """A model with its parameters drawn in one compiled call."""
+    return jax.jit(lambda: T5(cfg, rngs=nnx.Rngs(seed)))()
+
+
+def ids(*shape: int, seed: int = 0, vocab_size: int = 128) -> np.ndarray:
+    """Random ids, none of them padding or EOS."""
+    return np.random.default_rng(seed).integers(2, vocab_size, shape).astype(np.int32)
+
+
+def batch() -> tuple[np.ndarray, np.ndarray]:
+    """inputs_BS, with padding in all rows but the first, and decoder_inputs_BT."""
+    inputs_BS, decoder_inputs_BT = ids(B, S), ids(B, T, seed=1)
+    inputs_BS[1, 8:], inputs_BS[2, 2:] = 0, 0
+    decoder_inputs_BT[:, 0] = 0
+    return inputs_BS, decoder_inputs_BT
+
+
+@functools.partial(jax.jit, static_argnames="with_segments")
+def _logits(model, inputs_BS, decoder_inputs_BT, segments, *, with_segments):
+    return model(inputs_BS, decoder_inputs_BT, *(segments if with_segments else ()))
+
+
+def logits(model: T5, inputs_BS, decoder_inputs_BT, *segments) -> np.ndarray:
+    """The model's logits_BTV, compiled once a shape for all tests."""
+    return np.asarray(_logits(model, inputs_BS, decoder_inputs_BT, segments, with_segments=bool(segments)))
