@@ -53,17 +53,14 @@ def checksums(tree: Any) -> dict[str, int]:
     Computed where the array is: a sum of integers does not depend on how the array is cut, and costs one pass.
     """
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    sums = jax.device_get(_bit_sums([leaf for _, leaf in leaves]))
+    sums = jax.device_get([_bit_sum(leaf) for _, leaf in leaves])
     return {"/".join(_names(path)): int(total) for (path, _), total in zip(leaves, sums, strict=True)}
 
 
 @jax.jit
-def _bit_sums(arrays: list[jax.Array]) -> list[jax.Array]:
-    def bit_sum(array: jax.Array) -> jax.Array:
-        bits = jax.lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}")
-        return jnp.sum(bits, dtype=jnp.uint32)
-
-    return [bit_sum(array) for array in arrays]
+def _bit_sum(array: jax.Array) -> jax.Array:
+    bits = jax.lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}")
+    return jnp.sum(bits, dtype=jnp.uint32)
 
 
 def _names(path: tuple[Any, ...]) -> list[str]:

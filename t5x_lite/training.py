@@ -117,7 +117,9 @@ def build(cfg: RunConfig, corpus: Corpus) -> Job:
         in_shardings=(placed, batch_sharding(mesh)),
         out_shardings=(placed, replicated(mesh)),
     )
-    init = jax.jit(init, out_shardings=placed)
+    # Drawing the parameters runs once: on a CPU, optimising that program takes longer than it can save.
+    quick = {"xla_backend_optimization_level": 0} if platform == "cpu" else None
+    init = jax.jit(init, out_shardings=placed, compiler_options=quick)
     return Job(cfg, corpus, objective, model, mesh, shapes, init, step)
 
 

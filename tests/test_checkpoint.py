@@ -92,7 +92,7 @@ def lose(path):
 
 
 def cut_off(path):
-    path.write_bytes(path.read_bytes()[:-20])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def change_a_bit(path):

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times a T5 1.1 small train step beside Hugging Face's, in the same run, and prints one JSON object.
+
+    python scripts/bench_train_step.py [--batch 8 --inputs 512 --targets 114 --rounds 6]
+
+Both train in float32 with AdamW and gradients clipped to norm 1, on the same random ids. The two take turns, step by
+step, each in a process of its own, so that whatever else the machine does falls on both. `ratio` is our tokens/s over
+theirs by each one's best step, `ratio_median` by the medians. Without torch and transformers only ours is timed.
+"""
+
+import argparse
+import functools
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, value in (("batch", 8), ("inputs", 512), ("targets", 114), ("rounds", 6)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        serve(WORKERS[options.worker](options))
+        return
+    names = ["ours"]
+    if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
+        names.append("transformers")
+    workers = {name: start(name) for name in names}
+    seconds = {name: [] for name in names}
+    for _ in range(options.rounds):
+        for name, worker in workers.items():
+            seconds[name].append(one_step(worker))
+    for worker in workers.values():
+        worker.stdin.close()
+        worker.wait()
+    print(json.dumps(summary(options, seconds)))
+
+
+def summary(options: argparse.Namespace, seconds: dict[str, list[float]]) -> dict:
+    """Returns the numbers of both, and their ratios."""
+    tokens = options.batch * (options.inputs + options.targets)
+    ours, theirs = seconds["ours"], seconds.get("transformers")
+    result = {
+        "model": "t5_1_1_small",
+        "batch": options.batch,
+        "inputs_length": options.inputs,
+        "targets_length": options.targets,
+        "cores": os.cpu_count(),
+        "rounds": options.rounds,
+        "ours_best_s": min(ours),
+        "ours_median_s": statistics.median(ours),
+        "ours_tokens_per_s": tokens / min(ours),
+        "peer": None,
+        "ratio": None,
+    }
+    if theirs:
+        result |= {
+            "peer": "transformers",
+            "peer_best_s": min(theirs),
+            "peer_median_s": statistics.median(theirs),
+            "peer_tokens_per_s": tokens / min(theirs),
+            "ratio": min(theirs) / min(ours),
+            "ratio_median": statistics.median(theirs) / statistics.median(ours),
+        }
+    return result
+
+
+def start(name: str) -> subprocess.Popen:
+    """Starts a worker and waits until it has compiled and made its first steps."""
+    command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--worker", name]
+    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+    one_step(worker)
+    return worker
+
+
+def one_step(worker: subprocess.Popen) -> float:
+    """Returns the seconds of a worker's next step."""
+    worker.stdin.write("step\n")
+    worker.stdin.flush()
+    line = worker.stdout.readline()
+    if not line:
+        raise SystemExit("a worker of the benchmark ended: see its error above")
+    return float(line)
+
+
+def serve(step) -> None:
+    """Makes a step and prints its seconds for each line of standard input."""
+    step()
+    for _ in sys.stdin:
+        begin = time.perf_counter()
+        step()
+        print(time.perf_counter() - begin, flush=True)
+
+
+def our_step(options: argparse.Namespace):
+    """Returns a function that makes one of our steps and waits for it."""
+    import jax
+    import numpy as np
+
+    from t5x_lite.config import OptimizerConfig, TrainConfig
+    from t5x_lite.model.presets import presets
+    from t5x_lite.model.transformer import T5
+    from t5x_lite.optim import make_optimizer
+    from t5x_lite.sharding import parameter_axes
+    from t5x_lite.train_step import init_state, train_step
+
+    from flax import nnx
+
+    model = presets["t5_1_1_small"]
+    axes = parameter_axes(jax.eval_shape(lambda: T5(model, rngs=nnx.Rngs(0))))
+    optimizer = OptimizerConfig(name="adamw", learning_rate=1e-4, schedule="constant", warmup_steps=0, clip_norm=1.0)
+    tx = make_optimizer(optimizer, 1_000, axes)
+    state = jax.jit(functools.partial(init_state, model, tx, 0), compiler_options={"xla_backend_optimization_level": 0})()
+    compiled = jax.jit(functools.partial(train_step, tx=tx, cfg=TrainConfig(), seed=0), donate_argnums=0)
+    rng = np.random.default_rng(0)
+    batch = {
+        "inputs": rng.integers(2, 32_000, (options.batch, options.inputs)).astype(np.int32),
+        "targets": rng.integers(2, 32_000, (options.batch, options.targets)).astype(np.int32),
+    }
+
+    def step() -> None:
+        nonlocal state
+        state, metrics = compiled(state, batch)
+        jax.block_until_ready((state, metrics))
+
+    return step
+
+
+def transformers_step(options: argparse.Namespace):
+    """Returns a function that makes one step of Hugging Face's."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    torch.manual_seed(0)
+    model = T5ForConditionalGeneration(
+        T5Config(
+            vocab_size=32_128,
+            d_model=512,
+            d_kv=64,
+            d_ff=1_024,
+            num_layers=8,
+            num_heads=6,
+            feed_forward_proj="gated-gelu",
+            tie_word_embeddings=False,
+            dropout_rate=0.0,
+            decoder_start_token_id=0,
+        )
+    ).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    inputs = torch.randint(2, 32_000, (options.batch, options.inputs))
+    targets = torch.randint(2, 32_000, (options.batch, options.targets))
+
+    def step() -> None:
+        model(input_ids=inputs, labels=targets).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step
+
+
+WORKERS = {"ours": our_step, "transformers": transformers_step}
+
+if __name__ == "__main__":
+    main()
