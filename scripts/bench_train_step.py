@@ -116,7 +116,9 @@ def our_step(options: argparse.Namespace):
     axes = parameter_axes(jax.eval_shape(lambda: T5(model, rngs=nnx.Rngs(0))))
     optimizer = OptimizerConfig(name="adamw", learning_rate=1e-4, schedule="constant", warmup_steps=0, clip_norm=1.0)
     tx = make_optimizer(optimizer, 1_000, axes)
-    state = jax.jit(functools.partial(init_state, model, tx, 0), compiler_options={"xla_backend_optimization_level": 0})()
+    state = jax.jit(
+        functools.partial(init_state, model, tx, 0), compiler_options={"xla_backend_optimization_level": 0}
+    )()
     compiled = jax.jit(functools.partial(train_step, tx=tx, cfg=TrainConfig(), seed=0), donate_argnums=0)
     rng = np.random.default_rng(0)
     batch = {

@@ -85,15 +85,20 @@ def run(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
             checkpoints.close()
 
 
-def build(cfg: RunConfig, corpus: Corpus) -> Job:
+def build(cfg: RunConfig, corpus: Corpus, *, devices: list[jax.Device] | None = None) -> Job:
     """Fits the parts of a run together; compiles nothing yet.
+
+    Args:
+      cfg: the run.
+      corpus: its text.
+      devices: to run on; None takes all there are.
 
     Raises:
       ValueError: if the config does not fit together, or does not fit the devices.
     """
     tokenizer = corpus.tokenizer
     objective = SpanCorruption.from_config(cfg, tokenizer)
-    mesh = make_mesh(cfg.mesh)
+    mesh = make_mesh(cfg.mesh, devices)
     check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
     platform = mesh.devices.flat[0].platform
     model = resolve_model(cfg.model, vocab_size=tokenizer.padded_vocab_size, remat=cfg.train.remat, platform=platform)

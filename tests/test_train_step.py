@@ -34,7 +34,9 @@ def optimizer(name="adafactor"):
 
 def started(tx, cfg=tiny.T5_1_1):
     model = tiny.model(cfg)
-    return TrainState(jnp.zeros((), jnp.int32), model, tx.init(model), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32))
+    return TrainState(
+        jnp.zeros((), jnp.int32), model, tx.init(model), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)
+    )
 
 
 @functools.cache

@@ -1,0 +1,201 @@
+"""Tests t5x_lite/training.py."""
+
+import dataclasses
+import functools
+import os
+import shutil
+import signal
+import xml.etree.ElementTree as ElementTree
+
+import jax
+import numpy as np
+import pytest
+
+from t5x_lite import training
+from t5x_lite.config import DataConfig, MeshConfig, ModelOptions, OptimizerConfig
+from t5x_lite.report import read_rows
+from tests import runs
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided:UserWarning")  # when read back for comparing
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted run, and what it returned."""
+    run_dir = tmp_path_factory.mktemp("runs") / "finished"
+    return run_dir, training.run(runs.config(run_dir))
+
+
+def started_like(finished, run_dir):
+    """A new run directory that has the corpus already."""
+    run_dir.mkdir()
+    shutil.copytree(finished[0] / "corpus", run_dir / "corpus")
+    for name in (".lock", "vocabulary.json"):
+        shutil.copy(finished[0] / name, run_dir / name)
+    return run_dir
+
+
+def assert_same_arrays(run_dir, other_run_dir):
+    one, other = runs.arrays(run_dir), runs.arrays(other_run_dir)
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_a_run_directory_holds_what_a_person_looks_for(finished):
+    run_dir, _ = finished
+    names = {path.name for path in run_dir.iterdir()}
+    assert {
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "corpus",
+        "loss.svg",
+        "tensorboard",
+    } <= names
+    ElementTree.parse(run_dir / "loss.svg")
+    assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == ["6", "8"]
+
+
+def test_every_step_and_evaluation_leaves_a_row(finished):
+    run_dir, results = finished
+    rows = read_rows(run_dir / "metrics.jsonl")
+    trained = [row for row in rows if "loss" in row]
+    assert [row["step"] for row in trained] == list(range(1, 9))
+    assert {"loss", "tokens_per_second", "seconds_per_step", "mfu", "learning_rate", "grad_norm"} <= trained[0].keys()
+    evaluated = [row for row in rows if "eval/loss" in row]
+    assert [row["step"] for row in evaluated] == [4, 8]
+    assert {"eval/loss", "eval/loss_text", "eval/unigram_text"} == results.keys()
+    assert {name: evaluated[-1][name] for name in results} == results
+    assert 0 < results["eval/unigram_text"] < np.log(256)
+
+
+def test_the_loss_falls(finished):
+    losses = [row["loss"] for row in read_rows(finished[0] / "metrics.jsonl") if "loss" in row]
+    assert losses[-1] < losses[0] - 0.3
+
+
+def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch, capsys):
+    run_dir = started_like(finished, tmp_path / "stopped")
+    add = training.Watch.add
+
+    def signal_at_step_five(self, step, metrics):
+        add(self, step, metrics)
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Watch, "add", signal_at_step_five)
+        assert training.run(runs.config(run_dir))["eval/loss"] > 0  # of step 4
+    assert "Stopped by SIGTERM at step 5, saved. The same command again goes on" in capsys.readouterr().err
+    assert (run_dir / "checkpoints" / "5").is_dir()
+    assert training.run(runs.config(run_dir)) == finished[1]
+    assert_same_arrays(run_dir, finished[0])
+    steps = [row["step"] for row in read_rows(run_dir / "metrics.jsonl") if "loss" in row]
+    assert steps == list(range(1, 9))
+
+
+def test_a_run_cut_off_between_checkpoints_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
+    run_dir = started_like(finished, tmp_path / "cut")
+
+    def cut(self, step, metrics):
+        if step == 5:
+            raise KeyboardInterrupt  # as far as the files go, what a kill does: nothing more is written
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training.Watch, "add", cut)
+        training.run(runs.config(run_dir))
+    training.run(runs.config(run_dir))
+    assert_same_arrays(run_dir, finished[0])
+
+
+def test_worker_processes_change_nothing(finished, tmp_path):
+    run_dir = started_like(finished, tmp_path / "workers")
+    training.run(dataclasses.replace(runs.config(run_dir), data=DataConfig(num_workers=2)))
+    assert_same_arrays(run_dir, finished[0])
+
+
+def test_a_finished_run_is_left_as_it_is(finished, capsys):
+    before = (finished[0] / "metrics.jsonl").read_text()
+    assert training.run(runs.config(finished[0])) == {}
+    assert "Complete at step 8" in capsys.readouterr().err
+    assert (finished[0] / "metrics.jsonl").read_text() == before
+
+
+def test_another_model_in_the_same_directory_is_refused_and_harms_nothing(finished):
+    cfg = dataclasses.replace(runs.config(finished[0]), model=ModelOptions(emb_dim=48))
+    before = runs.arrays(finished[0]).keys()
+    with pytest.raises(ValueError, match=r"model.emb_dim is 48, but the run in .* was started with 16"):
+        training.run(cfg)
+    assert runs.arrays(finished[0]).keys() == before
+
+
+def test_several_gradients_in_a_row_that_are_not_finite_end_the_run(finished, tmp_path):
+    run_dir = started_like(finished, tmp_path / "diverged")
+    cfg = dataclasses.replace(
+        runs.config(run_dir, max_nonfinite_steps=3),
+        optimizer=OptimizerConfig(name="adamw", learning_rate=1e38, schedule="constant", warmup_steps=0),
+    )
+    with pytest.raises(FloatingPointError, match=r"last 3 steps .* lower optimizer.learning_rate \(1e\+38\)"):
+        training.run(cfg)
+    assert [row["nonfinite_steps"] for row in read_rows(run_dir / "metrics.jsonl") if "loss" in row][-1] == 3
+
+
+def test_a_profile_is_a_trace_of_a_few_steps(finished, tmp_path):
+    run_dir = started_like(finished, tmp_path / "profiled")
+    training.run(runs.config(run_dir), profile=True)
+    assert list((run_dir / "profile").rglob("*.xplane.pb"))
+
+
+MESHES = {
+    "data 8": MeshConfig(),
+    "fsdp 8": MeshConfig(data=1, fsdp=8),
+    "2 x 2 x 2": MeshConfig(data=2, fsdp=2, tensor=2),
+}
+
+
+@functools.cache
+def losses_on(mesh, run_dir, devices=None, dropout_rate=0.1, num_microbatches=1):
+    """The losses of ten steps on a mesh, and the state after them."""
+    cfg = runs.config(run_dir, mesh=mesh, num_microbatches=num_microbatches)
+    cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, dropout_rate=dropout_rate))
+    corpus = training.prepare_corpus(cfg.task, run_dir)
+    job = training.build(cfg, corpus, devices=devices)
+    batches = training.train_batches(corpus.train_tokens, job.objective, batch_size=8, data=cfg.data)
+    with jax.set_mesh(job.mesh):
+        state, losses = job.init(), []
+        for batch, _ in zip(training.device_batches(batches, job.mesh), range(10), strict=False):
+            state, metrics = job.step(state, batch)
+            losses.append(float(metrics["loss"]))
+    batches.close()
+    return losses, state
+
+
+@pytest.fixture(scope="module")
+def losses_on_one_device(finished):
+    return losses_on(MeshConfig(), finished[0], devices=tuple(jax.devices()[:1]))[0]
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_a_mesh_changes_no_loss(name, finished, losses_on_one_device):
+    losses, state = losses_on(MESHES[name], finished[0])
+    np.testing.assert_allclose(losses, losses_on_one_device, rtol=1e-5)
+    if name == "fsdp 8":
+        leaves = [leaf for leaf in jax.tree.leaves((state.model, state.opt_state)) if leaf.size > 1]
+        whole = sum(leaf.nbytes for leaf in leaves)
+        a_device = sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves)
+        tables = 2 * 4 * 32 * 4 * 2  # the two position bias tables and their moments: heads are not cut by fsdp
+        assert a_device <= (whole - tables) / 8 * 1.05 + tables
+
+
+@pytest.mark.parametrize("num_microbatches", [2, 4])
+def test_microbatches_change_no_loss(num_microbatches, finished):
+    # On one device and without dropout, whose masks are drawn for each microbatch.
+    whole, split = (
+        losses_on(MeshConfig(), finished[0], devices=tuple(jax.devices()[:1]), dropout_rate=0.0, num_microbatches=num)[
+            0
+        ]
+        for num in (1, num_microbatches)
+    )
+    np.testing.assert_allclose(split, whole, rtol=1e-5)
