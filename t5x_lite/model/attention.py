@@ -7,13 +7,12 @@ Shape letters: B batch, T queries, S keys, D model, N heads, H head; 1 where all
 import functools
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.kernels.attention import dot_product_attention
-from t5x_lite.model.layers import dropout, weight
+from t5x_lite.model.layers import dropout, project, weight
 
 
 class Attention(nnx.Module):
@@ -46,7 +45,8 @@ class Attention(nnx.Module):
             drop = functools.partial(dropout, rate=self.cfg.dropout_rate, key=dropout_key)
         o_BTNH = dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, drop)
         o_BTNH = checkpoint_name(o_BTNH, "attention_out")
-        return jnp.einsum("BTNH,NHD->BTD", o_BTNH, self.out[...].astype(o_BTNH.dtype))
+        B, T, N, H = o_BTNH.shape
+        return project(o_BTNH.reshape(B, T, N * H), self.out[...].reshape(N * H, -1))
 
     def __call__(self, x_BTD, y_BSD, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
         """Lets each position of x look at the positions of y; returns [B, T, D]."""
@@ -55,5 +55,6 @@ class Attention(nnx.Module):
         return self.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, dropout_key)
 
 
-def _into_heads(x_BTD: jax.Array, kernel_DNH: nnx.Param) -> jax.Array:
-    return jnp.einsum("BTD,DNH->BTNH", x_BTD, kernel_DNH[...].astype(x_BTD.dtype))
+def _into_heads(x_BTD: jax.Array, kernel: nnx.Param) -> jax.Array:
+    (B, T, _), (D, N, H) = x_BTD.shape, kernel.shape
+    return project(x_BTD, kernel[...].reshape(D, N * H)).reshape(B, T, N, H)

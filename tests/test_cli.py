@@ -1,0 +1,108 @@
+"""Tests t5x_lite/cli.py."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from t5x_lite import cli, inference, training
+from t5x_lite.config import InferConfig, RunConfig
+
+SMOKE = pathlib.Path(__file__).parents[1] / "configs" / "smoke" / "cpu.yaml"
+
+
+@pytest.fixture
+def train_calls(monkeypatch):
+    calls = []
+    monkeypatch.setattr(training, "run", lambda cfg, *, profile: calls.append((cfg, profile)))
+    return calls
+
+
+def test_a_config_file_and_dotted_overrides_make_a_run(train_calls, tmp_path):
+    arguments = ["--config", str(SMOKE), "--run_dir", str(tmp_path), "--train.num_steps", "3", "--profile"]
+    assert cli.main(["train", *arguments]) == 0
+    ((cfg, profile),) = train_calls
+    assert isinstance(cfg, RunConfig)
+    assert (cfg.run_dir, cfg.train.num_steps, profile) == (str(tmp_path), 3, True)
+
+
+def test_lists_in_a_config_become_tuples(train_calls, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("run_dir: x\ntrain: {remat: [query, key]}\ntask: {packages: [optax]}\n")
+    assert cli.main(["train", "--config", str(config)]) == 0
+    assert train_calls[0][0].train.remat == ("query", "key")
+    assert train_calls[0][0].task.packages == ("optax",)
+
+
+@pytest.mark.parametrize("config", sorted((SMOKE.parents[1]).rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_is_valid(config, train_calls):
+    assert cli.main(["train", "--config", str(config)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--train.num_stepz", "3"], "train.num_stepz"),
+        (["--train.num_steps", "many"], "train.num_steps"),
+        (["--train.num_steps", "-3"], "train.num_steps is -3: use a number above 0"),
+        (["--task.source", "wikipedia"], "task.source"),
+        (["--model.dtype", "float16"], "model.dtype is float16"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_a_wrong_argument_is_one_message_that_names_it(arguments, message, capsys, tmp_path):
+    command = ["train", "--run_dir", str(tmp_path / "run"), *arguments]
+    try:
+        status = cli.main(command)
+    except SystemExit as stop:  # the parser's way to end
+        status = stop.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_misspelt_key_in_a_config_is_named(capsys, tmp_path):
+    (tmp_path / "c.yaml").write_text("run_dir: x\ntrain: {batchsize: 3}\n")
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["train", "--config", str(tmp_path / "c.yaml")])
+    assert stop.value.code == 2
+    assert "batchsize" in capsys.readouterr().err
+
+
+def test_infer_passes_its_options_on(monkeypatch):
+    calls = []
+    monkeypatch.setattr(inference, "run", calls.append)
+    assert cli.main(["infer", "--checkpoint", "runs/x", "--input", "-", "--output", "-"]) == 0
+    assert calls == [InferConfig(checkpoint="runs/x")]
+
+
+def test_a_mistake_found_at_work_is_one_line_and_status_two(capsys, tmp_path):
+    assert cli.main(["infer", "--checkpoint", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"t5x-lite infer: --checkpoint {tmp_path} is not a run directory")
+    assert error.count("\n") == 1
+
+
+def test_the_traceback_can_be_asked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv(cli.SHOW_TRACEBACK, "1")
+    with pytest.raises(ValueError, match="is not a run directory"):
+        cli.main(["infer", "--checkpoint", str(tmp_path)])
+
+
+def test_without_a_subcommand_the_help_is_shown(capsys):
+    assert cli.main([]) == 0
+    assert "train" in capsys.readouterr().out
+
+
+def test_help_needs_nothing_heavy():
+    code = (
+        "import sys\nfrom t5x_lite import cli\n"
+        "try:\n    cli.main(['train', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print([name for name in ('jax', 'numpy', 'grain', 'orbax') if name in sys.modules], file=sys.stderr)"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stderr.strip() == "[]"
+    assert "optimizer updates in the whole run" in answer.stdout  # the field's own documentation

@@ -1,0 +1,35 @@
+"""Tests t5x_lite/__init__.py."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from flax import nnx
+
+import t5x_lite
+
+
+def test_every_public_name_can_be_imported():
+    for name in t5x_lite.__all__:
+        assert getattr(t5x_lite, name) is not None
+    assert set(t5x_lite.__all__) <= set(dir(t5x_lite))
+    assert len(t5x_lite.__all__) <= 25
+
+
+def test_another_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'T6'"):
+        t5x_lite.T6  # noqa: B018
+
+
+def test_a_model_runs_in_three_lines():
+    cfg = t5x_lite.ModelConfig(vocab_size=128, emb_dim=8, num_heads=2, head_dim=3, mlp_dim=16)
+    model = t5x_lite.T5(cfg, rngs=nnx.Rngs(0))
+    logits_BTV = model(np.array([[5, 6, 1]]), np.array([[0, 7]]))
+    assert logits_BTV.shape == (1, 2, 128)
+
+
+def test_importing_the_model_brings_in_neither_data_nor_checkpoints():
+    code = "import sys\nfrom t5x_lite import T5\nprint([m for m in ('orbax', 'grain', 'sentencepiece') if m in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
