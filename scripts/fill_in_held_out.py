@@ -21,7 +21,8 @@ WORDS_PER_BLANK = 2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description="Fills in blanks of held-out sentences.")
     parser.add_argument("--run_dir", required=True)
     parser.add_argument("--num_sentences", type=int, default=5)
     options = parser.parse_args()

@@ -3,7 +3,7 @@
 
 import os
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from flax import nnx
@@ -52,6 +52,9 @@ def load(directory: str | os.PathLike[str]) -> Pretrained:
     return Pretrained(model, load_tokenizer(path), config, step)
 
 
-def model_config_from_json(fields: dict) -> ModelConfig:
+def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:
     """Returns the config that JSON, which has lists and no tuples, was written from."""
-    return ModelConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return ModelConfig(**values)

@@ -5,7 +5,7 @@ The model never mentions devices. Each parameter names its dimensions; RULES say
 everything here follows from that.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -31,7 +31,7 @@ RULES: Mapping[str, str | None] = {
 BATCH_AXES = ("data", "fsdp")
 
 
-def make_mesh(cfg: MeshConfig, devices: list[jax.Device] | None = None) -> Mesh:
+def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """Arranges the devices as `cfg` says.
 
     Raises:
@@ -114,7 +114,8 @@ def check_batch_size(mesh: Mesh, batch_size: int, num_microbatches: int = 1) -> 
 def local_rows(mesh: Mesh, batch_size: int) -> slice:
     """Returns the contiguous rows of a global batch that this process has to supply."""
     indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
-    rows = [row for index in indices for row in (index[0].start or 0, index[0].stop or batch_size)]
+    slices = [index[0] for index in indices if index is not None]
+    rows = [row for part in slices for row in (part.start or 0, part.stop or batch_size)]
     return slice(min(rows), max(rows))
 
 

@@ -5,7 +5,7 @@ Shape letters: B batch, S input tokens, T target tokens, D model, M microbatches
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,7 @@ def init_state(cfg: ModelConfig, tx: optax.GradientTransformation, seed: int) ->
     """Returns the state before the first step."""
     model = T5(cfg, rngs=nnx.Rngs(seed))
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, model, tx.init(model), zero, zero)
+    return TrainState(zero, model, tx.init(cast(Any, model)), zero, zero)
 
 
 def loss_sums(model: T5, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None) -> LossSums:
@@ -95,7 +95,7 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array], *, tx, cfg: Tr
     finite = jnp.isfinite(grad_norm) & jnp.isfinite(sums.loss)
 
     updates, opt_state = tx.update(grads, state.opt_state, state.model)
-    updated = (optax.apply_updates(state.model, updates), opt_state)
+    updated = (optax.apply_updates(cast(Any, state.model), updates), opt_state)
     model, opt_state = jax.tree.map(
         lambda new, old: jnp.where(finite, new, old), updated, (state.model, state.opt_state)
     )

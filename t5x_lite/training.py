@@ -4,10 +4,11 @@
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
@@ -85,7 +86,7 @@ def run(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
             checkpoints.close()
 
 
-def build(cfg: RunConfig, corpus: Corpus, *, devices: list[jax.Device] | None = None) -> Job:
+def build(cfg: RunConfig, corpus: Corpus, *, devices: Sequence[Any] | None = None) -> Job:
     """Fits the parts of a run together; compiles nothing yet.
 
     Args:
@@ -106,7 +107,7 @@ def build(cfg: RunConfig, corpus: Corpus, *, devices: list[jax.Device] | None = 
     tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
     init = functools.partial(init_state, model, tx, cfg.seed)
     abstract = jax.eval_shape(init)
-    placed = TrainState(
+    placed = abstract._replace(
         step=replicated(mesh),
         model=shardings(mesh, abstract.model, axes),
         opt_state=shardings(mesh, abstract.opt_state, state_axes(abstract.opt_state, abstract.model, axes)),
@@ -217,7 +218,9 @@ class Watch:
         if step % cfg.log_every_steps == 0 or step == cfg.num_steps or in_a_row == cfg.max_nonfinite_steps:
             scalars = {name: float(value) for name, value in metrics.items()} | self._speed()
             counts = {"nonfinite_steps": int(metrics["nonfinite_steps"])}
-            self._report.write(step, scalars | counts | {"learning_rate": float(self._learning_rate(step - 1))})
+            self._report.write(
+                step, scalars | counts | {"learning_rate": float(np.asarray(self._learning_rate(step - 1)))}
+            )
         if in_a_row >= cfg.max_nonfinite_steps:
             raise FloatingPointError(
                 f"the gradients of the last {in_a_row} steps up to step {step} were not finite, so none of them was "
@@ -242,11 +245,15 @@ class Watch:
 def evaluate(job: Job, model: T5) -> dict[str, float]:
     """Returns the held-out loss, and the entropy it has to beat."""
     cfg, corpus = job.cfg, job.corpus
-    options = {"batch_size": cfg.train.batch_size, "num_batches": cfg.eval.num_batches}
-    tokenizer = corpus.tokenizer
-    batches = eval_batches(
-        corpus.eval_tokens, job.objective, rows=local_rows(job.mesh, cfg.train.batch_size), **options
+    batches_of = functools.partial(
+        eval_batches,
+        corpus.eval_tokens,
+        job.objective,
+        batch_size=cfg.train.batch_size,
+        num_batches=cfg.eval.num_batches,
     )
+    tokenizer = corpus.tokenizer
+    batches = batches_of(rows=local_rows(job.mesh, cfg.train.batch_size))
     sums = functools.partial(
         held_out_sums,
         model,
@@ -254,7 +261,7 @@ def evaluate(job: Job, model: T5) -> dict[str, float]:
         last_text_id=tokenizer.vocab_size - tokenizer.num_sentinels - 1,
     )
     losses = held_out_loss([jax.device_get(sums(batch)) for batch in device_batches(batches, job.mesh)])
-    targets = (batch["targets"] for batch in eval_batches(corpus.eval_tokens, job.objective, **options))
+    targets = (batch["targets"] for batch in batches_of())
     return losses | {"eval/unigram_text": unigram_entropy(targets, tokenizer)}
 
 

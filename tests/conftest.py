@@ -6,7 +6,7 @@ import tempfile
 # Without LLVM's optimisations a program compiles in half the time; tests run it once or twice on tiny arrays.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-import jax  # noqa: E402 - reads XLA_FLAGS
+import jax  # only now: it reads XLA_FLAGS
 
 # Many tests, and the processes they start, compile the same few programs.
 _cache = tempfile.TemporaryDirectory(prefix="t5x_lite_compiled_")

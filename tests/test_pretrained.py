@@ -31,9 +31,7 @@ def run_dir(tmp_path_factory):
 def test_a_run_directory_gives_model_tokenizer_and_config(run_dir):
     model, tokenizer, config, step = load(run_dir)
     assert (config, step, tokenizer.vocab_size) == (CFG, 12, 259)
-    np.testing.assert_array_equal(
-        tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch())
-    )
+    np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path):

@@ -103,9 +103,10 @@ def test_a_run_cut_off_between_checkpoints_goes_on_to_the_same_bits(finished, tm
         if step == 5:
             raise KeyboardInterrupt  # as far as the files go, what a kill does: nothing more is written
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(training.Watch, "add", cut)
-        training.run(runs.config(run_dir))
+        with pytest.raises(KeyboardInterrupt):
+            training.run(runs.config(run_dir))
     training.run(runs.config(run_dir))
     assert_same_arrays(run_dir, finished[0])
 

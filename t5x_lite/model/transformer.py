@@ -184,7 +184,7 @@ class T5(nnx.Module):
         encode_key, decode_key = split_key(dropout_key, 2)
         encoded_BSD = self.encode(inputs_BS, inputs_segments_BS, encode_key)
         self_mask, cross_mask = masks.causal_mask(decoder_inputs_BT.shape[1]), masks.padding_mask(inputs_BS)
-        if targets_segments_BT is not None:
+        if inputs_segments_BS is not None and targets_segments_BT is not None:
             self_mask = masks.combine(self_mask, masks.segment_mask(targets_segments_BT, targets_segments_BT))
             cross_mask = masks.segment_mask(targets_segments_BT, inputs_segments_BS)
         return self.decoder(self.embed(decoder_inputs_BT), encoded_BSD, self_mask, cross_mask, decode_key)

@@ -62,15 +62,14 @@ def test_gradients_equal_finite_differences(version):
     names = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(model)[0]]
     for index, (name, leaf, grad) in enumerate(zip(names, leaves, jax.tree.leaves(grads), strict=True)):
         step = np.random.default_rng(index).normal(size=leaf.shape)
-        epsilon = 1e-6
 
-        def value(sign, index=index, leaf=leaf, step=step):
+        def value(sign, epsilon=1e-6, index=index, leaf=leaf, step=step):
             changed = [np.asarray(other, np.float64) for other in leaves]
             changed[index] = np.asarray(leaf, np.float64) + sign * epsilon * step
             oracle = jax.tree.unflatten(structure, changed)
             return np.sum(numpy_t5.forward(oracle, inputs_BS, decoder_inputs_BT) * direction_BTV)
 
-        expected = (value(1) - value(-1)) / (2 * epsilon)
+        expected = (value(1) - value(-1)) / 2e-6
         actual = np.sum(np.asarray(grad, np.float64) * step)
         scale = np.linalg.norm(np.asarray(grad, np.float64)) + 1e-3
         assert abs(actual - expected) < 1e-4 * scale, name
