@@ -218,9 +218,8 @@ class Watch:
         if step % cfg.log_every_steps == 0 or step == cfg.num_steps or in_a_row == cfg.max_nonfinite_steps:
             scalars = {name: float(value) for name, value in metrics.items()} | self._speed()
             counts = {"nonfinite_steps": int(metrics["nonfinite_steps"])}
-            self._report.write(
-                step, scalars | counts | {"learning_rate": float(np.asarray(self._learning_rate(step - 1)))}
-            )
+            rate = float(np.asarray(self._learning_rate(step - 1)))  # the schedule counts from 0
+            self._report.write(step, scalars | counts | {"learning_rate": rate})
         if in_a_row >= cfg.max_nonfinite_steps:
             raise FloatingPointError(
                 f"the gradients of the last {in_a_row} steps up to step {step} were not finite, so none of them was "
