@@ -120,7 +120,7 @@ def our_step(options: argparse.Namespace):
     optimizer = OptimizerConfig(name="adamw", learning_rate=1e-4, schedule="constant", warmup_steps=0, clip_norm=1.0)
     tx = make_optimizer(optimizer, 1_000, axes)
     state = jax.jit(
-        functools.partial(init_state, model, tx, 0), compiler_options={"xla_backend_optimization_level": 0}
+        functools.partial(init_state, model, tx, 0), compiler_options={"xla_backend_optimization_level": 1}
     )()
     compiled = jax.jit(functools.partial(train_step, tx=tx, cfg=TrainConfig(), seed=0), donate_argnums=0)
     rng = np.random.default_rng(0)

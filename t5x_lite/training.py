@@ -123,8 +123,9 @@ def build(cfg: RunConfig, corpus: Corpus, *, devices: Sequence[Any] | None = Non
         in_shardings=(placed, batch_sharding(mesh)),
         out_shardings=(placed, replicated(mesh)),
     )
-    # Drawing the parameters runs once: on a CPU, optimising that program takes longer than it can save.
-    quick = {"xla_backend_optimization_level": 0} if platform == "cpu" else None
+    # Drawing the parameters runs once. On a CPU, optimising that program in full takes far longer than it saves: 25
+    # seconds against 6 for a tiny model, to draw 77 million parameters in 1.5 seconds rather than 3.
+    quick = {"xla_backend_optimization_level": 1} if platform == "cpu" else None
     init = jax.jit(init, out_shardings=placed, compiler_options=quick)
     return Job(cfg, corpus, objective, model, mesh, shapes, init, step)
 

@@ -62,7 +62,7 @@ def test_the_loss_is_the_mean_over_all_target_tokens():
     assert metrics["target_tokens"] == is_target_BT.sum()
 
 
-@pytest.mark.parametrize("num_microbatches", [2, 4])
+@pytest.mark.parametrize("num_microbatches", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_microbatches_give_the_gradients_of_the_whole_batch(num_microbatches):
     whole_grads, whole_sums = compiled_gradients(1)
     grads, sums = compiled_gradients(num_microbatches)
@@ -71,7 +71,10 @@ def test_microbatches_give_the_gradients_of_the_whole_batch(num_microbatches):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * float(jnp.abs(other).max()))
 
 
-@pytest.mark.parametrize("name", ["adafactor", "adamw_rms", "adamw"])
+@pytest.mark.parametrize(
+    "name",
+    ["adafactor", pytest.param("adamw_rms", marks=pytest.mark.slow), pytest.param("adamw", marks=pytest.mark.slow)],
+)
 def test_thirty_steps_on_one_batch_learn_it(name):
     tx, step = compiled(name)
     state, losses = started(tx), []

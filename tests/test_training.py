@@ -190,6 +190,7 @@ def test_a_mesh_changes_no_loss(name, finished, losses_on_one_device):
         assert a_device <= (whole - tables) / 8 * 1.05 + tables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_microbatches", [2, 4])
 def test_microbatches_change_no_loss(num_microbatches, finished):
     # On one device and without dropout, whose masks are drawn for each microbatch.
