@@ -23,9 +23,8 @@ def test_another_name_is_an_attribute_error():
 
 
 def test_a_model_runs_in_three_lines():
-    cfg = t5x_lite.ModelConfig(
-        vocab_size=128, emb_dim=8, num_heads=2, head_dim=3, mlp_dim=16, num_encoder_layers=1, num_decoder_layers=1
-    )
+    sizes = {"vocab_size": 128, "emb_dim": 8, "num_heads": 2, "head_dim": 3, "mlp_dim": 16}
+    cfg = t5x_lite.ModelConfig(**sizes, num_encoder_layers=1, num_decoder_layers=1)
     model = t5x_lite.T5(cfg, rngs=nnx.Rngs(0))
     logits_BTV = model(np.array([[5, 6, 1]]), np.array([[0, 7]]))
     assert logits_BTV.shape == (1, 2, 128)

@@ -51,6 +51,11 @@ def wait_until(reached, process: subprocess.Popen) -> None:
         time.sleep(0.002)
 
 
+def kill(process: subprocess.Popen) -> None:
+    process.kill()  # SIGKILL: nothing of the process runs after it
+    process.communicate()
+
+
 def last_step(run_dir: pathlib.Path) -> int:
     return max((row["step"] for row in read_rows(run_dir / "metrics.jsonl")), default=0)
 
@@ -81,8 +86,7 @@ def test_three_kills_at_random_moments_change_no_bit(undisturbed, tmp_path):
         process = start(run_dir)
         moment = rng.randrange(third * 45 + 4, third * 45 + 45)
         wait_until(lambda moment=moment: last_step(run_dir) >= moment, process)
-        process.kill()
-        process.wait()
+        kill(process)
     assert "Going on from step" in finish(run_dir)
     assert_ended_like(run_dir, undisturbed)
 
@@ -92,8 +96,7 @@ def test_a_kill_while_a_checkpoint_is_written_changes_no_bit(undisturbed, tmp_pa
     process = start(run_dir)
     wait_until(lambda: last_step(run_dir) > 30, process)
     wait_until(lambda: any((run_dir / "checkpoints").glob("*tmp*")), process)
-    process.kill()
-    process.wait()
+    kill(process)
     assert any((run_dir / "checkpoints").glob("*tmp*"))  # half of one was left
     finish(run_dir)
     assert not any((run_dir / "checkpoints").glob("*tmp*"))

@@ -72,8 +72,7 @@ def test_microbatches_give_the_gradients_of_the_whole_batch(num_microbatches):
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["adafactor", pytest.param("adamw_rms", marks=pytest.mark.slow), pytest.param("adamw", marks=pytest.mark.slow)],
+    "name", ["adafactor", *(pytest.param(n, marks=pytest.mark.slow) for n in ("adamw_rms", "adamw"))]
 )
 def test_thirty_steps_on_one_batch_learn_it(name):
     tx, step = compiled(name)
