@@ -60,8 +60,12 @@ def prepare_corpus(
     manifest_path = directory / "corpus" / "manifest.json"
     asked = json.loads(json.dumps(dataclasses.asdict(task)))  # tuples become lists, as in the file
     manifest = json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"task": asked}
-    _check_same_task(manifest["task"], asked, directory)
-    if "num_characters" not in manifest:
+    if "num_characters" in manifest:
+        _check_same_task(manifest["task"], asked, directory)
+    else:
+        if manifest["task"] != asked:  # a first try that failed, perhaps because of what has been mended since
+            (directory / KIND_FILE).unlink(missing_ok=True)
+        manifest = {"task": asked}
         _write_json(manifest_path, manifest)
         manifest |= _make_corpus(task, directory, announce)
         _write_json(manifest_path, manifest)

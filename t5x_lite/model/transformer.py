@@ -38,15 +38,10 @@ def rematerialized(layer: Callable, remat: str | tuple[str, ...]) -> Callable:
       remat: `none` keeps everything; `full` keeps each layer's input alone; `minimal` keeps the results of the
         projections, so that only attention weights and element-wise work are computed again; a tuple names the
         tensors to keep, of REMAT_TENSORS.
-
-    Raises:
-      ValueError: if a name is not one of REMAT_TENSORS.
     """
     if remat == "none":
         return layer
     kept = {"minimal": REMAT_TENSORS, "full": ()}.get(remat, remat) if isinstance(remat, str) else remat
-    if unknown := set(kept) - set(REMAT_TENSORS):
-        raise ValueError(f"train.remat names {sorted(unknown)}: use some of {', '.join(REMAT_TENSORS)}")
     policy = jax.checkpoint_policies.save_only_these_names(*kept)
     return jax.checkpoint(layer, policy=policy, prevent_cse=False)
 
@@ -144,10 +139,15 @@ class T5(nnx.Module):
     Args:
       cfg: the architecture, one of `presets` or your own.
       rngs: the source of the initial parameters, distributed as T5 published them.
+
+    Raises:
+      ValueError: if `cfg.remat` names a tensor that is not one of REMAT_TENSORS.
     """
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         D, V = cfg.emb_dim, cfg.vocab_size
+        if not isinstance(cfg.remat, str) and (unknown := set(cfg.remat) - set(REMAT_TENSORS)):
+            raise ValueError(f"train.remat names {sorted(unknown)}: use some of {', '.join(REMAT_TENSORS)}")
         self.cfg = cfg
         self.embedding = weight(rngs.params(), (V, D), ("vocab", "embed"), stddev=1.0)
         self.encoder = Encoder(cfg, rngs=rngs)

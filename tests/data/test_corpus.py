@@ -109,13 +109,19 @@ def test_another_task_in_the_same_directory_is_refused_by_field(tmp_path):
         prepare_corpus(PIECES, tmp_path)
 
 
-def test_a_directory_whose_first_run_was_killed_is_still_that_tasks(tmp_path, monkeypatch):
+def test_a_first_try_that_failed_binds_nothing(tmp_path):
+    wrong = dataclasses.replace(BYTES, tokenizer=TokenizerConfig(path=str(tmp_path / "nowhere.model")))
+    with pytest.raises(ValueError, match=r"nowhere.model does not exist"):
+        prepare_corpus(wrong, tmp_path)
+    assert prepare_corpus(BYTES, tmp_path).tokenizer.vocab_size == ByteTokenizer().vocab_size
+
+
+def test_a_tokenizer_left_by_a_failed_try_with_other_settings_is_made_anew(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(corpus_module, "read_docstrings", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(corpus_module, "_tokenize", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare_corpus(BYTES, tmp_path)
-    with pytest.raises(ValueError, match=r"task.tokenizer.kind"):
-        prepare_corpus(PIECES, tmp_path)
+    assert prepare_corpus(PIECES, tmp_path).tokenizer.vocab_size == 300
 
 
 def test_the_objective_may_change_in_a_run_directory(tmp_path):
