@@ -111,7 +111,7 @@ def test_another_task_in_the_same_directory_is_refused_by_field(tmp_path):
 
 def test_a_first_try_that_failed_binds_nothing(tmp_path):
     wrong = dataclasses.replace(BYTES, tokenizer=TokenizerConfig(path=str(tmp_path / "nowhere.model")))
-    with pytest.raises(ValueError, match=r"nowhere.model does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"nowhere.model does not exist"):
         prepare_corpus(wrong, tmp_path)
     assert prepare_corpus(BYTES, tmp_path).tokenizer.vocab_size == ByteTokenizer().vocab_size
 
