@@ -7,6 +7,7 @@ it; `meta` is JSON. Orbax writes to a temporary name and renames, so a checkpoin
 """
 
 import pathlib
+import shutil
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,6 +98,7 @@ class Checkpoints:
         Raises:
           OSError: if this checkpoint, or the one before, could not be written.
         """
+        self._check_space(items)
         args = {name: ocp.args.StandardSave(to_pure_dict(tree)) for name, tree in items.items()}
         args |= {META: ocp.args.JsonSave(dict(meta)), SHAPES: ocp.args.JsonSave(shapes(items))}
         args |= {CHECKSUMS: ocp.args.JsonSave(checksums(items))}
@@ -141,6 +143,17 @@ class Checkpoints:
     def close(self) -> None:
         """Waits for writes under way and ends the threads that make them."""
         self._manager.close()
+
+    def _check_space(self, items: Mapping[str, Any]) -> None:
+        """Raises OSError if this process's part cannot fit: found out while writing, it ends in many tracebacks."""
+        shards = [shard for leaf in jax.tree.leaves(dict(items)) for shard in leaf.addressable_shards]
+        needed = sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
+        free = shutil.disk_usage(self.directory).free
+        if needed > free:
+            raise OSError(
+                f"cannot write a checkpoint of {needed / 1e6:,.0f} MB to {self.directory}: {free / 1e6:,.0f} MB are "
+                "free. The checkpoints before it are whole; free some space and run again"
+            )
 
     def _written(self, write: Any) -> None:
         try:

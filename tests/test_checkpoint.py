@@ -1,5 +1,6 @@
 """Tests t5x_lite/checkpoint.py."""
 
+import shutil
 from typing import NamedTuple
 
 import jax
@@ -118,6 +119,14 @@ def test_other_shapes_than_those_saved_are_refused(checkpoints):
     other = {"pair": Pair(jnp.zeros((8, 4)), {"count": jnp.asarray(3)})}
     with pytest.raises(ValueError, match=r"holds pair/first of shape \[8, 3\], not \[8, 4\]"):
         checkpoints.restore(1, abstract(other, one_device()))
+
+
+def test_a_checkpoint_that_does_not_fit_the_disk_is_not_begun(checkpoints, monkeypatch):
+    free = shutil.disk_usage(checkpoints.directory)._replace(free=50)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
+    with pytest.raises(OSError, match=r"cannot write a checkpoint of .* MB are free"):
+        checkpoints.save(1, tree(), {})
+    assert checkpoints.latest_step() is None
 
 
 def test_a_directory_without_checkpoints_has_no_latest_step(checkpoints):
