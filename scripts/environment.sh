@@ -12,6 +12,6 @@ install_into_venv() {
     "$python" -m venv .venv
   fi
   echo "Installing t5x_lite into .venv"
-  # Compiling to byte code as it installs would take a fifth of the time; Python does it for what is imported.
+  # No byte code for everything as it installs: Python makes it for what is imported.
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --editable "$1"
 }
