@@ -13,9 +13,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 
 META, SHAPES, CHECKSUMS = "meta", "shapes", "checksums"
+
+# Where an array is on several devices, Orbax lets each write a part of it, and compiles a slice a device to do so. That
+# pays for large arrays only: for small ones too, a run of eight steps on 8 CPU devices took 41 seconds and not 26.
+SMALLEST_SHARED_WRITE = 2**22  # bytes a device
 
 
 def to_pure_dict(tree: Any) -> dict[str, Any]:
@@ -70,6 +75,25 @@ def _names(path: tuple[Any, ...]) -> list[str]:
     return names[:-1] if len(names) > 1 and names[-1] == "value" else names
 
 
+def _handlers() -> ocp.handlers.DefaultCheckpointHandlerRegistry:
+    arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=SMALLEST_SHARED_WRITE)
+    handler = ocp.PyTreeCheckpointHandler(
+        type_handler_registry=ocp.type_handlers.create_type_handler_registry(
+            (jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())
+        )
+    )
+    handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
+    handlers.add(None, ocp.args.PyTreeSave, handler)
+    handlers.add(None, ocp.args.PyTreeRestore, handler)
+    handlers.add(None, ocp.args.JsonSave)
+    handlers.add(None, ocp.args.JsonRestore)
+    return handlers
+
+
+def _restore_args(pure: dict[str, Any]) -> ocp.args.PyTreeRestore:
+    return ocp.args.PyTreeRestore(pure, restore_args=ocp.checkpoint_utils.construct_restore_args(pure))
+
+
 class Checkpoints:
     """The checkpoints of one directory, of which the newest few are kept.
 
@@ -81,7 +105,7 @@ class Checkpoints:
     def __init__(self, directory: pathlib.Path, *, keep: int | None = None):
         self.directory = directory.absolute()
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True, create=keep is not None)
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        self._manager = ocp.CheckpointManager(self.directory, options=options, handler_registry=_handlers())
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest whole checkpoint, or None."""
@@ -99,7 +123,7 @@ class Checkpoints:
           OSError: if this checkpoint, or the one before, could not be written.
         """
         self._check_space(items)
-        args = {name: ocp.args.StandardSave(to_pure_dict(tree)) for name, tree in items.items()}
+        args = {name: ocp.args.PyTreeSave(to_pure_dict(tree)) for name, tree in items.items()}
         args |= {META: ocp.args.JsonSave(dict(meta)), SHAPES: ocp.args.JsonSave(shapes(items))}
         args |= {CHECKSUMS: ocp.args.JsonSave(checksums(items))}
         self._written(lambda: self._manager.save(step, args=ocp.args.Composite(**args)))
@@ -124,7 +148,7 @@ class Checkpoints:
                     f"checkpoint {self.directory / str(step)} holds {name} of shape {saved.get(name)}, not {shape}: "
                     "it was made by another model or optimizer; name the run it belongs to"
                 )
-        args = {name: ocp.args.StandardRestore(to_pure_dict(tree)) for name, tree in items.items()}
+        args = {name: _restore_args(to_pure_dict(tree)) for name, tree in items.items()}
         restored = self._read(step, ocp.args.Composite(**args))
         arrays = {name: from_pure_dict(tree, restored[name]) for name, tree in items.items()}
         for name, checksum in checksums(arrays).items():

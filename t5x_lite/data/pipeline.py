@@ -68,7 +68,10 @@ def train_batches(
     if data.num_workers:
         if not flags.FLAGS.is_parsed():  # Grain asks absl for a flag, and only absl's own `app.run` parses them
             flags.FLAGS.mark_as_parsed()
-        batches = batches.mp_prefetch(
+        # Batches are small enough for a pipe. Shared memory is short in containers, and Grain frees it in a thread that
+        # may be cut off at exit, for which Python then prints a traceback.
+        in_a_pipe = grain.experimental.DatasetOptions(min_shm_size=2**62)
+        batches = grain.experimental.WithOptionsIterDataset(batches, in_a_pipe).mp_prefetch(
             grain.MultiprocessingOptions(num_workers=data.num_workers, per_worker_buffer_size=ahead)
         )
     generator = _own_batches(batches)
@@ -153,11 +156,10 @@ def _make_batch_from_file(where: tuple, *others) -> _MakeBatch:
 
 
 def _own_batches(batches: grain.IterDataset) -> Generator[Batch, None, None]:
-    """Iterates, and gives up the worker processes and the memory shared with them when it is closed or dropped."""
+    """Iterates, and gives up the worker processes when it is closed or dropped."""
     iterator = iter(batches)
     try:
-        for batch in iterator:
-            yield {name: np.array(ids) for name, ids in batch.items()}
+        yield from iterator
     finally:
         iterator.close()
 
