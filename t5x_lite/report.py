@@ -3,7 +3,6 @@
 
 import json
 import math
-import os
 import pathlib
 import time
 from collections.abc import Mapping
@@ -12,6 +11,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
+
+from t5x_lite.atomic import write_atomically
 
 
 class Report:
@@ -118,10 +119,7 @@ def read_rows(path: pathlib.Path) -> list[dict]:
 def keep_rows(path: pathlib.Path, step: int) -> None:
     """Drops the rows after `step`."""
     rows = read_rows(path)
-    kept = "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(kept)
-    os.replace(temporary, path)
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
 
 
 class Stopwatch:

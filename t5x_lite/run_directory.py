@@ -18,6 +18,7 @@ from typing import Any, Self
 import jax
 import yaml
 
+from t5x_lite.atomic import write_atomically
 from t5x_lite.config import RunConfig
 
 # A checkpoint or a corpus made under other values of these would be misread.
@@ -109,8 +110,8 @@ class RunDirectory:
     def record(self, cfg: RunConfig) -> None:
         """Writes the resolved config and the environment; process 0 alone."""
         if jax.process_index() == 0:
-            write_text(self.config, yaml.safe_dump(plain(dataclasses.asdict(cfg)), sort_keys=False))
-            write_text(self.environment, json.dumps(environment(), indent=2) + "\n")
+            write_atomically(self.config, yaml.safe_dump(plain(dataclasses.asdict(cfg)), sort_keys=False))
+            write_atomically(self.environment, json.dumps(environment(), indent=2) + "\n")
 
     def _read_config(self) -> dict[str, Any]:
         try:
@@ -120,13 +121,6 @@ class RunDirectory:
         if not isinstance(began, dict):
             raise ValueError(f"{self.config} is damaged: restore it, or name another run_dir")
         return began
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    os.replace(temporary, path)
 
 
 def plain(value: Any) -> Any:

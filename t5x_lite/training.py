@@ -4,7 +4,7 @@
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -12,11 +12,12 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from t5x_lite.atomic import write_atomically
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import ModelConfig, RunConfig
 from t5x_lite.data.corpus import Corpus, prepare_corpus
 from t5x_lite.data.objectives import SpanCorruption
-from t5x_lite.data.pipeline import eval_batches, train_batches, unigram_entropy
+from t5x_lite.data.pipeline import Batch, eval_batches, train_batches, unigram_entropy
 from t5x_lite.evaluation import held_out_loss, held_out_sums
 from t5x_lite.model.flops import peak_flops, train_flops
 from t5x_lite.model.presets import resolve_model
@@ -24,7 +25,7 @@ from t5x_lite.model.transformer import T5
 from t5x_lite.optim import make_optimizer, make_schedule, state_axes
 from t5x_lite.plot import line_chart
 from t5x_lite.report import Report, Stopwatch, read_rows
-from t5x_lite.run_directory import RunDirectory, write_text
+from t5x_lite.run_directory import RunDirectory
 from t5x_lite.sharding import (
     batch_sharding,
     check_batch_size,
@@ -150,7 +151,7 @@ def train_loop(
         directory.metrics, directory.tensorboard, step=start, num_steps=num_steps, enabled=jax.process_index() == 0
     ) as report:
         report.say(describe_job(job, start))
-        watch = Watch(job, report)
+        watch, entropy = Watch(job, report), held_out_entropy(job)
         device = device_batches(batches, job.mesh)
         for step in range(start + 1, num_steps + 1):
             if profile:
@@ -159,7 +160,7 @@ def train_loop(
             watch.add(step, metrics)
             if step % cfg.eval.every_steps == 0 or step == num_steps:
                 watch.flush()
-                results = evaluate(job, state.model)
+                results = evaluate(job, state.model) | entropy
                 report.write(step, results)
                 watch.restart_clock()
             if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stop.requested:
@@ -173,7 +174,7 @@ def train_loop(
         checkpoints.wait()
         report.say(farewell(cfg, int(state.step), stop))
     if jax.process_index() == 0:
-        write_text(directory.plot, loss_plot(read_rows(directory.metrics)))
+        write_atomically(directory.plot, loss_plot(read_rows(directory.metrics)))
     return results
 
 
@@ -243,26 +244,33 @@ class Watch:
 
 
 def evaluate(job: Job, model: T5) -> dict[str, float]:
-    """Returns the held-out loss, and the entropy it has to beat."""
-    cfg, corpus = job.cfg, job.corpus
-    batches_of = functools.partial(
-        eval_batches,
-        corpus.eval_tokens,
-        job.objective,
-        batch_size=cfg.train.batch_size,
-        num_batches=cfg.eval.num_batches,
-    )
-    tokenizer = corpus.tokenizer
-    batches = batches_of(rows=local_rows(job.mesh, cfg.train.batch_size))
+    """Returns the held-out loss."""
+    tokenizer = job.corpus.tokenizer
+    batches = held_out_batches(job, local_rows(job.mesh, job.cfg.train.batch_size))
     sums = functools.partial(
         held_out_sums,
         model,
         first_text_id=tokenizer.eos_id + 1,
         last_text_id=tokenizer.vocab_size - tokenizer.num_sentinels - 1,
     )
-    losses = held_out_loss([jax.device_get(sums(batch)) for batch in device_batches(batches, job.mesh)])
-    targets = (batch["targets"] for batch in batches_of())
-    return losses | {"eval/unigram_text": unigram_entropy(targets, tokenizer)}
+    return held_out_loss([jax.device_get(sums(batch)) for batch in device_batches(batches, job.mesh)])
+
+
+def held_out_entropy(job: Job) -> dict[str, float]:
+    """Returns the entropy that the held-out loss on text has to beat; the same at every evaluation."""
+    targets = (batch["targets"] for batch in held_out_batches(job))
+    return {"eval/unigram_text": unigram_entropy(targets, job.corpus.tokenizer)}
+
+
+def held_out_batches(job: Job, rows: slice = slice(None)) -> Iterator[Batch]:
+    """Yields the batches of an evaluation; `rows` are those of this host."""
+    return eval_batches(
+        job.corpus.eval_tokens,
+        job.objective,
+        batch_size=job.cfg.train.batch_size,
+        num_batches=job.cfg.eval.num_batches,
+        rows=rows,
+    )
 
 
 def to_items(state: TrainState) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "t5x_lite"
 LAYERS = (
-    "config",
+    "atomic config",
     "kernels optim plot report stopping",
     "data model sharding",
     "checkpoint decode run_directory train_step",

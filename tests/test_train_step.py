@@ -48,7 +48,7 @@ def compiled(name="adafactor", cfg=CFG):
 @functools.cache
 def compiled_gradients(num_microbatches):
     cfg = dataclasses.replace(CFG, num_microbatches=num_microbatches)
-    return jax.jit(lambda model, batch: gradients(model, batch, cfg, None))(tiny.model(tiny.T5_1_1), batch())
+    return jax.jit(lambda model, batch: gradients(model, batch, cfg, None))
 
 
 def test_the_loss_is_the_mean_over_all_target_tokens():
@@ -62,10 +62,24 @@ def test_the_loss_is_the_mean_over_all_target_tokens():
     assert metrics["target_tokens"] == is_target_BT.sum()
 
 
+def test_the_gradients_are_those_of_the_mean_loss_a_target_token():
+    model = tiny.model(tiny.T5_1_1)
+    grads, _ = compiled_gradients(1)(model, batch())
+    norm = float(optax.tree.norm(grads))
+
+    def mean_loss(distance):
+        moved = jax.tree.map(lambda param, grad: param + distance / norm * grad, model, grads)
+        _, sums = compiled_gradients(1)(moved, batch())
+        return float(sums.loss / sums.weight)
+
+    np.testing.assert_allclose((mean_loss(0.01) - mean_loss(-0.01)) / 0.02, norm, rtol=2e-3)
+
+
 @pytest.mark.parametrize("num_microbatches", [pytest.param(2, marks=pytest.mark.slow), 4])
 def test_microbatches_give_the_gradients_of_the_whole_batch(num_microbatches):
-    whole_grads, whole_sums = compiled_gradients(1)
-    grads, sums = compiled_gradients(num_microbatches)
+    model = tiny.model(tiny.T5_1_1)
+    whole_grads, whole_sums = compiled_gradients(1)(model, batch())
+    grads, sums = compiled_gradients(num_microbatches)(model, batch())
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5), sums, whole_sums)
     for one, other in zip(jax.tree.leaves(grads), jax.tree.leaves(whole_grads), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5 * float(jnp.abs(other).max()))

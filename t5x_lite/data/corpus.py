@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from t5x_lite.atomic import write_atomically
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources import read_docstrings, split_by_hash
-from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, write_atomically
+from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer
 
 # What is asked of the text, and not what the text is: free to change in a run directory.
 OBJECTIVE_FIELDS = ("noise_density", "mean_noise_span_length")
@@ -128,4 +129,4 @@ def _check_same_task(
 
 
 def _write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
-    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+    write_atomically(path, json.dumps(content, indent=2) + "\n")

@@ -10,7 +10,6 @@ import io
 import json
 import os
 import pathlib
-import platform
 import re
 from collections.abc import Iterable, Sequence
 
@@ -19,6 +18,7 @@ import sentencepiece
 from google.protobuf.message import DecodeError
 from sentencepiece import sentencepiece_model_pb2
 
+from t5x_lite.atomic import write_atomically
 from t5x_lite.config import TokenizerConfig
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
@@ -88,7 +88,7 @@ class Tokenizer(abc.ABC):
 
     def _save_kind(self, directory: pathlib.Path, kind: str) -> None:
         description = {"kind": kind, "num_sentinels": self.num_sentinels}
-        write_atomically(directory / KIND_FILE, (json.dumps(description) + "\n").encode())
+        write_atomically(directory / KIND_FILE, json.dumps(description) + "\n")
 
 
 class SentencePieceTokenizer(Tokenizer):
@@ -275,14 +275,6 @@ def train_sentencepiece_model(texts: Iterable[str], *, vocab_size: int, num_sent
     except (RuntimeError, ValueError) as error:
         raise _cannot_train(str(error), vocab_size, num_sentinels) from error
     return model.getvalue()
-
-
-def write_atomically(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file that is either whole or not there, whenever the process is killed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")  # hosts may share the directory
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def _parse_model(model: bytes, name: str):

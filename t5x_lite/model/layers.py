@@ -75,7 +75,9 @@ def _project_backward(residuals, dy_BTO):
     # derivative of GELU, say) through a strided, scalar transposition: a sixth of a small model's step.
     x_BTI, kernel_IO = residuals
     dx_BTI = jnp.einsum("BTO,IO->BTI", dy_BTO, kernel_IO.astype(dy_BTO.dtype))
-    dkernel_IO = jnp.einsum("BTI,BTO->IO", x_BTI, dy_BTO, preferred_element_type=jnp.float32)
+    # As a product of matrices: for one of [B, T, I] arrays XLA on a CPU writes x transposed first.
+    x_BtI, dy_BtO = (array.reshape(-1, array.shape[-1]) for array in (x_BTI, dy_BTO))
+    dkernel_IO = jax.lax.dot_general(x_BtI, dy_BtO, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
     return dx_BTI, dkernel_IO.astype(kernel_IO.dtype)
 
 

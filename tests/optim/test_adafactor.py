@@ -234,3 +234,20 @@ def test_bfloat16_gradients_are_squared_and_averaged_in_float32():
 def test_a_vector_is_not_factored_whatever_the_size_asked_for():
     state = adafactor(schedule, {"x": ("layers", "embed")}, min_dim_size_to_factor=0).init({"x": jnp.zeros((L, D))})
     assert slots(state, "x")["v"].shape == (L, D)
+
+
+def test_stacked_parameters_step_exactly_as_the_same_layers_unstacked():
+    stacked = {name: axes for name, axes in AXES.items() if axes[0] == "layers"}
+    params, *grads = ({name: random_tree(seed)[name] for name in stacked} for seed in range(4))
+    together, _ = run(adafactor(schedule, stacked, beta1=0.9, min_dim_size_to_factor=MIN_SIZE), params, grads)
+    single = {name: axes[1:] for name, axes in stacked.items()}
+    alone = [
+        run(
+            adafactor(schedule, single, beta1=0.9, min_dim_size_to_factor=MIN_SIZE),
+            {name: array[layer] for name, array in params.items()},
+            [{name: array[layer] for name, array in grad.items()} for grad in grads],
+        )[0]
+        for layer in range(L)
+    ]
+    for name in stacked:
+        np.testing.assert_array_equal(together[name], np.stack([one[name] for one in alone]))
