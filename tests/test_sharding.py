@@ -43,6 +43,17 @@ def test_a_parameter_is_cut_as_the_table_says():
     assert partition_spec((None, "vocab")) == PartitionSpec(None, "tensor")
 
 
+def test_fsdp_and_tensor_each_cut_every_matrix_of_the_model():
+    model = jax.eval_shape(lambda: T5(tiny.T5_1_1, rngs=nnx.Rngs(0)))
+    for names in jax.tree.leaves(parameter_axes(model), is_leaf=lambda node: isinstance(node, tuple)):
+        cut = set(partition_spec(names)) - {None}
+        if "embed" in names and len(set(names) - {"layers"}) > 1:
+            assert cut == {"fsdp", "tensor"}, names
+        else:  # a norm's scale, a position bias table
+            assert cut <= {"fsdp", "tensor"}, names
+            assert len(cut) == 1, names
+
+
 def test_every_parameter_has_a_name_for_each_dimension():
     model = jax.eval_shape(lambda: T5(tiny.T5_1_1, rngs=nnx.Rngs(0)))
     ranks = jax.tree.map(lambda leaf, names: leaf.ndim == len(names), model, parameter_axes(model))
