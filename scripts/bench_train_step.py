@@ -5,8 +5,8 @@
 
 Both train in float32 with AdamW and gradients clipped to norm 1, on the same random ids. The two take turns, step by
 step, each in a process of its own, so that whatever else the machine does falls on both. Theirs is set up as fast as
-we know how: a fused optimizer, and denormal numbers flushed to zero. `ratio` is our tokens/s over
-theirs by each one's best step, `ratio_median` by the medians. Without torch and transformers only ours is timed.
+we know how: a fused optimizer, and denormal numbers flushed to zero. `ratio` is our tokens/s over theirs by each one's
+best step, `ratio_median` by the medians. Without torch and transformers only ours is timed.
 """
 
 import argparse
@@ -114,15 +114,14 @@ def our_step(options: argparse.Namespace):
     from t5x_lite.model.transformer import T5
     from t5x_lite.optim import make_optimizer
     from t5x_lite.sharding import parameter_axes
-    from t5x_lite.train_step import init_state, train_step
+    from t5x_lite.train_step import init_compiler_options, init_state, train_step
 
     model = presets["t5_1_1_small"]
     axes = parameter_axes(jax.eval_shape(lambda: T5(model, rngs=nnx.Rngs(0))))
     optimizer = OptimizerConfig(name="adamw", learning_rate=1e-4, schedule="constant", warmup_steps=0, clip_norm=1.0)
     tx = make_optimizer(optimizer, 1_000, axes)
-    state = jax.jit(
-        functools.partial(init_state, model, tx, 0), compiler_options={"xla_backend_optimization_level": 1}
-    )()
+    init = functools.partial(init_state, model, tx, 0)
+    state = jax.jit(init, compiler_options=init_compiler_options(jax.default_backend()))()
     compiled = jax.jit(functools.partial(train_step, tx=tx, cfg=TrainConfig(), seed=0), donate_argnums=0)
     rng = np.random.default_rng(0)
     batch = {
@@ -144,7 +143,7 @@ def transformers_step(options: argparse.Namespace):
     from transformers import T5Config, T5ForConditionalGeneration
 
     torch.set_num_threads(os.cpu_count() or 1)
-    torch.set_flush_denormal(True)  # as XLA does; without it their steps become slower and slower, up to twice the time
+    torch.set_flush_denormal(True)  # as XLA does; without it their steps became slower and slower
     torch.manual_seed(0)
     model = T5ForConditionalGeneration(
         T5Config(

@@ -85,8 +85,6 @@ def _handlers() -> ocp.handlers.DefaultCheckpointHandlerRegistry:
     handlers = ocp.handlers.DefaultCheckpointHandlerRegistry()
     handlers.add(None, ocp.args.PyTreeSave, handler)
     handlers.add(None, ocp.args.PyTreeRestore, handler)
-    handlers.add(None, ocp.args.JsonSave)
-    handlers.add(None, ocp.args.JsonRestore)
     return handlers
 
 

@@ -11,15 +11,13 @@ if importlib.metadata.version("jax").startswith("0.10."):
     _flags += " --xla_cpu_use_fusion_emitters=false --xla_llvm_disable_expensive_passes=true"
 os.environ.setdefault("XLA_FLAGS", _flags)
 
-import jax  # noqa: E402 - only now: it reads XLA_FLAGS
-
 # Many tests, and the processes they start, compile the same few programs.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _cache = tempfile.TemporaryDirectory(prefix="t5x_lite_compiled_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _cache.name
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
-jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+
+import jax  # noqa: E402 - only now: it reads them all from the environment
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
