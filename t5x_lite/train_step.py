@@ -34,15 +34,6 @@ def init_state(cfg: ModelConfig, tx: optax.GradientTransformation, seed: int) ->
     return TrainState(zero, model, tx.init(cast(Any, model)), zero, zero)
 
 
-def init_compiler_options(platform: str) -> dict[str, int] | None:
-    """Returns the options to compile `init_state` with.
-
-    Drawing the parameters runs once. On a CPU, optimising that program in full takes far longer than it saves: 25
-    seconds against 6 for a tiny model, to draw 77 million parameters in 1.5 seconds rather than 3.
-    """
-    return {"xla_backend_optimization_level": 1} if platform == "cpu" else None
-
-
 def loss_sums(model: T5, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None) -> LossSums:
     """Returns the loss summed over the target tokens of a batch: `inputs` [B, S] and `targets` [B, T], 0 on padding."""
     targets_BT = batch["targets"]

@@ -12,6 +12,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from t5x_lite import compiler_options
 from t5x_lite.atomic import write_atomically
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import ModelConfig, RunConfig
@@ -37,7 +38,7 @@ from t5x_lite.sharding import (
     shardings,
 )
 from t5x_lite.stopping import StopSignal
-from t5x_lite.train_step import TrainState, init_compiler_options, init_state, train_step
+from t5x_lite.train_step import TrainState, init_state, train_step
 
 COUNTERS = ("step", "nonfinite_steps", "nonfinite_in_a_row")
 PROFILE_FIRST_STEP, PROFILE_NUM_STEPS = 3, 3  # counted from where the run goes on: compilation stays out of the trace
@@ -123,8 +124,9 @@ def build(cfg: RunConfig, corpus: Corpus, *, devices: Sequence[Any] | None = Non
         donate_argnums=0,
         in_shardings=(placed, batch_sharding(mesh)),
         out_shardings=(placed, replicated(mesh)),
+        compiler_options=compiler_options.for_train_step(platform),
     )
-    init = jax.jit(init, out_shardings=placed, compiler_options=init_compiler_options(platform))
+    init = jax.jit(init, out_shardings=placed, compiler_options=compiler_options.for_init(platform))
     return Job(cfg, corpus, objective, model, mesh, shapes, init, step)
 
 
