@@ -145,7 +145,13 @@ class TaskConfig:
     """The text to learn from and what is asked of the model.
 
     Args:
-      source: where documents come from; docstrings reads those of the installed packages.
+      source: where documents come from: files, folders or patterns of .txt, .jsonl, .csv, .tsv (with .gz or .zst, or
+        without) and .parquet; or package.module:FUNCTION, which returns them; or docstrings, those of the installed
+        packages.
+      text: a document's text, from the fields of a record: "{title}\\n\\n{text}"; a text file has the field text.
+      text_unit: what is a document in a text file: the file, each paragraph (empty lines between), or each line.
+      columns: names of a table's columns, for a .csv or .tsv whose first line has no names.
+      bad_records: whether a record that cannot be read, or lacks a field, ends the run (error) or is left out (skip).
       packages: import names the docstrings source reads; null is a fixed list of those that are always installed.
       min_characters: shorter documents are left out.
       eval_percent: share of the documents, chosen by hash, that is held out.
@@ -154,7 +160,11 @@ class TaskConfig:
       tokenizer: how text becomes ids.
     """
 
-    source: Literal["docstrings"] = "docstrings"
+    source: str | tuple[str, ...] = "docstrings"
+    text: str = "{text}"
+    text_unit: Literal["file", "paragraph", "line"] = "file"
+    columns: tuple[str, ...] | None = None
+    bad_records: Literal["error", "skip"] = "error"
     packages: tuple[str, ...] | None = None
     min_characters: int = 200
     eval_percent: float = 5.0

@@ -46,7 +46,7 @@ def test_every_shipped_config_is_valid(config, train_calls):
         (["--train.num_stepz", "3"], "train.num_stepz"),
         (["--train.num_steps", "many"], "train.num_steps"),
         (["--train.num_steps", "-3"], "train.num_steps is -3: use a number above 0"),
-        (["--task.source", "wikipedia"], "task.source"),
+        (["--task.text_unit", "page"], "task.text_unit"),
         (["--model.dtype", "float16"], "model.dtype is float16"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
@@ -106,3 +106,14 @@ def test_help_needs_nothing_heavy():
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stderr.strip() == "[]"
     assert "optimizer updates in the whole run" in answer.stdout  # the field's own documentation
+
+
+def test_a_source_that_names_nothing_is_one_message_and_the_run_directory_stays_usable(capsys, tmp_path):
+    command = ["train", "--run_dir", str(tmp_path / "run"), "--task.source", str(tmp_path / "text.jsonl")]
+    assert cli.main(command) == 2
+    error = capsys.readouterr().err
+    assert "text.jsonl' names no file: name a file, a folder or a pattern" in error
+    assert "Traceback" not in error
+    (tmp_path / "text.jsonl").write_text('{"text": "short"}\n')
+    assert cli.main(command) == 2  # for another reason
+    assert "1 are shorter than task.min_characters 200" in capsys.readouterr().err

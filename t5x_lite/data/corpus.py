@@ -2,7 +2,7 @@
 """A run's text, tokenised once and kept in the run directory.
 
 Later runs and worker processes memory-map the same arrays, so a resumed run sees exactly the same tokens even if the
-installed packages have changed since. `corpus/manifest.json` says what was asked for before anything is made, and gets
+source has changed since. `corpus/manifest.json` says what was asked for before anything is made, and gets
 its counts when all of it is there: a run that is killed halfway leaves no counts, and the next one starts over.
 """
 
@@ -17,7 +17,8 @@ import numpy as np
 
 from t5x_lite.atomic import write_atomically
 from t5x_lite.config import TaskConfig
-from t5x_lite.data.sources import read_docstrings, split_by_hash
+from t5x_lite.data.sources import DOCSTRINGS, read_documents
+from t5x_lite.data.splits import split_by_hash
 from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer
 
 # What is asked of the text, and not what the text is: free to change in a run directory.
@@ -80,9 +81,7 @@ def prepare_corpus(
 
 def _make_corpus(task: TaskConfig, directory: pathlib.Path, announce: Callable[[str], object]) -> dict[str, int]:
     """Writes the tokenizer and the token arrays; returns the counts."""
-    packages = "the installed packages" if task.packages is None else ", ".join(task.packages)
-    announce(f"Reading the docstrings of {packages}")
-    documents = read_docstrings(task.packages, task.min_characters)
+    documents = _read(task, directory, announce)
     train, evaluation = split_by_hash(documents, task.eval_percent)
     num_characters = sum(map(len, documents))
 
@@ -108,6 +107,20 @@ def _make_corpus(task: TaskConfig, directory: pathlib.Path, announce: Callable[[
         "num_characters": num_characters,
         "vocab_size": tokenizer.vocab_size,
     }
+
+
+def _read(task: TaskConfig, directory: pathlib.Path, announce: Callable[[str], object]) -> list[str]:
+    what = task.source if isinstance(task.source, str) else ", ".join(task.source)
+    if what == DOCSTRINGS:
+        packages = "the installed packages" if task.packages is None else ", ".join(task.packages)
+        what = f"the docstrings of {packages}"
+    announce(f"Reading {what}")
+    documents = read_documents(task, directory / "corpus" / "sources")
+    if documents.num_short:
+        announce(f"Left out {documents.num_short:,} documents shorter than task.min_characters {task.min_characters}")
+    if documents.skipped:
+        announce(f"Skipped {len(documents.skipped):,} bad records or files; the first: {documents.skipped[0]}")
+    return documents.texts
 
 
 def _tokenize(texts: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:

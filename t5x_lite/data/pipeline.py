@@ -131,7 +131,7 @@ class _MakeBatch:
         if not self.num_chunks:
             raise ValueError(
                 f"there are {len(tokens)} tokens, and train.inputs_length {objective.inputs_length} needs "
-                f"{objective.chunk_length} for one example: use a shorter one or more text (task.packages, "
+                f"{objective.chunk_length} for one example: use a shorter one or more text (task.source, "
                 "task.min_characters, and task.eval_percent if it is the held-out text)"
             )
         self.tokens, self.objective, self.rows, self.start_example = tokens, objective, rows, start_example

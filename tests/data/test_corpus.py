@@ -10,7 +10,8 @@ from t5x_lite.config import TaskConfig, TokenizerConfig
 from t5x_lite.data import corpus as corpus_module
 from t5x_lite.data import tokenizer as tokenizer_module
 from t5x_lite.data.corpus import prepare_corpus
-from t5x_lite.data.sources import read_docstrings, split_by_hash
+from t5x_lite.data.sources.docstrings import read_docstrings
+from t5x_lite.data.splits import split_by_hash
 from t5x_lite.data.tokenizer import ByteTokenizer, load_tokenizer
 
 BYTES = TaskConfig(
@@ -38,7 +39,7 @@ def test_tokens_are_mapped_from_small_files(tmp_path):
 
 def test_a_second_run_loads_without_reading_the_source(tmp_path, monkeypatch):
     first = prepare_corpus(PIECES, tmp_path)
-    monkeypatch.setattr(corpus_module, "read_docstrings", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(corpus_module, "read_documents", lambda *_: pytest.fail("read again"))
     messages = []
     second = prepare_corpus(PIECES, tmp_path, announce=messages.append)
     np.testing.assert_array_equal(first.train_tokens, second.train_tokens)
@@ -137,3 +138,21 @@ def test_the_manifest_counts_what_is_there(tmp_path):
     assert manifest["num_eval_tokens"] == len(corpus.eval_tokens)
     assert manifest["vocab_size"] == 300
     assert manifest["task"]["packages"] == ["json", "heapq"]
+
+
+def test_a_file_of_json_lines_is_tokenised_and_what_is_left_out_is_told(tmp_path):
+    texts = [f"document {i} is long enough" for i in range(40)]
+    lines = [json.dumps({"title": "T", "body": text}) for text in texts]
+    (tmp_path / "a.jsonl").write_text("\n".join([*lines, "{broken", '{"body": "short"}']))
+    task = dataclasses.replace(
+        BYTES, source=str(tmp_path / "a.jsonl"), text="{body}", min_characters=10, bad_records="skip"
+    )
+    messages = []
+    corpus = prepare_corpus(task, tmp_path / "run", announce=messages.append)
+    train, evaluation = split_by_hash(texts, 20.0)
+    assert corpus.train_tokens.tolist() == ByteTokenizer().encode("".join(train))
+    assert corpus.eval_tokens.tolist() == ByteTokenizer().encode("".join(evaluation))
+    assert messages[0] == f"Reading {tmp_path / 'a.jsonl'}"
+    assert messages[1] == "Left out 1 documents shorter than task.min_characters 10"
+    assert messages[2].startswith("Skipped 1 bad records or files; the first: ")
+    assert "a.jsonl line 41 is not valid JSON" in messages[2]

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where documents come from.
+"""The docstrings of the installed packages.
 
-The docstrings of the installed packages are megabytes of real English technical prose that every installation has, so a
-first pretraining run needs no download. They are read with `ast`: nothing is imported or run.
+They are megabytes of real English technical prose that every installation has, so a first pretraining run needs no
+download. They are read with `ast`: nothing is imported or run.
 """
 
 import ast
 import contextlib
 import gc
-import hashlib
 import importlib.util
 import inspect
 import pathlib
@@ -65,30 +64,6 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
     return list(documents)
 
 
-def split_by_hash(documents: Sequence[str], eval_percent: float) -> tuple[list[str], list[str]]:
-    """Splits documents into train and held-out ones, each in an order as good as random.
-
-    Both the side and the place of a document come from a hash of its text, so that they do not depend on the other
-    documents, on a seed or on the machine.
-
-    Args:
-      documents: texts.
-      eval_percent: expected share of the documents that is held out.
-
-    Raises:
-      ValueError: if there are so few documents that a side is empty.
-    """
-    keyed = sorted((_unit_hash(text), text) for text in documents)
-    evaluation = [text for key, text in keyed if key < eval_percent / 100]
-    train = [text for key, text in keyed if key >= eval_percent / 100]
-    if not train or not evaluation:
-        raise ValueError(
-            f"task.eval_percent {eval_percent} leaves {len(train)} documents to train on and {len(evaluation)} held "
-            f"out of {len(documents)}: use another eval_percent, more task.packages or a lower task.min_characters"
-        )
-    return train, evaluation
-
-
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
     """A syntax tree has no cycles to collect, and looking for them takes 30% of the time once JAX is imported."""
@@ -99,12 +74,6 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _unit_hash(text: str) -> float:
-    """A number in [0, 1) from the text alone."""
-    digest = hashlib.blake2b(text.encode(), digest_size=6).digest()  # 48 bits: exact in a float
-    return int.from_bytes(digest, "big") / 2**48
 
 
 def _python_files(package: str) -> Iterator[pathlib.Path]:

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parquet files, through an uncompressed copy that is mapped into memory.
+
+Parquet keeps rows in compressed groups: reading rows in a shuffled order would decompress a group for every one.
+"""
+
+import pathlib
+
+import pyarrow
+import pyarrow.parquet
+
+from t5x_lite.atomic import written_atomically
+from t5x_lite.data.sources.records import Record
+
+ROWS_AT_ONCE = 1_024
+
+
+class ParquetRows:
+    """The rows of a Parquet file; a record's fields are its columns.
+
+    Args:
+      path: the file.
+      copy: where its uncompressed copy is, in Arrow's file format, or will be.
+
+    Raises:
+      ValueError: if it is not a Parquet file.
+    """
+
+    def __init__(self, path: pathlib.Path, copy: pathlib.Path):
+        self.path, self.copy = path, copy
+        if not copy.is_file():
+            _uncompress(path, copy)
+        with pyarrow.memory_map(str(copy)) as file:
+            self._table = pyarrow.ipc.open_file(file).read_all()
+
+    def __len__(self) -> int:
+        return self._table.num_rows
+
+    def __getitem__(self, index: int) -> Record:
+        return self._table.slice(index, 1).to_pylist()[0]
+
+    def where(self, index: int) -> str:
+        return f"{self.path} row {index + 1}"
+
+    def __reduce__(self):
+        return type(self), (self.path, self.copy)
+
+
+def _uncompress(path: pathlib.Path, copy: pathlib.Path) -> None:
+    try:
+        with (
+            pyarrow.parquet.ParquetFile(path) as parquet,
+            written_atomically(copy) as temporary,
+            pyarrow.ipc.new_file(str(temporary), parquet.schema_arrow) as out,
+        ):
+            for rows in parquet.iter_batches(ROWS_AT_ONCE):
+                out.write_batch(rows)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path} is not a whole Parquet file ({error}): fetch or write it again") from error

@@ -1,0 +1,133 @@
+"""Tests t5x_lite/data/sources/lines.py."""
+
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from t5x_lite.data.sources.lines import Delimited, JsonLines, TextLines, TextParagraphs, WholeText, line_spans
+from t5x_lite.data.sources.records import BadRecord
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(content):
+        path = tmp_path / "file"
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+def records(source):
+    return [source[i] for i in range(len(source))]
+
+
+def texts(source):
+    return [record["text"] for record in records(source)]
+
+
+@given(st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b" ", "é".encode()])))
+def test_lines_are_those_that_python_finds_without_the_empty_ones(pieces):
+    content = b"".join(pieces)
+    expected = [(n + 1, line) for n, line in enumerate(content.replace(b"\r\n", b"\n").split(b"\n")) if line]
+    spans = line_spans(content)
+    assert [
+        (line, content[begin:end]) for begin, end, line in zip(spans.begin, spans.end, spans.line, strict=True)
+    ] == expected
+
+
+def test_lines_longer_than_a_block_are_found(monkeypatch):
+    monkeypatch.setattr("t5x_lite.data.sources.lines.BLOCK_BYTES", 4)
+    spans = line_spans(b"abcdefghij\n\nk\n")
+    assert (spans.begin.tolist(), spans.end.tolist(), spans.line.tolist()) == ([0, 12], [10, 13], [1, 3])
+
+
+def test_a_text_file_is_one_document_or_its_paragraphs_or_its_lines(write):
+    path = write("\ufeffone\ntwo\n \n\nthree\r\n\r\nfour\n")
+    assert texts(WholeText(path)) == ["one\ntwo\n \n\nthree\r\n\r\nfour\n"]
+    assert texts(TextParagraphs(path)) == ["one\ntwo", "three", "four\n"]
+    assert [TextParagraphs(path).where(i)[-6:] for i in range(3)] == ["line 1", "line 5", "line 7"]
+    assert texts(TextLines(path)) == ["one", "two", " ", "three", "four"]
+
+
+def test_json_lines_are_objects_and_empty_lines_are_none(write):
+    source = JsonLines(write('{"a": 1}\n\n{"a": "é\\n"}'))
+    assert records(source) == [{"a": 1}, {"a": "é\n"}]
+    assert source.where(1).endswith("file line 3")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"a": 1}\n{"a": \n', r"line 2 is not valid JSON \(Expecting value, column 7\): mend or remove the line"),
+        ('{"a": 1}\n[1]\n', "line 2 is a JSON list: make each line an object"),
+        (b'{"a": 1}\n{"a": "\xff"}\n', r"line 2 is not UTF-8 \(its byte 7 is 0xff\): convert the file to UTF-8"),
+        ('{"a": 1}\n' + "[" * 100_000, "line 2 is not valid JSON"),
+    ],
+)
+def test_a_malformed_line_of_json_is_named_and_the_others_are_read(write, content, message):
+    source = JsonLines(write(content))
+    assert source[0] == {"a": 1}
+    with pytest.raises(BadRecord, match=message):
+        source[1]
+
+
+def test_a_line_of_fifty_megabytes_is_a_record(write):
+    source = JsonLines(write(json.dumps({"a": "x" * 50_000_000}) + '\n{"a": "y"}\n'))
+    assert [len(record["a"]) for record in records(source)] == [50_000_000, 1]
+
+
+def test_csv_has_the_first_lines_names_and_quoted_line_breaks(write):
+    source = Delimited(write('\ufeffid,text\r\n1,"a ""b"",\r\nc"\r\n\r\n2,\u2028d\n'), delimiter=",")
+    assert records(source) == [{"id": "1", "text": 'a "b",\r\nc'}, {"id": "2", "text": "\u2028d"}]
+    assert [source.where(i)[-6:] for i in range(2)] == ["line 2", "line 5"]
+
+
+def test_quotes_mean_nothing_in_tab_separated_values(write):
+    source = Delimited(write('he said "hi\ter sagte\nno\tnein'), delimiter="\t", columns=("en", "de"))
+    assert records(source) == [{"en": 'he said "hi', "de": "er sagte"}, {"en": "no", "de": "nein"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        ("a,b\n1,2,3\n", BadRecord, r"line 2 has 3 values, and there are 2 columns \(a, b\): mend or remove the line"),
+        ("a,b\n\x00\xff,2\n".encode("latin-1"), BadRecord, "line 2 is not UTF-8"),
+        ("a,a\n1,2\n", ValueError, "names columns a, a, some of them twice"),
+        ("a,b\n1,2\r3,4\n", ValueError, "line 2 is not valid CSV"),
+        (b"a,\xff\n1,2\n", BadRecord, "line 1 is not UTF-8"),
+    ],
+)
+def test_a_malformed_table_is_refused_by_line(write, content, error, message):
+    with pytest.raises(error, match=message):
+        records(Delimited(write(content), delimiter=","))
+
+
+def test_a_quote_that_is_never_closed_is_one_bad_record(write):
+    source = Delimited(write('a,b\n1,2\n3,"4\n' + "5,6\n" * 50_000), delimiter=",")
+    assert len(source) == 2
+    assert source[0] == {"a": "1", "b": "2"}
+    assert source[1]["b"].startswith("4\n5,6")
+
+
+@pytest.mark.parametrize("kind", [WholeText, TextLines, TextParagraphs, JsonLines])
+def test_an_empty_file_has_no_records(write, kind):
+    assert len(kind(write(""))) == 0
+
+
+def test_an_empty_table_has_no_records(write):
+    assert len(Delimited(write(""), delimiter=",")) == 0
+    assert len(Delimited(write("a,b\n"), delimiter=",")) == 0
+
+
+def test_a_worker_process_gets_the_name_of_the_file_and_not_its_contents(write):
+    path = write("a,b\n" + "1,2\n" * 10_000)
+    source = Delimited(path, "called", delimiter=",")
+    sent = pickle.dumps(source)
+    assert len(sent) < 1_000
+    assert pickle.loads(sent)[9_999] == {"a": "1", "b": "2"}
+    assert pickle.loads(sent).where(0) == "called line 2"
+    assert texts(pickle.loads(pickle.dumps(TextLines(path))))[0] == "a,b"
