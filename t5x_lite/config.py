@@ -148,20 +148,28 @@ class TaskConfig:
       source: where documents come from: files, folders or patterns of .txt, .jsonl, .csv, .tsv (with .gz or .zst, or
         without) and .parquet; or package.module:FUNCTION, which returns them; or docstrings, those of the installed
         packages.
+      eval_source: the same for what is held out; null holds a part of source out.
       text: a document's text, from the fields of a record: "{title}\\n\\n{text}"; a text file has the field text.
+      inputs: what a supervised task gives the model, such as "summarize: {dialogue}"; null makes it learn from text.
+      targets: what a supervised task asks of it, such as "{summary}".
+      choices: words for the values of targets, such as {0: negative, 1: positive}; any other value is a bad record.
       text_unit: what is a document in a text file: the file, each paragraph (empty lines between), or each line.
       columns: names of a table's columns, for a .csv or .tsv whose first line has no names.
       bad_records: whether a record that cannot be read, or lacks a field, ends the run (error) or is left out (skip).
       packages: import names the docstrings source reads; null is a fixed list of those that are always installed.
-      min_characters: shorter documents are left out.
-      eval_percent: share of the documents, chosen by hash, that is held out.
+      min_characters: shorter documents are left out; of a supervised task, only empty inputs and targets.
+      eval_percent: share of the documents, chosen by hash of the text or inputs, that is held out.
       noise_density: share of the tokens that span corruption removes.
       mean_noise_span_length: average tokens a removed span.
       tokenizer: how text becomes ids.
     """
 
     source: str | tuple[str, ...] = "docstrings"
+    eval_source: str | tuple[str, ...] | None = None
     text: str = "{text}"
+    inputs: str | None = None
+    targets: str | None = None
+    choices: dict[str, str] | None = None
     text_unit: Literal["file", "paragraph", "line"] = "file"
     columns: tuple[str, ...] | None = None
     bad_records: Literal["error", "skip"] = "error"
@@ -186,6 +194,23 @@ class TaskConfig:
             f"task.eval_percent is {self.eval_percent}: use a number between 0 and 100",
         )
         _require_at_least_zero("task", self, "min_characters")
+        _require(
+            (self.inputs is None) == (self.targets is None),
+            f"task.inputs is {self.inputs!r} and task.targets is {self.targets!r}: give both, or neither to learn from "
+            "task.text",
+        )
+        if self.choices is not None:  # YAML has numbers for keys, and a template makes text of them
+            object.__setattr__(self, "choices", {str(value): word for value, word in self.choices.items()})
+        _require(
+            self.choices is None or self.targets is not None,
+            "task.choices is given without task.targets, whose values it names: give both",
+        )
+        docstrings = "docstrings" in (self.source, self.eval_source)
+        _require(
+            not docstrings or (self.inputs is None and self.eval_source is None),
+            "task.source docstrings has text alone, and holds a part of itself out: leave out task.inputs, "
+            "task.targets and task.eval_source",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

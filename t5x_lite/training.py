@@ -17,8 +17,8 @@ from t5x_lite.atomic import write_atomically
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import ModelConfig, RunConfig
 from t5x_lite.data.corpus import Corpus, prepare_corpus
-from t5x_lite.data.objectives import SpanCorruption
-from t5x_lite.data.pipeline import Batch, eval_batches, train_batches, unigram_entropy
+from t5x_lite.data.examples import Batch, Examples, Pairs, make_examples
+from t5x_lite.data.pipeline import eval_batches, train_batches, unigram_entropy
 from t5x_lite.evaluation import held_out_loss, held_out_sums
 from t5x_lite.model.flops import peak_flops, train_flops
 from t5x_lite.model.presets import resolve_model
@@ -49,7 +49,8 @@ class Job(NamedTuple):
 
     cfg: RunConfig
     corpus: Corpus
-    objective: SpanCorruption
+    train_examples: Examples
+    eval_examples: Examples
     model: ModelConfig
     mesh: Mesh
     shapes: TrainState  # of jax.ShapeDtypeStruct with shardings
@@ -100,7 +101,7 @@ def build(cfg: RunConfig, corpus: Corpus, *, devices: Sequence[Any] | None = Non
       ValueError: if the config does not fit together, or does not fit the devices.
     """
     tokenizer = corpus.tokenizer
-    objective = SpanCorruption.from_config(cfg, tokenizer)
+    examples = make_examples(cfg, corpus)
     mesh = make_mesh(cfg.mesh, devices)
     check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
     platform = mesh.devices.flat[0].platform
@@ -127,7 +128,7 @@ def build(cfg: RunConfig, corpus: Corpus, *, devices: Sequence[Any] | None = Non
         compiler_options=compiler_options.for_train_step(platform),
     )
     init = jax.jit(init, out_shardings=placed, compiler_options=compiler_options.for_init(platform))
-    return Job(cfg, corpus, objective, model, mesh, shapes, init, step)
+    return Job(cfg, corpus, *examples, model, mesh, shapes, init, step)
 
 
 def train_loop(
@@ -139,8 +140,7 @@ def train_loop(
     state, first_example = restore_or_init(job, checkpoints)
     start = int(state.step)
     batches = train_batches(
-        job.corpus.train_tokens,
-        job.objective,
+        job.train_examples,
         batch_size=cfg.train.batch_size,
         data=cfg.data,
         start_example=first_example,
@@ -229,7 +229,7 @@ class Watch:
             )
 
     def _speed(self) -> dict[str, float | None]:
-        cfg, shapes = self._job.cfg.train, self._job.objective
+        cfg, shapes = self._job.cfg.train, self._job.train_examples
         seconds_per_step = self._stopwatch.lap() / max(self._steps_timed, 1)
         self._steps_timed = 0
         tokens = cfg.batch_size * (shapes.inputs_length + shapes.targets_length)
@@ -264,8 +264,7 @@ def held_out_entropy(job: Job) -> dict[str, float]:
 def held_out_batches(job: Job, rows: slice = slice(None)) -> Iterator[Batch]:
     """Yields the batches of an evaluation; `rows` are those of this host."""
     return eval_batches(
-        job.corpus.eval_tokens,
-        job.objective,
+        job.eval_examples,
         batch_size=job.cfg.train.batch_size,
         num_batches=job.cfg.eval.num_batches,
         rows=rows,
@@ -298,19 +297,28 @@ def describe_job(job: Job, start: int) -> str:
     mesh = " x ".join(f"{axis} {size}" for axis, size in job.mesh.shape.items() if size > 1) or "one device"
     kind = job.mesh.devices.flat[0].device_kind
     verb = f"Going on from step {start} of" if start else "Training"
+    text = f"{len(job.corpus.train_tokens):,} tokens of text"
+    if isinstance(job.train_examples, Pairs):
+        text = f"{len(job.train_examples):,} pairs{_cut(job.train_examples)}"
     return (
         f"{verb} {parameters / 1e6:.1f}M parameters in {job.model.dtype} on {mesh} ({kind}), "
-        f"{len(job.corpus.train_tokens):,} tokens of text, run directory {job.cfg.run_dir}"
+        f"{text}, run directory {job.cfg.run_dir}"
     )
+
+
+def _cut(pairs: Pairs) -> str:
+    """How many are longer than they may be."""
+    cut = (pairs.lengths() > (pairs.inputs_length, pairs.targets_length)).sum(axis=0)
+    return f" (cut off: {cut[0]:,} inputs, {cut[1]:,} targets)" if cut.any() else ""
 
 
 def farewell(cfg: RunConfig, step: int, stop: StopSignal) -> str:
     """Returns how the run ended, and what can be done next."""
     if stop.requested and step < cfg.train.num_steps:
         return f"Stopped by {stop.requested} at step {step}, saved. The same command again goes on from there."
+    use = "fills in blanks" if cfg.task.inputs is None else "predicts the targets of lines of inputs"
     return (
-        f"Complete at step {step}. A larger train.num_steps goes on; "
-        f"t5x-lite infer --checkpoint {cfg.run_dir} fills in blanks."
+        f"Complete at step {step}. A larger train.num_steps goes on; t5x-lite infer --checkpoint {cfg.run_dir} {use}."
     )
 
 

@@ -1,5 +1,6 @@
 """Tests t5x_lite/cli.py."""
 
+import json
 import pathlib
 import subprocess
 import sys
@@ -117,3 +118,35 @@ def test_a_source_that_names_nothing_is_one_message_and_the_run_directory_stays_
     (tmp_path / "text.jsonl").write_text('{"text": "short"}\n')
     assert cli.main(command) == 2  # for another reason
     assert "1 are shorter than task.min_characters 200" in capsys.readouterr().err
+
+
+TASK_OF_YAML = """
+task:
+  source: {folder}/train.csv
+  eval_source: {folder}/held_out.csv
+  inputs: "review: {{review}}"
+  targets: "{{label}}"
+  choices: {{0: bad, 1: good}}
+  tokenizer: {{kind: bytes}}
+model: {{emb_dim: 16, num_heads: 4, head_dim: 6, mlp_dim: 24, num_encoder_layers: 1, num_decoder_layers: 1}}
+train: {{num_steps: 60, batch_size: 16, inputs_length: 24, targets_length: 6, log_every_steps: 10}}
+optimizer: {{learning_rate: 0.05, schedule: constant, warmup_steps: 0}}
+eval: {{every_steps: 60}}
+mesh: {{data: 8}}
+"""
+
+
+def test_a_supervised_task_needs_no_code_and_learns_its_targets(tmp_path, capsys):
+    for name, numbers in {"train": range(40), "held_out": range(40, 50)}.items():
+        rows = [f"{i % 2},number {i} is {'fine' if i % 2 else 'poor'}" for i in numbers]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["label,review", *rows]))
+    (tmp_path / "config.yaml").write_text(TASK_OF_YAML.format(folder=tmp_path))
+    run_dir = tmp_path / "run"
+    assert cli.main(["train", "--config", str(tmp_path / "config.yaml"), "--run_dir", str(run_dir)]) == 0
+    rows = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert losses[-1] < 0.4 * losses[0]
+    assert rows[-1]["eval/loss"] < 0.4 * losses[0]
+    error = capsys.readouterr().err
+    assert "Tokenising 50 pairs" in error
+    assert "40 pairs, run" in " ".join(error.split())  # wherever the line was broken

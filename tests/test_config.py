@@ -21,6 +21,13 @@ from t5x_lite import config
         (lambda: config.ModelConfig(remat="some"), r"train.remat is 'some': use one of none, minimal, full"),
         (lambda: config.TaskConfig(noise_density=1.5), r"task.noise_density is 1.5: "),
         (lambda: config.TaskConfig(mean_noise_span_length=0.5), r"task.mean_noise_span_length is 0.5: "),
+        (
+            lambda: config.TaskConfig(inputs="{a}", source="f"),
+            r"task.inputs is '{a}' and task.targets is None: give both",
+        ),
+        (lambda: config.TaskConfig(choices={"0": "no"}), r"task.choices is given without task.targets"),
+        (lambda: config.TaskConfig(inputs="{a}", targets="{b}"), r"task.source docstrings has text alone"),
+        (lambda: config.TaskConfig(eval_source="docstrings", source="f"), r"task.source docstrings has text alone"),
         (lambda: config.TaskConfig(eval_percent=0), r"task.eval_percent is 0: "),
         (lambda: config.TrainConfig(num_steps=-5), r"train.num_steps is -5: use a number above 0"),
         (

@@ -8,16 +8,17 @@ its counts when all of it is there: a run that is killed halfway leaves no count
 
 import dataclasses
 import io
+import itertools
 import json
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from t5x_lite.atomic import write_atomically
 from t5x_lite.config import TaskConfig
-from t5x_lite.data.sources import DOCSTRINGS, read_documents
+from t5x_lite.data.sources import DOCSTRINGS, Names, named, read_documents
 from t5x_lite.data.splits import split_by_hash
 from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer
 
@@ -33,6 +34,9 @@ class Corpus:
       tokenizer: what made the tokens.
       train_tokens: memory-mapped ids to learn from.
       eval_tokens: memory-mapped ids of the held-out documents.
+      train_ends: of a supervised task, memory-mapped int64 [E, 2]: where the inputs and the targets of each document
+        end in `train_tokens`; None of text.
+      eval_ends: the same for `eval_tokens`.
       num_train_documents: documents in `train_tokens`.
       num_eval_documents: documents in `eval_tokens`.
       num_characters: of all documents.
@@ -41,6 +45,8 @@ class Corpus:
     tokenizer: Tokenizer
     train_tokens: np.ndarray
     eval_tokens: np.ndarray
+    train_ends: np.ndarray | None
+    eval_ends: np.ndarray | None
     num_train_documents: int
     num_eval_documents: int
     num_characters: int
@@ -71,34 +77,46 @@ def prepare_corpus(
         _write_json(manifest_path, manifest)
         manifest |= _make_corpus(task, directory, announce)
         _write_json(manifest_path, manifest)
+
+    def load(name: str) -> np.ndarray:
+        return np.load(directory / "corpus" / f"{name}.npy", mmap_mode="r")
+
     return Corpus(
         tokenizer=load_tokenizer(directory),
-        train_tokens=np.load(directory / "corpus" / "train.npy", mmap_mode="r"),
-        eval_tokens=np.load(directory / "corpus" / "eval.npy", mmap_mode="r"),
+        train_tokens=load("train"),
+        eval_tokens=load("eval"),
+        train_ends=None if task.inputs is None else load("train_ends"),
+        eval_ends=None if task.inputs is None else load("eval_ends"),
         **{name: manifest[name] for name in ("num_train_documents", "num_eval_documents", "num_characters")},
     )
 
 
 def _make_corpus(task: TaskConfig, directory: pathlib.Path, announce: Callable[[str], object]) -> dict[str, int]:
     """Writes the tokenizer and the token arrays; returns the counts."""
-    documents = _read(task, directory, announce)
-    train, evaluation = split_by_hash(documents, task.eval_percent)
-    num_characters = sum(map(len, documents))
+    rows = _read(task, task.source, directory, announce)
+    if task.eval_source is None:
+        train, evaluation = split_by_hash(rows, task.eval_percent)
+    else:
+        train, evaluation = rows, _read(task, task.eval_source, directory, announce)
+    num_characters = sum(len(text) for row in (*train, *evaluation) for text in row)
 
     if not (directory / KIND_FILE).is_file():  # a checkpoint may depend on a tokenizer that is there
         if task.tokenizer.kind == "sentencepiece" and task.tokenizer.path is None:
             announce(f"Training a vocabulary of {task.tokenizer.vocab_size:,} ids")
-        build_tokenizer(task.tokenizer, train).save(directory)
+        build_tokenizer(task.tokenizer, itertools.chain.from_iterable(train)).save(directory)
     tokenizer = load_tokenizer(directory)
 
-    announce(f"Tokenising {len(documents):,} documents, {num_characters / 1e6:.1f} million characters")
+    what = "documents" if task.inputs is None else "pairs"
+    announce(f"Tokenising {len(train) + len(evaluation):,} {what}, {num_characters / 1e6:.1f} million characters")
     num_tokens = {}
     for split, texts in (("train", train), ("eval", evaluation)):
-        tokens = _tokenize(texts, tokenizer)
-        num_tokens[split] = len(tokens)
-        content = io.BytesIO()
-        np.save(content, tokens)
-        write_atomically(directory / "corpus" / f"{split}.npy", content.getvalue())
+        ids = tokenizer.encode_batch(list(itertools.chain.from_iterable(texts)))
+        dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
+        _save(directory / "corpus" / f"{split}.npy", np.concatenate(ids).astype(dtype))
+        ends_E2 = np.cumsum([len(row) for row in ids], dtype=np.int64)
+        if task.inputs is not None:
+            _save(directory / "corpus" / f"{split}_ends.npy", ends_E2.reshape(-1, 2))
+        num_tokens[split] = int(ends_E2[-1])
     return {
         "num_train_documents": len(train),
         "num_eval_documents": len(evaluation),
@@ -109,30 +127,35 @@ def _make_corpus(task: TaskConfig, directory: pathlib.Path, announce: Callable[[
     }
 
 
-def _read(task: TaskConfig, directory: pathlib.Path, announce: Callable[[str], object]) -> list[str]:
-    what = task.source if isinstance(task.source, str) else ", ".join(task.source)
+def _read(
+    task: TaskConfig, names: Names, directory: pathlib.Path, announce: Callable[[str], object]
+) -> list[tuple[str, ...]]:
+    what = named(names)
     if what == DOCSTRINGS:
         packages = "the installed packages" if task.packages is None else ", ".join(task.packages)
         what = f"the docstrings of {packages}"
     announce(f"Reading {what}")
-    documents = read_documents(task, directory / "corpus" / "sources")
-    if documents.num_short:
+    documents = read_documents(task, names, directory / "corpus" / "sources")
+    if documents.num_short and task.inputs is None:
         announce(f"Left out {documents.num_short:,} documents shorter than task.min_characters {task.min_characters}")
+    elif documents.num_short:
+        announce(f"Left out {documents.num_short:,} pairs with empty inputs or targets")
     if documents.skipped:
         announce(f"Skipped {len(documents.skipped):,} bad records or files; the first: {documents.skipped[0]}")
-    return documents.texts
+    return documents.rows
 
 
-def _tokenize(texts: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
-    dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
-    return np.concatenate(tokenizer.encode_batch(texts)).astype(dtype)
+def _save(path: pathlib.Path, array: np.ndarray) -> None:
+    content = io.BytesIO()
+    np.save(content, array)
+    write_atomically(path, content.getvalue())
 
 
 def _check_same_task(
     stored: dict[str, Any], asked: dict[str, Any], directory: pathlib.Path, section: str = "task"
 ) -> None:
     for field, value in asked.items():
-        if isinstance(value, dict):
+        if field == "tokenizer":
             _check_same_task(stored[field], value, directory, f"{section}.{field}")
         elif field not in OBJECTIVE_FIELDS and value != stored.get(field):
             raise ValueError(

@@ -4,12 +4,10 @@
 Nothing else decides what an example is, so the global batch is the same for any number of hosts and workers, and a run
 resumes exactly by starting at another index.
 
-Shape letters: B rows of a batch, L tokens of a chunk, S tokens the encoder reads, T tokens the decoder predicts.
+Shape letters: B rows of a batch, S tokens the encoder reads, T tokens the decoder predicts.
 """
 
 import atexit
-import dataclasses
-import mmap
 import weakref
 from collections.abc import Generator, Iterable
 
@@ -18,29 +16,22 @@ import numpy as np
 from absl import flags
 
 from t5x_lite.config import DataConfig
-from t5x_lite.data.objectives import SpanCorruption
+from t5x_lite.data.examples import Batch, Examples
 from t5x_lite.data.tokenizer import Tokenizer
-
-# Evaluations mask the same tokens whatever the run's seed, so that runs can be compared.
-EVAL_SEED = 20_191_023
-
-Batch = dict[str, np.ndarray]
 
 
 def train_batches(
-    tokens: np.ndarray,
-    objective: SpanCorruption,
+    examples: Examples,
     *,
     batch_size: int,
     data: DataConfig,
     start_example: int = 0,
     rows: slice = slice(None),
 ) -> Generator[Batch, None, None]:
-    """Endless batches; every chunk once an epoch, in another order and with other spans each time.
+    """Endless batches; every example once an epoch, in another order each time.
 
     Args:
-      tokens: a stream of ids, cut into consecutive chunks; if memory-mapped, workers map it too.
-      objective: how a chunk becomes an example; its seed also orders them.
+      examples: those of an epoch.
       batch_size: rows of the global batch, over all hosts.
       data: workers and prefetching.
       start_example: examples to skip, those of the steps already made.
@@ -49,14 +40,11 @@ def train_batches(
     Returns:
       A generator of {"inputs": int32 [b, S], "targets": int32 [b, T]}, where b counts `rows`. Closing or dropping it
       ends the workers.
-
-    Raises:
-      ValueError: if there are too few tokens for one chunk.
     """
-    make_batch = _MakeBatch(tokens, objective, rows, start_example)
+    make_batch = _MakeBatch(examples, rows, start_example)
     stream = (
-        grain.MapDataset.range(make_batch.num_chunks)
-        .seed(objective.seed)
+        grain.MapDataset.range(len(examples))
+        .seed(examples.seed)
         .shuffle()
         .repeat()
         .slice(slice(start_example, None))
@@ -80,18 +68,12 @@ def train_batches(
 
 
 def eval_batches(
-    tokens: np.ndarray,
-    objective: SpanCorruption,
-    *,
-    batch_size: int,
-    num_batches: int,
-    rows: slice = slice(None),
+    examples: Examples, *, batch_size: int, num_batches: int, rows: slice = slice(None)
 ) -> Generator[Batch, None, None]:
-    """The held-out chunks in order, each once, with the same spans every time.
+    """The examples in order, each once.
 
     Args:
-      tokens: a stream of ids, cut into consecutive chunks.
-      objective: how a chunk becomes an example; its seed is not used.
+      examples: held-out ones.
       batch_size: rows of the global batch, over all hosts.
       num_batches: batches at most.
       rows: the part of each global batch that this host makes.
@@ -99,12 +81,15 @@ def eval_batches(
     Returns:
       A generator of batches as `train_batches` has them, all of one shape: the last one is filled up with rows of
       zeros, whose padded targets weigh nothing.
-
-    Raises:
-      ValueError: if there are too few tokens for one chunk.
     """
-    make_batch = _MakeBatch(tokens, dataclasses.replace(objective, seed=EVAL_SEED), rows)
-    return _eval_batches(make_batch, batch_size, num_batches)
+    make_batch = _MakeBatch(examples, rows)
+    num_examples = min(len(examples), batch_size * num_batches)
+    for i in range(-(-num_examples // batch_size)):
+        number_B = i * batch_size + np.arange(batch_size)
+        batch = make_batch(i, number_B % num_examples)
+        for ids in batch.values():
+            ids[number_B[rows] >= num_examples] = 0
+        yield batch
 
 
 def unigram_entropy(targets: Iterable[np.ndarray], tokenizer: Tokenizer) -> float:
@@ -124,35 +109,14 @@ def unigram_entropy(targets: Iterable[np.ndarray], tokenizer: Tokenizer) -> floa
 
 
 class _MakeBatch:
-    """Turns the chunk numbers of a global batch into this host's rows of it."""
+    """Turns the numbers of a global batch's examples into this host's rows of it."""
 
-    def __init__(self, tokens: np.ndarray, objective: SpanCorruption, rows: slice, start_example: int = 0):
-        self.num_chunks = len(tokens) // objective.chunk_length
-        if not self.num_chunks:
-            raise ValueError(
-                f"there are {len(tokens)} tokens, and train.inputs_length {objective.inputs_length} needs "
-                f"{objective.chunk_length} for one example: use a shorter one or more text (task.source, "
-                "task.min_characters, and task.eval_percent if it is the held-out text)"
-            )
-        self.tokens, self.objective, self.rows, self.start_example = tokens, objective, rows, start_example
+    def __init__(self, examples: Examples, rows: slice, start_example: int = 0):
+        self.examples, self.rows, self.start_example = examples, rows, start_example
 
-    def __call__(self, batch_index: int, chunk_B: np.ndarray) -> Batch:
-        index_B = self.start_example + batch_index * len(chunk_B) + np.arange(len(chunk_B))
-        length = self.objective.chunk_length
-        chunks = self.tokens[: self.num_chunks * length].reshape(self.num_chunks, length)
-        return self.objective(chunks[chunk_B[self.rows]], index_B[self.rows])
-
-    def __reduce__(self):
-        """Sends a worker the name of a mapped file, not its contents; a part of a map is sent whole."""
-        tokens, others = self.tokens, (self.objective, self.rows, self.start_example)
-        if isinstance(tokens, np.memmap) and isinstance(tokens.base, mmap.mmap):
-            where = (tokens.filename, tokens.dtype, "r", tokens.offset, tokens.shape)
-            return _make_batch_from_file, (where, *others)
-        return type(self), (np.asarray(tokens), *others)
-
-
-def _make_batch_from_file(where: tuple, *others) -> _MakeBatch:
-    return _MakeBatch(np.memmap(*where), *others)
+    def __call__(self, batch_index: int, number_B: np.ndarray) -> Batch:
+        index_B = self.start_example + batch_index * len(number_B) + np.arange(len(number_B))
+        return self.examples(number_B[self.rows], index_B[self.rows])
 
 
 def _own_batches(batches: grain.IterDataset) -> Generator[Batch, None, None]:
@@ -169,13 +133,3 @@ def _close_if_alive(reference: weakref.ref) -> None:
     generator = reference()
     if generator is not None:
         generator.close()
-
-
-def _eval_batches(make_batch: _MakeBatch, batch_size: int, num_batches: int) -> Generator[Batch, None, None]:
-    num_chunks = min(make_batch.num_chunks, batch_size * num_batches)
-    for i in range(-(-num_chunks // batch_size)):
-        chunk_B = i * batch_size + np.arange(batch_size)
-        batch = make_batch(i, chunk_B % num_chunks)
-        for ids in batch.values():
-            ids[chunk_B[make_batch.rows] >= num_chunks] = 0
-        yield batch

@@ -20,14 +20,18 @@ BYTES = TaskConfig(
 PIECES = dataclasses.replace(BYTES, tokenizer=TokenizerConfig(vocab_size=300, num_sentinels=30))
 
 
+def joined(rows):
+    return "".join(text for (text,) in rows)
+
+
 def test_the_corpus_is_the_documents_one_after_the_other_without_separators(tmp_path):
-    train, evaluation = split_by_hash(read_docstrings(BYTES.packages, 50), 20.0)
+    train, evaluation = split_by_hash([(text,) for text in read_docstrings(BYTES.packages, 50)], 20.0)
     corpus = prepare_corpus(BYTES, tmp_path)
     encode = ByteTokenizer().encode
-    assert corpus.train_tokens.tolist() == encode("".join(train))
-    assert corpus.eval_tokens.tolist() == encode("".join(evaluation))
+    assert corpus.train_tokens.tolist() == encode(joined(train))
+    assert corpus.eval_tokens.tolist() == encode(joined(evaluation))
     assert (corpus.num_train_documents, corpus.num_eval_documents) == (len(train), len(evaluation))
-    assert corpus.num_characters == sum(map(len, train + evaluation))
+    assert corpus.num_characters == len(joined(train + evaluation))
 
 
 def test_tokens_are_mapped_from_small_files(tmp_path):
@@ -119,7 +123,7 @@ def test_a_first_try_that_failed_binds_nothing(tmp_path):
 
 def test_a_tokenizer_left_by_a_failed_try_with_other_settings_is_made_anew(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(corpus_module, "_tokenize", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(corpus_module, "_save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare_corpus(BYTES, tmp_path)
     assert prepare_corpus(PIECES, tmp_path).tokenizer.vocab_size == 300
@@ -149,10 +153,45 @@ def test_a_file_of_json_lines_is_tokenised_and_what_is_left_out_is_told(tmp_path
     )
     messages = []
     corpus = prepare_corpus(task, tmp_path / "run", announce=messages.append)
-    train, evaluation = split_by_hash(texts, 20.0)
-    assert corpus.train_tokens.tolist() == ByteTokenizer().encode("".join(train))
-    assert corpus.eval_tokens.tolist() == ByteTokenizer().encode("".join(evaluation))
+    train, evaluation = split_by_hash([(text,) for text in texts], 20.0)
+    assert corpus.train_tokens.tolist() == ByteTokenizer().encode(joined(train))
+    assert corpus.eval_tokens.tolist() == ByteTokenizer().encode(joined(evaluation))
     assert messages[0] == f"Reading {tmp_path / 'a.jsonl'}"
     assert messages[1] == "Left out 1 documents shorter than task.min_characters 10"
     assert messages[2].startswith("Skipped 1 bad records or files; the first: ")
     assert "a.jsonl line 41 is not valid JSON" in messages[2]
+
+
+def test_a_supervised_task_keeps_where_each_side_ends(tmp_path):
+    (tmp_path / "train.csv").write_text("label,review\n0,bad\n1,very good\n")
+    (tmp_path / "held_out.jsonl").write_text('{"label": 1, "review": "fine"}\n{"label": 0, "review": " "}\n')
+    task = TaskConfig(
+        source=str(tmp_path / "train.csv"),
+        eval_source=str(tmp_path / "held_out.jsonl"),
+        inputs="review: {review}",
+        targets="{label}",
+        choices={"0": "negative", "1": "positive"},
+        tokenizer=TokenizerConfig(kind="bytes"),
+    )
+    corpus = prepare_corpus(task, tmp_path / "run")
+    assert (corpus.num_train_documents, corpus.num_eval_documents) == (2, 2)
+    text = ByteTokenizer().decode(corpus.train_tokens.tolist())
+    assert text == "review: badnegativereview: very goodpositive"
+    assert corpus.train_ends.tolist() == [[11, 19], [36, 44]]
+    assert corpus.eval_ends.tolist() == [[12, 20], [29, 37]]
+    assert prepare_corpus(task, tmp_path / "run").train_ends.tolist() == [[11, 19], [36, 44]]
+    with pytest.raises(ValueError, match=r"task.choices is \{'0': 'no', '1': 'yes'\}, and the text in"):
+        prepare_corpus(dataclasses.replace(task, choices={"0": "no", "1": "yes"}), tmp_path / "run")
+
+
+def test_empty_pairs_are_left_out_and_counted(tmp_path):
+    rows = [*({"q": f"q{i}", "a": f"a{i}"} for i in range(20)), {"q": " ", "a": "a"}, {"q": "q", "a": ""}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = dataclasses.replace(BYTES, source=str(tmp_path / "a.jsonl"), inputs="{q}", targets="{a}")
+    messages = []
+    corpus = prepare_corpus(task, tmp_path / "run", announce=messages.append)
+    assert corpus.num_train_documents + corpus.num_eval_documents == 20
+    assert messages[1:] == [
+        "Left out 2 pairs with empty inputs or targets",
+        "Tokenising 20 pairs, 0.0 million characters",
+    ]

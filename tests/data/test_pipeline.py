@@ -3,7 +3,6 @@
 import itertools
 import os
 import pathlib
-import pickle
 import subprocess
 import sys
 
@@ -11,8 +10,9 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import DataConfig
+from t5x_lite.data.examples import Chunks
 from t5x_lite.data.objectives import SpanCorruption, span_corruption_lengths
-from t5x_lite.data.pipeline import _MakeBatch, eval_batches, train_batches, unigram_entropy
+from t5x_lite.data.pipeline import eval_batches, train_batches, unigram_entropy
 from t5x_lite.data.tokenizer import ByteTokenizer
 
 S, B = 32, 8
@@ -25,6 +25,7 @@ WORKER_SCRIPT = """
 import multiprocessing, sys
 import numpy as np
 from t5x_lite.config import DataConfig
+from t5x_lite.data.examples import Chunks
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.objectives import SpanCorruption, span_corruption_lengths
 
@@ -33,7 +34,7 @@ if __name__ == "__main__":
     objective = SpanCorruption(inputs_length=32, targets_length=T, chunk_length=L, noise_density=0.15,
                                mean_span_length=3.0, first_sentinel=9_999, seed=13)
     tokens = np.load(sys.argv[1], mmap_mode="r")
-    make = lambda workers: train_batches(tokens, objective, batch_size=8, data=DataConfig(num_workers=workers),
+    make = lambda workers: train_batches(Chunks(tokens, objective), batch_size=8, data=DataConfig(num_workers=workers),
                                          start_example=16)
     here, there = make(0), make(2)
     for _ in range(7):
@@ -56,9 +57,12 @@ def make_tokens(num_chunks=NUM_CHUNKS, extra=5):
     return (np.arange(num_chunks * L + extra) + 3).astype(np.uint16)
 
 
+HELD_OUT = Chunks.held_out(make_tokens(), make_objective())
+
+
 def take(count, seed=13, **options):
     options = {"batch_size": B, "data": IN_PROCESS} | options
-    return list(itertools.islice(train_batches(make_tokens(), make_objective(seed), **options), count))
+    return list(itertools.islice(train_batches(Chunks(make_tokens(), make_objective(seed)), **options), count))
 
 
 def chunks_of(batch):
@@ -150,33 +154,13 @@ def test_an_abandoned_iterator_neither_hangs_nor_warns_nor_leaves_processes(work
             os.kill(pid, 0)
 
 
-def test_workers_get_the_name_of_a_mapped_file_and_not_its_contents(tmp_path):
-    np.save(tmp_path / "tokens.npy", make_tokens(1_000))
-    mapped = np.load(tmp_path / "tokens.npy", mmap_mode="r")
-    pickled = pickle.dumps(_MakeBatch(mapped, make_objective(), slice(None)))
-    assert len(pickled) < 2_000
-    copy = pickle.loads(pickled)
-    assert isinstance(copy.tokens, np.memmap)
-    np.testing.assert_array_equal(copy.tokens, mapped)
-    part = pickle.loads(pickle.dumps(_MakeBatch(mapped[L:], make_objective(), slice(None))))
-    np.testing.assert_array_equal(part.tokens, mapped[L:])
-
-
-def test_too_few_tokens_for_one_chunk_are_refused_with_both_numbers():
-    message = f"there are {L - 1} tokens, and train.inputs_length {S} needs {L} for one example"
-    with pytest.raises(ValueError, match=message):
-        train_batches(make_tokens()[: L - 1], make_objective(), batch_size=B, data=IN_PROCESS)
-    with pytest.raises(ValueError, match=message):
-        eval_batches(make_tokens()[: L - 1], make_objective(), batch_size=B, num_batches=1)
-
-
 def test_one_chunk_is_enough_for_any_batch():
-    batches = train_batches(make_tokens(1), make_objective(), batch_size=3, data=IN_PROCESS)
+    batches = train_batches(Chunks(make_tokens(1), make_objective()), batch_size=3, data=IN_PROCESS)
     assert chunks_of(next(batches)) == [0, 0, 0]
 
 
 def test_evaluation_reads_the_chunks_in_order_and_pads_the_last_batch_with_zeros():
-    batches = list(eval_batches(make_tokens(), make_objective(), batch_size=B, num_batches=20))
+    batches = list(eval_batches(HELD_OUT, batch_size=B, num_batches=20))
     assert [batch["inputs"].shape for batch in batches] == [(B, S)] * 3
     assert [chunk for batch in batches for chunk in chunks_of(batch)][:NUM_CHUNKS] == list(range(NUM_CHUNKS))
     left = NUM_CHUNKS - 2 * B
@@ -186,17 +170,19 @@ def test_evaluation_reads_the_chunks_in_order_and_pads_the_last_batch_with_zeros
 
 
 def test_evaluation_reads_num_batches_at_most():
-    assert len(list(eval_batches(make_tokens(), make_objective(), batch_size=B, num_batches=2))) == 2
+    assert len(list(eval_batches(HELD_OUT, batch_size=B, num_batches=2))) == 2
 
 
 def test_an_evaluation_batch_larger_than_the_text_is_padded():
-    (batch,) = eval_batches(make_tokens(), make_objective(), batch_size=50, num_batches=3)
+    (batch,) = eval_batches(HELD_OUT, batch_size=50, num_batches=3)
     assert (batch["targets"].any(axis=1) == (np.arange(50) < NUM_CHUNKS)).all()
 
 
 def test_evaluation_is_the_same_for_every_seed_and_number_of_hosts():
     def evaluate(seed, **rows):
-        return list(eval_batches(make_tokens(), make_objective(seed), batch_size=B, num_batches=20, **rows))
+        return list(
+            eval_batches(Chunks.held_out(make_tokens(), make_objective(seed)), batch_size=B, num_batches=20, **rows)
+        )
 
     whole = evaluate(1)
     assert_same(whole, evaluate(2))

@@ -4,74 +4,99 @@
 import importlib
 import pathlib
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources.docstrings import read_docstrings
 from t5x_lite.data.sources.files import find_files, open_file
-from t5x_lite.data.sources.records import BadRecord, Concatenated, InMemory, Source
+from t5x_lite.data.sources.records import BadRecord, Concatenated, InMemory, Record, Source
 from t5x_lite.data.templates import Template
 
 DOCSTRINGS = "docstrings"
+Names = str | tuple[str, ...]
 FUNCTION_PATTERN = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")
 
 
 class Documents(NamedTuple):
-    """The documents of a source, and what was left out."""
+    """What a source gives a task, and what was left out."""
 
-    texts: list[str]
-    num_short: int  # with fewer than `task.min_characters`
+    rows: list[tuple[str, ...]]  # (text,) of a document, (inputs, targets) of a supervised task
+    num_short: int  # empty, or with fewer than `task.min_characters`
     skipped: list[str]  # what was wrong with each record, and each file, that was left out
 
 
-def read_documents(task: TaskConfig, cache: pathlib.Path) -> Documents:
-    """Reads all documents of a task.
+def read_documents(task: TaskConfig, names: Names, cache: pathlib.Path) -> Documents:
+    """Reads all that a source has for a task.
 
     Args:
-      task: names the source.
+      task: says what to make of a record.
+      names: `task.source` or `task.eval_source`.
       cache: directory for uncompressed copies of files.
 
     Raises:
       ValueError: if a source does not exist or is damaged, or has no document; BadRecord names the first malformed
         record unless `task.bad_records` is skip.
-      FileNotFoundError: if a file disappears.
     """
-    if task.source == DOCSTRINGS:
-        return Documents(read_docstrings(task.packages, task.min_characters), 0, [])
-    source, skipped = open_source(task, cache)
-    template, texts, num_short = Template(task.text, "task.text"), [], 0
+    if names == DOCSTRINGS:
+        return Documents([(text,) for text in read_docstrings(task.packages, task.min_characters)], 0, [])
+    source, skipped = open_source(task, names, cache)
+    make_row, rows, num_short = _row_maker(task), [], 0
+    fewest = max(1, task.min_characters if task.inputs is None else 1)
     for index in range(len(source)):
         try:
-            text = template(source[index], source.where(index))
+            row = make_row(source[index], source.where(index))
         except BadRecord as error:
             _skip(error, task, skipped)
             continue
-        if len(text.strip()) < max(1, task.min_characters):
+        if min(len(text.strip()) for text in row) < fewest:
             num_short += 1
         else:
-            texts.append(text)
-    if not texts:
-        reasons = [f"{num_short} are shorter than task.min_characters {task.min_characters}"] if num_short else []
+            rows.append(row)
+    if not rows:
+        short = "empty" if task.inputs is not None else f"shorter than task.min_characters {task.min_characters}"
+        reasons = [f"{num_short} are {short}"] if num_short else []
         reasons += [f"{len(skipped)} were skipped, the first because {skipped[0]}"] if skipped else []
         raise ValueError(
-            f"task.source {_named(task)} has no document to learn from: {', and '.join(reasons) or 'none'}"
+            f"task.source {named(names)} has nothing to learn from: {', and '.join(reasons) or 'no record'}"
         )
-    return Documents(texts, num_short, skipped)
+    return Documents(rows, num_short, skipped)
 
 
-def open_source(task: TaskConfig, cache: pathlib.Path) -> tuple[Source, list[str]]:
+def _row_maker(task: TaskConfig) -> Callable[[Record, str], tuple[str, ...]]:
+    """Returns what turns a record, and where it came from, into the texts of a row."""
+    if task.inputs is None or task.targets is None:
+        text = Template(task.text, "task.text")
+        return lambda record, where: (text(record, where),)
+    inputs, targets = Template(task.inputs, "task.inputs"), Template(task.targets, "task.targets")
+    choices = task.choices
+
+    def pair(record: Record, where: str) -> tuple[str, str]:
+        answer = targets(record, where)
+        if choices is not None:
+            if answer not in choices:
+                raise BadRecord(
+                    f"{where} has the targets {answer!r}, and task.choices names {', '.join(choices)}: add it there"
+                )
+            answer = choices[answer]
+        return inputs(record, where), answer
+
+    return pair
+
+
+def open_source(task: TaskConfig, names: Names, cache: pathlib.Path) -> tuple[Source, list[str]]:
     """Opens what a task names: its records by number, and what is wrong with each file that was left out.
 
     Args:
-      task: names the source; anything but docstrings.
+      task: says how text and tables are read.
+      names: of the source; anything but docstrings.
       cache: directory for uncompressed copies of files.
 
     Raises:
       ValueError: if the source does not exist or is damaged as a whole.
     """
-    names = (task.source,) if isinstance(task.source, str) else task.source
     opened, skipped, files = [], [], []
-    for name in names:
+    for name in (names,) if isinstance(names, str) else names:
         function = FUNCTION_PATTERN.fullmatch(name)
         if function and not pathlib.Path(name).exists():
             opened.append(InMemory(_call(name, *function.groups()), name))
@@ -84,7 +109,7 @@ def open_source(task: TaskConfig, cache: pathlib.Path) -> tuple[Source, list[str
         else:
             _skip(BadRecord(f"{path} is empty: fill or remove it"), task, skipped)
     if not opened:
-        raise ValueError(f"task.source {_named(task)} has no document to learn from: its files are empty")
+        raise ValueError(f"task.source {named(names)} has nothing to learn from: its files are empty")
     return Concatenated(opened), skipped
 
 
@@ -111,5 +136,6 @@ def _skip(error: BadRecord, task: TaskConfig, skipped: list[str]) -> None:
     skipped.append(str(error))
 
 
-def _named(task: TaskConfig) -> str:
-    return task.source if isinstance(task.source, str) else ", ".join(task.source)
+def named(names: Names) -> str:
+    """Returns the names of a source as one text."""
+    return names if isinstance(names, str) else ", ".join(names)
