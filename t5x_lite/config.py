@@ -146,7 +146,8 @@ class TaskConfig:
 
     Args:
       source: where documents come from: files, folders or patterns of .txt, .jsonl, .csv, .tsv (with .gz or .zst, or
-        without) and .parquet; or package.module:FUNCTION, which returns them; or docstrings, those of the installed
+        without) and .parquet; or tfds:NAME/CONFIG:VERSION@SPLIT, a prepared data set; or package.module:NAME, a
+        function that returns them or a builder class of TFDS (then @SPLIT); or docstrings, those of the installed
         packages.
       eval_source: the same for what is held out; null holds a part of source out.
       text: a document's text, from the fields of a record: "{title}\\n\\n{text}"; a text file has the field text.
@@ -198,6 +199,10 @@ class TaskConfig:
             (self.inputs is None) == (self.targets is None),
             f"task.inputs is {self.inputs!r} and task.targets is {self.targets!r}: give both, or neither to learn from "
             "task.text",
+        )
+        _require(
+            self.inputs is None or self.text == TaskConfig.text,
+            f"task.text is {self.text!r} beside task.inputs: leave out one of them",
         )
         if self.choices is not None:  # YAML has numbers for keys, and a template makes text of them
             object.__setattr__(self, "choices", {str(value): word for value, word in self.choices.items()})

@@ -25,6 +25,10 @@ from t5x_lite import config
             lambda: config.TaskConfig(inputs="{a}", source="f"),
             r"task.inputs is '{a}' and task.targets is None: give both",
         ),
+        (
+            lambda: config.TaskConfig(inputs="{a}", targets="{b}", text="{c}", source="f"),
+            r"task.text is '{c}' beside task.inputs: leave out one of them",
+        ),
         (lambda: config.TaskConfig(choices={"0": "no"}), r"task.choices is given without task.targets"),
         (lambda: config.TaskConfig(inputs="{a}", targets="{b}"), r"task.source docstrings has text alone"),
         (lambda: config.TaskConfig(eval_source="docstrings", source="f"), r"task.source docstrings has text alone"),

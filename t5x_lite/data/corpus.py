@@ -2,8 +2,8 @@
 """A run's text, tokenised once and kept in the run directory.
 
 Later runs and worker processes memory-map the same arrays, so a resumed run sees exactly the same tokens even if the
-source has changed since. `corpus/manifest.json` says what was asked for before anything is made, and gets
-its counts when all of it is there: a run that is killed halfway leaves no counts, and the next one starts over.
+source has changed since. `corpus/manifest.json` says what was asked for before anything is made, and gets its counts
+when all of it is there: a run that is killed halfway leaves no counts, and the next one starts over.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import io
 import itertools
 import json
 import pathlib
+import shutil
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_
 
 # What is asked of the text, and not what the text is: free to change in a run directory.
 OBJECTIVE_FIELDS = ("noise_density", "mean_noise_span_length")
+SOURCES = "sources"  # uncompressed copies, while they are tokenised
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +78,7 @@ def prepare_corpus(
         manifest = {"task": asked}
         _write_json(manifest_path, manifest)
         manifest |= _make_corpus(task, directory, announce)
+        shutil.rmtree(directory / "corpus" / SOURCES, ignore_errors=True)
         _write_json(manifest_path, manifest)
 
     def load(name: str) -> np.ndarray:
@@ -135,7 +138,7 @@ def _read(
         packages = "the installed packages" if task.packages is None else ", ".join(task.packages)
         what = f"the docstrings of {packages}"
     announce(f"Reading {what}")
-    documents = read_documents(task, names, directory / "corpus" / "sources")
+    documents = read_documents(task, names, directory / "corpus" / SOURCES)
     if documents.num_short and task.inputs is None:
         announce(f"Left out {documents.num_short:,} documents shorter than task.min_characters {task.min_characters}")
     elif documents.num_short:

@@ -1,6 +1,7 @@
 """Tests t5x_lite/data/corpus.py."""
 
 import dataclasses
+import gzip
 import json
 
 import numpy as np
@@ -147,19 +148,21 @@ def test_the_manifest_counts_what_is_there(tmp_path):
 def test_a_file_of_json_lines_is_tokenised_and_what_is_left_out_is_told(tmp_path):
     texts = [f"document {i} is long enough" for i in range(40)]
     lines = [json.dumps({"title": "T", "body": text}) for text in texts]
-    (tmp_path / "a.jsonl").write_text("\n".join([*lines, "{broken", '{"body": "short"}']))
+    content = "\n".join([*lines, "{broken", '{"body": "short"}']).encode()
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(content))
     task = dataclasses.replace(
-        BYTES, source=str(tmp_path / "a.jsonl"), text="{body}", min_characters=10, bad_records="skip"
+        BYTES, source=str(tmp_path / "a.jsonl.gz"), text="{body}", min_characters=10, bad_records="skip"
     )
     messages = []
     corpus = prepare_corpus(task, tmp_path / "run", announce=messages.append)
     train, evaluation = split_by_hash([(text,) for text in texts], 20.0)
     assert corpus.train_tokens.tolist() == ByteTokenizer().encode(joined(train))
     assert corpus.eval_tokens.tolist() == ByteTokenizer().encode(joined(evaluation))
-    assert messages[0] == f"Reading {tmp_path / 'a.jsonl'}"
+    assert messages[0] == f"Reading {tmp_path / 'a.jsonl.gz'}"
     assert messages[1] == "Left out 1 documents shorter than task.min_characters 10"
     assert messages[2].startswith("Skipped 1 bad records or files; the first: ")
-    assert "a.jsonl line 41 is not valid JSON" in messages[2]
+    assert "a.jsonl.gz line 41 is not valid JSON" in messages[2]
+    assert not (tmp_path / "run" / "corpus" / "sources").exists()
 
 
 def test_a_supervised_task_keeps_where_each_side_ends(tmp_path):

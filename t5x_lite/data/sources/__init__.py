@@ -5,17 +5,19 @@ import importlib
 import pathlib
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources.docstrings import read_docstrings
 from t5x_lite.data.sources.files import find_files, open_file
 from t5x_lite.data.sources.records import BadRecord, Concatenated, InMemory, Record, Source
+from t5x_lite.data.sources.tfds import open_class, open_named
 from t5x_lite.data.templates import Template
 
 DOCSTRINGS = "docstrings"
 Names = str | tuple[str, ...]
-FUNCTION_PATTERN = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_]\w*)")
+TFDS = "tfds:"
+OBJECT_PATTERN = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)(?:@(?P<split>.+))?")
 
 
 class Documents(NamedTuple):
@@ -97,9 +99,11 @@ def open_source(task: TaskConfig, names: Names, cache: pathlib.Path) -> tuple[So
     """
     opened, skipped, files = [], [], []
     for name in (names,) if isinstance(names, str) else names:
-        function = FUNCTION_PATTERN.fullmatch(name)
-        if function and not pathlib.Path(name).exists():
-            opened.append(InMemory(_call(name, *function.groups()), name))
+        python = OBJECT_PATTERN.fullmatch(name)
+        if name.startswith(TFDS):
+            opened.append(open_named(name))
+        elif python and not pathlib.Path(name).exists():
+            opened.append(_open_object(name, python))
         else:
             files.append(name)
     for path in find_files(files) if files else ():
@@ -113,21 +117,24 @@ def open_source(task: TaskConfig, names: Names, cache: pathlib.Path) -> tuple[So
     return Concatenated(opened), skipped
 
 
-def _call(name: str, module: str, function: str):
+def _open_object(name: str, parts: re.Match[str]) -> Source:
+    """Opens what `package.module:NAME` is: a builder class of TFDS, a function that returns records, or records."""
     try:
-        records = getattr(importlib.import_module(module), function)
+        found = getattr(importlib.import_module(parts["module"]), parts["name"])
     except (ImportError, AttributeError) as error:
         raise ValueError(
             f"task.source {name!r} cannot be imported ({error}): name a function as package.module:FUNCTION, and have "
             "the package installed or in PYTHONPATH"
         ) from error
-    records = records() if callable(records) else records
+    if isinstance(found, type) and hasattr(found, "as_data_source"):
+        return open_class(found, parts["split"], name)
+    records: Any = found() if callable(found) else found
     if not (hasattr(records, "__len__") and hasattr(records, "__getitem__")):
         raise ValueError(
             f"task.source {name!r} gave a {type(records).__name__}: make it return a list, or another sequence with a "
             "length and items by number"
         )
-    return records
+    return InMemory(records, name)
 
 
 def _skip(error: BadRecord, task: TaskConfig, skipped: list[str]) -> None:

@@ -107,8 +107,8 @@ class JsonLines(SpanFile):
     def _parse(self, text: str, index: int) -> Record:
         try:
             record = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "too deep"
+        except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
+            reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             raise BadRecord(f"{self.where(index)} is not valid JSON ({reason}): mend or remove the line") from error
         if not isinstance(record, dict):
             kind = type(record).__name__

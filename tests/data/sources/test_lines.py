@@ -1,7 +1,11 @@
 """Tests t5x_lite/data/sources/lines.py."""
 
+import csv
+import io
 import json
+import pathlib
 import pickle
+import tempfile
 
 import pytest
 from hypothesis import given
@@ -66,6 +70,7 @@ def test_json_lines_are_objects_and_empty_lines_are_none(write):
         ('{"a": 1}\n[1]\n', "line 2 is a JSON list: make each line an object"),
         (b'{"a": 1}\n{"a": "\xff"}\n', r"line 2 is not UTF-8 \(its byte 7 is 0xff\): convert the file to UTF-8"),
         ('{"a": 1}\n' + "[" * 100_000, "line 2 is not valid JSON"),
+        ('{"a": 1}\n{"a": ' + "9" * 5_000 + "}", r"line 2 is not valid JSON \(Exceeds the limit"),
     ],
 )
 def test_a_malformed_line_of_json_is_named_and_the_others_are_read(write, content, message):
@@ -84,6 +89,16 @@ def test_csv_has_the_first_lines_names_and_quoted_line_breaks(write):
     source = Delimited(write('\ufeffid,text\r\n1,"a ""b"",\r\nc"\r\n\r\n2,\u2028d\n'), delimiter=",")
     assert records(source) == [{"id": "1", "text": 'a "b",\r\nc'}, {"id": "2", "text": "\u2028d"}]
     assert [source.where(i)[-6:] for i in range(2)] == ["line 2", "line 5"]
+
+
+@given(st.lists(st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), max_size=6)] * 3), max_size=5))
+def test_a_table_that_python_wrote_is_read_back(rows):
+    written = io.StringIO(newline="")
+    csv.writer(written).writerows([("a", "b", "c"), *rows])
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "table.csv"
+        path.write_bytes(written.getvalue().encode())
+        assert [tuple(record.values()) for record in records(Delimited(path, delimiter=","))] == rows
 
 
 def test_quotes_mean_nothing_in_tab_separated_values(write):
