@@ -129,7 +129,7 @@ task:
   choices: {{0: bad, 1: good}}
   tokenizer: {{kind: bytes}}
 model: {{emb_dim: 16, num_heads: 4, head_dim: 6, mlp_dim: 24, num_encoder_layers: 1, num_decoder_layers: 1}}
-train: {{num_steps: 60, batch_size: 16, inputs_length: 24, targets_length: 6, log_every_steps: 10}}
+train: {{num_steps: 60, batch_size: 16, inputs_length: 32, targets_length: 6, log_every_steps: 10}}
 optimizer: {{learning_rate: 0.05, schedule: constant, warmup_steps: 0}}
 eval: {{every_steps: 60}}
 mesh: {{data: 8}}

@@ -96,7 +96,7 @@ class Chunks:
         return self.objective(chunks[number_B], index_B)
 
     def __reduce__(self):
-        return _make_chunks, (*_by_name(self.tokens), self.objective)
+        return _make_chunks, (_by_name(self.tokens), self.objective)
 
 
 class Pairs:
@@ -142,8 +142,8 @@ class Pairs:
         return np.diff(self.ends_E2.ravel(), prepend=0).reshape(-1, 2) + 1
 
     def __reduce__(self):
-        lengths = (self.inputs_length, self.targets_length)
-        return _make_pairs, (*_by_name(self.ids), *_by_name(self.ends_E2), lengths, self.eos_id, self.seed)
+        others = (self.inputs_length, self.targets_length, self.eos_id, self.seed)
+        return _make_pairs, (_by_name(self.ids), _by_name(self.ends_E2), *others)
 
     def _padded(self, begin_B: np.ndarray, end_B: np.ndarray, length: int) -> np.ndarray:
         count_B1 = np.minimum(end_B - begin_B, length - 1)[:, None]
@@ -168,9 +168,9 @@ def _array(name: tuple | None, array: np.ndarray | None) -> np.ndarray:
     return array
 
 
-def _make_chunks(name, array, objective) -> Chunks:
-    return Chunks(_array(name, array), objective)
+def _make_chunks(tokens: tuple, objective: SpanCorruption) -> Chunks:
+    return Chunks(_array(*tokens), objective)
 
 
-def _make_pairs(ids_name, ids, ends_name, ends, lengths, eos_id, seed) -> Pairs:
-    return Pairs(_array(ids_name, ids), _array(ends_name, ends), *lengths, eos_id=eos_id, seed=seed)
+def _make_pairs(ids: tuple, ends: tuple, inputs_length: int, targets_length: int, eos_id: int, seed: int) -> Pairs:
+    return Pairs(_array(*ids), _array(*ends), inputs_length, targets_length, eos_id=eos_id, seed=seed)
