@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from t5x_lite import __version__
 from t5x_lite.config import InferConfig, RunConfig
@@ -60,6 +61,17 @@ def make_parser() -> ArgumentParser:
     )
     infer.add_class_arguments(InferConfig)
     subcommands.add_subcommand("infer", infer, help="fill in blanks")
+    data = ArgumentParser(description="Looks at what a config makes of its text.", allow_abbrev=False)
+    inspect = ArgumentParser(
+        description="Prints examples as training sees them: text with the blanks marked, then ids.", allow_abbrev=False
+    )
+    inspect.add_argument("--config", action="config", help="YAML file as for train; what comes later wins")
+    inspect.add_argument("--num_examples", type=PositiveInt, default=3, help="how many to print")
+    inspect.add_argument("--start", type=NonNegativeInt, default=0, help="how many of the first ones to skip")
+    inspect.add_argument("--json", action="store_true", help="print JSON lines instead")
+    inspect.add_class_arguments(RunConfig)
+    subcommands.add_subcommand("data", data, help="look at the data")
+    data.add_subcommands(dest="look").add_subcommand("inspect", inspect, help="print examples")
     return parser
 
 
@@ -67,8 +79,7 @@ def train(options: Namespace) -> None:
     """`t5x-lite train`."""
     from t5x_lite import training
 
-    fields = {field.name: options[field.name] for field in dataclasses.fields(RunConfig)}
-    training.run(RunConfig(**fields), profile=options.profile)
+    training.run(_run_config(options), profile=options.profile)
 
 
 def infer(options: Namespace) -> None:
@@ -78,4 +89,16 @@ def infer(options: Namespace) -> None:
     inference.run(InferConfig(**{field.name: options[field.name] for field in dataclasses.fields(InferConfig)}))
 
 
-COMMANDS = {"train": train, "infer": infer}
+def data(options: Namespace) -> None:
+    """`t5x-lite data inspect`."""
+    from t5x_lite import inspection
+
+    options = options[options.look]
+    inspection.run(_run_config(options), num_examples=options.num_examples, start=options.start, as_json=options.json)
+
+
+def _run_config(options: Namespace) -> RunConfig:
+    return RunConfig(**{field.name: options[field.name] for field in dataclasses.fields(RunConfig)})
+
+
+COMMANDS = {"train": train, "infer": infer, "data": data}

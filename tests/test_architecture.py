@@ -13,7 +13,7 @@ LAYERS = (
     "data model sharding",
     "checkpoint decode run_directory train_step",
     "pretrained",
-    "evaluation inference",
+    "evaluation inference inspection",
     "training",
     "cli __init__",
 )

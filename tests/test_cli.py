@@ -150,3 +150,16 @@ def test_a_supervised_task_needs_no_code_and_learns_its_targets(tmp_path, capsys
     error = capsys.readouterr().err
     assert "Tokenising 50 pairs" in error
     assert "40 pairs, run" in " ".join(error.split())  # wherever the line was broken
+
+
+def test_data_inspect_prints_examples_of_a_config(tmp_path, capsys):
+    (tmp_path / "train.csv").write_text("label,review\n" + "\n".join(f"{i % 2},number {i}" for i in range(9)))
+    (tmp_path / "held_out.csv").write_text("label,review\n1,number 10\n")
+    (tmp_path / "config.yaml").write_text(TASK_OF_YAML.format(folder=tmp_path))
+    command = ["data", "inspect", "--config", str(tmp_path / "config.yaml"), "--run_dir", str(tmp_path / "run")]
+    assert cli.main([*command, "--num_examples", "2"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("== example") == 2
+    assert "inputs   review: number " in out
+    assert cli.main([*command, "--task.targets", "{other}"]) == 2
+    assert "use another run_dir, or the old value" in capsys.readouterr().err

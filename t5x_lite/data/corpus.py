@@ -94,6 +94,12 @@ def prepare_corpus(
     )
 
 
+def is_prepared(directory: pathlib.Path) -> bool:
+    """Whether a run directory has its text, so that `prepare_corpus` would write nothing."""
+    path = directory / "corpus" / "manifest.json"
+    return path.is_file() and "num_characters" in json.loads(path.read_text())
+
+
 def _make_corpus(task: TaskConfig, directory: pathlib.Path, announce: Callable[[str], object]) -> dict[str, int]:
     """Writes the tokenizer and the token arrays; returns the counts."""
     rows = _read(task, task.source, directory, announce)

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Examples as a person wants to see them: the text with its blanks marked, then what the model gets."""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from t5x_lite.config import RunConfig
+from t5x_lite.data.corpus import Corpus, is_prepared, prepare_corpus
+from t5x_lite.data.examples import make_examples
+from t5x_lite.data.pipeline import Batch, train_batches
+from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.run_directory import RunDirectory
+
+OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, which no text is likely to have
+
+
+def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool = False) -> None:
+    """Prints examples in the order in which training sees them.
+
+    Args:
+      cfg: the run. Its text is prepared in `run_dir`, for a later training to use, unless it is there already.
+      num_examples: how many to print.
+      start: how many of the first ones to skip.
+      as_json: whether to print JSON lines instead.
+
+    Raises:
+      ValueError: if the config or the data are wrong.
+    """
+    corpus = open_corpus(cfg)
+    for example in itertools.islice(first_examples(cfg, corpus, start), num_examples):
+        print(json.dumps(example, ensure_ascii=False) if as_json else described(example))
+
+
+def open_corpus(cfg: RunConfig) -> Corpus:
+    """Returns the text of a run directory, which a training may be using; makes it if need be."""
+    path = pathlib.Path(cfg.run_dir)
+    if is_prepared(path):
+        return prepare_corpus(cfg.task, path)
+    with RunDirectory(cfg.run_dir) as directory:
+        return prepare_corpus(cfg.task, directory.path, announce=lambda stage: print(stage, file=sys.stderr))
+
+
+def first_examples(cfg: RunConfig, corpus: Corpus, start: int) -> Iterator[dict]:
+    """Yields the examples that training sees from number `start` on, each as texts and ids by name."""
+    train, _ = make_examples(cfg, corpus)
+    data = dataclasses.replace(cfg.data, num_workers=0)
+    batches = train_batches(train, batch_size=1, data=data, start_example=start)
+    for number, batch in zip(itertools.count(start), batches, strict=False):
+        yield {"example": number} | shown(batch, corpus.tokenizer)
+
+
+def shown(batch: Batch, tokenizer: Tokenizer) -> dict:
+    """Returns the first example of a batch in texts and ids, padding left out."""
+    inputs, targets = (_without_padding(batch[name][0]) for name in ("inputs", "targets"))
+    texts = {"inputs": tokenizer.decode(inputs), "targets": tokenizer.decode(targets)}
+    has_blanks = tokenizer.num_sentinels > 0 and tokenizer.sentinel_id(0) in inputs
+    return {
+        "text": marked_text(inputs, targets, tokenizer) if has_blanks else None,
+        **texts,
+        "encoder_input_tokens": inputs,
+        "decoder_input_tokens": [tokenizer.pad_id, *targets[:-1]],
+        "decoder_target_tokens": targets,
+        "inputs_length": batch["inputs"].shape[1],
+        "targets_length": batch["targets"].shape[1],
+    }
+
+
+def marked_text(inputs: Sequence[int], targets: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Puts what the targets say after each sentinel back into the inputs, in double brackets."""
+    spans = _spans(targets, tokenizer)
+    ids, marks = [], []
+    for i in inputs:
+        number = len(marks)
+        if number < len(spans) and i == tokenizer.sentinel_id(number):
+            marks.append((len(ids), len(ids) + len(spans[number])))
+            ids += spans[number]
+        elif i != tokenizer.eos_id:
+            ids.append(i)
+    # A piece decodes with its space only after another one: places in the text are those of what comes before.
+    text, done, marked = tokenizer.decode(ids), 0, ""
+    for begin, end in marks:
+        begin, end = (len(tokenizer.decode(ids[:place])) for place in (begin, end))
+        marked += text[done:begin] + OPEN + text[begin:end] + CLOSE
+        done = end
+    return marked + text[done:]
+
+
+def _spans(targets: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
+    """What the targets say after <extra_id_0>, <extra_id_1> and so on."""
+    spans: list[list[int]] = []
+    for i in targets:
+        if len(spans) < tokenizer.num_sentinels and i == tokenizer.sentinel_id(len(spans)):
+            spans.append([])
+        elif spans and i != tokenizer.eos_id:
+            spans[-1].append(i)
+    return spans
+
+
+def described(example: dict) -> str:
+    """Returns an example as paragraphs."""
+    inputs, targets = example["encoder_input_tokens"], example["decoder_target_tokens"]
+    lines = [f"== example {example['example']}"]
+    if example["text"] is not None:
+        lines.append(f"text     {example['text']}")
+    lines += [f"inputs   {example['inputs']}", f"targets  {example['targets']}"]
+    lines.append(f"encoder input, {len(inputs)} of {example['inputs_length']} places: {_ids(inputs)}")
+    places = f"{len(targets)} of {example['targets_length']} places"
+    lines.append(f"decoder input, {places}: {_ids(example['decoder_input_tokens'])}")
+    lines.append(f"decoder target, {places}: {_ids(targets)}")
+    return "\n".join(lines) + "\n"
+
+
+def _ids(ids: Sequence[int]) -> str:
+    return " ".join(map(str, ids))
+
+
+def _without_padding(ids: np.ndarray) -> list[int]:
+    return ids[: np.flatnonzero(ids)[-1] + 1].tolist() if ids.any() else []

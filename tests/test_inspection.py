@@ -1,0 +1,98 @@
+"""Tests t5x_lite/inspection.py."""
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from t5x_lite import inspection
+from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.data.examples import make_examples
+from t5x_lite.data.pipeline import train_batches
+from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.run_directory import RunDirectory
+
+TEXT = "The quick brown fox jumps over the lazy dog, and number {} is the one that does."
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({"text": TEXT.format(i)}) for i in range(60)))
+    task = TaskConfig(
+        source=str(tmp_path / "a.jsonl"), min_characters=9, eval_percent=20, tokenizer=TokenizerConfig(kind="bytes")
+    )
+    return RunConfig(run_dir=str(tmp_path / "run"), task=task, train=TrainConfig(inputs_length=40))
+
+
+def encoded(text, tokenizer):
+    return [*tokenizer.encode(text), tokenizer.eos_id]
+
+
+def test_the_blanks_are_filled_in_and_marked():
+    tokenizer = ByteTokenizer(num_sentinels=10)
+    inputs = encoded("Thank you<extra_id_0> me to<extra_id_1> party.", tokenizer)
+    targets = encoded("<extra_id_0> for inviting<extra_id_1> your", tokenizer)
+    marked = inspection.marked_text(inputs, targets, tokenizer)
+    assert marked == "Thank you\u27e6 for inviting\u27e7 me to\u27e6 your\u27e7 party."
+
+
+def test_an_example_shows_what_the_model_gets():
+    tokenizer = ByteTokenizer(num_sentinels=10)
+    inputs, targets = [100, 258, 101, 1], [258, 102, 103, 1]
+    batch = {"inputs": np.array([[*inputs, 0, 0]]), "targets": np.array([[*targets, 0]])}
+    assert inspection.shown(batch, tokenizer) == {
+        "text": "a\u27e6cd\u27e7b",
+        "inputs": "a<extra_id_0>b",
+        "targets": "<extra_id_0>cd",
+        "encoder_input_tokens": inputs,
+        "decoder_input_tokens": [0, 258, 102, 103],
+        "decoder_target_tokens": targets,
+        "inputs_length": 6,
+        "targets_length": 5,
+    }
+
+
+def test_the_examples_are_those_that_training_sees(cfg, capsys):
+    inspection.run(cfg, num_examples=4, start=3, as_json=True)
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["example"] for row in rows] == [3, 4, 5, 6]
+    examples, _ = make_examples(cfg, inspection.open_corpus(cfg))
+    batches = train_batches(examples, batch_size=1, data=cfg.data)
+    for row, batch in zip(rows, itertools.islice(batches, 3, 7), strict=True):
+        assert row["encoder_input_tokens"] == batch["inputs"][0].tolist()  # full, so without padding
+
+
+def test_a_marked_text_is_the_text(cfg, capsys):
+    inspection.run(cfg, num_examples=2)
+    lines = capsys.readouterr().out.splitlines()
+    texts = [line.removeprefix("text     ") for line in lines if line.startswith("text")]
+    whole = ByteTokenizer().decode(inspection.open_corpus(cfg).train_tokens)
+    assert len(texts) == 2
+    for text in texts:
+        assert text.count("\u27e6") == text.count("\u27e7") == 2
+        assert text.replace("\u27e6", "").replace("\u27e7", "") in whole
+
+
+def test_a_pair_has_no_marked_text(cfg):
+    tokenizer = ByteTokenizer()
+    batch = {"inputs": np.array([encoded("question", tokenizer)]), "targets": np.array([encoded("answer", tokenizer)])}
+    described = inspection.described({"example": 7} | inspection.shown(batch, tokenizer))
+    assert described.splitlines()[:3] == ["== example 7", "inputs   question", "targets  answer"]
+    assert "encoder input, 9 of 9 places: 116 120" in described
+
+
+def test_the_text_of_a_run_in_progress_can_be_looked_at(cfg, capsys):
+    inspection.run(cfg, num_examples=1)
+    first = capsys.readouterr()
+    assert "Tokenising 60 documents" in first.err
+    with RunDirectory(cfg.run_dir):  # as a training has it
+        inspection.run(cfg, num_examples=1)
+    assert capsys.readouterr() == (first.out, "")
+
+
+def test_another_text_than_the_runs_is_refused(cfg):
+    inspection.run(cfg, num_examples=1)
+    other = TaskConfig(source="docstrings", tokenizer=cfg.task.tokenizer)
+    with pytest.raises(ValueError, match=r"task.source is docstrings, and the text in .* was made with"):
+        inspection.run(RunConfig(run_dir=cfg.run_dir, task=other, train=cfg.train))
