@@ -195,6 +195,12 @@ class TaskConfig:
             f"task.eval_percent is {self.eval_percent}: use a number between 0 and 100",
         )
         _require_at_least_zero("task", self, "min_characters")
+        for name in ("source", "eval_source"):
+            value = getattr(self, name)
+            _require(
+                value is None or (value and all(value)),
+                f"task.{name} is {value!r}: name files, folders, patterns or what else its help lists",
+            )
         _require(
             (self.inputs is None) == (self.targets is None),
             f"task.inputs is {self.inputs!r} and task.targets is {self.targets!r}: give both, or neither to learn from "

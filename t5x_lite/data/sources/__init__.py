@@ -2,6 +2,7 @@
 """Where documents come from: `read_documents` reads whatever `task.source` names."""
 
 import importlib
+import inspect
 import pathlib
 import re
 from collections.abc import Callable
@@ -128,6 +129,11 @@ def _open_object(name: str, parts: re.Match[str]) -> Source:
         ) from error
     if isinstance(found, type) and hasattr(found, "as_data_source"):
         return open_class(found, parts["split"], name)
+    if callable(found):
+        try:
+            inspect.signature(found).bind()
+        except TypeError as error:
+            raise ValueError(f"task.source {name!r} needs arguments ({error}): name a function without any") from error
     records: Any = found() if callable(found) else found
     if not (hasattr(records, "__len__") and hasattr(records, "__getitem__")):
         raise ValueError(

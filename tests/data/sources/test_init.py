@@ -13,7 +13,7 @@ from t5x_lite.data.sources.records import BadRecord
 def module(tmp_path, monkeypatch):
     (tmp_path / "own_source.py").write_text(
         "def records():\n    return [{'title': 'T', 'text': 'one'}, 'two']\n\n\ndef endless():\n    yield 'one'\n\n\n"
-        "CONSTANT = ['three']\n"
+        "CONSTANT = ['three']\n\n\ndef of(name):\n    return [name]\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -51,6 +51,7 @@ def test_a_python_function_or_a_constant_is_a_source(tmp_path, module):
             r"'own_source:absent' cannot be imported \(.*has no attribute 'absent'\): name a function",
         ),
         ("no_such_module:records", r"cannot be imported \(No module named 'no_such_module'\)"),
+        ("own_source:of", r"'own_source:of' needs arguments \(missing a required argument: 'name'\): name a function"),
         ("own_source:endless", r"'own_source:endless' gave a generator: make it return a list"),
     ],
 )
