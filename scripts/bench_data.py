@@ -80,7 +80,7 @@ def on_the_fly(path: pathlib.Path, tokenizer: pathlib.Path) -> dict[str, float |
         "examples": num_batches * BATCH_SIZE,
         "cpu_seconds": seconds,
         "wall_seconds": time.perf_counter() - begin_wall,
-        "tokenising_cpu_seconds": tokenized - begin,
+        "reading_and_tokenising_cpu_seconds": tokenized - begin,
         "examples_per_cpu_s": num_batches * BATCH_SIZE / seconds,
         "tokens_per_cpu_s": filled / seconds,
         "padding_share": 1 - filled / places,

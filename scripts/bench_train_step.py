@@ -33,11 +33,9 @@ def main() -> None:
     if options.worker:
         serve(WORKERS[options.worker](options))
         return
-    names = ["ours"]
-    if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
-        names += ["transformers", "transformers_flushed"]
-    workers = {name: start(name) for name in names}
-    seconds = {name: [] for name in names}
+    has_peer = importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")
+    workers = {name: start(name) for name in (WORKERS if has_peer else ["ours"])}
+    seconds = {name: [] for name in workers}
     for _ in range(options.rounds):
         for name, worker in workers.items():
             seconds[name].append(one_step(worker))

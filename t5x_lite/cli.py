@@ -8,6 +8,7 @@ import dataclasses
 import os
 import sys
 from collections.abc import Sequence
+from typing import TypeVar
 
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
@@ -15,6 +16,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from t5x_lite import __version__
 from t5x_lite.config import InferConfig, RunConfig
 
+Config = TypeVar("Config", RunConfig, InferConfig)
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
 USER_MISTAKE, INTERRUPTED = 2, 130  # exit statuses, as argparse and shells have them
 
@@ -79,14 +81,14 @@ def train(options: Namespace) -> None:
     """`t5x-lite train`."""
     from t5x_lite import training
 
-    training.run(_run_config(options), profile=options.profile)
+    training.run(_instance(RunConfig, options), profile=options.profile)
 
 
 def infer(options: Namespace) -> None:
     """`t5x-lite infer`."""
     from t5x_lite import inference
 
-    inference.run(InferConfig(**{field.name: options[field.name] for field in dataclasses.fields(InferConfig)}))
+    inference.run(_instance(InferConfig, options))
 
 
 def data(options: Namespace) -> None:
@@ -94,11 +96,13 @@ def data(options: Namespace) -> None:
     from t5x_lite import inspection
 
     options = options[options.look]
-    inspection.run(_run_config(options), num_examples=options.num_examples, start=options.start, as_json=options.json)
+    inspection.run(
+        _instance(RunConfig, options), num_examples=options.num_examples, start=options.start, as_json=options.json
+    )
 
 
-def _run_config(options: Namespace) -> RunConfig:
-    return RunConfig(**{field.name: options[field.name] for field in dataclasses.fields(RunConfig)})
+def _instance(config: type[Config], options: Namespace) -> Config:
+    return config(**{field.name: options[field.name] for field in dataclasses.fields(config)})
 
 
 COMMANDS = {"train": train, "infer": infer, "data": data}

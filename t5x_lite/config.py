@@ -9,6 +9,7 @@ from typing import Literal
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
 ACTIVATIONS = ("relu", "gelu", "silu", "linear")
+DOCSTRINGS = "docstrings"  # the source that every installation has
 REMAT_NAMES = ("none", "minimal", "full")
 DROPOUT_RATE_LIMIT = 1.0
 
@@ -165,7 +166,7 @@ class TaskConfig:
       tokenizer: how text becomes ids.
     """
 
-    source: str | tuple[str, ...] = "docstrings"
+    source: str | tuple[str, ...] = DOCSTRINGS
     eval_source: str | tuple[str, ...] | None = None
     text: str = "{text}"
     inputs: str | None = None
@@ -216,7 +217,7 @@ class TaskConfig:
             self.choices is None or self.targets is not None,
             "task.choices is given without task.targets, whose values it names: give both",
         )
-        docstrings = "docstrings" in (self.source, self.eval_source)
+        docstrings = DOCSTRINGS in (self.source, self.eval_source)
         _require(
             not docstrings or (self.inputs is None and self.eval_source is None),
             "task.source docstrings has text alone, and holds a part of itself out: leave out task.inputs, "

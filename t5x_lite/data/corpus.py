@@ -7,7 +7,6 @@ when all of it is there: a run that is killed halfway leaves no counts, and the 
 """
 
 import dataclasses
-import io
 import itertools
 import json
 import pathlib
@@ -17,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from t5x_lite.atomic import write_atomically
-from t5x_lite.config import TaskConfig
-from t5x_lite.data.sources import DOCSTRINGS, Names, named, read_documents
+from t5x_lite.atomic import write_atomically, written_atomically
+from t5x_lite.config import DOCSTRINGS, TaskConfig
+from t5x_lite.data.sources import Names, named, read_documents
 from t5x_lite.data.splits import split_by_hash
 from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer
 
 # What is asked of the text, and not what the text is: free to change in a run directory.
 OBJECTIVE_FIELDS = ("noise_density", "mean_noise_span_length")
+MANIFEST = "corpus/manifest.json"
 SOURCES = "sources"  # uncompressed copies, while they are tokenised
 
 
@@ -67,19 +67,18 @@ def prepare_corpus(
     Raises:
       ValueError: if the directory's corpus was made for another task.
     """
-    manifest_path = directory / "corpus" / "manifest.json"
     asked = json.loads(json.dumps(dataclasses.asdict(task)))  # tuples become lists, as in the file
-    manifest = json.loads(manifest_path.read_text()) if manifest_path.is_file() else {"task": asked}
+    manifest = _read_manifest(directory) or {"task": asked}
     if "num_characters" in manifest:
         _check_same_task(manifest["task"], asked, directory)
     else:
         if manifest["task"] != asked:  # a first try that failed, perhaps because of what has been mended since
             (directory / KIND_FILE).unlink(missing_ok=True)
         manifest = {"task": asked}
-        _write_json(manifest_path, manifest)
+        _write_manifest(directory, manifest)
         manifest |= _make_corpus(task, directory, announce)
         shutil.rmtree(directory / "corpus" / SOURCES, ignore_errors=True)
-        _write_json(manifest_path, manifest)
+        _write_manifest(directory, manifest)
 
     def load(name: str) -> np.ndarray:
         return np.load(directory / "corpus" / f"{name}.npy", mmap_mode="r")
@@ -96,8 +95,7 @@ def prepare_corpus(
 
 def is_prepared(directory: pathlib.Path) -> bool:
     """Whether a run directory has its text, so that `prepare_corpus` would write nothing."""
-    path = directory / "corpus" / "manifest.json"
-    return path.is_file() and "num_characters" in json.loads(path.read_text())
+    return "num_characters" in _read_manifest(directory)
 
 
 def _make_corpus(task: TaskConfig, directory: pathlib.Path, announce: Callable[[str], object]) -> dict[str, int]:
@@ -122,10 +120,10 @@ def _make_corpus(task: TaskConfig, directory: pathlib.Path, announce: Callable[[
         ids = tokenizer.encode_batch(list(itertools.chain.from_iterable(texts)))
         dtype = np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32
         _save(directory / "corpus" / f"{split}.npy", np.concatenate(ids).astype(dtype))
-        ends_E2 = np.cumsum([len(row) for row in ids], dtype=np.int64)
+        ends = np.cumsum([len(row) for row in ids], dtype=np.int64)
         if task.inputs is not None:
-            _save(directory / "corpus" / f"{split}_ends.npy", ends_E2.reshape(-1, 2))
-        num_tokens[split] = int(ends_E2[-1])
+            _save(directory / "corpus" / f"{split}_ends.npy", ends.reshape(-1, 2))
+        num_tokens[split] = int(ends[-1])
     return {
         "num_train_documents": len(train),
         "num_eval_documents": len(evaluation),
@@ -155,9 +153,8 @@ def _read(
 
 
 def _save(path: pathlib.Path, array: np.ndarray) -> None:
-    content = io.BytesIO()
-    np.save(content, array)
-    write_atomically(path, content.getvalue())
+    with written_atomically(path) as temporary, temporary.open("wb") as file:
+        np.save(file, array)
 
 
 def _check_same_task(
@@ -173,5 +170,10 @@ def _check_same_task(
             )
 
 
-def _write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
-    write_atomically(path, json.dumps(content, indent=2) + "\n")
+def _read_manifest(directory: pathlib.Path) -> dict[str, Any]:
+    path = directory / MANIFEST
+    return json.loads(path.read_text()) if path.is_file() else {}
+
+
+def _write_manifest(directory: pathlib.Path, manifest: dict[str, Any]) -> None:
+    write_atomically(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")

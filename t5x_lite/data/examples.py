@@ -50,8 +50,8 @@ def make_examples(cfg: RunConfig, corpus: Corpus) -> tuple[Examples, Examples]:
         objective = SpanCorruption.from_config(cfg, corpus.tokenizer)
         return Chunks(corpus.train_tokens, objective), Chunks.held_out(corpus.eval_tokens, objective)
     sides = ((corpus.train_tokens, corpus.train_ends), (corpus.eval_tokens, corpus.eval_ends))
-    longest = max(int(np.diff(ends.ravel(), prepend=0)[1::2].max()) for _, ends in sides) + 1
     if cfg.train.targets_length is None:
+        longest = max(pair_lengths(ends)[:, 1].max() for _, ends in sides)
         raise ValueError(
             f"train.targets_length is null, which a task with task.targets cannot do with: set it; the longest targets "
             f"have {longest} tokens, EOS included"
@@ -59,6 +59,11 @@ def make_examples(cfg: RunConfig, corpus: Corpus) -> tuple[Examples, Examples]:
     lengths = (cfg.train.inputs_length, cfg.train.targets_length)
     train, held_out = (Pairs(ids, ends, *lengths, eos_id=corpus.tokenizer.eos_id, seed=cfg.seed) for ids, ends in sides)
     return train, held_out
+
+
+def pair_lengths(ends_E2: np.ndarray) -> np.ndarray:
+    """Returns the tokens of every inputs and every targets, EOS included: int64 [E, 2]; takes where they end."""
+    return np.diff(ends_E2.ravel(), prepend=0).reshape(-1, 2) + 1
 
 
 class Chunks:
@@ -139,7 +144,7 @@ class Pairs:
 
     def lengths(self) -> np.ndarray:
         """Returns the tokens of every inputs and every targets, EOS included: int64 [E, 2]."""
-        return np.diff(self.ends_E2.ravel(), prepend=0).reshape(-1, 2) + 1
+        return pair_lengths(self.ends_E2)
 
     def __reduce__(self):
         others = (self.inputs_length, self.targets_length, self.eos_id, self.seed)

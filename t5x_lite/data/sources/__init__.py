@@ -8,16 +8,14 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from t5x_lite.config import TaskConfig
+from t5x_lite.config import DOCSTRINGS, TaskConfig
 from t5x_lite.data.sources.docstrings import read_docstrings
 from t5x_lite.data.sources.files import find_files, open_file
 from t5x_lite.data.sources.records import BadRecord, Concatenated, InMemory, Record, Source
-from t5x_lite.data.sources.tfds import open_class, open_named
+from t5x_lite.data.sources.tfds import PREFIX, open_class, open_named
 from t5x_lite.data.templates import Template
 
-DOCSTRINGS = "docstrings"
 Names = str | tuple[str, ...]
-TFDS = "tfds:"
 OBJECT_PATTERN = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)(?:@(?P<split>.+))?")
 
 
@@ -101,7 +99,7 @@ def open_source(task: TaskConfig, names: Names, cache: pathlib.Path) -> tuple[So
     opened, skipped, files = [], [], []
     for name in (names,) if isinstance(names, str) else names:
         python = OBJECT_PATTERN.fullmatch(name)
-        if name.startswith(TFDS):
+        if name.startswith(PREFIX):
             opened.append(open_named(name))
         elif python and not pathlib.Path(name).exists():
             opened.append(_open_object(name, python))

@@ -7,6 +7,7 @@ import numpy as np
 
 from t5x_lite.data.sources.records import BadRecord, Record
 
+PREFIX = "tfds:"
 DEFAULT_SPLIT = "train"
 
 
@@ -15,15 +16,16 @@ class TfdsRecords:
 
     Args:
       builder: a tfds.core.DatasetBuilder whose data are prepared.
-      split: its split, in TFDS' words: `train`, `validation[:10%]`.
+      split: its split, in TFDS' words: `train`, `validation[:10%]`; empty or None for `train`.
       name: what errors call it.
 
     Raises:
       ValueError: if the data are not prepared as array_record files, or there is no such split.
     """
 
-    def __init__(self, builder: Any, split: str, name: str):
+    def __init__(self, builder: Any, split: str | None, name: str):
         self._name = name
+        split = split or DEFAULT_SPLIT
         how = "tfds.builder(NAME, file_format='array_record').download_and_prepare()"
         if not builder.info.splits:
             raise ValueError(
@@ -62,9 +64,9 @@ def open_named(name: str) -> TfdsRecords:
     Raises:
       ValueError: if there is no such data set, or as TfdsRecords says.
     """
-    import tensorflow_datasets as tfds  # takes a second: only for those who use it
+    import tensorflow_datasets as tfds  # only for those who use it: a quarter of a second beside jax
 
-    wanted, _, split = name.removeprefix("tfds:").partition("@")
+    wanted, _, split = name.removeprefix(PREFIX).partition("@")
     try:
         builder = tfds.builder(wanted)
     except Exception as error:  # TFDS raises many kinds, its own and Python's, for a name it does not know
@@ -72,17 +74,17 @@ def open_named(name: str) -> TfdsRecords:
             f"task.source {name!r} cannot be opened ({str(error).splitlines()[0]}): write "
             "tfds:NAME/CONFIG:VERSION@SPLIT as TFDS names them, or name the directory that has it in TFDS_DATA_DIR"
         ) from error
-    return TfdsRecords(builder, split or DEFAULT_SPLIT, name)
+    return TfdsRecords(builder, split, name)
 
 
-def open_class(builder_class: type, split: str, name: str) -> TfdsRecords:
+def open_class(builder_class: type, split: str | None, name: str) -> TfdsRecords:
     """Opens the data set of a builder class of one's own; prepares it first if need be."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
     builder = builder_class(file_format="array_record")
     builder.download_and_prepare()
-    return TfdsRecords(builder, split or DEFAULT_SPLIT, name)
+    return TfdsRecords(builder, split, name)
 
 
 def _plain(value: Any) -> Any:
