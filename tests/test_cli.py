@@ -136,6 +136,7 @@ mesh: {{data: 8}}
 """
 
 
+@pytest.mark.slow
 def test_a_supervised_task_needs_no_code_and_learns_its_targets(tmp_path, capsys):
     for name, numbers in {"train": range(40), "held_out": range(40, 50)}.items():
         rows = [f"{i % 2},number {i} is {'fine' if i % 2 else 'poor'}" for i in numbers]
