@@ -96,6 +96,7 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(finished, tmp_path, 
     assert steps == list(range(1, 9))
 
 
+@pytest.mark.slow
 def test_a_run_cut_off_between_checkpoints_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
     run_dir = started_like(finished, tmp_path / "cut")
 
@@ -133,6 +134,7 @@ def test_another_model_in_the_same_directory_is_refused_and_harms_nothing(finish
     assert runs.arrays(finished[0]).keys() == before
 
 
+@pytest.mark.slow
 def test_several_gradients_in_a_row_that_are_not_finite_end_the_run(finished, tmp_path):
     run_dir = started_like(finished, tmp_path / "diverged")
     cfg = dataclasses.replace(

@@ -14,8 +14,8 @@ class DataConfig:
     """How batches are made.
 
     Args:
-      num_workers: processes that prepare batches; 0 prepares them in threads of the training process.
-      prefetch_batches: batches prepared ahead, by each worker or by the threads.
+      num_workers: processes that prepare batches; 0 prepares them in the training process itself.
+      prefetch_batches: batches prepared ahead, by each worker or by a thread of the training process.
       packing: whether a row of a supervised task holds one example (none), or as many as fit: each in turn in the
         first row with room (first_fit), or the longest first in the fullest row with room (best_fit), which wastes
         least.

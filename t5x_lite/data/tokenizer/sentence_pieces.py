@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """SentencePiece models, with T5's sentinels appended as SeqIO appends them."""
 
+import functools
 import itertools
 import os
 import pathlib
@@ -47,18 +48,18 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(self, model: bytes, num_sentinels: int = 100, *, name: str = "the SentencePiece model"):
         self.model = model
-        proto = _parse_model(model, name)
-        check_special_ids(_special_ids(proto), name, REMEDY)
-        self.num_sentinels = count_sentinels(_sentinel_places(proto), len(proto.pieces), name)
-        if not self.num_sentinels:
-            self.num_sentinels = num_sentinels
-            for n in reversed(range(num_sentinels)):
-                proto.pieces.add(piece=f"\u2581<extra_id_{n}>", score=0.0, type=USER_DEFINED)
         try:
-            self._processor = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+            found, places, num_pieces = _read_pieces(model)
+        except DecodeError as error:
+            raise _not_a_model(name) from error
+        check_special_ids(found, name, REMEDY)
+        has = count_sentinels(places, num_pieces, name)
+        self.num_sentinels = has or num_sentinels
+        self.vocab_size = num_pieces + self.num_sentinels - has
+        try:
+            self._processor = _open_processor(model, self.num_sentinels - has)
         except (RuntimeError, ValueError) as error:
             raise _not_a_model(name) from error
-        self.vocab_size = len(proto.pieces)
         apart = [*self._processor.encode("a b"), *self._processor.encode("b a")]
         self._spaces_can_be_cut = self._processor.encode("a b b a") == apart
 
@@ -109,27 +110,35 @@ class SentencePieceTokenizer(Tokenizer):
         self._save_kind(directory)
 
 
-def _parse_model(model: bytes, name: str):
-    try:
-        proto = parse_model(model)
-    except DecodeError as error:
-        raise _not_a_model(name) from error
-    if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field: a truncated file can lack it
-        raise _not_a_model(name)
-    return proto
-
-
 def _not_a_model(name: str) -> ValueError:
     return ValueError(f"{name} is not a SentencePiece model: name the .model file that SentencePiece training wrote")
 
 
-def _special_ids(proto) -> tuple[int, int, int]:
-    ids = {piece.piece: i for i, piece in reversed(list(enumerate(proto.pieces)))}
-    spec = proto.trainer_spec
-    unknown = [i for i, piece in enumerate(proto.pieces) if piece.type == UNKNOWN]
-    return ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown[0] if unknown else -1
+# A run opens the same model several times, and each time takes a third of a second.
+@functools.lru_cache(maxsize=4)
+def _read_pieces(model: bytes) -> tuple[tuple[int, int, int], dict[int, int], int]:
+    """Returns the ids of pad, EOS and unknown (-1: none), those of sentinels by their N, and how many ids there are.
+
+    Raises:
+      DecodeError: if it is not a model.
+    """
+    proto = parse_model(model)
+    if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field: a truncated file can lack it
+        raise DecodeError("it ends too early")
+    spec, unknown, ids, places = proto.trainer_spec, -1, {}, {}
+    for i, piece in enumerate(proto.pieces):
+        text = piece.piece
+        ids.setdefault(text, i)
+        if "<" in text and (match := SENTINEL_PATTERN.fullmatch(text)):
+            places[int(match[1])] = i
+        if unknown < 0 and piece.type == UNKNOWN:
+            unknown = i
+    return (ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown), places, len(proto.pieces)
 
 
-def _sentinel_places(proto) -> dict[int, int]:
-    matches = ((i, SENTINEL_PATTERN.fullmatch(piece.piece)) for i, piece in enumerate(proto.pieces))
-    return {int(match[1]): i for i, match in matches if match}
+@functools.lru_cache(maxsize=4)
+def _open_processor(model: bytes, num_appended: int) -> sentencepiece.SentencePieceProcessor:
+    proto = parse_model(model)
+    for n in reversed(range(num_appended)):
+        proto.pieces.add(piece=f"\u2581<extra_id_{n}>", score=0.0, type=USER_DEFINED)
+    return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
