@@ -13,4 +13,4 @@ for argument in "$@"; do
   [[ $argument == -m ]] && marked=()
 done
 # Most of the time goes into compiling small programs, which keeps one core busy: two processes, a file at a time each.
-exec .venv/bin/python -m pytest --numprocesses 2 --dist loadfile "${marked[@]}" "$@"
+exec .venv/bin/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder "${marked[@]}" "$@"

@@ -21,3 +21,12 @@ import jax  # noqa: E402 - only now: it reads them all from the environment
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+# The files that take longest, which a second process would otherwise wait for at the end.
+LONGEST = ("test_training.py", "test_train_step.py", "test_transformer.py", "test_measurement.py")
+
+
+def pytest_collection_modifyitems(items):
+    """Puts the longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))

@@ -127,6 +127,7 @@ def test_dropout_differs_from_step_to_step_and_not_from_run_to_run():
     assert one["loss"] == again["loss"]
 
 
+@pytest.mark.slow
 def test_the_first_state_depends_on_the_seed():
     tx = optax.set_to_zero()
     one, other = (jax.jit(lambda seed=seed: init_state(tiny.T5_1_1, tx, seed))() for seed in (0, 1))

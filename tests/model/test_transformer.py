@@ -49,7 +49,7 @@ def test_segments_come_in_pairs():
         tiny.model(tiny.T5_1_1)(inputs_BS, decoder_inputs_BT, np.ones_like(inputs_BS))
 
 
-@pytest.mark.parametrize("version", tiny.BOTH)
+@pytest.mark.parametrize("version", [pytest.param("1.0", marks=pytest.mark.slow), "1.1"])
 def test_gradients_equal_finite_differences(version):
     model = tiny.model(tiny.BOTH[version])
     inputs_BS, decoder_inputs_BT = tiny.batch()
