@@ -26,9 +26,9 @@ def _one_example(model, inputs, decoder_inputs, input_segments, target_segments)
 
     x = embedding[inputs]
     see = (input_segments[:, None] == input_segments[None, :]) & (input_segments[None, :] > 0)
-    bias = _bias(model.encoder.position_bias, position[:S], position[:S], True, cfg)
     for layer in range(cfg.num_encoder_layers):
         block = model.encoder.blocks
+        bias = _bias(model.encoder.position_bias, layer, position[:S], True, cfg)
         normed = _norm(x, _array(block.attention_norm.scale)[layer])
         x = x + _attention(block.attention, layer, normed, normed, bias, see)
         x = x + _mlp(block.mlp, layer, _norm(x, _array(block.mlp_norm.scale)[layer]), cfg)
@@ -38,18 +38,18 @@ def _one_example(model, inputs, decoder_inputs, input_segments, target_segments)
     causal = position[:T, None] >= position[None, :T]
     see_self = causal & (target_segments[:, None] == target_segments[None, :]) & (target_segments[None, :] > 0)
     see_cross = (target_segments[:, None] == input_segments[None, :]) & (input_segments[None, :] > 0)
-    bias = _bias(model.decoder.position_bias, position[:T], position[:T], False, cfg)
     for layer in range(cfg.num_decoder_layers):
         block = model.decoder.blocks
+        bias = _bias(model.decoder.position_bias, layer, position[:T], False, cfg)
         normed = _norm(x, _array(block.self_attention_norm.scale)[layer])
         x = x + _attention(block.self_attention, layer, normed, normed, bias, see_self)
         normed = _norm(x, _array(block.cross_attention_norm.scale)[layer])
         x = x + _attention(block.cross_attention, layer, normed, encoded, None, see_cross)
         x = x + _mlp(block.mlp, layer, _norm(x, _array(block.mlp_norm.scale)[layer]), cfg)
     hidden = _norm(x, _array(model.decoder.final_norm.scale))
-    if cfg.tie_embeddings:
-        return hidden @ embedding.T / math.sqrt(cfg.emb_dim)
-    return hidden @ _array(model.logits_kernel)
+    kernel = embedding.T if cfg.tie_embeddings else _array(model.logits_kernel)
+    scaled = cfg.tie_embeddings if cfg.scale_logits is None else cfg.scale_logits
+    return hidden @ kernel / (math.sqrt(cfg.emb_dim) if scaled else 1)
 
 
 def _array(param) -> np.ndarray:
@@ -79,15 +79,18 @@ def _mlp(mlp, layer, x, cfg):
         hidden = np.maximum(x @ _array(mlp.wi)[layer], 0)
     else:
         gate = x @ _array(mlp.wi_0)[layer]
-        gelu = 0.5 * gate * (1 + np.tanh(math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3)))
-        hidden = gelu * (x @ _array(mlp.wi_1)[layer])
+        if cfg.mlp_activations[0] == "silu":
+            activated = gate / (1 + np.exp(-gate))
+        else:
+            activated = 0.5 * gate * (1 + np.tanh(math.sqrt(2 / math.pi) * (gate + 0.044715 * gate**3)))
+        hidden = activated * (x @ _array(mlp.wi_1)[layer])
     return hidden @ _array(mlp.wo)[layer]
 
 
-def _bias(module, queries, keys, bidirectional, cfg):
-    table = _array(module.table)
+def _bias(module, layer, places, bidirectional, cfg):
+    table = _array(module.table)[layer] if cfg.relative_bias_per_layer else _array(module.table)
     return np.array(
-        [[[row[_bucket(k - q, bidirectional, cfg)] for k in keys] for q in queries] for row in table], np.float64
+        [[[row[_bucket(k - q, bidirectional, cfg)] for k in places] for q in places] for row in table], np.float64
     )
 
 

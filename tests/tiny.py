@@ -23,6 +23,10 @@ T5_1_1 = ModelConfig(
 )
 T5_1_0 = dataclasses.replace(T5_1_1, mlp_activations=("relu",), tie_embeddings=True)
 BOTH = {"1.1": T5_1_1, "1.0": T5_1_0}
+UMT5 = dataclasses.replace(T5_1_1, relative_bias_per_layer=True)
+UL2 = dataclasses.replace(T5_1_1, mlp_activations=("silu", "linear"), tie_embeddings=True)
+UNTIED_AND_SCALED = dataclasses.replace(UMT5, scale_logits=True)
+FAMILY = BOTH | {"umT5": UMT5, "UL2": UL2, "untied and scaled": UNTIED_AND_SCALED}
 
 
 @functools.cache

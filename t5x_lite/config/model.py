@@ -32,12 +32,14 @@ class ModelConfig:
     num_encoder_layers: int = 8
     num_decoder_layers: int = 8
     mlp_activations: tuple[str, ...] = ("gelu", "linear")  # two: gated, as T5 1.1; one: T5 1.0
-    tie_embeddings: bool = False  # logits from the input embedding, scaled by D**-0.5, as T5 1.0
+    tie_embeddings: bool = False  # logits from the input embedding, as T5 1.0
+    scale_logits: bool | None = None  # by D**-0.5; None: as T5, where they come from the input embedding
+    relative_bias_per_layer: bool = False  # a table of position biases a layer, as umT5, and not a stack
     relative_position_buckets: int = 32
     relative_position_max_distance: int = 128  # tokens
     dropout_rate: float = 0.0
     dtype: str = "float32"  # of the computation; parameters, softmax, norms and loss are float32
-    remat: str | tuple[str, ...] = "none"  # what the backward pass recomputes; see model/transformer.py
+    remat: str | tuple[str, ...] = "none"  # what the backward pass recomputes; see model/stacks.py
 
     def __post_init__(self):
         sizes = (
@@ -64,6 +66,11 @@ class ModelConfig:
             f"train.remat is {self.remat!r}: use one of {', '.join(REMAT_NAMES)}, or a list of tensor names to keep",
         )
 
+    @property
+    def scales_logits(self) -> bool:
+        """Whether logits are scaled by D**-0.5."""
+        return self.tie_embeddings if self.scale_logits is None else self.scale_logits
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelOptions:
@@ -77,7 +84,10 @@ class ModelOptions:
       mlp_dim: hidden width F of the feed-forward block.
       num_encoder_layers: depth of the encoder.
       num_decoder_layers: depth of the decoder.
+      mlp_activations: of relu, gelu, silu, linear; two make a gated feed-forward block, as in T5 1.1.
       tie_embeddings: whether logits come from the input embedding, as in T5 1.0.
+      scale_logits: whether logits are scaled by emb_dim ** -0.5; T5 scales those from the input embedding.
+      relative_bias_per_layer: whether every layer has a table of position biases of its own, as in umT5.
       dropout_rate: probability that an activation is dropped in training.
       dtype: of the computation, float32 or bfloat16; auto is float32 on a CPU and bfloat16 elsewhere.
     """
@@ -89,7 +99,10 @@ class ModelOptions:
     mlp_dim: int | None = None
     num_encoder_layers: int | None = None
     num_decoder_layers: int | None = None
+    mlp_activations: tuple[str, ...] | None = None
     tie_embeddings: bool | None = None
+    scale_logits: bool | None = None
+    relative_bias_per_layer: bool | None = None
     dropout_rate: float | None = None
     dtype: str = "auto"
 

@@ -2,13 +2,10 @@
 """The T5 encoder-decoder: ids in, float32 logits out.
 
 Embed the inputs and encode them; embed the targets, shifted right, and decode them against the encoding; project
-to the vocabulary. Each stack is one block whose parameters have a leading dimension L, scanned over, so that
-compile time does not grow with depth.
+to the vocabulary.
 
-Shape letters: L layers, B batch, S input tokens, T target tokens, D model, N heads, V vocabulary.
+Shape letters: B batch, S input tokens, T target tokens, D model, V vocabulary.
 """
-
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,116 +13,15 @@ from flax import nnx
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
-from t5x_lite.model.blocks import DecoderBlock, EncoderBlock, split_key
-from t5x_lite.model.cache import Cache, LayerCache, insert
-from t5x_lite.model.layers import RMSNorm, dropout, weight
-from t5x_lite.model.position import RelativePositionBias
-
-# The tensors of a block that the backward pass may keep, by the names given to them where they are computed.
-REMAT_TENSORS = ("query", "key", "value", "attention_out", "mlp_wi_0", "mlp_wi_1")
+from t5x_lite.model.blocks import split_key
+from t5x_lite.model.cache import Cache
+from t5x_lite.model.layers import weight
+from t5x_lite.model.stacks import DecoderStack, EncoderStack, check_remat
 
 
 def shift_right(targets_BT: jax.Array) -> jax.Array:
     """Returns what the decoder reads to predict the targets: padding first, then all but the last of them."""
     return jnp.pad(targets_BT[:, :-1], ((0, 0), (1, 0)))
-
-
-def rematerialized(layer: Callable, remat: str | tuple[str, ...]) -> Callable:
-    """Wraps a scanned layer so that its backward pass recomputes all but the tensors that `remat` keeps.
-
-    Args:
-      layer: the body of a scan.
-      remat: `none` keeps everything; `full` keeps each layer's input alone; `minimal` keeps the results of the
-        projections, so that only attention weights and element-wise work are computed again; a tuple names the
-        tensors to keep, of REMAT_TENSORS.
-    """
-    if remat == "none":
-        return layer
-    kept = {"minimal": REMAT_TENSORS, "full": ()}.get(remat, remat) if isinstance(remat, str) else remat
-    policy = jax.checkpoint_policies.save_only_these_names(*kept)
-    return jax.checkpoint(layer, policy=policy, prevent_cse=False)
-
-
-def stacked(block: Callable, num_layers: int, rngs: nnx.Rngs):
-    """Returns one block whose parameters have a leading dimension of `num_layers`."""
-    return jax.vmap(lambda key: block(rngs=nnx.Rngs(key)))(jax.random.split(rngs.params(), num_layers))
-
-
-class Encoder(nnx.Module):
-    """Turns embedded inputs into a vector a token that has seen the whole input."""
-
-    def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
-        self.cfg = cfg
-        self.position_bias = RelativePositionBias(cfg, bidirectional=True, rngs=rngs)
-        self.blocks = stacked(lambda rngs: EncoderBlock(cfg, rngs=rngs), cfg.num_encoder_layers, rngs)
-        self.final_norm = RMSNorm(cfg.emb_dim)
-
-    def __call__(self, x_BSD, mask_B1SS, dropout_key=None) -> jax.Array:
-        """Returns encoded_BSD."""
-        before, within, after = split_key(dropout_key, 3)
-        bias_1NSS = self.position_bias(x_BSD.shape[1], x_BSD.shape[1])
-        x_BSD = dropout(x_BSD, self.cfg.dropout_rate, before)
-
-        def layer(x_BSD, block_and_key):
-            block, key = block_and_key
-            return block(x_BSD, bias_1NSS, mask_B1SS, key), None
-
-        keys_L = None if within is None else jax.random.split(within, self.cfg.num_encoder_layers)
-        x_BSD, _ = jax.lax.scan(rematerialized(layer, self.cfg.remat), x_BSD, (self.blocks, keys_L))
-        return dropout(self.final_norm(x_BSD), self.cfg.dropout_rate, after, shared_dim=None)
-
-
-class Decoder(nnx.Module):
-    """Turns embedded, shifted targets and encoded inputs into a vector a target token."""
-
-    def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
-        self.cfg = cfg
-        self.position_bias = RelativePositionBias(cfg, bidirectional=False, rngs=rngs)
-        self.blocks = stacked(lambda rngs: DecoderBlock(cfg, rngs=rngs), cfg.num_decoder_layers, rngs)
-        self.final_norm = RMSNorm(cfg.emb_dim)
-
-    def __call__(self, x_BTD, encoded_BSD, self_mask_B1TT, cross_mask_B1TS, dropout_key=None) -> jax.Array:
-        """Returns hidden_BTD, ready for the projection to the vocabulary."""
-        before, within, after = split_key(dropout_key, 3)
-        bias_1NTT = self.position_bias(x_BTD.shape[1], x_BTD.shape[1])
-        x_BTD = dropout(x_BTD, self.cfg.dropout_rate, before)
-
-        def layer(x_BTD, block_and_key):
-            block, key = block_and_key
-            return block(x_BTD, encoded_BSD, bias_1NTT, (self_mask_B1TT, cross_mask_B1TS), key), None
-
-        keys_L = None if within is None else jax.random.split(within, self.cfg.num_decoder_layers)
-        x_BTD, _ = jax.lax.scan(rematerialized(layer, self.cfg.remat), x_BTD, (self.blocks, keys_L))
-        return dropout(self.final_norm(x_BTD), self.cfg.dropout_rate, after)
-
-    def init_cache(self, encoded_BSD, inputs_mask_B11S, max_length: int) -> Cache:
-        """Projects the encoding to every layer's cross-attention keys and values, once for all steps."""
-
-        def layer(_, block):
-            return None, block.cross_attention.project_keys_values(encoded_BSD)
-
-        _, (cross_keys, cross_values) = jax.lax.scan(layer, None, self.blocks)
-        L, B, _, N, H = cross_keys.shape
-        empty_LBTNH = jnp.zeros((L, B, max_length, N, H), cross_keys.dtype)
-        layers = LayerCache(empty_LBTNH, empty_LBTNH, cross_keys, cross_values)
-        return Cache(layers, inputs_mask_B11S, jnp.zeros((), jnp.int32))
-
-    def step(self, x_B1D, cache: Cache) -> tuple[jax.Array, Cache]:
-        """Decodes the token at `cache.position`; returns hidden_B1D and the cache that has seen it."""
-        max_length = cache.layers.self_keys.shape[2]
-        bias_1N1T = self.position_bias.row(cache.position, max_length)
-        decoded_111T = (jnp.arange(max_length) <= cache.position)[None, None, None, :]
-
-        def layer(x_B1D, block_and_cache):
-            block, layer_cache = block_and_cache
-            return block.step(x_B1D, layer_cache, cache.position, bias_1N1T, (decoded_111T, cache.inputs_mask_B11S))
-
-        x_B1D, (keys_LB1NH, values_LB1NH) = jax.lax.scan(layer, x_B1D, (self.blocks, cache.layers))
-        layers = cache.layers._replace(
-            self_keys=insert(cache.layers.self_keys, keys_LB1NH, cache.position),
-            self_values=insert(cache.layers.self_values, values_LB1NH, cache.position),
-        )
-        return self.final_norm(x_B1D), Cache(layers, cache.inputs_mask_B11S, cache.position + 1)
 
 
 class T5(nnx.Module):
@@ -141,17 +37,16 @@ class T5(nnx.Module):
       rngs: the source of the initial parameters, distributed as T5 published them.
 
     Raises:
-      ValueError: if `cfg.remat` names a tensor that is not one of REMAT_TENSORS.
+      ValueError: if `cfg.remat` names a tensor that is not one of `stacks.REMAT_TENSORS`.
     """
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         D, V = cfg.emb_dim, cfg.vocab_size
-        if not isinstance(cfg.remat, str) and (unknown := set(cfg.remat) - set(REMAT_TENSORS)):
-            raise ValueError(f"train.remat names {sorted(unknown)}: use some of {', '.join(REMAT_TENSORS)}")
+        check_remat(cfg)
         self.cfg = cfg
         self.embedding = weight(rngs.params(), (V, D), ("vocab", "embed"), stddev=1.0)
-        self.encoder = Encoder(cfg, rngs=rngs)
-        self.decoder = Decoder(cfg, rngs=rngs)
+        self.encoder = EncoderStack(cfg, rngs=rngs)
+        self.decoder = DecoderStack(cfg, rngs=rngs)
         if not cfg.tie_embeddings:
             self.logits_kernel = weight(
                 rngs.params(), (D, V), ("embed", "vocab"), stddev=D**-0.5, law="truncated_normal"
@@ -216,6 +111,5 @@ class T5(nnx.Module):
 
     def output_kernel(self) -> jax.Array:
         """Returns kernel_DV, float32, that takes hidden states to logits."""
-        if self.cfg.tie_embeddings:
-            return self.embedding[...].T * self.cfg.emb_dim**-0.5
-        return self.logits_kernel[...]
+        kernel_DV = self.embedding[...].T if self.cfg.tie_embeddings else self.logits_kernel[...]
+        return kernel_DV * self.cfg.emb_dim**-0.5 if self.cfg.scales_logits else kernel_DV

@@ -1,0 +1,30 @@
+"""Tests t5x_lite/model/stacks.py."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from t5x_lite.model.stacks import check_remat
+from tests import tiny
+
+
+def test_each_layer_starts_with_parameters_of_its_own():
+    query_LDNH = np.asarray(tiny.model(tiny.T5_1_1).decoder.blocks.self_attention.query[...])
+    assert query_LDNH.shape == (4, 20, 3, 5)
+    assert not np.allclose(query_LDNH[0], query_LDNH[1])
+
+
+def test_a_stack_has_one_table_of_biases_and_a_umt5_one_a_layer():
+    assert tiny.model(tiny.T5_1_1).decoder.position_bias.table.shape == (3, 32)
+    model = tiny.model(tiny.UMT5)
+    assert model.encoder.position_bias.table.shape == (2, 3, 32)
+    table_LNK = np.asarray(model.decoder.position_bias.table[...])
+    assert table_LNK.shape == (4, 3, 32)
+    assert not np.allclose(table_LNK[0], table_LNK[1])
+
+
+def test_a_tensor_to_keep_must_be_one_that_has_a_name():
+    check_remat(dataclasses.replace(tiny.T5_1_1, remat=("query", "mlp_wi_0")))
+    with pytest.raises(ValueError, match=r"train.remat names \['wi_0'\]: use some of query, key"):
+        check_remat(dataclasses.replace(tiny.T5_1_1, remat=("query", "wi_0")))
