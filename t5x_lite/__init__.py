@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from t5x_lite.model.presets import presets as presets
     from t5x_lite.model.transformer import T5 as T5
     from t5x_lite.pretrained import load as load
+    from t5x_lite.pretrained import save_hf as save_hf
     from t5x_lite.training import run as train
 
 _HOMES = {
@@ -30,11 +31,24 @@ _HOMES = {
     "Tokenizer": ("t5x_lite.data.tokenizer", "Tokenizer"),
     "evaluate": ("t5x_lite.measurement", "evaluate"),
     "load": ("t5x_lite.pretrained", "load"),
+    "save_hf": ("t5x_lite.pretrained", "save_hf"),
     "presets": ("t5x_lite.model.presets", "presets"),
     "train": ("t5x_lite.training", "run"),
 }
 
-__all__ = ["T5", "Mixture", "ModelConfig", "RunConfig", "Task", "Tokenizer", "evaluate", "load", "presets", "train"]
+__all__ = [
+    "T5",
+    "Mixture",
+    "ModelConfig",
+    "RunConfig",
+    "Task",
+    "Tokenizer",
+    "evaluate",
+    "load",
+    "presets",
+    "save_hf",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are whole or not there, whenever the process is killed."""
+"""Files and directories that are whole or not there, whenever the process is killed."""
 
 import contextlib
 import os
 import pathlib
 import platform
+import shutil
 from collections.abc import Iterator
 
 
@@ -39,4 +40,28 @@ def written_atomically(path: pathlib.Path) -> Iterator[pathlib.Path]:
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def new_directory(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a directory to write into, which becomes `directory` when the block ends without an error.
+
+    Args:
+      directory: must not exist, or be empty.
+
+    Raises:
+      ValueError: if it holds something.
+      OSError: if it cannot be written; nothing of it is then there.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ValueError(f"{directory} exists already: name a new directory, so that nothing is overwritten")
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    temporary = directory.with_name(f".{directory.name}.{platform.node()}.{os.getpid()}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        temporary.replace(directory)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise

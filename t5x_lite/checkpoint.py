@@ -16,6 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from t5x_lite.trees import from_pure_dict, named_leaves, to_pure_dict
+
 META, SHAPES, CHECKSUMS = "meta", "shapes", "checksums"
 
 # Where an array is on several devices, Orbax lets each write a part of it, and compiles a slice a device to do so. That
@@ -23,34 +25,9 @@ META, SHAPES, CHECKSUMS = "meta", "shapes", "checksums"
 SMALLEST_SHARED_WRITE = 2**22  # bytes a device
 
 
-def to_pure_dict(tree: Any) -> dict[str, Any]:
-    """Returns the leaves of any tree in nested dictionaries, named by their paths."""
-    pure: dict[str, Any] = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        *parents, name = _names(path)
-        node = pure
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = leaf
-    return pure
-
-
-def from_pure_dict(tree: Any, pure: Mapping[str, Any]) -> Any:
-    """Returns a tree built like `tree` with the leaves of `pure`; the inverse of `to_pure_dict`."""
-
-    def leaf(path: tuple[Any, ...], _: Any) -> Any:
-        node: Any = pure
-        for name in _names(path):
-            node = node[name]
-        return node
-
-    return jax.tree_util.tree_map_with_path(leaf, tree)
-
-
 def shapes(tree: Any) -> dict[str, list[int]]:
     """Returns the shape of each array of a tree, by its path."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {"/".join(_names(path)): list(leaf.shape) for path, leaf in leaves}
+    return {name: list(leaf.shape) for name, leaf in named_leaves(tree).items()}
 
 
 def checksums(tree: Any) -> dict[str, int]:
@@ -58,21 +35,14 @@ def checksums(tree: Any) -> dict[str, int]:
 
     Computed where the array is: a sum of integers does not depend on how the array is cut, and costs one pass.
     """
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    sums = jax.device_get([_bit_sum(leaf) for _, leaf in leaves])
-    return {"/".join(_names(path)): int(total) for (path, _), total in zip(leaves, sums, strict=True)}
+    sums = {name: _bit_sum(leaf) for name, leaf in named_leaves(tree).items()}
+    return {name: int(total) for name, total in jax.device_get(sums).items()}
 
 
 @jax.jit
 def _bit_sum(array: jax.Array) -> jax.Array:
     bits = jax.lax.bitcast_convert_type(array, f"uint{8 * array.dtype.itemsize}")
     return jnp.sum(bits, dtype=jnp.uint32)
-
-
-def _names(path: tuple[Any, ...]) -> list[str]:
-    names = [jax.tree_util.keystr((key,), simple=True) for key in path]
-    # A Flax variable is a node with one child, `value`, that says nothing.
-    return names[:-1] if len(names) > 1 and names[-1] == "value" else names
 
 
 def _handlers() -> ocp.handlers.DefaultCheckpointHandlerRegistry:

@@ -69,6 +69,7 @@ def make_parser() -> ArgumentParser:
     _add_data(subcommands)
     _add_eval(subcommands)
     _add_tokenizer(subcommands)
+    _add_convert(subcommands)
     return parser
 
 
@@ -151,6 +152,21 @@ def _add_tokenizer(subcommands: Any) -> None:
     tokenizer.add_subcommands(dest="make").add_subcommand("train", train, help="train a SentencePiece model")
 
 
+def _add_convert(subcommands: Any) -> None:
+    convert = ArgumentParser(
+        description="Writes a model as Hugging Face has them; says what it is doing.", allow_abbrev=False
+    )
+    convert.add_argument("source", metavar="SOURCE", help="a run directory, or a Hugging Face model directory")
+    convert.add_argument("destination", metavar="DESTINATION", help="a new directory")
+    convert.add_argument("--format", type=Literal["hf"], default="hf", help="what is written")
+    convert.add_argument(
+        "--dtype",
+        type=Literal["float32", "bfloat16"] | None,
+        help="of the numbers written; null is that of the source, float32 for a run",
+    )
+    subcommands.add_subcommand("convert", convert, help="a model for Hugging Face")
+
+
 def train(options: Namespace) -> None:
     """`t5x-lite train`."""
     from t5x_lite import training
@@ -223,8 +239,15 @@ def tokenizer(options: Namespace) -> None:
     tokenizer_training.run(_instance(TokenizerTrainConfig, options))
 
 
+def convert(options: Namespace) -> None:
+    """`t5x-lite convert`."""
+    from t5x_lite import conversion
+
+    conversion.run(options.source, options.destination, dtype=options.dtype)
+
+
 def _instance(config: type[Config], options: Namespace) -> Config:
     return config(**{field.name: options[field.name] for field in dataclasses.fields(config)})
 
 
-COMMANDS = {"train": train, "eval": evaluate, "infer": infer, "data": data, "tokenizer": tokenizer}
+COMMANDS = {"train": train, "eval": evaluate, "infer": infer, "data": data, "tokenizer": tokenizer, "convert": convert}

@@ -10,9 +10,10 @@ import optax
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from t5x_lite.checkpoint import Checkpoints, from_pure_dict, to_pure_dict
+from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import MeshConfig
 from t5x_lite.sharding import make_mesh
+from t5x_lite.trees import from_pure_dict, to_pure_dict
 from tests import tiny
 
 

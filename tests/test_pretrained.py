@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoint import Checkpoints
-from t5x_lite.data.tokenizer import ByteTokenizer
-from t5x_lite.pretrained import load, model_config_from_json
+from t5x_lite.config import MeshConfig
+from t5x_lite.data.tokenizer import ByteAndSentinelTokenizer, ByteTokenizer
+from t5x_lite.pretrained import load, model_config_from_json, save_hf
+from t5x_lite.sharding import make_mesh
 from tests import tiny
 
 CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384, remat=("query",))
@@ -35,7 +37,7 @@ def test_a_run_directory_gives_model_tokenizer_and_config(run_dir):
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"--checkpoint .* is not a run directory"):
+    with pytest.raises(ValueError, match=r"--checkpoint .* is neither a run directory"):
         load(tmp_path)
 
 
@@ -55,3 +57,32 @@ def test_loading_leaves_a_checkpoint_that_is_being_written_alone(run_dir):
 
 def test_a_model_config_survives_json():
     assert model_config_from_json(json.loads(json.dumps(dataclasses.asdict(CFG)))) == CFG
+
+
+def test_what_save_hf_writes_is_loaded_as_the_same_model(tmp_path):
+    save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
+    model, tokenizer, config, step = load(tmp_path / "out")
+    assert (config.emb_dim, step, tokenizer.vocab_size) == (CFG.emb_dim, 0, 259)
+    np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_model_is_loaded_onto_a_mesh(run_dir, tmp_path):
+    mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
+    save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
+    for directory in (run_dir, tmp_path / "out"):
+        embedding = load(directory, mesh).model.embedding[...]
+        assert {shard.data.shape for shard in embedding.addressable_shards} == {(384, 5)}
+        np.testing.assert_array_equal(embedding, tiny.model(CFG).embedding[...])
+
+
+def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path):
+    save_hf(tiny.model(tiny.T5_1_1), ByteTokenizer(), tmp_path / "out")
+    with pytest.raises(ValueError, match="a tokenizer of 259 ids, and its model has vocab_size 128"):
+        load(tmp_path / "out")
+
+
+def test_a_model_that_cannot_be_exported_leaves_nothing(tmp_path):
+    with pytest.raises(ValueError, match="sentinels where no tokenizer of Hugging Face"):
+        save_hf(tiny.model(CFG), ByteAndSentinelTokenizer(100), tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

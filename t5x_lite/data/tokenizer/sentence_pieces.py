@@ -38,6 +38,9 @@ class SentencePieceTokenizer(Tokenizer):
       num_sentinels: how many to append; a model that already ends in sentinels keeps its own.
       name: what errors call the model.
 
+    Attributes:
+      num_appended: how many sentinels the model did not have itself.
+
     Raises:
       ValueError: if `model` is none, or has other ids for pad, EOS and unknown than 0, 1 and 2.
 
@@ -55,9 +58,10 @@ class SentencePieceTokenizer(Tokenizer):
         check_special_ids(found, name, REMEDY)
         has = count_sentinels(places, num_pieces, name)
         self.num_sentinels = has or num_sentinels
-        self.vocab_size = num_pieces + self.num_sentinels - has
+        self.num_appended = self.num_sentinels - has
+        self.vocab_size = num_pieces + self.num_appended
         try:
-            self._processor = _open_processor(model, self.num_sentinels - has)
+            self._processor = _open_processor(model, self.num_appended)
         except (RuntimeError, ValueError) as error:
             raise _not_a_model(name) from error
         apart = [*self._processor.encode("a b"), *self._processor.encode("b a")]

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes tiny random models of every T5 family as Hugging Face saves them, and what its code computes with them.
+
+    pip install 'torch' 'transformers' && python scripts/make_golden_hf.py [--output tests/interop/golden] [--seed 0]
+
+A directory a family: the model as `save_pretrained` writes it, and `expected.npz` with a batch (padding in it), logits,
+the mean loss, the gradient of every parameter, the encoder's output, and the tokens of greedy search and of four beams.
+"""
+
+import argparse
+import pathlib
+
+import numpy as np
+import torch
+import transformers
+
+SIZES = {"vocab_size": 61, "d_model": 12, "d_kv": 5, "num_heads": 3, "d_ff": 14, "num_layers": 3}
+SIZES |= {"num_decoder_layers": 2, "dropout_rate": 0.0, "decoder_start_token_id": 0}
+B, S, T = 3, 11, 7
+NEW_TOKENS = 9
+FAMILIES = {
+    "t5": ("T5", {"feed_forward_proj": "relu"}),
+    "t5_1_1": ("T5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "mt5": ("MT5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "byt5": ("T5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "num_decoder_layers": 1}),
+    "umt5": ("UMT5", {"feed_forward_proj": "gated-gelu"}),
+    "ul2": ("T5", {"feed_forward_proj": "gated-silu"}),
+}
+UNTIED = ("t5_1_1", "mt5", "byt5", "umt5")
+
+
+def main() -> None:
+    """Writes all families."""
+    parser = argparse.ArgumentParser(description="Writes golden files from Hugging Face's models.")
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("tests/interop/golden"))
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    for family in FAMILIES:
+        write_family(family, options.output / family, options.seed)
+
+
+def write_family(family: str, directory: pathlib.Path, seed: int) -> None:
+    """Writes a model and what it computes."""
+    model = make_model(family, seed)
+    model.save_pretrained(directory)
+    np.savez_compressed(directory / "expected.npz", **compute(model, seed))
+
+
+def make_model(family: str, seed: int) -> torch.nn.Module:
+    """Returns a model whose parameters are all random, in evaluation mode."""
+    torch.manual_seed(seed)
+    name, options = FAMILIES[family]
+    config = getattr(transformers, f"{name}Config")(**(SIZES | options))
+    model = getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
+    if family in UNTIED:
+        model.lm_head.weight = torch.nn.Parameter(torch.zeros(config.vocab_size, config.d_model))
+    for parameter in model.parameters():
+        parameter.data = 0.4 * torch.randn_like(parameter)
+    model.generation_config.eos_token_id = 1
+    return model
+
+
+def batch(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns inputs_BS and targets_BT, both with padding at the end of some rows."""
+    rng = np.random.default_rng(seed)
+    inputs_BS, targets_BT = rng.integers(2, SIZES["vocab_size"], (B, S)), rng.integers(2, SIZES["vocab_size"], (B, T))
+    inputs_BS[1, 8:], inputs_BS[2, 3:], targets_BT[0, 5:], targets_BT[2, 2:] = 0, 0, 0, 0
+    return inputs_BS, targets_BT
+
+
+def compute(model: torch.nn.Module, seed: int) -> dict[str, np.ndarray]:
+    """Returns the batch and what the model makes of it."""
+    inputs_BS, targets_BT = batch(seed)
+    inputs, mask = torch.tensor(inputs_BS), torch.tensor(inputs_BS != 0)
+    labels = torch.tensor(np.where(targets_BT == 0, -100, targets_BT))
+    model.zero_grad()
+    output = model(input_ids=inputs, attention_mask=mask, labels=labels)
+    output.loss.backward()
+    search = {"input_ids": inputs, "attention_mask": mask, "max_new_tokens": NEW_TOKENS, "do_sample": False}
+    arrays = {
+        "inputs_BS": inputs_BS,
+        "targets_BT": targets_BT,
+        "encoded_BSD": output.encoder_last_hidden_state,
+        "logits_BTV": output.logits,
+        "loss": output.loss,
+        "greedy_BT": model.generate(**search, num_beams=1),
+        "beam_BT": model.generate(**search, num_beams=4),
+    }
+    arrays |= {f"gradient/{name}": parameter.grad for name, parameter in model.named_parameters()}
+    return {name: np.asarray(a.detach() if isinstance(a, torch.Tensor) else a) for name, a in arrays.items()}
+
+
+if __name__ == "__main__":
+    main()
