@@ -50,7 +50,8 @@ _T5_1_1 = {
     "xl": _t5_1_1(2_048, 32, 5_120, (24, 24)),
     "xxl": _t5_1_1(4_096, 64, 10_240, (24, 24)),
 }
-# Wider and deeper than T5 1.1 where mT5 spends its parameters on the vocabulary, and most layers in the encoder.
+# As many parameters as mT5: those of its vocabulary went into width and into the encoder, three times as deep as the
+# decoder.
 _BYT5 = {
     "small": _t5_1_1(1_472, 6, 3_584, (12, 4)),
     "base": _t5_1_1(1_536, 12, 3_968, (18, 6)),
