@@ -69,9 +69,10 @@ def _family(name: str, sizes: Mapping[str, ModelConfig], **departures: Any) -> d
     return {name.format(size): dataclasses.replace(cfg, **departures) for size, cfg in sizes.items()}
 
 
-# Dropout is that of pretraining: T5 1.0's as its paper has it, none for T5 1.1, mT5, ByT5 and umT5 in T5X's gin files,
-# nor for UL2 in its model card. Fine-tuning, Flan's included, has one of its own, which a run sets. Sizes are those of
-# the gin files; T5X's page of models names the ones of T5 1.1 for the LM-adapted checkpoints and for Flan-T5.
+# Dropout is that of pretraining: T5X's page of models says that T5 1.1, unlike T5 1.0, had none, and the gin files of
+# mT5, ByT5 and umT5 that neither had they. Fine-tuning, Flan's included, has one of its own, which a run sets. Sizes
+# are those of T5X's gin files, UL2's of its model card; the page of models names T5 1.1's files for the LM-adapted
+# checkpoints and for Flan-T5.
 presets: Mapping[str, ModelConfig] = types.MappingProxyType(
     _family("t5_{}", _T5)
     | _family("t5_1_1_{}", _T5_1_1)
