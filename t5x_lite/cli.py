@@ -70,6 +70,7 @@ def make_parser() -> ArgumentParser:
     _add_eval(subcommands)
     _add_tokenizer(subcommands)
     _add_convert(subcommands)
+    _add_models(subcommands)
     return parser
 
 
@@ -167,6 +168,18 @@ def _add_convert(subcommands: Any) -> None:
     subcommands.add_subcommand("convert", convert, help="a model for Hugging Face")
 
 
+def _add_models(subcommands: Any) -> None:
+    models = ArgumentParser(
+        description="Lists the published architectures: their sizes, the memory they take and their FLOPs a token.",
+        allow_abbrev=False,
+    )
+    models.add_argument("names", nargs="*", metavar="NAME", help="presets to list; all if none is named")
+    models.add_argument("--json", action="store_true", help="print one JSON list in place of a table")
+    models.add_argument("--inputs_length", type=PositiveInt, default=512, help="tokens that FLOPs are counted for")
+    models.add_argument("--targets_length", type=PositiveInt, default=114, help="the same of the targets")
+    subcommands.add_subcommand("models", models, help="list the presets")
+
+
 def train(options: Namespace) -> None:
     """`t5x-lite train`."""
     from t5x_lite import training
@@ -246,8 +259,28 @@ def convert(options: Namespace) -> None:
     conversion.run(options.source, options.destination, dtype=options.dtype)
 
 
+def models(options: Namespace) -> None:
+    """`t5x-lite models`."""
+    from t5x_lite import model_listing
+
+    model_listing.run(
+        options.names,
+        as_json=options.json,
+        inputs_length=options.inputs_length,
+        targets_length=options.targets_length,
+    )
+
+
 def _instance(config: type[Config], options: Namespace) -> Config:
     return config(**{field.name: options[field.name] for field in dataclasses.fields(config)})
 
 
-COMMANDS = {"train": train, "eval": evaluate, "infer": infer, "data": data, "tokenizer": tokenizer, "convert": convert}
+COMMANDS = {
+    "train": train,
+    "eval": evaluate,
+    "infer": infer,
+    "data": data,
+    "tokenizer": tokenizer,
+    "models": models,
+    "convert": convert,
+}

@@ -38,9 +38,13 @@ def test_a_new_directory_is_there_when_it_is_whole(tmp_path):
 
 
 def test_a_directory_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(OSError, match="full"), new_directory(tmp_path / "b") as temporary:
-        (temporary / "file").write_text("x")
-        raise OSError("full")
+    def write():
+        with new_directory(tmp_path / "b") as temporary:
+            (temporary / "file").write_text("x")
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        write()
     assert os.listdir(tmp_path) == []
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from t5x_lite import cli, data_statistics, inference, measurement, tokenizer_training, training
+from t5x_lite import cli, data_statistics, inference, measurement, model_listing, tokenizer_training, training
 from t5x_lite.config import InferConfig, RunConfig, TokenizerTrainConfig
 
 SMOKE = pathlib.Path(__file__).parents[1] / "configs" / "smoke" / "cpu.yaml"
@@ -131,6 +131,24 @@ def test_tokenizer_train_passes_its_options_on(monkeypatch):
         TokenizerTrainConfig(**required, columns=("x", "y"), overwrite=True, model_type="bpe"),
         TokenizerTrainConfig(**required, byte_fallback=True),
     ]
+
+
+def test_models_passes_its_names_and_options_on(monkeypatch):
+    calls = []
+    monkeypatch.setattr(model_listing, "run", lambda names, **options: calls.append((list(names), options)))
+    assert cli.main(["models"]) == 0
+    assert cli.main(["models", "--json", "ul2", "t5_3b", "--inputs_length", "70", "--targets_length", "30"]) == 0
+    assert calls == [
+        ([], {"as_json": False, "inputs_length": 512, "targets_length": 114}),
+        (["ul2", "t5_3b"], {"as_json": True, "inputs_length": 70, "targets_length": 30}),
+    ]
+
+
+def test_a_misspelt_preset_is_one_line_that_names_near_ones(capsys):
+    assert cli.main(["models", "flan_t5_medium"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("t5x-lite models: NAME is 'flan_t5_medium': use one of flan_t5_base, ")
+    assert error.count("\n") == 1
 
 
 def test_a_mistake_in_the_text_of_a_tokenizer_is_one_message(capsys, tmp_path):

@@ -77,7 +77,7 @@ class ModelOptions:
     """A preset, and the fields in which a run departs from it (null: as the preset has it).
 
     Args:
-      preset: one of `t5x_lite.presets`, for example t5_1_1_small.
+      preset: one of `t5x_lite.presets`, for example t5_1_1_small; `t5x-lite models` lists them.
       emb_dim: width D of the residual stream.
       num_heads: attention heads N.
       head_dim: width H of a head; N * H need not equal D.

@@ -1,9 +1,38 @@
 """Tests t5x_lite/model/flops.py."""
 
-import pytest
+import math
 
-from t5x_lite.model.flops import peak_flops, train_flops
+import jax
+import pytest
+from flax import nnx
+from jax.extend.core import jaxprs_in_params
+
+from t5x_lite.model.flops import forward_flops, peak_flops, train_flops
 from t5x_lite.model.presets import presets
+from t5x_lite.model.transformer import T5
+from tests import tiny
+
+
+def product_flops(jaxpr) -> int:
+    """Two for each multiply-add of the matrix products of a traced program."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contracted, _), _ = equation.params["dimension_numbers"]
+            shape = equation.invars[0].aval.shape
+            total += 2 * equation.outvars[0].aval.size * math.prod(shape[dim] for dim in contracted)
+        times = equation.params.get("length", 1) if equation.primitive.name == "scan" else 1
+        total += times * sum(map(product_flops, jaxprs_in_params(equation.params)))
+    return total
+
+
+# The tiny models have encoders and decoders of different depths.
+@pytest.mark.parametrize("version", tiny.FAMILY)
+def test_a_forward_pass_asks_for_the_products_that_its_program_has(version):
+    cfg, inputs_BS, decoder_inputs_BT = tiny.FAMILY[version], tiny.ids(1, tiny.S), tiny.ids(1, tiny.T)
+    model = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
+    program = jax.make_jaxpr(lambda model: model(inputs_BS, decoder_inputs_BT))(model)
+    assert forward_flops(cfg, tiny.S, tiny.T) == product_flops(program.jaxpr)
 
 
 @pytest.mark.parametrize(
