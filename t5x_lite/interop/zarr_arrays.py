@@ -35,12 +35,12 @@ ZARR_DTYPES = {
 class ArrayStore(Protocol):
     """Where the arrays of a checkpoint are."""
 
-    def metadata(self, name: str) -> bytes | None:
-        """Returns the `.zarray` of an array, or None if there is none."""
-        ...
-
     def chunks(self, name: str) -> tuple[frozenset[str], int]:
         """Returns the names of what is stored for an array, and an upper bound of how many bytes it is."""
+        ...
+
+    def metadata(self, name: str) -> bytes:
+        """Returns the `.zarray` of an array, if it is among what `chunks` gives."""
         ...
 
     def kvstore(self, name: str) -> dict[str, Any]:
@@ -58,14 +58,6 @@ class Folders:
     def __init__(self, root: pathlib.Path):
         self.root = root
 
-    def metadata(self, name: str) -> bytes | None:
-        path = self._folder(name) / METADATA
-        if not path.is_file():
-            return None
-        check_inside(path, self.root)
-        with path.open("rb") as file:
-            return file.read(MOST_METADATA_BYTES + 1)
-
     def chunks(self, name: str) -> tuple[frozenset[str], int]:
         sizes: dict[str, int] = {}
         for path in self._folder(name).iterdir():
@@ -75,12 +67,16 @@ class Folders:
                 sizes[path.name] = status.st_size
         return frozenset(sizes), sum(sizes.values())
 
+    def metadata(self, name: str) -> bytes:
+        with (self._folder(name) / METADATA).open("rb") as file:
+            return file.read(MOST_METADATA_BYTES + 1)
+
     def kvstore(self, name: str) -> dict[str, Any]:
         return {"driver": "file", "path": f"{self._folder(name)}/"}
 
     def _folder(self, name: str) -> pathlib.Path:
         path = self.root / name
-        if path.parent != self.root or len(name) > 255 or not path.is_dir():
+        if path.parent != self.root or len(name.encode()) > 255 or not path.is_dir():
             raise ValueError(
                 f"{self.root} has no directory {name[:300]}, which its index names: copy the whole checkpoint again"
             )
@@ -98,9 +94,7 @@ class Database:
     def __init__(self, root: pathlib.Path):
         self.root = root
 
-    def metadata(self, name: str) -> bytes | None:
-        if METADATA not in self._names.get(name, ()):
-            return None
+    def metadata(self, name: str) -> bytes:
         with tensorstore_errors(str(self.root)):
             return self._opened.read(f"{name}/{METADATA}").result().value
 
@@ -172,12 +166,12 @@ def open_zarr(store: ArrayStore, name: str, declared: Mapping[str, Any] | None, 
     Raises:
       ValueError: if something is missing, or cannot be so.
     """
-    content = store.metadata(name)
     names, stored_bytes = store.chunks(name)
-    if content is None and declared is None:
+    fields = _json(store.metadata(name)) if METADATA in names else declared
+    if fields is None and METADATA not in names:
         remedy = "write it with use_zarr3=False" if "zarr.json" in names else "copy it again with its hidden files"
         raise ValueError(f"{where} has no {METADATA}, which says its shape: {remedy}")
-    array = _Metadata.read(_json(content) if content is not None else declared, where)
+    array = _Metadata.read(fields, where)
     if declared is not None and declared.get("shape") != list(array.shape):
         raise ValueError(
             f"{where} has shape {list(array.shape)} by its {METADATA} and another by the index: "

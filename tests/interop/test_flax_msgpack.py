@@ -117,8 +117,9 @@ def array_of(*fields):
     ],
 )
 def test_what_is_no_array_is_refused_by_the_name_of_its_entry(value, message):
-    with pytest.raises(ValueError, match=message):
-        parsed({"a": value})
+    with pytest.raises(ValueError, match=message) as refused:
+        parsed({"before": {"it": 1}, "a": value})
+    assert str(refused.value).startswith("file entry a ")
 
 
 @pytest.mark.parametrize(

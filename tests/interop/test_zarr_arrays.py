@@ -156,7 +156,7 @@ def test_zarr_3_is_refused_with_what_to_do(root):
         opened(root)
 
 
-@pytest.mark.parametrize("name", ["..", "../y", "/etc", "a.b/../../y", "nope", "a" * 300, "", ".", "a\0b"])
+@pytest.mark.parametrize("name", ["..", "../y", "/etc", "a.b/../../y", "nope", "é" * 200, "", ".", "a\0b"])
 def test_only_a_folder_beside_the_index_is_opened(root, name):
     write_zarr(root.parent / "y", ARRAY)
     with pytest.raises(ValueError, match=r"has no directory|leads out of"):
