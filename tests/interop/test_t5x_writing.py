@@ -73,12 +73,14 @@ def test_the_index_leads_tensorstore_to_the_array_as_t5x_has_it_do(tmp_path):
 
 def test_any_kind_of_array_may_be_given(tmp_path):
     arrays = {"target/a": jnp.arange(3.0), "target/b": lambda: jnp.ones((2,), jnp.bfloat16)}
+    arrays["target/f"] = np.array(2.5, ">f4")
     arrays |= {"target/c": [1.5, 2.5], "target/d": np.arange(3, dtype=">f4"), "target/e": KERNEL.T}
     read = read_t5x(write_t5x(tmp_path, arrays, 0)).arrays
     assert read["target/b"].dtype == ml_dtypes.bfloat16
     assert read["target/c"].read().tolist() == [1.5, 2.5]
     assert read["target/d"].dtype == np.dtype("<f4")
     assert read["target/d"].read().tolist() == [0, 1, 2]
+    assert read["target/f"].read() == 2.5
     np.testing.assert_array_equal(read["target/e"].read(), KERNEL.T)
 
 
