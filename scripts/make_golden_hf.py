@@ -14,8 +14,9 @@ import numpy as np
 import torch
 import transformers
 
-SIZES = {"vocab_size": 61, "d_model": 12, "d_kv": 5, "num_heads": 3, "d_ff": 14, "num_layers": 3}
-SIZES |= {"num_decoder_layers": 2, "dropout_rate": 0.0, "decoder_start_token_id": 0}
+VOCAB_SIZE = 61
+SIZES = {"vocab_size": VOCAB_SIZE, "d_model": 12, "d_kv": 5, "num_heads": 3, "d_ff": 14, "num_layers": 3}
+OPTIONS = {"num_decoder_layers": 2, "dropout_rate": 0.0, "decoder_start_token_id": 0}
 B, S, T = 3, 11, 7
 NEW_TOKENS = 9
 FAMILIES = {
@@ -43,14 +44,14 @@ def write_family(family: str, directory: pathlib.Path, seed: int) -> None:
     """Writes a model and what it computes."""
     model = make_model(family, seed)
     model.save_pretrained(directory)
-    np.savez_compressed(directory / "expected.npz", **compute(model, seed))
+    np.savez_compressed(directory / "expected.npz", allow_pickle=False, **compute(model, seed))
 
 
 def make_model(family: str, seed: int) -> torch.nn.Module:
     """Returns a model whose parameters are all random, in evaluation mode."""
     torch.manual_seed(seed)
     name, options = FAMILIES[family]
-    config = getattr(transformers, f"{name}Config")(**(SIZES | options))
+    config = getattr(transformers, f"{name}Config")(**(SIZES | OPTIONS | options))
     model = getattr(transformers, f"{name}ForConditionalGeneration")(config).eval()
     if family in UNTIED:
         model.lm_head.weight = torch.nn.Parameter(torch.zeros(config.vocab_size, config.d_model))
@@ -63,7 +64,7 @@ def make_model(family: str, seed: int) -> torch.nn.Module:
 def batch(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns inputs_BS and targets_BT, both with padding at the end of some rows."""
     rng = np.random.default_rng(seed)
-    inputs_BS, targets_BT = rng.integers(2, SIZES["vocab_size"], (B, S)), rng.integers(2, SIZES["vocab_size"], (B, T))
+    inputs_BS, targets_BT = rng.integers(2, VOCAB_SIZE, (B, S)), rng.integers(2, VOCAB_SIZE, (B, T))
     inputs_BS[1, 8:], inputs_BS[2, 3:], targets_BT[0, 5:], targets_BT[2, 2:] = 0, 0, 0, 0
     return inputs_BS, targets_BT
 

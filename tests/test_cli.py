@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -161,13 +162,13 @@ def test_a_mistake_in_the_text_of_a_tokenizer_is_one_message(capsys, tmp_path):
 def test_a_mistake_found_at_work_is_one_line_and_status_two(capsys, tmp_path):
     assert cli.main(["infer", "--checkpoint", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"t5x-lite infer: --checkpoint {tmp_path} is not a run directory")
+    assert error.startswith(f"t5x-lite infer: --checkpoint {tmp_path} is neither a run directory")
     assert error.count("\n") == 1
 
 
 def test_the_traceback_can_be_asked_for(monkeypatch, tmp_path):
     monkeypatch.setenv(cli.SHOW_TRACEBACK, "1")
-    with pytest.raises(ValueError, match="is not a run directory"):
+    with pytest.raises(ValueError, match="is neither a run directory"):
         cli.main(["infer", "--checkpoint", str(tmp_path)])
 
 
@@ -274,3 +275,16 @@ def test_data_stats_prints_tables_and_draws(tmp_path, capsys):
     assert f"== task: {tmp_path}/train.csv and {tmp_path}/held_out.csv" in out
     assert "train unpacked" in out
     assert (run_dir / "lengths.svg").is_file()
+
+
+def test_convert_writes_a_model_for_hugging_face(capsys, tmp_path):
+    golden = pathlib.Path(__file__).parent / "interop" / "golden" / "t5"
+    source = tmp_path / "source"
+    shutil.copytree(golden, source)
+    assert cli.main(["convert", str(source), str(tmp_path / "out")]) == 2  # it has no tokenizer
+    assert "has no tokenizer: put its spiece.model" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    (source / "tokenizer_config.json").write_text('{"tokenizer_class": "ByT5Tokenizer"}')
+    assert cli.main(["convert", str(source), str(tmp_path / "out")]) == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"config.json", "generation_config.json", "model.safetensors", "tokenizer_config.json"}
