@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from t5x_lite.config import TaskConfig as Task
     from t5x_lite.data.tokenizer import Tokenizer as Tokenizer
     from t5x_lite.measurement import evaluate as evaluate
+    from t5x_lite.model.decoder import Decoder as Decoder
+    from t5x_lite.model.encoder import Encoder as Encoder
     from t5x_lite.model.presets import presets as presets
     from t5x_lite.model.transformer import T5 as T5
     from t5x_lite.pretrained import load as load
     from t5x_lite.training import run as train
 
 _HOMES = {
+    "Decoder": ("t5x_lite.model.decoder", "Decoder"),
+    "Encoder": ("t5x_lite.model.encoder", "Encoder"),
     "ModelConfig": ("t5x_lite.config", "ModelConfig"),
     "Mixture": ("t5x_lite.config", "MixtureConfig"),
     "RunConfig": ("t5x_lite.config", "RunConfig"),
@@ -34,7 +38,20 @@ _HOMES = {
     "train": ("t5x_lite.training", "run"),
 }
 
-__all__ = ["T5", "Mixture", "ModelConfig", "RunConfig", "Task", "Tokenizer", "evaluate", "load", "presets", "train"]
+__all__ = [
+    "T5",
+    "Decoder",
+    "Encoder",
+    "Mixture",
+    "ModelConfig",
+    "RunConfig",
+    "Task",
+    "Tokenizer",
+    "evaluate",
+    "load",
+    "presets",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
