@@ -21,7 +21,7 @@ BOTH = {"1.1": MODEL, "tied, with a table a layer": tiny.drawn(Decoder, TIED)}
 WHOLE_BT = np.ones((B, T), int)
 PREFIX_BT = (np.arange(T)[None, :] < np.array([[4], [2], [7]])).astype(int)
 SEGMENTS_BT = np.array([[1, 1, 1, 2, 2, 2, 0], [1, 2, 2, 2, 2, 2, 2], [1, 1, 2, 2, 3, 0, 0]])
-PREFIX_OF_SEGMENTS_BT = np.array([[1, 1, 0, 1, 1, 0, 0], [0, 1, 1, 1, 0, 0, 0], [1, 1, 1, 0, 1, 0, 0]])
+PREFIX_OF_SEGMENTS_BT = np.array([[1, 1, 0, 1, 1, 0, 0], [0, 0, 1, 1, 0, 0, 0], [1, 1, 1, 0, 1, 0, 0]])
 
 
 def inputs():
