@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from t5x_lite.config import TaskConfig as Task
     from t5x_lite.data.tokenizer import Tokenizer as Tokenizer
     from t5x_lite.measurement import evaluate as evaluate
+    from t5x_lite.model.decoder import Decoder as Decoder
+    from t5x_lite.model.encoder import Encoder as Encoder
     from t5x_lite.model.presets import presets as presets
     from t5x_lite.model.transformer import T5 as T5
     from t5x_lite.pretrained import load as load
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from t5x_lite.training import run as train
 
 _HOMES = {
+    "Decoder": ("t5x_lite.model.decoder", "Decoder"),
+    "Encoder": ("t5x_lite.model.encoder", "Encoder"),
     "ModelConfig": ("t5x_lite.config", "ModelConfig"),
     "Mixture": ("t5x_lite.config", "MixtureConfig"),
     "RunConfig": ("t5x_lite.config", "RunConfig"),
@@ -38,6 +42,10 @@ _HOMES = {
 
 __all__ = [
     "T5",
+__all__ = [
+    "T5",
+    "Decoder",
+    "Encoder",
     "Mixture",
     "ModelConfig",
     "RunConfig",
@@ -47,6 +55,31 @@ __all__ = [
     "load",
     "presets",
     "save_hf",
+    "train",
+]
+    "Mixture",
+    "ModelConfig",
+    "RunConfig",
+    "Task",
+    "Tokenizer",
+    "evaluate",
+    "load",
+    "presets",
+__all__ = [
+    "T5",
+    "Decoder",
+    "Encoder",
+    "Mixture",
+    "ModelConfig",
+    "RunConfig",
+    "Task",
+    "Tokenizer",
+    "evaluate",
+    "load",
+    "presets",
+    "save_hf",
+    "train",
+]
     "train",
 ]
 

@@ -25,6 +25,7 @@ RULES: Mapping[str, str | None] = {
     "head_dim": None,
     "mlp": "tensor",
     "buckets": None,
+    "labels": None,
 }
 
 # Sequences of a batch are spread over both: `fsdp` cuts the parameters, and each part works on its own sequences.

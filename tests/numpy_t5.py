@@ -19,35 +19,68 @@ def forward(model, inputs_BS, decoder_inputs_BT, inputs_segments_BS=None, target
     return np.stack(rows)
 
 
+def encode(encoder, inputs_BS, segments_BS=None) -> np.ndarray:
+    """encoded_BSD of a `t5x_lite.Encoder`."""
+    segments_BS = (inputs_BS > 0).astype(int) if segments_BS is None else segments_BS
+    return np.stack([_encoded(encoder, *row) for row in zip(inputs_BS, segments_BS, strict=True)])
+
+
+def decode(decoder, inputs_BT, prefix_BT=None, segments_BT=None) -> np.ndarray:
+    """logits_BTV of a `t5x_lite.Decoder`; unlike the model, it is told which tokens see each other pair by pair."""
+    B, T = inputs_BT.shape
+    prefix_BT = np.zeros((B, T), int) if prefix_BT is None else prefix_BT
+    segments_BT = np.ones((B, T), int) if segments_BT is None else segments_BT
+    rows = []
+    for inputs, prefix, segments in zip(inputs_BT, prefix_BT, segments_BT, strict=True):
+        see = np.zeros((T, T), bool)
+        for query in range(T):
+            for key in range(T):
+                reachable = key <= query or (prefix[query] == 1 and prefix[key] == 1)
+                see[query, key] = reachable and segments[query] == segments[key] > 0
+        x = _array(decoder.embedding)[inputs]
+        hidden = _self_attention_stack(decoder.decoder, x, see, False, decoder.cfg)
+        rows.append(_logits(decoder, hidden))
+    return np.stack(rows)
+
+
 def _one_example(model, inputs, decoder_inputs, input_segments, target_segments):
     cfg, embedding = model.cfg, _array(model.embedding)
-    S, T = len(inputs), len(decoder_inputs)
-    position = np.arange(max(S, T))
-
-    x = embedding[inputs]
-    see = (input_segments[:, None] == input_segments[None, :]) & (input_segments[None, :] > 0)
-    for layer in range(cfg.num_encoder_layers):
-        block = model.encoder.blocks
-        bias = _bias(model.encoder.position_bias, layer, position[:S], True, cfg)
-        normed = _norm(x, _array(block.attention_norm.scale)[layer])
-        x = x + _attention(block.attention, layer, normed, normed, bias, see)
-        x = x + _mlp(block.mlp, layer, _norm(x, _array(block.mlp_norm.scale)[layer]), cfg)
-    encoded = _norm(x, _array(model.encoder.final_norm.scale))
+    position = np.arange(len(decoder_inputs))
+    encoded = _encoded(model, inputs, input_segments)
 
     x = embedding[decoder_inputs]
-    causal = position[:T, None] >= position[None, :T]
+    causal = position[:, None] >= position[None, :]
     see_self = causal & (target_segments[:, None] == target_segments[None, :]) & (target_segments[None, :] > 0)
     see_cross = (target_segments[:, None] == input_segments[None, :]) & (input_segments[None, :] > 0)
     for layer in range(cfg.num_decoder_layers):
         block = model.decoder.blocks
-        bias = _bias(model.decoder.position_bias, layer, position[:T], False, cfg)
+        bias = _bias(model.decoder.position_bias, layer, position, False, cfg)
         normed = _norm(x, _array(block.self_attention_norm.scale)[layer])
         x = x + _attention(block.self_attention, layer, normed, normed, bias, see_self)
         normed = _norm(x, _array(block.cross_attention_norm.scale)[layer])
         x = x + _attention(block.cross_attention, layer, normed, encoded, None, see_cross)
         x = x + _mlp(block.mlp, layer, _norm(x, _array(block.mlp_norm.scale)[layer]), cfg)
-    hidden = _norm(x, _array(model.decoder.final_norm.scale))
-    kernel = embedding.T if cfg.tie_embeddings else _array(model.logits_kernel)
+    return _logits(model, _norm(x, _array(model.decoder.final_norm.scale)))
+
+
+def _encoded(model, inputs, segments):
+    see = (segments[:, None] == segments[None, :]) & (segments[None, :] > 0)
+    return _self_attention_stack(model.encoder, _array(model.embedding)[inputs], see, True, model.cfg)
+
+
+def _self_attention_stack(stack, x, see, bidirectional, cfg):
+    block = stack.blocks
+    for layer in range(cfg.num_encoder_layers if bidirectional else cfg.num_decoder_layers):
+        bias = _bias(stack.position_bias, layer, np.arange(len(x)), bidirectional, cfg)
+        normed = _norm(x, _array(block.attention_norm.scale)[layer])
+        x = x + _attention(block.attention, layer, normed, normed, bias, see)
+        x = x + _mlp(block.mlp, layer, _norm(x, _array(block.mlp_norm.scale)[layer]), cfg)
+    return _norm(x, _array(stack.final_norm.scale))
+
+
+def _logits(model, hidden):
+    cfg = model.cfg
+    kernel = _array(model.embedding).T if cfg.tie_embeddings else _array(model.logits_kernel)
     scaled = cfg.tie_embeddings if cfg.scale_logits is None else cfg.scale_logits
     return hidden @ kernel / (math.sqrt(cfg.emb_dim) if scaled else 1)
 

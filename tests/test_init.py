@@ -37,6 +37,12 @@ def test_a_model_runs_in_three_lines():
     assert logits_BTV.shape == (1, 2, 128)
 
 
+def test_an_encoder_and_a_decoder_alone_have_public_names():
+    from t5x_lite.model import decoder, encoder
+
+    assert (t5x_lite.Encoder, t5x_lite.Decoder) == (encoder.Encoder, decoder.Decoder)
+
+
 def test_importing_the_model_brings_in_neither_data_nor_checkpoints():
     heavy = ("orbax", "grain", "sentencepiece")
     code = f"import sys\nfrom t5x_lite import T5\nprint([name for name in {heavy} if name in sys.modules])"

@@ -7,6 +7,8 @@ from flax import nnx
 from jax.sharding import PartitionSpec
 
 from t5x_lite.config import MeshConfig
+from t5x_lite.model.decoder import Decoder
+from t5x_lite.model.encoder import MaskedLM, SequenceClassifier, TokenClassifier
 from t5x_lite.model.transformer import T5
 from t5x_lite.sharding import (
     check_batch_size,
@@ -40,6 +42,7 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused(cfg, message):
 
 def test_a_parameter_is_cut_as_the_table_says():
     assert partition_spec(("layers", "embed", "heads", "head_dim")) == PartitionSpec(None, "fsdp", "tensor", None)
+    assert partition_spec(("embed", "labels")) == PartitionSpec("fsdp", None)
     assert partition_spec((None, "vocab")) == PartitionSpec(None, "tensor")
 
 
@@ -92,3 +95,19 @@ def test_batches_reach_the_devices_in_order_and_one_ahead():
     assert taken == [0, 1]
     assert first["inputs"].sharding.spec == PartitionSpec(("data", "fsdp"))
     assert [int(batch["inputs"][0, 0]) for batch in (first, *arrived)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("head", [SequenceClassifier, TokenClassifier])
+def test_the_models_of_one_stack_have_names_too(head):
+    models = jax.eval_shape(
+        lambda: (
+            Decoder(tiny.T5_1_1, rngs=nnx.Rngs(0)),
+            MaskedLM(tiny.T5_1_1, rngs=nnx.Rngs(0)),
+            head(tiny.T5_1_1, 4, rngs=nnx.Rngs(0)),
+        )
+    )
+    for model in models:
+        axes = parameter_axes(model)
+        ranks = jax.tree.map(lambda leaf, names: leaf.ndim == len(partition_spec(names)), model, axes)
+        assert all(jax.tree.leaves(ranks))
+    assert axes.classifier.kernel.get_value() == ("embed", "labels")

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
@@ -33,6 +34,33 @@ FAMILY = BOTH | {"umT5": UMT5, "UL2": UL2, "untied and scaled": UNTIED_AND_SCALE
 def model(cfg: ModelConfig, seed: int = 0) -> T5:
     """A model with its parameters drawn in one compiled call."""
     return jax.jit(lambda: T5(cfg, rngs=nnx.Rngs(seed)))()
+
+
+@functools.cache
+def drawn(kind, cfg: ModelConfig, *arguments, seed: int = 0):
+    """A model of the class `kind` with parameters from NumPy, which compiles nothing and leaves none at 0 or 1."""
+    model = jax.eval_shape(lambda: kind(cfg, *arguments, rngs=nnx.Rngs(0)))
+    generator = np.random.default_rng(seed)
+    return jax.tree.map(lambda leaf: jnp.asarray(0.3 * generator.normal(size=leaf.shape), leaf.dtype), model)
+
+
+def names(tree) -> list[str]:
+    """The path of each leaf."""
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_flatten_with_path(tree)[0]]
+
+
+def with_dropout(model, rate: float):
+    """The same parameters under a config that drops."""
+    kind, cfg = type(model), dataclasses.replace(model.cfg, dropout_rate=rate)
+    dropping = jax.eval_shape(lambda: kind(cfg, rngs=nnx.Rngs(0)))
+    return jax.tree.unflatten(jax.tree.structure(dropping), jax.tree.leaves(model))
+
+
+def assert_every_gradient(grads) -> None:
+    """Asserts that all are finite, and that no parameter, of no layer, is without one."""
+    for name, grad in zip(names(grads), map(np.asarray, jax.tree.leaves(grads)), strict=True):
+        assert np.isfinite(grad).all(), name
+        assert all(layer.any() for layer in (grad if "blocks" in name else grad[None])), name
 
 
 def ids(*shape: int, seed: int = 0, vocab_size: int = 128) -> np.ndarray:

@@ -12,6 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.kernels.attention import dot_product_attention
+from t5x_lite.model.cache import insert
 from t5x_lite.model.layers import dropout, project, weight
 
 
@@ -53,6 +54,17 @@ class Attention(nnx.Module):
         q_BTNH = self.project_queries(x_BTD)
         k_BSNH, v_BSNH = self.project_keys_values(y_BSD)
         return self.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, dropout_key)
+
+    def step(self, x_BTD, cached: tuple, position: jax.Array, bias_1NTS, mask_B1TS) -> tuple[jax.Array, tuple]:
+        """Lets the tokens from `position` on look at each other and at those whose keys and values are cached.
+
+        Returns:
+          [B, T, D] and the tokens' own (k_BTNH, v_BTNH), which the caller writes to the cache at `position`.
+        """
+        k_BTNH, v_BTNH = self.project_keys_values(x_BTD)
+        k_BSNH, v_BSNH = (insert(old, new, position) for old, new in zip(cached, (k_BTNH, v_BTNH), strict=True))
+        q_BTNH = self.project_queries(x_BTD)
+        return self.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS), (k_BTNH, v_BTNH)
 
 
 def _into_heads(x_BTD: jax.Array, kernel: nnx.Param) -> jax.Array:

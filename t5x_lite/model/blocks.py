@@ -9,7 +9,7 @@ from flax import nnx
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.attention import Attention
-from t5x_lite.model.cache import LayerCache, insert
+from t5x_lite.model.cache import LayerCache
 from t5x_lite.model.layers import MLP, RMSNorm, dropout
 
 
@@ -19,7 +19,7 @@ def split_key(key: jax.Array | None, num: int) -> tuple[jax.Array | None, ...]:
 
 
 class EncoderBlock(nnx.Module):
-    """Self-attention over the inputs, then the feed-forward network."""
+    """Self-attention over the tokens, then the feed-forward network; what each sees, mask and bias say."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
@@ -35,6 +35,14 @@ class EncoderBlock(nnx.Module):
         attended_BSD = self.attention(normed_BSD, normed_BSD, bias_1NSS, mask_B1SS, keys[0])
         x_BSD = x_BSD + dropout(attended_BSD, rate, keys[1])
         return x_BSD + dropout(self.mlp(self.mlp_norm(x_BSD), keys[2]), rate, keys[3])
+
+    def step(self, x_BTD, cached: tuple, position, bias_1NTS, mask_B1TS) -> tuple[jax.Array, tuple]:
+        """Decodes the tokens from `position` on against the cached ones; as `Attention.step`."""
+        attended_BTD, keys_values = self.attention.step(
+            self.attention_norm(x_BTD), cached, position, bias_1NTS, mask_B1TS
+        )
+        x_BTD = x_BTD + attended_BTD
+        return x_BTD + self.mlp(self.mlp_norm(x_BTD)), keys_values
 
 
 class DecoderBlock(nnx.Module):
@@ -69,14 +77,16 @@ class DecoderBlock(nnx.Module):
           x_B1D and the token's own (key_B1NH, value_B1NH), which the caller writes to the cache at `position`.
         """
         self_mask_11_1T, cross_mask_B11S = masks
-        normed_B1D = self.self_attention_norm(x_B1D)
-        key_B1NH, value_B1NH = self.self_attention.project_keys_values(normed_B1D)
-        keys_BTNH = insert(cache.self_keys, key_B1NH, position)
-        values_BTNH = insert(cache.self_values, value_B1NH, position)
-        query_B1NH = self.self_attention.project_queries(normed_B1D)
-        x_B1D = x_B1D + self.self_attention.attend(query_B1NH, keys_BTNH, values_BTNH, bias_1N1T, self_mask_11_1T)
+        attended_B1D, keys_values = self.self_attention.step(
+            self.self_attention_norm(x_B1D),
+            (cache.self_keys, cache.self_values),
+            position,
+            bias_1N1T,
+            self_mask_11_1T,
+        )
+        x_B1D = x_B1D + attended_B1D
         query_B1NH = self.cross_attention.project_queries(self.cross_attention_norm(x_B1D))
         x_B1D = x_B1D + self.cross_attention.attend(
             query_B1NH, cache.cross_keys, cache.cross_values, None, cross_mask_B11S
         )
-        return x_B1D + self.mlp(self.mlp_norm(x_B1D)), (key_B1NH, value_B1NH)
+        return x_B1D + self.mlp(self.mlp_norm(x_B1D)), keys_values

@@ -26,6 +26,15 @@ class Cache(NamedTuple):
     position: jax.Array  # scalar: how many tokens have been decoded
 
 
+class SelfCache(NamedTuple):
+    """What a decoding step needs where there is nothing to attend to but the tokens so far."""
+
+    keys: jax.Array  # [L, B, T, N, H]; positions not decoded yet hold zeros
+    values: jax.Array  # [L, B, T, N, H]
+    mask_B11T: jax.Array  # False on the padding before a prompt
+    position: jax.Array  # scalar: how many places of T have been filled
+
+
 def insert(cached: jax.Array, new: jax.Array, position: jax.Array) -> jax.Array:
-    """Writes `new` (length 1 along T) at `position` of T, the third dimension from the end."""
+    """Writes `new`, shorter along T, from `position` on of T, the third dimension from the end."""
     return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), position, axis=cached.ndim - 3)

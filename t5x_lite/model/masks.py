@@ -21,6 +21,12 @@ def causal_mask(length: int) -> jax.Array:
     return jnp.tri(length, dtype=bool)[None, None]
 
 
+def prefix_mask(prefix_BT: jax.Array) -> jax.Array:
+    """Returns mask_B1TT: True where query and key both belong to the prefix, that is where it is above 0."""
+    prefix_B1T = (prefix_BT > 0)[:, None]
+    return prefix_B1T[:, :, :, None] & prefix_B1T[:, :, None]
+
+
 def segment_mask(query_segments_BT: jax.Array, key_segments_BS: jax.Array) -> jax.Array:
     """Returns mask_B1TS: True where query and key come from the same example of a packed row."""
     return (query_segments_BT[:, None, :, None] == key_segments_BS[:, None, None, :]) & padding_mask(key_segments_BS)

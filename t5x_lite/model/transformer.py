@@ -15,8 +15,8 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
 from t5x_lite.model.blocks import split_key
 from t5x_lite.model.cache import Cache
-from t5x_lite.model.layers import weight
-from t5x_lite.model.stacks import DecoderStack, EncoderStack, check_remat
+from t5x_lite.model.stacks import DecoderStack, EncoderStack
+from t5x_lite.model.vocabulary import Predictor, Reader
 
 
 def shift_right(targets_BT: jax.Array) -> jax.Array:
@@ -24,7 +24,7 @@ def shift_right(targets_BT: jax.Array) -> jax.Array:
     return jnp.pad(targets_BT[:, :-1], ((0, 0), (1, 0)))
 
 
-class T5(nnx.Module):
+class T5(Reader, Predictor):
     """The T5 encoder-decoder.
 
         model = T5(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
@@ -41,16 +41,10 @@ class T5(nnx.Module):
     """
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
-        D, V = cfg.emb_dim, cfg.vocab_size
-        check_remat(cfg)
-        self.cfg = cfg
-        self.embedding = weight(rngs.params(), (V, D), ("vocab", "embed"), stddev=1.0)
+        super().__init__(cfg, rngs=rngs)
         self.encoder = EncoderStack(cfg, rngs=rngs)
         self.decoder = DecoderStack(cfg, rngs=rngs)
-        if not cfg.tie_embeddings:
-            self.logits_kernel = weight(
-                rngs.params(), (D, V), ("embed", "vocab"), stddev=D**-0.5, law="truncated_normal"
-            )
+        self.init_logits_kernel(rngs)
 
     def __call__(
         self, inputs_BS, decoder_inputs_BT, inputs_segments_BS=None, targets_segments_BT=None, dropout_key=None
@@ -99,17 +93,3 @@ class T5(nnx.Module):
         """Returns logits_BV of the token after `token_B`, and the cache that has seen `token_B`."""
         hidden_B1D, cache = self.decoder.step(self.embed(token_B[:, None]), cache)
         return self.logits(hidden_B1D)[:, 0], cache
-
-    def embed(self, ids: jax.Array) -> jax.Array:
-        """Returns the embeddings of ids in the compute dtype, unscaled."""
-        return jnp.take(self.embedding[...], ids, axis=0).astype(self.cfg.dtype)
-
-    def logits(self, hidden_BTD: jax.Array) -> jax.Array:
-        """Returns logits_BTV in float32."""
-        kernel_DV = self.output_kernel()
-        return jnp.einsum("BTD,DV->BTV", hidden_BTD.astype(jnp.float32), kernel_DV)
-
-    def output_kernel(self) -> jax.Array:
-        """Returns kernel_DV, float32, that takes hidden states to logits."""
-        kernel_DV = self.embedding[...].T if self.cfg.tie_embeddings else self.logits_kernel[...]
-        return kernel_DV * self.cfg.emb_dim**-0.5 if self.cfg.scales_logits else kernel_DV

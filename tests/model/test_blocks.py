@@ -38,6 +38,16 @@ def test_a_decoder_block_adds_to_the_residual_stream_and_reads_the_encoding():
     np.testing.assert_array_equal(silenced(block)(x_BTD, encoded_BSD, None, (None, None)), x_BTD)
 
 
+def test_steps_of_an_encoder_block_are_the_block_where_no_token_sees_later_ones():
+    block, x_BTD = tiny.drawn(EncoderBlock, CFG), normal(0, 3, 4, 20)
+    cached = (np.zeros((3, 4, 3, 5), np.float32),) * 2
+    first_BQD, own = block.step(x_BTD[:, :3], cached, 0, None, np.tri(3, 4, dtype=bool)[None, None])
+    cached = tuple(np.concatenate([array, np.zeros((3, 1, 3, 5), np.float32)], axis=1) for array in own)
+    last_B1D, _ = block.step(x_BTD[:, 3:], cached, 3, None, np.ones((1, 1, 1, 4), bool))
+    expected_BTD = block(x_BTD, None, np.tri(4, dtype=bool)[None, None])
+    np.testing.assert_allclose(np.concatenate([first_BQD, last_B1D], axis=1), expected_BTD, rtol=1e-4, atol=1e-5)
+
+
 def test_every_place_of_dropout_draws_its_own_mask():
     keys = split_key(jax.random.key(0), 6)
     assert len({tuple(jax.random.key_data(key).tolist()) for key in keys}) == 6

@@ -23,3 +23,10 @@ def test_all_layers_are_written_at_once():
 
 def test_the_cache_keeps_its_type():
     assert insert(jnp.zeros((1, 2, 3, 4), jnp.bfloat16), jnp.ones((1, 1, 3, 4)), jnp.asarray(1)).dtype == jnp.bfloat16
+
+
+def test_many_tokens_are_written_from_their_position_on():
+    new_BQNH = np.random.default_rng(0).normal(size=(2, 3, 4, 6)).astype(np.float32)
+    written = np.asarray(insert(np.zeros((2, 7, 4, 6), np.float32), new_BQNH, jnp.asarray(2)))
+    np.testing.assert_array_equal(written[:, 2:5], new_BQNH)
+    np.testing.assert_array_equal(np.delete(written, range(2, 5), axis=1), 0)

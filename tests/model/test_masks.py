@@ -19,6 +19,21 @@ def test_a_query_sees_keys_of_its_own_segment_alone_and_never_padding():
     np.testing.assert_array_equal(mask_B1TS[0, 0], [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
 
 
+def test_prefixes_of_packed_examples_are_seen_both_ways_as_t5x_documents_it():
+    segments, prefix = np.array([[1, 1, 1, 2, 2, 2, 0]]), np.array([[1, 1, 0, 1, 1, 0, 0]])
+    mask_B1TT = (masks.causal_mask(7) | masks.prefix_mask(prefix)) & masks.segment_mask(segments, segments)
+    expected = [
+        [1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0, 0, 0],
+        [1, 1, 1, 0, 0, 0, 0],
+        [0, 0, 0, 1, 1, 0, 0],
+        [0, 0, 0, 1, 1, 0, 0],
+        [0, 0, 0, 1, 1, 1, 0],
+        [0, 0, 0, 0, 0, 0, 0],
+    ]
+    np.testing.assert_array_equal(mask_B1TT[0, 0], expected)
+
+
 def test_masks_combine_to_what_all_of_them_allow():
     allowed = masks.combine(masks.causal_mask(2), None, np.array([[[[True, False]]]]))
     np.testing.assert_array_equal(allowed[0, 0], [[1, 0], [1, 0]])

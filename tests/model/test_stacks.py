@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
+from flax import nnx
 
-from t5x_lite.model.stacks import check_remat
+from t5x_lite.model.stacks import DecoderOnlyStack, DecoderStack, EncoderStack, check_remat
 from tests import tiny
 
 
@@ -28,3 +30,16 @@ def test_a_tensor_to_keep_must_be_one_that_has_a_name():
     check_remat(dataclasses.replace(tiny.T5_1_1, remat=("query", "mlp_wi_0")))
     with pytest.raises(ValueError, match=r"train.remat names \['wi_0'\]: use some of query, key"):
         check_remat(dataclasses.replace(tiny.T5_1_1, remat=("query", "wi_0")))
+
+
+@pytest.mark.parametrize("stack", [EncoderStack, DecoderStack, DecoderOnlyStack])
+def test_every_stack_checks_the_tensors_to_keep(stack):
+    with pytest.raises(ValueError, match=r"train.remat names \['wi_0'\]"):
+        stack(dataclasses.replace(tiny.T5_1_1, remat=("wi_0",)), rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize(("stack", "num_layers"), [(EncoderStack, 2), (DecoderStack, 4), (DecoderOnlyStack, 4)])
+def test_an_encoder_looks_both_ways_and_a_decoder_back(stack, num_layers):
+    shapes = jax.eval_shape(lambda: stack(tiny.T5_1_1, rngs=nnx.Rngs(0)))
+    assert shapes.blocks.mlp.wo.shape[0] == num_layers
+    assert shapes.position_bias.bidirectional is (stack is EncoderStack)

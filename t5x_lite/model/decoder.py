@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The decoder alone: a language model, causal or with a prefix that is read both ways.
+
+Shape letters: B batch, T tokens, P tokens of a prompt, D model, V vocabulary.
+
+Source: T5X `examples/decoder_only`.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from t5x_lite.config import ModelConfig
+from t5x_lite.model import masks
+from t5x_lite.model.cache import SelfCache
+from t5x_lite.model.stacks import DecoderOnlyStack
+from t5x_lite.model.vocabulary import Predictor, Reader
+
+
+class Decoder(Reader, Predictor):
+    """A T5 of `cfg.num_decoder_layers` blocks of self-attention, with no encoder.
+
+        model = Decoder(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
+        logits_BTV = model(inputs_BT)
+
+    It reads what `data.converters.decoder_only` and `prefix_lm` make: targets shifted right by one, 0 first.
+
+    Args:
+      cfg: the architecture, one of `presets` or your own; the number of encoder layers means nothing here.
+      rngs: the source of the initial parameters, distributed as T5 published them.
+
+    Raises:
+      ValueError: if `cfg.remat` names a tensor that is not one of `stacks.REMAT_TENSORS`.
+    """
+
+    def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
+        super().__init__(cfg, rngs=rngs)
+        self.decoder = DecoderOnlyStack(cfg, rngs=rngs)
+        self.init_logits_kernel(rngs)
+
+    def __call__(self, inputs_BT, prefix_BT=None, segments_BT=None, dropout_key=None) -> jax.Array:
+        """Predicts each token from those before it and from the whole prefix.
+
+        Args:
+          inputs_BT: token ids shifted right by one, 0 first. Padding comes last.
+          prefix_BT: `decoder_causal_attention`: 1 on the prefix, whose tokens see each other both ways; None has none.
+          segments_BT: for packed rows, the number of the example each token belongs to, 0 on padding.
+          dropout_key: PRNG key for dropout; None in evaluation.
+
+        Returns:
+          logits_BTV, float32.
+        """
+        return self.logits(self.hidden(inputs_BT, prefix_BT, segments_BT, dropout_key))
+
+    def hidden(self, inputs_BT, prefix_BT=None, segments_BT=None, dropout_key=None) -> jax.Array:
+        """Returns hidden_BTD, of which `logits` or the loss makes predictions; arguments as in `__call__`."""
+        # Id 0 starts every example and is seen; padding comes after all that is predicted, where nothing looks.
+        mask = _attention_mask(inputs_BT.shape[1], prefix_BT)
+        if segments_BT is not None:
+            mask = masks.combine(mask, masks.segment_mask(segments_BT, segments_BT))
+        return self.decoder(self.embed(inputs_BT), mask, dropout_key)
+
+    def init_cache(self, batch_size: int, max_length: int) -> SelfCache:
+        """Returns an empty cache for decoding up to `max_length` tokens, those of the prompt included."""
+        return self.decoder.init_cache(batch_size, max_length)
+
+    def prefill(self, prompts_BP, cache: SelfCache, prefix_BP=None, lengths_B=None) -> tuple[jax.Array, SelfCache]:
+        """Reads whole prompts into an empty cache, as only a prefix that is seen both ways has to be read.
+
+        Args:
+          prompts_BP: 0 and then the prompt's ids, as at the start of `inputs_BT`; shorter ones padded on the LEFT.
+          cache: of `init_cache`, with room for P tokens and for those to come.
+          prefix_BP: 1 on the prefix, as in `__call__`.
+          lengths_B: how many of the P are not padding, counted from the right; None has no padding.
+
+        Returns:
+          logits_BV of the token after the prompt, and the cache that has seen the prompt.
+
+        Raises:
+          ValueError: if the prompt is longer than the cache.
+        """
+        P, max_length = prompts_BP.shape[1], cache.keys.shape[2]
+        if max_length < P:
+            raise ValueError(f"max_length is {max_length}, and the prompt has {P} tokens: give the cache more room")
+        if lengths_B is not None:
+            # Positions count only by their differences, so that padding on the left moves nothing.
+            seen_BT = jnp.arange(max_length)[None, :] >= P - lengths_B[:, None]
+            cache = cache._replace(mask_B11T=seen_BT[:, None, None, :])
+        hidden_BPD, cache = self.decoder.prefill(self.embed(prompts_BP), cache, _attention_mask(P, prefix_BP))
+        return self.logits(hidden_BPD[:, -1:])[:, 0], cache
+
+    def decode_step(self, token_B, cache: SelfCache) -> tuple[jax.Array, SelfCache]:
+        """Returns logits_BV of the token after `token_B`, and the cache that has seen `token_B`."""
+        hidden_B1D, cache = self.decoder.step(self.embed(token_B[:, None]), cache)
+        return self.logits(hidden_B1D)[:, 0], cache
+
+
+def _attention_mask(length: int, prefix_BT: jax.Array | None) -> jax.Array:
+    causal_11TT = masks.causal_mask(length)
+    return causal_11TT if prefix_BT is None else causal_11TT | masks.prefix_mask(prefix_BT)

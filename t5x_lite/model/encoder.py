@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The encoder alone, and the models that predict with it: hidden tokens, a label a sequence, a label a token.
+
+Shape letters: B batch, S tokens, D model, V vocabulary, C labels.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from t5x_lite.config import ModelConfig
+from t5x_lite.model import masks
+from t5x_lite.model.blocks import split_key
+from t5x_lite.model.layers import dropout, project, weight
+from t5x_lite.model.stacks import EncoderStack
+from t5x_lite.model.vocabulary import Predictor, Reader
+
+
+class Encoder(Reader):
+    """The encoder of a T5: its parameters have the names that they have there.
+
+        model = Encoder(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
+        encoded_BSD = model(inputs_BS)
+
+    Token id 0 is padding: it is never attended to.
+
+    Args:
+      cfg: the architecture, one of `presets` or your own; the number of decoder layers means nothing here.
+      rngs: the source of the initial parameters, distributed as T5 published them.
+
+    Raises:
+      ValueError: if `cfg.remat` names a tensor that is not one of `stacks.REMAT_TENSORS`.
+    """
+
+    def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
+        super().__init__(cfg, rngs=rngs)
+        self.encoder = EncoderStack(cfg, rngs=rngs)
+
+    def __call__(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
+        """Encodes token ids.
+
+        Args:
+          inputs_BS: input ids, 0 on padding.
+          segments_BS: for packed rows, the number of the example each input belongs to, 0 on padding.
+          dropout_key: PRNG key for dropout; None in evaluation.
+
+        Returns:
+          encoded_BSD, in the compute dtype.
+        """
+        mask = masks.padding_mask(inputs_BS)
+        if segments_BS is not None:
+            mask = masks.segment_mask(segments_BS, segments_BS)
+        return self.encoder(self.embed(inputs_BS), mask, dropout_key)
+
+
+class MaskedLM(Predictor):
+    """Predicts the tokens that `data.converters.encoder_only` hides; arguments as for `Encoder`."""
+
+    def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
+        self.cfg = cfg
+        self.encoder = Encoder(cfg, rngs=rngs)
+        self.init_logits_kernel(rngs)
+
+    @property
+    def embedding(self) -> nnx.Param:
+        """The encoder's, float32 [V, D]."""
+        return self.encoder.embedding
+
+    def __call__(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
+        """Returns logits_BSV, float32."""
+        return self.logits(self.hidden(inputs_BS, segments_BS, dropout_key))
+
+    def hidden(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
+        """Returns hidden_BSD, of which `logits` or the loss makes predictions; arguments as `Encoder.__call__`."""
+        return self.encoder(inputs_BS, segments_BS, dropout_key)
+
+
+class SequenceClassifier(nnx.Module):
+    """Predicts one label a sequence, from the mean of its encoded tokens.
+
+    Args:
+      cfg: the architecture.
+      num_labels: C, how many labels there are; 1 for a number.
+      rngs: the source of the initial parameters.
+
+    Raises:
+      ValueError: if `num_labels` is below 1.
+    """
+
+    def __init__(self, cfg: ModelConfig, num_labels: int, *, rngs: nnx.Rngs):
+        self.encoder = Encoder(cfg, rngs=rngs)
+        self.classifier = LabelHead(cfg, num_labels, rngs=rngs)
+
+    def __call__(self, inputs_BS, dropout_key=None) -> jax.Array:
+        """Returns logits_BC, float32, of input ids, one sequence a row."""
+        encode_key, classify_key = split_key(dropout_key, 2)
+        encoded_BSD = self.encoder(inputs_BS, None, encode_key).astype(jnp.float32)
+        is_token_BS1 = (inputs_BS > 0)[..., None].astype(jnp.float32)
+        num_tokens_B11 = jnp.maximum(jnp.sum(is_token_BS1, axis=1, keepdims=True), 1.0)
+        pooled_B1D = jnp.sum(encoded_BSD * is_token_BS1, axis=1, keepdims=True) / num_tokens_B11
+        return self.classifier(pooled_B1D, classify_key)[:, 0]
+
+
+class TokenClassifier(nnx.Module):
+    """Predicts one label a token; arguments as for `SequenceClassifier`.
+
+    Source: `T5ForTokenClassification` of transformers.
+    """
+
+    def __init__(self, cfg: ModelConfig, num_labels: int, *, rngs: nnx.Rngs):
+        self.encoder = Encoder(cfg, rngs=rngs)
+        self.classifier = LabelHead(cfg, num_labels, rngs=rngs)
+
+    def __call__(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
+        """Returns logits_BSC, float32; arguments as `Encoder.__call__`."""
+        encode_key, classify_key = split_key(dropout_key, 2)
+        return self.classifier(self.encoder(inputs_BS, segments_BS, encode_key), classify_key)
+
+
+class LabelHead(nnx.Module):
+    """Dropout, then a dense layer with a bias, in float32."""
+
+    def __init__(self, cfg: ModelConfig, num_labels: int, *, rngs: nnx.Rngs):
+        if num_labels < 1:
+            raise ValueError(f"num_labels is {num_labels}: use a number above 0")
+        D, C = cfg.emb_dim, num_labels
+        self.cfg = cfg
+        self.kernel = weight(rngs.params(), (D, C), ("embed", "labels"), stddev=D**-0.5, law="truncated_normal")
+        self.bias = nnx.Param(jnp.zeros((C,)), axes=("labels",))
+
+    def __call__(self, x_BSD: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
+        """Returns logits_BSC."""
+        x_BSD = dropout(x_BSD.astype(jnp.float32), self.cfg.dropout_rate, dropout_key, shared_dim=None)
+        return project(x_BSD, self.kernel[...]) + self.bias[...][None, None]
