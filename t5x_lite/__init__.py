@@ -42,8 +42,6 @@ _HOMES = {
 
 __all__ = [
     "T5",
-__all__ = [
-    "T5",
     "Decoder",
     "Encoder",
     "Mixture",
@@ -55,31 +53,6 @@ __all__ = [
     "load",
     "presets",
     "save_hf",
-    "train",
-]
-    "Mixture",
-    "ModelConfig",
-    "RunConfig",
-    "Task",
-    "Tokenizer",
-    "evaluate",
-    "load",
-    "presets",
-__all__ = [
-    "T5",
-    "Decoder",
-    "Encoder",
-    "Mixture",
-    "ModelConfig",
-    "RunConfig",
-    "Task",
-    "Tokenizer",
-    "evaluate",
-    "load",
-    "presets",
-    "save_hf",
-    "train",
-]
     "train",
 ]
 
