@@ -25,6 +25,8 @@ from t5x_lite.trees import named_leaves
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 FAMILIES = sorted(path.name for path in GOLDEN.iterdir())
+# mT5 and ByT5 have the forms of T5 1.1, with other sizes and names.
+COMPILED = [pytest.param(name, marks=pytest.mark.slow) if name in ("mt5", "byt5") else name for name in FAMILIES]
 
 
 def exported(checkpoint, directory, **options):
@@ -76,14 +78,14 @@ def assert_same_numbers(expected, ours):
         assert np.linalg.norm(ours["gradients"][name] - gradient) < 1e-3 * scale, name
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", COMPILED)
 def test_logits_loss_and_every_gradient_are_hugging_faces(family):
     assert_same_numbers(*computed(family))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", COMPILED)
 def test_greedy_search_finds_hugging_faces_tokens(family):
-    expected, _ = computed(family)
+    expected = np.load(GOLDEN / family / "expected.npz")
     model = HFCheckpoint(GOLDEN / family).model()
     tokens_BT = expected["greedy_BT"][:, 1:]  # behind the start token
     ours_BT = np.asarray(greedy(model, expected["inputs_BS"], max_new_tokens=tokens_BT.shape[1]))
