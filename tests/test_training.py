@@ -183,9 +183,8 @@ def losses_on_one_device(finished):
 
 
 # One mesh that cuts everything is quick enough for every day; the others are compiled for some 20 seconds each.
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name == "2 x 2 x 2" else pytest.mark.slow) for name in MESHES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MESHES)
 def test_a_mesh_changes_no_loss(name, finished, losses_on_one_device):
     losses, state = losses_on(MESHES[name], finished[0])
     np.testing.assert_allclose(losses, losses_on_one_device, rtol=1e-5)

@@ -25,8 +25,8 @@ from t5x_lite.trees import named_leaves
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 FAMILIES = sorted(path.name for path in GOLDEN.iterdir())
-# mT5 and ByT5 have the forms of T5 1.1, with other sizes and names.
-COMPILED = [pytest.param(name, marks=pytest.mark.slow) if name in ("mt5", "byt5") else name for name in FAMILIES]
+# mT5 and ByT5 have the forms of T5 1.1, with other sizes and names; UL2 is between T5 and T5 1.1.
+COMPILED = [pytest.param(name, marks=pytest.mark.slow) if name in ("mt5", "byt5", "ul2") else name for name in FAMILIES]
 
 
 def exported(checkpoint, directory, **options):
@@ -230,6 +230,13 @@ def test_what_no_model_reads_may_be_there(copied):
     )
     before = stored(GOLDEN / "t5_1_1")["shared.weight"]
     np.testing.assert_array_equal(HFCheckpoint(copied).model().embedding[...], before)
+
+
+@pytest.mark.parametrize("change", [lambda array: array + np.eye(61, 12, k=-50), lambda array: array[:60]])
+def test_an_embedding_that_is_no_copy_is_refused(copied, change):
+    rewritten(copied, lambda arrays: arrays.update({"decoder.embed_tokens.weight": change(arrays["shared.weight"])}))
+    with pytest.raises(ValueError, match=r"has decoder.embed_tokens.weight other than shared.weight"):
+        HFCheckpoint(copied)
 
 
 def test_a_config_that_contradicts_its_weights_is_refused(copied):

@@ -124,9 +124,8 @@ def test_padding_of_the_inputs_changes_nothing():
     )
 
 
-@pytest.mark.parametrize(
-    "remat", [*(pytest.param(n, marks=pytest.mark.slow) for n in ("minimal", "full")), ("query", "mlp_wi_0")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", ["minimal", "full", ("query", "mlp_wi_0")])
 def test_rematerialisation_changes_no_gradient(remat):
     inputs_BS, decoder_inputs_BT = tiny.batch()
     model = tiny.model(tiny.T5_1_1)
