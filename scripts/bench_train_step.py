@@ -112,19 +112,18 @@ def our_step(options: argparse.Namespace):
     """Returns a function that makes one of our steps and waits for it."""
     import jax
     import numpy as np
-    from flax import nnx
 
     from t5x_lite import compiler_options
     from t5x_lite.config import OptimizerConfig, TrainConfig
     from t5x_lite.data.converters import encoder_decoder
+    from t5x_lite.model.architectures import abstract
     from t5x_lite.model.presets import presets
-    from t5x_lite.model.transformer import T5
     from t5x_lite.optim import make_optimizer
     from t5x_lite.sharding import parameter_axes
     from t5x_lite.train_step import init_state, train_step
 
     model = presets["t5_1_1_small"]
-    axes = parameter_axes(jax.eval_shape(lambda: T5(model, rngs=nnx.Rngs(0))))
+    axes = parameter_axes(abstract(model))
     optimizer = OptimizerConfig(name="adamw", learning_rate=1e-4, schedule="constant", warmup_steps=0, clip_norm=1.0)
     tx = make_optimizer(optimizer, 1_000, axes)
     init = functools.partial(init_state, model, tx, 0)

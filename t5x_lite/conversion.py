@@ -7,14 +7,13 @@ import sys
 
 import jax
 import numpy as np
-from flax import nnx
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.interop.hf import HFCheckpoint, is_hf_directory, reader
 from t5x_lite.interop.hf_tokenizer import read_tokenizer
-from t5x_lite.model.transformer import T5
+from t5x_lite.model.architectures import abstract
 from t5x_lite.pretrained import load, write_hf
 
 
@@ -57,5 +56,4 @@ def run(source: str, destination: str, *, dtype: str | None = None) -> None:
 
 def num_parameters(cfg: ModelConfig) -> int:
     """Returns how many parameters a model has."""
-    shapes = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
-    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract(cfg)))

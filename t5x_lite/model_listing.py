@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
-from flax import nnx
 from rich.console import Console
 from rich.table import Table
 
 from t5x_lite.config import ModelConfig, OptimizerConfig
+from t5x_lite.model.architectures import abstract
 from t5x_lite.model.flops import forward_flops, train_flops
 from t5x_lite.model.presets import no_such_preset, presets
-from t5x_lite.model.transformer import T5
 from t5x_lite.optim import make_optimizer
 from t5x_lite.sharding import parameter_axes
 
@@ -187,7 +186,7 @@ def _traced(num_activations: int, tie_embeddings: bool, relative_bias_per_layer:
         tie_embeddings=tie_embeddings,
         relative_bias_per_layer=relative_bias_per_layer,
     )
-    shapes = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
+    shapes = abstract(cfg)
     return shapes, parameter_axes(shapes)
 
 

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from t5x_lite.atomic import new_directory
@@ -17,6 +16,7 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizer import Tokenizer, load_tokenizer
 from t5x_lite.interop.hf import HFCheckpoint, is_hf_directory, reader, save_weights
 from t5x_lite.interop.hf_tokenizer import read_tokenizer, save_tokenizer
+from t5x_lite.model.architectures import abstract
 from t5x_lite.model.transformer import T5
 from t5x_lite.sharding import parameter_axes, shardings
 from t5x_lite.trees import from_named_leaves, named_leaves
@@ -93,7 +93,7 @@ def write_hf(
 
 def placed(cfg: ModelConfig, mesh: Mesh | None) -> T5:
     """Returns a model of `jax.ShapeDtypeStruct` with shardings: over a mesh, or all on the default device."""
-    shapes = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
+    shapes = abstract(cfg)
     if mesh is None:
         single = SingleDeviceSharding(jax.devices()[0])
         places = jax.tree.map(lambda _: single, shapes)

@@ -11,17 +11,17 @@ import json
 import math
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import jax
 import numpy as np
-from flax import nnx
 
 from t5x_lite.atomic import write_atomically
 from t5x_lite.config import ModelConfig
+from t5x_lite.interop.arrays import Index, checked_index
 from t5x_lite.interop.hf_config import CONFIG_FILE, config_fields, read_config, read_json
-from t5x_lite.interop.names import Form, Index, Row, rows
+from t5x_lite.interop.names import Form, Row, rows
 from t5x_lite.interop.tensor_files import Tensor, read_header, write_tensors
+from t5x_lite.model.architectures import abstract
 from t5x_lite.model.transformer import T5
 from t5x_lite.trees import from_named_leaves, named_leaves
 
@@ -57,7 +57,7 @@ class HFCheckpoint:
         self.config: ModelConfig = read_config(directory, has_lm_head="lm_head.weight" in tensors)
         self._tensors = tensors
         self._rows = {row.ours: row for row in rows(self.config)}
-        self._shapes = {name: leaf.shape for name, leaf in named_leaves(_abstract(self.config)).items()}
+        self._shapes = {name: leaf.shape for name, leaf in named_leaves(abstract(self.config)).items()}
         self._check()
 
     @property
@@ -96,12 +96,12 @@ class HFCheckpoint:
 
         def parameter(name: str, leaf: jax.ShapeDtypeStruct) -> jax.Array:
             if leaf.sharding is None:
-                return jax.device_put(self.read(name, _whole(leaf.shape)))
+                return jax.device_put(self.read(name, checked_index(None, leaf.shape, name)))
             return jax.make_array_from_callback(
-                leaf.shape, leaf.sharding, lambda index: self.read(name, _bounded(index or (), leaf.shape))
+                leaf.shape, leaf.sharding, lambda index: self.read(name, checked_index(index or (), leaf.shape, name))
             )
 
-        shapes = _abstract(self.config) if shapes is None else shapes
+        shapes = abstract(self.config) if shapes is None else shapes
         arrays = {name: parameter(name, leaf) for name, leaf in named_leaves(shapes).items()}
         return from_named_leaves(shapes, arrays)
 
@@ -112,13 +112,7 @@ class HFCheckpoint:
 
     def _check(self) -> None:
         """Raises ValueError unless every parameter has its tensor, of its shape, and every tensor its parameter."""
-        expected: dict[str, tuple[int, ...]] = {}
-        for name, row in self._rows.items():
-            shape = self._shapes[name]
-            if row.has_layers:
-                expected |= {row.hf_name(layer): row.hf_shape(shape[1:]) for layer in range(shape[0])}
-            else:
-                expected[row.hf_name(0)] = row.hf_shape(shape)
+        expected = {name: home[2] for name, home in _homes(self.config).items()}
         missing = sorted(expected.keys() - self._tensors.keys())
         unknown = sorted(self._tensors.keys() - expected.keys() - COPIES.keys() - NEVER_READ)
         if missing or unknown:
@@ -199,7 +193,7 @@ Home = tuple[Row, int, tuple[int, ...], tuple[int, ...]]  # the row, the layer, 
 
 def _homes(cfg: ModelConfig) -> dict[str, Home]:
     """Returns where each of Hugging Face's tensors comes from, by its name."""
-    shapes = {name: leaf.shape for name, leaf in named_leaves(_abstract(cfg)).items()}
+    shapes = {name: leaf.shape for name, leaf in named_leaves(abstract(cfg)).items()}
     homes: dict[str, Home] = {}
     for row in rows(cfg):
         shape = shapes[row.ours]
@@ -281,16 +275,8 @@ def _check_file_name(index_path: pathlib.Path, name: str) -> None:
         raise ValueError(f"{index_path} names the file {name!r}: t5x_lite reads .safetensors files beside it alone")
 
 
-def _abstract(cfg: ModelConfig) -> Any:
-    return jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
-
-
 def _whole(shape: tuple[int, ...]) -> Index:
     return tuple(slice(0, size) for size in shape)
-
-
-def _bounded(index: Index, shape: tuple[int, ...]) -> Index:
-    return tuple(slice(*part.indices(size)[:2]) for part, size in zip(index, shape, strict=True))
 
 
 def _listed(names: list[str], most: int = 5) -> str:

@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from t5x_lite.config import ModelConfig
-
-Index = tuple[slice, ...]  # with a start and a stop, and no step
+from t5x_lite.interop.arrays import Index
 
 
 class Form(enum.Enum):
