@@ -134,7 +134,7 @@ def report(case: str, about: dict, cfg: RunConfig, run_dir: pathlib.Path) -> Non
     run_dir.mkdir(parents=True, exist_ok=True)
     begin, begin_wall = time.process_time(), time.perf_counter()
     corpora = prepare_corpora(cfg.task, run_dir)
-    train, _, tasks = make_examples(cfg, corpora)
+    train, _, tasks, _ = make_examples(cfg, corpora)
     opened = time.process_time()
     num_batches = max(1, len(train) // BATCH_SIZE)
     batches = train_batches(train, batch_size=BATCH_SIZE, data=cfg.data)

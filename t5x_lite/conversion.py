@@ -34,7 +34,7 @@ def run(source: str, destination: str, *, dtype: str | None = None) -> None:
         checkpoint = HFCheckpoint(path)
         cfg, tokenizer, read, own = checkpoint.config, read_tokenizer(path), checkpoint.read, checkpoint.dtype
     else:
-        model, tokenizer, cfg, _ = load(path)
+        model, tokenizer, cfg, *_ = load(path)
         read, own = reader(model), np.dtype(np.float32)
     kept = np.dtype(dtype) if dtype else own
     count = num_parameters(cfg)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is measured on held-out examples: their loss, and where a task names metrics, what the model makes of them.
 
-Shape letters: B batch, S input tokens, T target tokens.
+Shape letters: B batch, S input tokens, T targets.
 """
 
 import functools
@@ -22,51 +22,66 @@ from t5x_lite.data.corpora import Corpora
 from t5x_lite.data.corpus import Split
 from t5x_lite.data.definitions import tasks_of
 from t5x_lite.data.examples import Examples, spread
+from t5x_lite.data.features import Converter, make_converter
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
 from t5x_lite.data.tokenizer import Tokenizer
-from t5x_lite.decode.sampling import greedy
-from t5x_lite.kernels.cross_entropy import token_nats
+from t5x_lite.decode.answers import make_answer
+from t5x_lite.kernels.cross_entropy import token_scores
 from t5x_lite.metrics import Reference, check_names, measure
-from t5x_lite.model.transformer import T5
-from t5x_lite.sharding import device_batches, local_rows
+from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model
+from t5x_lite.sharding import batch_sharding, device_batches, local_rows
 
 
 class HeldOutSums(NamedTuple):
-    """Sums over target tokens; those of several batches add."""
+    """Sums over targets; those of several batches add."""
 
     nats: jax.Array
     tokens: jax.Array
+    num_correct: jax.Array
     text_nats: jax.Array
     text_tokens: jax.Array
 
 
 @functools.partial(jax.jit, static_argnames=("first_text_id", "last_text_id"))
-def held_out_sums(model: T5, batch: Mapping[str, jax.Array], *, first_text_id: int, last_text_id: int) -> HeldOutSums:
+def held_out_sums(
+    model: Model, batch: Mapping[str, jax.Array], *, first_text_id: int, last_text_id: int
+) -> HeldOutSums:
     """Sums the nats of a batch's targets, all of them and those of text alone.
 
     Args:
       model: called without dropout.
-      batch: `data.converters.encoder_decoder`'s features, one example a row.
+      batch: the model's features, one example a row.
       first_text_id: targets from this id to `last_text_id` are text; the others are padding, EOS or sentinels.
       last_text_id: see above.
     """
-    targets_BT = batch["decoder_target_tokens"]
-    hidden_BTD = model.hidden(batch["encoder_input_tokens"], batch["decoder_input_tokens"])
-    nats_BT = token_nats(hidden_BTD, model.output_kernel(), targets_BT)
-    is_token_BT = batch["decoder_loss_weights"] > 0
+    hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch)
+    nats_BT, is_correct_BT = token_scores(hidden_BTD, kernel_DV, targets_BT)
+    is_token_BT = weights_BT > 0
     is_text_BT = is_token_BT & (targets_BT >= first_text_id) & (targets_BT <= last_text_id)
     return HeldOutSums(
         nats=jnp.sum(nats_BT * is_token_BT),
         tokens=jnp.sum(is_token_BT),
+        num_correct=jnp.sum(is_correct_BT & is_token_BT),
         text_nats=jnp.sum(nats_BT * is_text_BT),
         text_tokens=jnp.sum(is_text_BT),
     )
 
 
 def held_out_loss(sums: Iterable[HeldOutSums], prefix: str = "eval/") -> dict[str, float]:
-    """Returns nats a token: `eval/loss` over all targets, `eval/loss_text` over those of text alone."""
-    nats, tokens, text_nats, text_tokens = (float(sum(column)) for column in zip(*sums, strict=True))
-    return {f"{prefix}loss": nats / max(tokens, 1.0), f"{prefix}loss_text": text_nats / max(text_tokens, 1.0)}
+    """Returns nats a target, and the share of them that is found most probable.
+
+    Args:
+      sums: over batches.
+      prefix: of the names.
+
+    Returns:
+      `eval/loss` and `eval/target_accuracy` of all targets, and `eval/loss_text` of those of text alone, if any are.
+    """
+    nats, tokens, num_correct, text_nats, text_tokens = (float(sum(column)) for column in zip(*sums, strict=True))
+    loss = {f"{prefix}loss": nats / max(tokens, 1.0)}
+    if text_tokens:
+        loss[f"{prefix}loss_text"] = text_nats / text_tokens
+    return loss | {f"{prefix}target_accuracy": num_correct / max(tokens, 1.0)}
 
 
 def check_metrics(task: TaskConfig) -> None:
@@ -91,6 +106,7 @@ class Evaluation:
       cfg: the run, its task resolved.
       corpora: of its tasks.
       examples: the held-out ones of each task.
+      architecture: of the models.
       mesh: the devices the model is on.
       on_batch: called after each batch that a model has read.
     """
@@ -102,23 +118,24 @@ class Evaluation:
         examples: Mapping[str, Examples],
         mesh: Mesh,
         *,
+        architecture: Architecture = ENCODER_DECODER,
         on_batch: Callable[[], object] = lambda: None,
     ):
         self._cfg, self._corpora, self._examples, self._mesh = cfg, corpora, examples, mesh
         self._on_batch = on_batch
         self._tokenizer: Tokenizer = next(iter(corpora.values())).tokenizer
+        self._architecture, self._convert = architecture, make_converter(cfg, self._tokenizer)
         self._metrics = {name: task.metrics for name, task in tasks_of(cfg.task).items()}
         for name, metrics in self._metrics.items():
             if metrics and not corpora[name].has_pairs:  # a preparation, which says only now what it is of
                 raise _no_answers(name, metrics)
+        # What a model would reach that knows how frequent the targets are, and nothing else.
+        kind, tokenizer = ("labels", None) if architecture.labels else ("text", self._tokenizer)
         self._entropy = {
-            f"{_prefix(name)}unigram_text": unigram_entropy(
-                (batch["decoder_target_tokens"] for batch in self._host_batches(name)), self._tokenizer
-            )
-            for name in examples
+            f"{_prefix(name)}unigram_{kind}": unigram_entropy(self._host_batches(name), tokenizer) for name in examples
         }
 
-    def __call__(self, model: T5, predictions: Mapping[str, Sequence[str]] | None = None) -> dict[str, float]:
+    def __call__(self, model: Model, predictions: Mapping[str, Sequence[str]] | None = None) -> dict[str, float]:
         """Returns `eval/...` of a single task, `eval/TASK/...` of each task of a mixture and `eval/loss` of all.
 
         Args:
@@ -138,19 +155,18 @@ class Evaluation:
             results = held_out_loss(all_sums) | results
         return results | self._entropy
 
-    def predictions(self, name: str, model: T5) -> list[str]:
+    def predictions(self, name: str, model: Model) -> list[str]:
         """Returns what a model answers to the examples of a task, by greedy choice; `numbers` says to which."""
+        answer = make_answer(
+            self._architecture,
+            self._tokenizer,
+            max_new_tokens=self._examples[name].targets_length,
+            place=functools.partial(on_mesh, mesh=self._mesh),
+            fetch=fetched,
+        )
         answers: list[str] = []
-        for batch in self._batches(name):
-            tokens_BT = greedy(
-                model,
-                batch["encoder_input_tokens"],
-                max_new_tokens=self._examples[name].targets_length,
-                vocab_size=self._tokenizer.vocab_size,
-            )
-            if jax.process_count() > 1:
-                tokens_BT = multihost_utils.process_allgather(tokens_BT, tiled=True)
-            answers += self._tokenizer.decode_batch(np.asarray(tokens_BT))
+        for rows in self._rows(name):
+            answers += answer(model, rows["inputs"])
             self._on_batch()
         return answers[: len(self.numbers(name))]
 
@@ -166,21 +182,16 @@ class Evaluation:
 
     def texts(self, name: str) -> list[tuple[str, str]]:
         """Returns the inputs and the targets of the examples of a task as the model has them, in the same order."""
-        sides = ("encoder_input_tokens", "decoder_target_tokens")
         batches = (
-            zip(*(self._tokenizer.decode_batch(batch[side]) for side in sides), strict=True)
-            for batch in self._host_batches(name)
+            zip(*(self._tokenizer.decode_batch(rows[side]) for side in ("inputs", "targets")), strict=True)
+            for rows in self._rows(name)
         )
         return list(itertools.chain.from_iterable(batches))[: len(self.numbers(name))]
 
-    def _sums(self, name: str, model: T5) -> list[HeldOutSums]:
+    def _sums(self, name: str, model: Model) -> list[HeldOutSums]:
         tokenizer = self._tokenizer
-        sums = functools.partial(
-            held_out_sums,
-            model,
-            first_text_id=tokenizer.eos_id + 1,
-            last_text_id=tokenizer.vocab_size - tokenizer.num_sentinels - 1,
-        )
+        last_text_id = -1 if self._architecture.labels else tokenizer.vocab_size - tokenizer.num_sentinels - 1
+        sums = functools.partial(held_out_sums, model, first_text_id=tokenizer.eos_id + 1, last_text_id=last_text_id)
         found = []
         for batch in self._batches(name):
             found.append(jax.device_get(sums(batch)))
@@ -191,13 +202,28 @@ class Evaluation:
         rows = local_rows(self._mesh, self._cfg.train.batch_size)
         return device_batches(self._host_batches(name, rows), self._mesh)
 
-    def _host_batches(self, name: str, rows: slice = slice(None)) -> Iterator[Batch]:
+    def _rows(self, name: str) -> Iterator[Batch]:
+        """The examples as the task has them, those of all hosts."""
+        return self._host_batches(name, convert=dict)
+
+    def _host_batches(self, name: str, rows: slice = slice(None), convert: Converter | None = None) -> Iterator[Batch]:
         return eval_batches(
             self._examples[name],
             batch_size=self._cfg.train.batch_size,
             num_batches=self._cfg.eval.num_batches,
+            convert=convert or self._convert,
             rows=rows,
         )
+
+
+def on_mesh(rows: np.ndarray, *, mesh: Mesh) -> jax.Array:
+    """Returns an array that every host has whole, its first dimension spread over a mesh."""
+    return jax.make_array_from_callback(rows.shape, batch_sharding(mesh), lambda index: rows[index])
+
+
+def fetched(array: jax.Array) -> np.ndarray:
+    """Returns an array of a mesh, whole on every host."""
+    return np.asarray(multihost_utils.process_allgather(array, tiled=True) if jax.process_count() > 1 else array)
 
 
 def read_references(split: Split) -> list[Reference]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Filling in blanks: lines with `<extra_id_N>` in, JSON lines with the filled text out.
+"""Lines of inputs in, JSON lines with what a model makes of them out: blanks filled in, texts, labels.
 
 Shape letters: B batch, S input tokens.
 """
@@ -12,12 +12,12 @@ import pathlib
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
 from t5x_lite.config import InferConfig
-from t5x_lite.decode.sampling import greedy
+from t5x_lite.decode.answers import label_probabilities, make_answer
 from t5x_lite.pretrained import Pretrained, load
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
@@ -25,10 +25,11 @@ LENGTH_BUCKET = 64  # inputs are padded to a multiple of it, so that few lengths
 
 
 def run(options: InferConfig) -> None:
-    """Fills in the blanks of every line of a file.
+    """Answers every line of a file.
 
-    Each row of the output has `inputs`, the line; `prediction`, what the model decoded; and `filled`, the line with
-    its blanks replaced.
+    Each row of the output has `inputs`, the line; and `prediction`, what the model decoded, or the labels it chose. An
+    encoder-decoder's has `filled` too, the line with its blanks replaced; a sequence classifier's `probabilities` of
+    all labels.
 
     Raises:
       ValueError: if the checkpoint or the input cannot be read.
@@ -41,19 +42,21 @@ def run(options: InferConfig) -> None:
                 output.flush()
 
 
-def fill_in_lines(pretrained: Pretrained, lines: Iterable[str], options: InferConfig) -> Iterator[dict[str, str]]:
+def fill_in_lines(pretrained: Pretrained, lines: Iterable[str], options: InferConfig) -> Iterator[dict[str, Any]]:
     """Yields a row for each line, in their order."""
-    model, tokenizer = pretrained.model, pretrained.tokenizer
+    model, tokenizer, architecture = pretrained.model, pretrained.tokenizer, pretrained.architecture
+    answer = make_answer(architecture, tokenizer, max_new_tokens=options.max_new_tokens)
     for batch in batched((line.rstrip("\n") for line in lines), options.batch_size):
         encoded = [[*tokenizer.encode(line), tokenizer.eos_id] for line in batch]
-        tokens_BT = greedy(
-            model,
-            _padded(encoded, options.batch_size),
-            max_new_tokens=options.max_new_tokens,
-            vocab_size=tokenizer.vocab_size,
-        )
-        for line, prediction in zip(batch, tokenizer.decode_batch(np.asarray(tokens_BT)), strict=False):
-            yield {"inputs": line, "prediction": prediction, "filled": fill_in(line, prediction)}
+        inputs_BS = _padded(encoded, options.batch_size)
+        answers = answer(model, inputs_BS)
+        rows = [{"inputs": line, "prediction": text} for line, text in zip(batch, answers, strict=False)]
+        if architecture.name == "encoder_decoder":
+            rows = [row | {"filled": fill_in(row["inputs"], row["prediction"])} for row in rows]
+        if architecture.name == "sequence_classifier":
+            shares = label_probabilities(model, inputs_BS, architecture.labels)
+            rows = [row | {"probabilities": share} for row, share in zip(rows, shares, strict=False)]
+        yield from rows
 
 
 def fill_in(text: str, prediction: str) -> str:

@@ -24,9 +24,10 @@ from t5x_lite.data.assembly import held_out_examples
 from t5x_lite.data.corpora import CORPUS, Corpora, prepare_corpora
 from t5x_lite.data.corpus import OBJECTIVE_FIELDS, in_words, open_corpus, plain, read_manifest
 from t5x_lite.data.definitions import resolved, tasks_of
+from t5x_lite.data.features import labels_of
 from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash
 from t5x_lite.evaluation import Evaluation, check_metrics
-from t5x_lite.model.transformer import T5
+from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model
 from t5x_lite.pretrained import Pretrained, load
 from t5x_lite.report import as_json, tasks_measured
 from t5x_lite.sharding import make_mesh, replicated
@@ -36,7 +37,9 @@ WORDS = {  # of a table, first, in this order
     "examples": "examples",
     "loss": "loss",
     "loss_text": "loss on text",
+    "target_accuracy": "targets right",
     "unigram_text": "unigram entropy of text",
+    "unigram_labels": "entropy of the labels",
     "perplexity": "perplexity",
 }
 
@@ -72,7 +75,8 @@ def run(
         raise ValueError(f"--output {output} is in a directory that does not exist: make it, or name another file")
     pretrained = load(checkpoint)
     with Bar() as bar, opened(cfg, pretrained.tokenizer, pathlib.Path(checkpoint), announce=_say) as corpora:
-        measurement = Measurement(cfg, corpora, num_batches, on_batch=bar.advance)
+        cfg = as_trained(cfg, pretrained.architecture)
+        measurement = Measurement(cfg, corpora, num_batches, pretrained.architecture, on_batch=bar.advance)
         bar.show(measurement.num_batches(decodes_all=output is not None))
         model, predictions = measurement.place(pretrained.model), {}
         if output is not None:
@@ -94,7 +98,7 @@ def run(
 
 
 def evaluate(
-    model: T5 | Pretrained | str | os.PathLike[str], config: RunConfig, *, num_batches: int | None = None
+    model: Model | Pretrained | str | os.PathLike[str], config: RunConfig, *, num_batches: int | None = None
 ) -> dict[str, float]:
     """Measures a model on the held-out examples of a config's tasks.
 
@@ -116,13 +120,15 @@ def evaluate(
         home, model = pathlib.Path(model), load(model)
     tokenizer = model.tokenizer if isinstance(model, Pretrained) else _tokenizer_beside(config)
     weights = model.model if isinstance(model, Pretrained) else model
+    architecture = model.architecture if isinstance(model, Pretrained) else ENCODER_DECODER
+    config = as_trained(config, architecture)
     if tokenizer.vocab_size > weights.cfg.vocab_size:
         raise ValueError(
             f"the tokenizer has {tokenizer.vocab_size} ids and the model {weights.cfg.vocab_size}: pass the run "
             "directory, or what t5x_lite.load returns, for the model's own"
         )
     with opened(config, tokenizer, home) as corpora:
-        measurement = Measurement(config, corpora, num_batches)
+        measurement = Measurement(config, corpora, num_batches, architecture)
         return measurement.results(measurement.place(weights), {})
 
 
@@ -137,6 +143,21 @@ def checked(cfg: RunConfig, num_batches: int | None) -> RunConfig:
     cfg = dataclasses.replace(cfg, task=resolved(cfg.task))
     check_metrics(cfg.task)
     return cfg
+
+
+def as_trained(cfg: RunConfig, architecture: Architecture) -> RunConfig:
+    """Returns a config with a trained model's architecture in place of the one it names.
+
+    Raises:
+      ValueError: if the model is a classifier, and the config's labels are others than it has learned.
+    """
+    labels = labels_of(cfg.task) if architecture.labels else ()
+    if labels != architecture.labels:
+        raise ValueError(
+            f"task.labels is {list(labels)}, and the model has learned {list(architecture.labels)}: use the same, in "
+            "the same order"
+        )
+    return dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, architecture=architecture.name))
 
 
 @contextlib.contextmanager
@@ -235,6 +256,7 @@ class Measurement:
       cfg: its task resolved.
       corpora: of its tasks.
       num_batches: read at most of each task; None reads all.
+      architecture: of the models.
       on_batch: called after each batch that a model has read.
 
     Raises:
@@ -246,6 +268,7 @@ class Measurement:
         cfg: RunConfig,
         corpora: Corpora,
         num_batches: int | None = None,
+        architecture: Architecture = ENCODER_DECODER,
         *,
         on_batch: Callable[[], object] = lambda: None,
     ):
@@ -255,7 +278,7 @@ class Measurement:
             cfg, eval=dataclasses.replace(cfg.eval, num_batches=min(num_batches or longest, longest))
         )
         self._mesh = make_mesh(MeshConfig(), jax.devices()[: math.gcd(len(jax.devices()), batch_size)])
-        self._evaluation = Evaluation(cfg, corpora, examples, self._mesh, on_batch=on_batch)
+        self._evaluation = Evaluation(cfg, corpora, examples, self._mesh, architecture=architecture, on_batch=on_batch)
         self._tasks, self._batch_size = tasks_of(cfg.task), batch_size
         self._has_pairs = {name: corpus.has_pairs for name, corpus in corpora.items()}
         self.counts = {name: len(self._evaluation.numbers(name)) for name in examples}
@@ -267,11 +290,11 @@ class Measurement:
             for name, count in self.counts.items()
         )
 
-    def place(self, model: T5) -> T5:
+    def place(self, model: Model) -> Model:
         """Returns a model, copied to the devices."""
         return jax.device_put(model, replicated(self._mesh))
 
-    def rows(self, model: T5, predictions: dict[str, list[str]], task: str) -> Iterator[dict[str, Any]]:
+    def rows(self, model: Model, predictions: dict[str, list[str]], task: str) -> Iterator[dict[str, Any]]:
         """Yields what a model makes of each example, in the order of the held-out text.
 
         Args:
@@ -292,7 +315,7 @@ class Measurement:
                     row |= {"answers": list(references[i].answers)} if references[i].answers else {}
                 yield row
 
-    def results(self, model: T5, predictions: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    def results(self, model: Model, predictions: Mapping[str, Sequence[str]]) -> dict[str, float]:
         """Returns what `Evaluation` does, and the perplexity of tasks of text.
 
         Args:

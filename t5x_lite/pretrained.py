@@ -16,7 +16,7 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizer import Tokenizer, load_tokenizer
 from t5x_lite.interop.hf import HFCheckpoint, is_hf_directory, reader, save_weights
 from t5x_lite.interop.hf_tokenizer import read_tokenizer, save_tokenizer
-from t5x_lite.model.architectures import abstract
+from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, abstract
 from t5x_lite.model.transformer import T5
 from t5x_lite.sharding import parameter_axes, shardings
 from t5x_lite.trees import from_named_leaves, named_leaves
@@ -25,10 +25,11 @@ from t5x_lite.trees import from_named_leaves, named_leaves
 class Pretrained(NamedTuple):
     """What `load` returns."""
 
-    model: T5
+    model: Any  # of `model.architectures`; a T5 unless it was trained as something else
     tokenizer: Tokenizer
     config: ModelConfig
     step: int  # of the checkpoint; 0 if it does not say
+    architecture: Architecture = ENCODER_DECODER
 
 
 def load(directory: str | os.PathLike[str], mesh: Mesh | None = None) -> Pretrained:
@@ -91,9 +92,9 @@ def write_hf(
         save_weights(temporary, cfg, read, dtype=dtype, progress=progress)
 
 
-def placed(cfg: ModelConfig, mesh: Mesh | None) -> T5:
+def placed(cfg: ModelConfig, mesh: Mesh | None, architecture: Architecture = ENCODER_DECODER) -> Any:
     """Returns a model of `jax.ShapeDtypeStruct` with shardings: over a mesh, or all on the default device."""
-    shapes = abstract(cfg)
+    shapes = abstract(cfg, architecture)
     if mesh is None:
         single = SingleDeviceSharding(jax.devices()[0])
         places = jax.tree.map(lambda _: single, shapes)
@@ -113,11 +114,14 @@ def _load_run(path: pathlib.Path, mesh: Mesh | None) -> Pretrained:
         step = checkpoints.latest_step()
         if step is None:
             raise ValueError(f"--checkpoint {path} holds no checkpoint yet: let the run reach its first one")
-        config = model_config_from_json(checkpoints.meta(step)["model"])
-        model = checkpoints.restore(step, {"model": placed(config, mesh)})["model"]
+        meta = checkpoints.meta(step)
+        config, architecture = model_config_from_json(meta["model"]), ENCODER_DECODER
+        if "architecture" in meta:  # the first version had one alone
+            architecture = Architecture(meta["architecture"]["name"], tuple(meta["architecture"]["labels"]))
+        model = checkpoints.restore(step, {"model": placed(config, mesh, architecture)})["model"]
     finally:
         checkpoints.close()
-    return Pretrained(model, load_tokenizer(path), config, step)
+    return Pretrained(model, load_tokenizer(path), config, step, architecture)
 
 
 def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:

@@ -14,46 +14,44 @@ from flax import nnx
 
 from t5x_lite.config import ModelConfig, TrainConfig
 from t5x_lite.kernels.cross_entropy import LossSums, cross_entropy
-from t5x_lite.model.transformer import T5
+from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model, make_model
 
 
 class TrainState(NamedTuple):
     """Everything a step reads and writes, and a checkpoint holds."""
 
     step: jax.Array  # batches seen
-    model: T5
+    model: Model
     opt_state: optax.OptState
     nonfinite_steps: jax.Array  # updates skipped since the start
     nonfinite_in_a_row: jax.Array
 
 
-def init_state(cfg: ModelConfig, tx: optax.GradientTransformation, seed: int) -> TrainState:
+def init_state(
+    cfg: ModelConfig, tx: optax.GradientTransformation, seed: int, architecture: Architecture = ENCODER_DECODER
+) -> TrainState:
     """Returns the state before the first step."""
-    model = T5(cfg, rngs=nnx.Rngs(seed))
+    model = make_model(cfg, architecture, rngs=nnx.Rngs(seed))
     zero = jnp.zeros((), jnp.int32)
     return TrainState(zero, model, tx.init(cast(Any, model)), zero, zero)
 
 
-def loss_sums(model: T5, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None) -> LossSums:
-    """Returns the loss summed over the target tokens of a batch, `data.converters.encoder_decoder`'s features."""
-    hidden_BTD = model.hidden(
-        batch["encoder_input_tokens"],
-        batch["decoder_input_tokens"],
-        batch.get("encoder_segment_ids"),
-        batch.get("decoder_segment_ids"),
-        dropout_key,
-    )
+def loss_sums(
+    model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None
+) -> LossSums:
+    """Returns the loss summed over the targets of a batch of the model's features."""
+    hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch, dropout_key)
     return cross_entropy(
         hidden_BTD,
-        model.output_kernel(),
-        batch["decoder_target_tokens"],
-        batch["decoder_loss_weights"].astype(jnp.float32),
+        kernel_DV,
+        targets_BT,
+        weights_BT.astype(jnp.float32),
         z_loss=cfg.z_loss,
         label_smoothing=cfg.label_smoothing,
     )
 
 
-def gradients(model: T5, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None):
+def gradients(model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None):
     """Returns (gradients of the mean loss a target token, the loss sums), over all microbatches.
 
     Microbatches hold different numbers of tokens, so their sums are added and divided once.

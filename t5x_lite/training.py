@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
 from t5x_lite import compiler_options
@@ -21,12 +20,13 @@ from t5x_lite.data.corpora import Corpora, prepare_corpora
 from t5x_lite.data.corpus import Corpus
 from t5x_lite.data.definitions import resolved
 from t5x_lite.data.examples import Examples, PackedPairs, Pairs
+from t5x_lite.data.features import labels_of
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizer import Tokenizer
 from t5x_lite.evaluation import Evaluation, check_metrics
+from t5x_lite.model.architectures import CLASSIFIERS, Architecture, abstract
 from t5x_lite.model.flops import peak_flops, train_flops
 from t5x_lite.model.presets import resolve_model
-from t5x_lite.model.transformer import T5
 from t5x_lite.optim import make_optimizer, make_schedule, state_axes
 from t5x_lite.plot import line_chart
 from t5x_lite.report import Report, Stopwatch, read_rows
@@ -56,6 +56,7 @@ class Job(NamedTuple):
     tokenizer: Tokenizer
     corpora: Corpora
     examples: RunExamples
+    architecture: Architecture
     model: ModelConfig
     mesh: Mesh
     shapes: TrainState  # of jax.ShapeDtypeStruct with shardings
@@ -113,19 +114,21 @@ def build(cfg: RunConfig, corpora: Corpora, *, devices: Sequence[Any] | None = N
     check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
     platform = mesh.devices.flat[0].platform
     model = resolve_model(cfg.model, vocab_size=tokenizer.padded_vocab_size, remat=cfg.train.remat, platform=platform)
-    axes = parameter_axes(jax.eval_shape(lambda: T5(model, rngs=nnx.Rngs(cfg.seed))))
+    name = cfg.model.architecture
+    architecture = Architecture(name, labels_of(cfg.task) if name in CLASSIFIERS else ())
+    axes = parameter_axes(abstract(model, architecture))
     tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
-    init = functools.partial(init_state, model, tx, cfg.seed)
-    abstract = jax.eval_shape(init)
-    placed = abstract._replace(
+    init = functools.partial(init_state, model, tx, cfg.seed, architecture)
+    state = jax.eval_shape(init)
+    placed = state._replace(
         step=replicated(mesh),
-        model=shardings(mesh, abstract.model, axes),
-        opt_state=shardings(mesh, abstract.opt_state, state_axes(abstract.opt_state, abstract.model, axes)),
+        model=shardings(mesh, state.model, axes),
+        opt_state=shardings(mesh, state.opt_state, state_axes(state.opt_state, state.model, axes)),
         nonfinite_steps=replicated(mesh),
         nonfinite_in_a_row=replicated(mesh),
     )
     shapes = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), abstract, placed
+        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state, placed
     )
     step = jax.jit(
         functools.partial(train_step, tx=tx, cfg=cfg.train, seed=cfg.seed),
@@ -135,7 +138,7 @@ def build(cfg: RunConfig, corpora: Corpora, *, devices: Sequence[Any] | None = N
         compiler_options=compiler_options.for_train_step(platform),
     )
     init = jax.jit(init, out_shardings=placed, compiler_options=compiler_options.for_init(platform))
-    return Job(cfg, tokenizer, corpora, examples, model, mesh, shapes, init, step)
+    return Job(cfg, tokenizer, corpora, examples, architecture, model, mesh, shapes, init, step)
 
 
 def train_loop(
@@ -150,6 +153,7 @@ def train_loop(
         job.examples.train,
         batch_size=cfg.train.batch_size,
         data=cfg.data,
+        convert=job.examples.convert,
         start_example=first_example,
         rows=local_rows(job.mesh, cfg.train.batch_size),
     )
@@ -157,7 +161,8 @@ def train_loop(
         directory.metrics, directory.tensorboard, step=start, num_steps=num_steps, enabled=jax.process_index() == 0
     ) as report:
         report.say(describe_job(job, start))
-        watch, evaluate = Watch(job, report), Evaluation(cfg, job.corpora, job.examples.eval, job.mesh)
+        watch = Watch(job, report)
+        evaluate = Evaluation(cfg, job.corpora, job.examples.eval, job.mesh, architecture=job.architecture)
         device = device_batches(batches, job.mesh)
         for step in range(start + 1, num_steps + 1):
             if profile:
@@ -172,7 +177,7 @@ def train_loop(
             if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stop.requested:
                 watch.flush()
                 seen = first_example + (step - start) * cfg.train.batch_size
-                checkpoints.save(step, to_items(state), {"next_example": seen, "model": dataclasses.asdict(job.model)})
+                checkpoints.save(step, to_items(state), {"next_example": seen} | describe_model(job))
                 watch.restart_clock()
             if stop.requested:
                 break
@@ -195,6 +200,7 @@ class Watch:
     def __init__(self, job: Job, report: Report):
         self._job, self._report = job, report
         self._learning_rate = make_schedule(job.cfg.optimizer, job.cfg.train.num_steps)
+        self._lengths = lengths_of(job.examples)
         self._stopwatch = Stopwatch()
         self._steps_timed = 0
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
@@ -236,17 +242,30 @@ class Watch:
             )
 
     def _speed(self) -> dict[str, float | None]:
-        cfg, shapes = self._job.cfg.train, self._job.examples.train
+        cfg = self._job.cfg.train
         seconds_per_step = self._stopwatch.lap() / max(self._steps_timed, 1)
         self._steps_timed = 0
-        tokens = cfg.batch_size * (shapes.inputs_length + shapes.targets_length)
+        tokens = cfg.batch_size * sum(self._lengths)
         peak = peak_flops(self._job.mesh.devices.flat[0].device_kind)
-        flops = cfg.batch_size * train_flops(self._job.model, shapes.inputs_length, shapes.targets_length)
+        flops = cfg.batch_size * train_flops(self._job.model, *self._lengths, self._job.architecture.name)
         return {
             "seconds_per_step": seconds_per_step,
             "tokens_per_second": tokens / seconds_per_step,
             "mfu": None if peak is None else flops / seconds_per_step / (peak * self._job.mesh.size),
         }
+
+
+def lengths_of(examples: RunExamples) -> tuple[int, int]:
+    """Returns how many tokens of an example the encoder and the decoder read."""
+    first = np.zeros(1, np.int64)
+    batch = examples.convert(examples.train(first, first))
+    inputs, targets = (batch.get(f"{stack}_input_tokens", np.zeros((1, 0))) for stack in ("encoder", "decoder"))
+    return inputs.shape[1], targets.shape[1]
+
+
+def describe_model(job: Job) -> dict[str, Any]:
+    """Returns what a checkpoint says of its model, for `pretrained.load`."""
+    return {"model": dataclasses.asdict(job.model), "architecture": job.architecture._asdict()}
 
 
 def to_items(state: TrainState) -> dict[str, Any]:
@@ -304,7 +323,7 @@ def farewell(cfg: RunConfig, step: int, stop: StopSignal) -> str:
     """Returns how the run ended, and what can be done next."""
     if stop.requested and step < cfg.train.num_steps:
         return f"Stopped by {stop.requested} at step {step}, saved. The same command again goes on from there."
-    use = "fills in blanks" if fills_in_blanks(cfg) else "predicts the targets of lines of inputs"
+    use = "fills in blanks" if fills_in_blanks(cfg) else "answers lines of inputs"
     return (
         f"Complete at step {step}. A larger train.num_steps goes on; t5x-lite infer --checkpoint {cfg.run_dir} {use}."
     )
@@ -312,7 +331,8 @@ def farewell(cfg: RunConfig, step: int, stop: StopSignal) -> str:
 
 def fills_in_blanks(cfg: RunConfig) -> bool:
     """Whether lines with <extra_id_N> are what the model has learned from."""
-    return cfg.task.mixture is None and cfg.task.inputs is None and cfg.task.objective in BLANKS
+    text = cfg.task.mixture is None and cfg.task.inputs is None
+    return text and (cfg.task.objective in BLANKS or cfg.model.architecture == "masked_lm")
 
 
 def trace(directory: RunDirectory, steps_made: int) -> None:

@@ -21,8 +21,16 @@ def test_the_loss_is_summed_over_all_targets_and_over_those_of_text():
     np.testing.assert_allclose(sums.nats, nats_BT[targets_BT > 0].sum(), rtol=1e-5)
     np.testing.assert_allclose(sums.text_nats, nats_BT[is_text_BT].sum(), rtol=1e-5)
     assert (sums.tokens, sums.text_tokens) == (9, 4)
+    assert sums.num_correct == (logits_BTV.argmax(-1) == targets_BT)[targets_BT > 0].sum()
 
 
 def test_batches_add_before_anyone_divides():
-    losses = held_out_loss([HeldOutSums(6.0, 2, 3.0, 1), HeldOutSums(2.0, 2, 1.0, 3)])
-    assert losses == {"eval/loss": 2.0, "eval/loss_text": 1.0}
+    losses = held_out_loss([HeldOutSums(6.0, 2, 1, 3.0, 1), HeldOutSums(2.0, 2, 2, 1.0, 3)])
+    assert losses == {"eval/loss": 2.0, "eval/loss_text": 1.0, "eval/target_accuracy": 0.75}
+
+
+def test_labels_have_no_loss_on_text():
+    assert held_out_loss([HeldOutSums(6.0, 2, 1, 0.0, 0)], "eval/x/") == {
+        "eval/x/loss": 3.0,
+        "eval/x/target_accuracy": 0.5,
+    }

@@ -33,7 +33,7 @@ def directory(task, tmp_path):
 
 def batches(task, run_dir, count=5):
     cfg = RunConfig(run_dir=str(run_dir), task=task, train=TrainConfig(inputs_length=24))
-    train, held_out, _ = make_examples(cfg, prepare_corpora(task, run_dir))
+    train, held_out, *_ = make_examples(cfg, prepare_corpora(task, run_dir))
     stream = train_batches(train, batch_size=6, data=cfg.data)
     rows = [next(stream) for _ in range(count)] + [held_out[""](np.arange(3), np.arange(3))]
     stream.close()

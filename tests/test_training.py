@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,18 @@ import numpy as np
 import pytest
 
 from t5x_lite import training
-from t5x_lite.config import DataConfig, MeshConfig, ModelOptions, OptimizerConfig
+from t5x_lite.config import (
+    DataConfig,
+    InferConfig,
+    MeshConfig,
+    ModelOptions,
+    OptimizerConfig,
+    TaskConfig,
+    TokenizerConfig,
+)
+from t5x_lite.inference import fill_in_lines
+from t5x_lite.measurement import evaluate
+from t5x_lite.pretrained import load
 from t5x_lite.report import read_rows
 from tests import runs
 
@@ -66,9 +78,56 @@ def test_every_step_and_evaluation_leaves_a_row(finished):
     assert {"loss", "tokens_per_second", "seconds_per_step", "mfu", "learning_rate", "grad_norm"} <= trained[0].keys()
     evaluated = [row for row in rows if "eval/loss" in row]
     assert [row["step"] for row in evaluated] == [4, 8]
-    assert {"eval/loss", "eval/loss_text", "eval/unigram_text"} == results.keys()
+    assert {"eval/loss", "eval/loss_text", "eval/target_accuracy", "eval/unigram_text"} == results.keys()
     assert {name: evaluated[-1][name] for name in results} == results
     assert 0 < results["eval/unigram_text"] < np.log(256)
+
+
+PAIRS = {"inputs": "{n} {n}", "targets": "{even} {even}", "labels": ("even", "odd")}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "task", "metrics"),
+    [
+        ("sequence_classifier", PAIRS | {"targets": "{even}", "metrics": ("accuracy",)}, {"accuracy"}),
+        *(
+            pytest.param(name, task, metrics, marks=pytest.mark.slow)
+            for name, task, metrics in [
+                ("prefix_lm", PAIRS | {"metrics": ("accuracy",)}, {"loss_text", "unigram_text", "accuracy"}),
+                ("token_classifier", PAIRS | {"metrics": ("accuracy",)}, {"accuracy"}),
+                ("masked_lm", {"objective": "masked_lm"}, {"loss_text", "unigram_text"}),
+                ("causal_lm", {"objective": "causal_lm"}, {"loss_text", "unigram_text"}),
+                ("causal_lm", PAIRS, {"loss_text", "unigram_text"}),
+                ("prefix_lm", {"objective": "prefix_lm"}, {"loss_text", "unigram_text"}),
+            ]
+        ),
+    ],
+)
+def test_every_architecture_learns_goes_on_and_answers(tmp_path, architecture, task, metrics):
+    records = [{"text": str(n) * 30, "n": n, "even": ("even", "odd")[n % 2]} for n in range(10, 90)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    cfg = runs.config(tmp_path / "run", num_steps=4, inputs_length=16)
+    is_labelled = "classifier" in architecture
+    source = {"source": str(tmp_path / "a.jsonl"), "min_characters": 0, "eval_percent": 20.0}
+    cfg = dataclasses.replace(
+        cfg,
+        task=TaskConfig(**source, tokenizer=TokenizerConfig(kind="bytes"), **task),
+        model=dataclasses.replace(cfg.model, architecture=architecture),
+        train=dataclasses.replace(cfg.train, targets_length=12 if "inputs" in task and not is_labelled else None),
+    )
+    found = training.run(cfg)
+    always = {"loss", "target_accuracy"} | ({"unigram_labels"} if is_labelled else set())
+    assert found.keys() == {f"eval/{name}" for name in metrics | always}
+    assert all(np.isfinite(value) for value in found.values())
+    training.run(runs.with_steps(cfg, 6))
+    pretrained = load(tmp_path / "run")
+    assert (pretrained.step, pretrained.architecture.name) == (6, architecture)
+    evaluated = evaluate(tmp_path / "run", cfg, num_batches=cfg.eval.num_batches)
+    newest = read_rows(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert evaluated["eval/loss"] == pytest.approx(newest["eval/loss"], rel=1e-4)
+    (row,) = fill_in_lines(pretrained, ["17 17"], InferConfig(checkpoint="", batch_size=2, max_new_tokens=3))
+    assert row["inputs"] == "17 17"
+    assert set(row["prediction"].split()) <= {"even", "odd"} or not is_labelled
 
 
 def test_the_loss_falls(finished):

@@ -2,6 +2,7 @@
 """The shape of a model, and how a run departs from a published one."""
 
 import dataclasses
+from typing import Literal
 
 from t5x_lite.config.checks import require, require_positive
 
@@ -77,6 +78,10 @@ class ModelOptions:
     """A preset, and the fields in which a run departs from it (null: as the preset has it).
 
     Args:
+      architecture: encoder_decoder is T5. The decoder alone is causal_lm, which goes on with inputs or a text, or
+        prefix_lm, which does so and reads the inputs both ways. The encoder alone is masked_lm, which fills in what
+        task.objective masked_lm hides, or sequence_classifier or token_classifier, which choose one of task.labels for
+        the inputs or for each word of them.
       preset: one of `t5x_lite.presets`, for example t5_1_1_small; `t5x-lite models` lists them.
       emb_dim: width D of the residual stream.
       num_heads: attention heads N.
@@ -92,6 +97,9 @@ class ModelOptions:
       dtype: of the computation, float32 or bfloat16; auto is float32 on a CPU and bfloat16 elsewhere.
     """
 
+    architecture: Literal[
+        "encoder_decoder", "causal_lm", "prefix_lm", "masked_lm", "sequence_classifier", "token_classifier"
+    ] = "encoder_decoder"
     preset: str = "t5_1_1_small"
     emb_dim: int | None = None
     num_heads: int | None = None

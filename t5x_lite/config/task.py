@@ -67,7 +67,8 @@ class TaskConfig:
         of the installed packages.
       eval_source: the same for what is held out; null holds a part of source out.
       prepared: directory that `t5x-lite data prepare` made of this task; its shards are read instead of the source.
-      text: a document's text, from the fields of a record: "{title}\\n\\n{text}"; a text file has the field text.
+      text: a document's text, from the fields of a record: "{title}\\n\\n{text}"; a text file has the fields text, file
+        (its name) and folder (the name of the one it is in).
         {title?} is empty where there is no title, and {answers:, } is the items of a list with what follows the colon
         between them.
       inputs: what a supervised task gives the model, such as "summarize: {dialogue}", written as text is; null makes
@@ -76,6 +77,8 @@ class TaskConfig:
       preprocess: package.module:NAME, a function from a record to the record or list of records that the templates
         fill in; null leaves records as they are.
       choices: words for the values of targets, such as {0: negative, 1: positive}; any other value is a bad record.
+      labels: what targets may be, for a model that chooses one for the inputs; or the words that they consist of, for
+        one that chooses one for each word of the inputs. Null is the words of choices. Others are bad records.
       metrics: names of what is measured on held-out predictions, as `t5x_lite.metrics` lists them.
       text_unit: what is a document in a text file: the file, each paragraph (empty lines between), or each line.
       columns: names of a table's columns, for a .csv or .tsv whose first line has no names.
@@ -102,6 +105,7 @@ class TaskConfig:
     targets: str | None = None
     preprocess: str | None = None
     choices: dict[str, str] | None = None
+    labels: tuple[str, ...] | None = None
     metrics: tuple[str, ...] = ()
     text_unit: Literal["file", "paragraph", "line"] = "file"
     columns: tuple[str, ...] | None = None
@@ -153,6 +157,7 @@ class TaskConfig:
             self.choices is None or self.targets is not None or self.base is not None,
             "task.choices is given without task.targets, whose values it names: give both",
         )
+        _check_labels(self)
         docstrings = DOCSTRINGS in (self.source, self.eval_source)
         require(
             not docstrings or (self.inputs is None and self.eval_source is None) or self.is_elsewhere(),
@@ -230,6 +235,21 @@ def _check_mixture(task: TaskConfig) -> None:
             f"task.{field} is {getattr(task, field)!r} beside task.mixture: set it for a task, as "
             f"task.mixture.tasks.{next(iter(task.mixture.tasks))}.{field}"
         )
+
+
+def _check_labels(task: TaskConfig) -> None:
+    """Raises ValueError unless the labels are two or more, all different."""
+    if task.labels is None:
+        return
+    require(
+        task.targets is not None or task.base is not None,
+        "task.labels is given without task.targets, which are made of them: give both",
+    )
+    words = {label for label in task.labels if label.strip()}
+    require(
+        len(words) == len(task.labels) > 1,
+        f"task.labels is {list(task.labels)}: use two or more, all of them different",
+    )
 
 
 def _check_objective(task: TaskConfig) -> None:

@@ -11,9 +11,12 @@ from t5x_lite.data.corpora import Corpora
 from t5x_lite.data.corpus import Corpus, Split
 from t5x_lite.data.definitions import tasks_of
 from t5x_lite.data.examples import EVAL_SEED, Chunks, Examples, PackedPairs, Pairs, pair_lengths
+from t5x_lite.data.features import LABELS, Converter, make_converter
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.tokenizer import Tokenizer
+
+CHECKED_EXAMPLES = 20_000  # of a classifier's, at even distances: takes a second
 
 
 class RunExamples(NamedTuple):
@@ -22,6 +25,7 @@ class RunExamples(NamedTuple):
     train: Examples
     eval: dict[str, Examples]  # of each task, by the names of `definitions.tasks_of`
     tasks: dict[str, Examples]  # what `train` is made of, by the same names
+    convert: Converter  # makes the model's features of any of them
 
 
 def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
@@ -39,12 +43,16 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
         for name, task in tasks_of(cfg.task).items()
     }
     held_out = held_out_examples(cfg, corpora)
+    convert = make_converter(cfg, next(iter(corpora.values())).tokenizer)
+    if cfg.model.architecture in LABELS:
+        for examples in (*train.values(), *held_out.values()):
+            _check_labels(examples, convert)
     if cfg.task.mixture is None:
-        return RunExamples(train[""], held_out, train)
+        return RunExamples(train[""], held_out, train, convert)
     counts = {name: num_examples(examples) for name, examples in train.items()}
     rates = example_rates(cfg.task, counts)
     rows = [rates[name] * len(train[name]) / counts[name] for name in train]  # packed rows have several examples
-    return RunExamples(Mixed(list(train.values()), rows, seed=cfg.seed), held_out, train)
+    return RunExamples(Mixed(list(train.values()), rows, seed=cfg.seed), held_out, train, convert)
 
 
 def held_out_examples(cfg: RunConfig, corpora: Corpora) -> dict[str, Examples]:
@@ -79,18 +87,11 @@ def _of_split(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool = 
 
 
 def _pairs(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool) -> Examples:
-    if cfg.train.targets_length is None:
-        sides = [side.ends_EF for side in (corpus.train, corpus.eval) if side.num_documents]
-        longest = max(int(np.max(pair_lengths(ends_E2)[:, 1])) for ends_E2 in sides)
-        raise ValueError(
-            f"train.targets_length is null, which a task with task.targets cannot do with: set it; the longest targets "
-            f"have {longest} tokens, EOS included"
-        )
     pairs = Pairs(
         split.tokens,
         split.ends_EF,
         cfg.train.inputs_length,
-        cfg.train.targets_length,
+        _targets_length(cfg, corpus),
         eos_id=corpus.tokenizer.eos_id,
         seed=cfg.seed,
     )
@@ -106,6 +107,31 @@ def _pairs(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool) -> E
             f"{cfg.train.targets_length}, and data.too_long is skip: raise them, or set it to cut"
         )
     return pairs if cfg.data.packing == "none" else PackedPairs.by(cfg.data.packing, pairs)
+
+
+def _targets_length(cfg: RunConfig, corpus: Corpus) -> int:
+    """Returns how many tokens targets may have; those of a classifier are as long as they are."""
+    asked, name = cfg.train.targets_length, cfg.model.architecture
+    sides = [side.ends_EF for side in (corpus.train, corpus.eval) if side.num_documents]
+    longest = max(int(np.max(pair_lengths(ends_E2)[:, 1])) for ends_E2 in sides)
+    if name in LABELS:
+        if asked is not None:
+            raise ValueError(f"train.targets_length is {asked} and model.architecture is {name}: leave it out")
+        return longest
+    if asked is None:
+        raise ValueError(
+            f"train.targets_length is null, which a task with task.targets cannot do with: set it; the longest targets "
+            f"have {longest} tokens, EOS included"
+        )
+    return asked
+
+
+def _check_labels(examples: Examples, convert: Converter) -> None:
+    """Raises ValueError if there are targets that are no labels, before training comes to them."""
+    count = min(len(examples), CHECKED_EXAMPLES)
+    numbers = np.arange(count) * len(examples) // count
+    for some in np.array_split(numbers, -(-count // 1_000)):
+        convert(examples(some, some))
 
 
 def _check_lengths(pairs: Pairs, tokenizer: Tokenizer) -> None:

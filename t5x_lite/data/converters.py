@@ -4,16 +4,23 @@
 Rows are int32 arrays padded with zeros: `inputs` and `targets`, and for packed rows `*_segment_ids`, which count the
 examples of a row from 1, and `*_positions`, which count the tokens of each from 0.
 
-Shape letters: B rows of a batch, S input tokens, T target tokens.
+Shape letters: B rows of a batch, S input tokens, T target tokens, X = S + T.
 
 Source: SeqIO `feature_converters.py`.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 Batch = dict[str, np.ndarray]
+# What is predicted, and how much each prediction counts, of whichever architecture.
+TARGETS = {
+    "decoder_target_tokens": "decoder_loss_weights",
+    "encoder_target_tokens": "encoder_loss_weights",
+    "target_labels": "label_weights",
+}
 
 
 def encoder_decoder(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch:
@@ -47,7 +54,7 @@ def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_target
 
     Args:
       rows: `targets` [B, T], each example's inputs and then its targets, and `inputs_width` [B, T], the number of its
-        inputs at each token of an example; `joined` makes them of an example.
+        inputs at each token of an example; `join` makes them.
       bos_id: what the decoder reads before the first token of each example.
       loss_on_targets_only: whether the inputs are given and not predicted.
 
@@ -70,10 +77,47 @@ def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_target
     return features
 
 
-def joined(inputs: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns an example for `prefix_lm`: `targets` [S + T] and `inputs_width` [S + T]."""
-    ids = np.concatenate([inputs, targets])
-    return {"targets": ids, "inputs_width": np.full(len(ids), len(inputs), np.int32)}
+def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
+    """Returns rows for `prefix_lm`: each example's inputs, without the EOS that ends them, and then its targets.
+
+    Args:
+      rows: `inputs` [B, S] and `targets` [B, T], packed or not; `loss_weights` [B, T] if not every target counts.
+      eos_id: left out where it is the last of an example's inputs.
+
+    Returns:
+      `targets` and `inputs_width` [B, S + T], int32; `loss_weights`, 0 on the inputs, if there were any; of packed rows
+      also `targets_segment_ids` and `targets_positions`.
+    """
+    inputs_BS, targets_BT = rows["inputs"], rows["targets"]
+    segments_BS = rows.get("inputs_segment_ids", (inputs_BS > 0).astype(np.int32))
+    segments_BT = rows.get("targets_segment_ids", (targets_BT > 0).astype(np.int32))
+    is_last_BS = np.diff(segments_BS, axis=1, append=0) != 0
+    segments_BS = np.where(is_last_BS & (inputs_BS == eos_id), 0, segments_BS)
+
+    segments_BX = np.concatenate([segments_BS, segments_BT], axis=1)
+    is_input_BX = (np.arange(segments_BX.shape[1]) < inputs_BS.shape[1])[None] & (segments_BX > 0)
+    none = 2 * segments_BX.max(initial=0) + 2  # comes after all examples
+    order_BX = np.argsort(np.where(segments_BX > 0, 2 * segments_BX + ~is_input_BX, none), axis=1, kind="stable")
+
+    def sort(values_BX: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(values_BX, order_BX, axis=1)
+
+    ids_BX = sort(np.concatenate([inputs_BS, targets_BT], axis=1) * (segments_BX > 0))
+    segments_BX, is_input_BX = sort(segments_BX), sort(is_input_BX)
+    width_BX = np.zeros_like(segments_BX)
+    for segment in range(1, segments_BX.max(initial=0) + 1):
+        is_here_BX = segments_BX == segment
+        width_BX += is_here_BX * (is_here_BX & is_input_BX).sum(axis=1, keepdims=True)
+    joined = {"targets": ids_BX, "inputs_width": width_BX}
+    if "loss_weights" in rows:
+        joined["loss_weights"] = sort(np.concatenate([np.zeros_like(inputs_BS), rows["loss_weights"]], axis=1))
+    if "targets_segment_ids" in rows:
+        place_X = np.arange(segments_BX.shape[1])
+        is_first_BX = np.diff(segments_BX, axis=1, prepend=0) != 0
+        start_BX = np.maximum.accumulate(np.where(is_first_BX, place_X, 0), axis=1)
+        positions_BX = np.where(segments_BX > 0, place_X - start_BX, 0).astype(np.int32)
+        joined |= {"targets_segment_ids": segments_BX, "targets_positions": positions_BX}
+    return joined
 
 
 def encoder_only(rows: Mapping[str, np.ndarray], *, mask_id: int) -> Batch:
@@ -93,6 +137,12 @@ def encoder_only(rows: Mapping[str, np.ndarray], *, mask_id: int) -> Batch:
         "encoder_target_tokens": rows["targets"],
         "encoder_loss_weights": weights_BS,
     } | _packing(rows, "inputs", "encoder")
+
+
+def targets_of(batch: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Returns (what is predicted, the weights) of a batch of any architecture."""
+    name = next(name for name in TARGETS if name in batch)
+    return batch[name], batch[TARGETS[name]]
 
 
 def autoregressive_inputs(

@@ -16,8 +16,9 @@ import numpy as np
 from absl import flags
 
 from t5x_lite.config import DataConfig
-from t5x_lite.data.converters import Batch, encoder_decoder
+from t5x_lite.data.converters import Batch, encoder_decoder, targets_of
 from t5x_lite.data.examples import Examples, spread
+from t5x_lite.data.features import Converter
 from t5x_lite.data.tokenizer import Tokenizer
 
 
@@ -26,6 +27,7 @@ def train_batches(
     *,
     batch_size: int,
     data: DataConfig,
+    convert: Converter = encoder_decoder,
     start_example: int = 0,
     rows: slice = slice(None),
 ) -> Generator[Batch, None, None]:
@@ -35,13 +37,14 @@ def train_batches(
       examples: those of an epoch.
       batch_size: rows of the global batch, over all hosts.
       data: workers and prefetching.
+      convert: makes a model's features of a task's.
       start_example: examples to skip, those of the steps already made.
       rows: the part of each global batch that this host makes.
 
     Returns:
-      A generator of `converters.encoder_decoder`'s features, of `rows` alone. Closing or dropping it ends the workers.
+      A generator of what `convert` makes, of `rows` alone. Closing or dropping it ends the workers.
     """
-    make_batch = _MakeBatch(examples, rows, start_example)
+    make_batch = _MakeBatch(examples, convert, rows, start_example)
     stream = (
         grain.MapDataset.range(len(examples))
         .seed(examples.seed)
@@ -69,7 +72,12 @@ def train_batches(
 
 
 def eval_batches(
-    examples: Examples, *, batch_size: int, num_batches: int, rows: slice = slice(None)
+    examples: Examples,
+    *,
+    batch_size: int,
+    num_batches: int,
+    convert: Converter = encoder_decoder,
+    rows: slice = slice(None),
 ) -> Generator[Batch, None, None]:
     """Some of the examples, each once, the same whatever the seed.
 
@@ -77,13 +85,14 @@ def eval_batches(
       examples: held-out ones.
       batch_size: rows of the global batch, over all hosts.
       num_batches: batches at most; if there are more examples, those taken are spread over all.
+      convert: makes a model's features of a task's.
       rows: the part of each global batch that this host makes.
 
     Returns:
       A generator of batches as `train_batches` has them, all of one shape: the last one is filled up with rows of
       zeros, whose padded targets weigh nothing.
     """
-    make_batch = _MakeBatch(examples, rows)
+    make_batch = _MakeBatch(examples, convert, rows)
     num_examples = min(len(examples), batch_size * num_batches)
     for i in range(-(-num_examples // batch_size)):
         index_B = i * batch_size + np.arange(batch_size)
@@ -93,18 +102,22 @@ def eval_batches(
         yield batch
 
 
-def unigram_entropy(targets: Iterable[np.ndarray], tokenizer: Tokenizer) -> float:
-    """Nats a token that a model predicting these targets' own token frequencies would reach.
+def unigram_entropy(batches: Iterable[Batch], tokenizer: Tokenizer | None = None) -> float:
+    """Nats a target that a model predicting these targets' own frequencies would reach.
 
     Args:
-      targets: arrays of target ids of any shape; padding, EOS and sentinels are left out.
-      tokenizer: says which ids those are.
+      batches: whose targets are counted where they weigh something.
+      tokenizer: of targets that are tokens, of which EOS and sentinels are left out; None of labels.
     """
-    counts = np.zeros(tokenizer.vocab_size, np.int64)
-    for ids in targets:
-        counts += np.bincount(np.ravel(ids), minlength=tokenizer.vocab_size)
-    counts[[tokenizer.pad_id, tokenizer.eos_id]] = 0
-    counts[tokenizer.vocab_size - tokenizer.num_sentinels :] = 0
+    counts = np.zeros(0 if tokenizer is None else tokenizer.vocab_size, np.int64)
+    for batch in batches:
+        ids, weights = targets_of(batch)
+        found = np.bincount(ids[weights > 0], minlength=len(counts))
+        found[: len(counts)] += counts
+        counts = found
+    if tokenizer is not None:
+        counts[[tokenizer.pad_id, tokenizer.eos_id]] = 0
+        counts[tokenizer.vocab_size - tokenizer.num_sentinels :] = 0
     shares = counts[counts > 0] / counts.sum()
     return float(-np.sum(shares * np.log(shares)))
 
@@ -112,12 +125,12 @@ def unigram_entropy(targets: Iterable[np.ndarray], tokenizer: Tokenizer) -> floa
 class _MakeBatch:
     """Turns the numbers of a global batch's examples into this host's rows of it."""
 
-    def __init__(self, examples: Examples, rows: slice, start_example: int = 0):
-        self.examples, self.rows, self.start_example = examples, rows, start_example
+    def __init__(self, examples: Examples, convert: Converter, rows: slice, start_example: int = 0):
+        self.examples, self.convert, self.rows, self.start_example = examples, convert, rows, start_example
 
     def __call__(self, batch_index: int, number_B: np.ndarray) -> Batch:
         index_B = self.start_example + batch_index * len(number_B) + np.arange(len(number_B))
-        return encoder_decoder(self.examples(number_B[self.rows], index_B[self.rows]))
+        return self.convert(self.examples(number_B[self.rows], index_B[self.rows]))
 
 
 def _own_batches(batches: grain.IterDataset) -> Generator[Batch, None, None]:

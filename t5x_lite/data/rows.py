@@ -91,7 +91,7 @@ def _pair_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:
     assert task.inputs is not None
     assert task.targets is not None
     inputs, targets = Template(task.inputs, "task.inputs"), Template(task.targets, "task.targets")
-    choices = task.choices
+    choices, labels = task.choices, set(task.labels or ())
 
     def pair(record: Mapping[str, Any], where: str) -> Row:
         answer = targets(record, where)
@@ -101,6 +101,11 @@ def _pair_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:
                     f"{where} has the targets {answer!r}, and task.choices names {', '.join(choices)}: add it there"
                 )
             answer = choices[answer]
+        if labels and answer not in labels and (unknown := set(answer.split()) - labels):
+            raise BadRecord(
+                f"{where} has the targets {answer[:80]!r}, and task.labels lacks {sorted(unknown)[0]!r}: add it there, "
+                "or mend the record"
+            )
         extra = {name: record[name] for name in REFERENCE_FIELDS if name in record and task.preprocess is not None}
         return Row((inputs(record, where), answer), {"targets": answer} | extra)
 

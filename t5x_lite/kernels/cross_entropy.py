@@ -70,10 +70,17 @@ def cross_entropy(
     return _loss_sums(hidden_BTD, kernel_DV, targets_BT, weights_BT, z_loss, label_smoothing)
 
 
-def token_nats(hidden_BTD: jax.Array, kernel_DV: jax.Array, targets_BT: jax.Array) -> jax.Array:
-    """Returns each target's -log p in nats, float32 [B, T], for evaluation; the arguments are `cross_entropy`'s."""
+class TokenScores(NamedTuple):
+    """How well each target is predicted."""
+
+    nats_BT: jax.Array  # its -log p, float32
+    is_correct_BT: jax.Array  # whether it has the highest logit
+
+
+def token_scores(hidden_BTD: jax.Array, kernel_DV: jax.Array, targets_BT: jax.Array) -> TokenScores:
+    """Returns how well each target is predicted, for evaluation; the arguments are `cross_entropy`'s."""
     logits = _all_logits(hidden_BTD, kernel_DV, targets_BT)
-    return logits.log_z - logits.target
+    return TokenScores(logits.log_z - logits.target, logits.target == logits.highest)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))

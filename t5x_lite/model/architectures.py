@@ -15,7 +15,7 @@ from t5x_lite.model.transformer import T5
 Model = T5 | Decoder | MaskedLM | SequenceClassifier | TokenClassifier
 
 # Those that predict token ids, and those that predict labels.
-GENERATORS = {"encoder_decoder": T5, "decoder_only": Decoder, "masked_lm": MaskedLM}
+GENERATORS = {"encoder_decoder": T5, "causal_lm": Decoder, "prefix_lm": Decoder, "masked_lm": MaskedLM}
 CLASSIFIERS = {"sequence_classifier": SequenceClassifier, "token_classifier": TokenClassifier}
 
 

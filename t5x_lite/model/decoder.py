@@ -6,6 +6,8 @@ Shape letters: B batch, T tokens, P tokens of a prompt, D model, V vocabulary.
 Source: T5X `examples/decoder_only`.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -14,7 +16,7 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
 from t5x_lite.model.cache import SelfCache
 from t5x_lite.model.stacks import DecoderOnlyStack
-from t5x_lite.model.vocabulary import Predictor, Reader
+from t5x_lite.model.vocabulary import Predictions, Predictor, Reader
 
 
 class Decoder(Reader, Predictor):
@@ -59,6 +61,17 @@ class Decoder(Reader, Predictor):
         if segments_BT is not None:
             mask = masks.combine(mask, masks.segment_mask(segments_BT, segments_BT))
         return self.decoder(self.embed(inputs_BT), mask, dropout_key)
+
+    def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
+        """Returns the predictions for a batch of `data.converters.decoder_only`'s or `prefix_lm`'s features."""
+        hidden_BTD = self.hidden(
+            batch["decoder_input_tokens"],
+            batch.get("decoder_causal_attention"),
+            batch.get("decoder_segment_ids"),
+            dropout_key,
+        )
+        kernel_DV = self.output_kernel()
+        return Predictions(hidden_BTD, kernel_DV, batch["decoder_target_tokens"], batch["decoder_loss_weights"])
 
     def init_cache(self, batch_size: int, max_length: int) -> SelfCache:
         """Returns an empty cache for decoding up to `max_length` tokens, those of the prompt included."""

@@ -4,6 +4,8 @@
 Shape letters: B batch, S tokens, D model, V vocabulary, C labels.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -13,7 +15,7 @@ from t5x_lite.model import masks
 from t5x_lite.model.blocks import split_key
 from t5x_lite.model.layers import dropout, project, weight
 from t5x_lite.model.stacks import EncoderStack
-from t5x_lite.model.vocabulary import Predictor, Reader
+from t5x_lite.model.vocabulary import Predictions, Predictor, Reader
 
 
 class Encoder(Reader):
@@ -74,6 +76,12 @@ class MaskedLM(Predictor):
         """Returns hidden_BSD, of which `logits` or the loss makes predictions; arguments as `Encoder.__call__`."""
         return self.encoder(inputs_BS, segments_BS, dropout_key)
 
+    def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
+        """Returns the predictions for a batch of `data.converters.encoder_only`'s features."""
+        hidden_BSD = self.hidden(batch["encoder_input_tokens"], batch.get("encoder_segment_ids"), dropout_key)
+        kernel_DV = self.output_kernel()
+        return Predictions(hidden_BSD, kernel_DV, batch["encoder_target_tokens"], batch["encoder_loss_weights"])
+
 
 class SequenceClassifier(nnx.Module):
     """Predicts one label a sequence, from the mean of its encoded tokens.
@@ -88,17 +96,26 @@ class SequenceClassifier(nnx.Module):
     """
 
     def __init__(self, cfg: ModelConfig, num_labels: int, *, rngs: nnx.Rngs):
+        self.cfg = cfg
         self.encoder = Encoder(cfg, rngs=rngs)
         self.classifier = LabelHead(cfg, num_labels, rngs=rngs)
 
     def __call__(self, inputs_BS, dropout_key=None) -> jax.Array:
         """Returns logits_BC, float32, of input ids, one sequence a row."""
         encode_key, classify_key = split_key(dropout_key, 2)
-        encoded_BSD = self.encoder(inputs_BS, None, encode_key).astype(jnp.float32)
+        return self.classifier(self.pooled(inputs_BS, encode_key), classify_key)[:, 0]
+
+    def pooled(self, inputs_BS, dropout_key=None) -> jax.Array:
+        """Returns pooled_B1D, float32: the mean of the encoded tokens that are not padding."""
+        encoded_BSD = self.encoder(inputs_BS, None, dropout_key).astype(jnp.float32)
         is_token_BS1 = (inputs_BS > 0)[..., None].astype(jnp.float32)
         num_tokens_B11 = jnp.maximum(jnp.sum(is_token_BS1, axis=1, keepdims=True), 1.0)
-        pooled_B1D = jnp.sum(encoded_BSD * is_token_BS1, axis=1, keepdims=True) / num_tokens_B11
-        return self.classifier(pooled_B1D, classify_key)[:, 0]
+        return jnp.sum(encoded_BSD * is_token_BS1, axis=1, keepdims=True) / num_tokens_B11
+
+    def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
+        """Returns the predictions for a batch of `data.labels.SequenceLabels`' features."""
+        encode_key, classify_key = split_key(dropout_key, 2)
+        return self.classifier.predict(self.pooled(batch["encoder_input_tokens"], encode_key), batch, classify_key)
 
 
 class TokenClassifier(nnx.Module):
@@ -108,6 +125,7 @@ class TokenClassifier(nnx.Module):
     """
 
     def __init__(self, cfg: ModelConfig, num_labels: int, *, rngs: nnx.Rngs):
+        self.cfg = cfg
         self.encoder = Encoder(cfg, rngs=rngs)
         self.classifier = LabelHead(cfg, num_labels, rngs=rngs)
 
@@ -115,6 +133,12 @@ class TokenClassifier(nnx.Module):
         """Returns logits_BSC, float32; arguments as `Encoder.__call__`."""
         encode_key, classify_key = split_key(dropout_key, 2)
         return self.classifier(self.encoder(inputs_BS, segments_BS, encode_key), classify_key)
+
+    def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
+        """Returns the predictions for a batch of `data.labels.TokenLabels`' features."""
+        encode_key, classify_key = split_key(dropout_key, 2)
+        encoded_BSD = self.encoder(batch["encoder_input_tokens"], None, encode_key)
+        return self.classifier.predict(encoded_BSD, batch, classify_key)
 
 
 class LabelHead(nnx.Module):
@@ -130,5 +154,15 @@ class LabelHead(nnx.Module):
 
     def __call__(self, x_BSD: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
         """Returns logits_BSC."""
-        x_BSD = dropout(x_BSD.astype(jnp.float32), self.cfg.dropout_rate, dropout_key, shared_dim=None)
+        x_BSD = self._dropped(x_BSD, dropout_key)
         return project(x_BSD, self.kernel[...]) + self.bias[...][None, None]
+
+    def predict(self, x_BSD: jax.Array, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
+        """Returns the predictions of `target_labels`, the bias being the last row of their kernel."""
+        x_BSD = self._dropped(x_BSD, dropout_key)
+        with_one = jnp.concatenate([x_BSD, jnp.ones_like(x_BSD[..., :1])], axis=-1)
+        kernel = jnp.concatenate([self.kernel[...], self.bias[...][None]])
+        return Predictions(with_one, kernel, batch["target_labels"], batch["label_weights"])
+
+    def _dropped(self, x_BSD: jax.Array, dropout_key: jax.Array | None) -> jax.Array:
+        return dropout(x_BSD.astype(jnp.float32), self.cfg.dropout_rate, dropout_key, shared_dim=None)

@@ -34,22 +34,40 @@ def peak_flops(device_kind: str) -> float | None:
     return None
 
 
-def forward_flops(cfg: ModelConfig, inputs_length: int, targets_length: int) -> int:
+def forward_flops(
+    cfg: ModelConfig, inputs_length: int, targets_length: int, architecture: str = "encoder_decoder"
+) -> int:
     """Counts the FLOPs of the matrix products of one sequence's forward pass, two a multiply-add.
 
     Attention counts all T * S pairs, the causal half included, as the products that are really computed do.
+
+    Args:
+      cfg: the sizes.
+      inputs_length: S, tokens that an encoder reads; none for a decoder alone.
+      targets_length: T, tokens that a decoder reads; none for an encoder alone.
+      architecture: of `model.architectures`; a classifier's head is too small to count.
     """
     S, T, D, inner = inputs_length, targets_length, cfg.emb_dim, cfg.num_heads * cfg.head_dim
-    mlp = (len(cfg.mlp_activations) + 1) * D * cfg.mlp_dim  # multiply-adds a token
-    projection = D * inner
-    encoder_layer = S * (4 * projection + mlp) + 2 * S * S * inner
-    decoder_layer = (
-        T * (4 * projection + mlp) + 2 * T * T * inner + T * 2 * projection + S * 2 * projection + 2 * T * S * inner
-    )
-    logits = T * D * cfg.vocab_size
-    return 2 * (cfg.num_encoder_layers * encoder_layer + cfg.num_decoder_layers * decoder_layer + logits)
+    encoder, decoder = cfg.num_encoder_layers, cfg.num_decoder_layers
+    if architecture in ("causal_lm", "prefix_lm"):
+        total = decoder * _layer(cfg, T) + T * D * cfg.vocab_size
+    elif architecture == "encoder_decoder":
+        cross_attention = 2 * (T + S) * D * inner + 2 * T * S * inner
+        total = encoder * _layer(cfg, S) + decoder * (_layer(cfg, T) + cross_attention) + T * D * cfg.vocab_size
+    else:
+        total = encoder * _layer(cfg, S) + (S * D * cfg.vocab_size if architecture == "masked_lm" else 0)
+    return 2 * total
 
 
-def train_flops(cfg: ModelConfig, inputs_length: int, targets_length: int) -> int:
+def train_flops(
+    cfg: ModelConfig, inputs_length: int, targets_length: int, architecture: str = "encoder_decoder"
+) -> int:
     """Counts the FLOPs of one sequence's forward and backward pass, without recomputation."""
-    return 3 * forward_flops(cfg, inputs_length, targets_length)
+    return 3 * forward_flops(cfg, inputs_length, targets_length, architecture)
+
+
+def _layer(cfg: ModelConfig, length: int) -> int:
+    """Returns the multiply-adds of self-attention and feed-forward of one layer."""
+    D, inner = cfg.emb_dim, cfg.num_heads * cfg.head_dim
+    mlp = (len(cfg.mlp_activations) + 1) * D * cfg.mlp_dim
+    return length * (4 * D * inner + mlp) + 2 * length * length * inner

@@ -116,7 +116,7 @@ def resolve_model(
     departures = {
         field.name: getattr(options, field.name)
         for field in dataclasses.fields(options)
-        if field.name not in ("preset", "dtype") and getattr(options, field.name) is not None
+        if field.name not in ("architecture", "preset", "dtype") and getattr(options, field.name) is not None
     }
     dtype = options.dtype if options.dtype != "auto" else "float32" if platform == "cpu" else "bfloat16"
     return dataclasses.replace(presets[options.preset], vocab_size=vocab_size, remat=remat, dtype=dtype, **departures)

@@ -7,6 +7,8 @@ to the vocabulary.
 Shape letters: B batch, S input tokens, T target tokens, D model, V vocabulary.
 """
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -16,7 +18,7 @@ from t5x_lite.model import masks
 from t5x_lite.model.blocks import split_key
 from t5x_lite.model.cache import Cache
 from t5x_lite.model.stacks import DecoderStack, EncoderStack
-from t5x_lite.model.vocabulary import Predictor, Reader
+from t5x_lite.model.vocabulary import Predictions, Predictor, Reader
 
 
 def shift_right(targets_BT: jax.Array) -> jax.Array:
@@ -77,6 +79,18 @@ class T5(Reader, Predictor):
             self_mask = masks.combine(self_mask, masks.segment_mask(targets_segments_BT, targets_segments_BT))
             cross_mask = masks.segment_mask(targets_segments_BT, inputs_segments_BS)
         return self.decoder(self.embed(decoder_inputs_BT), encoded_BSD, self_mask, cross_mask, decode_key)
+
+    def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
+        """Returns the predictions for a batch of `data.converters.encoder_decoder`'s features."""
+        hidden_BTD = self.hidden(
+            batch["encoder_input_tokens"],
+            batch["decoder_input_tokens"],
+            batch.get("encoder_segment_ids"),
+            batch.get("decoder_segment_ids"),
+            dropout_key,
+        )
+        kernel_DV = self.output_kernel()
+        return Predictions(hidden_BTD, kernel_DV, batch["decoder_target_tokens"], batch["decoder_loss_weights"])
 
     def encode(self, inputs_BS, inputs_segments_BS=None, dropout_key=None) -> jax.Array:
         """Returns encoded_BSD of input ids."""

@@ -4,12 +4,26 @@
 Shape letters: B batch, T tokens, D model, V vocabulary.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.layers import weight
+
+
+class Predictions(NamedTuple):
+    """What a model makes of a batch, and what it should have: its logits_BTV are `hidden_BTD @ kernel_DV`.
+
+    They are left unmultiplied, for the loss never holds all of them. V is the vocabulary, or labels.
+    """
+
+    hidden_BTD: jax.Array
+    kernel_DV: jax.Array
+    targets_BT: jax.Array
+    weights_BT: jax.Array  # 1 where a target counts, 0 where it does not
 
 
 class Reader(nnx.Module):

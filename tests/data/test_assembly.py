@@ -27,7 +27,7 @@ def make_corpora(tmp_path, **task):
 def test_a_supervised_task_is_made_of_pairs_of_the_lengths_asked_for(tmp_path):
     task, corpora = make_corpora(tmp_path, inputs="{q}", targets="{a}")
     cfg = RunConfig(run_dir="unused", seed=5, task=task, train=TrainConfig(inputs_length=9, targets_length=6))
-    train, held_out, _ = make_examples(cfg, corpora)
+    train, held_out, *_ = make_examples(cfg, corpora)
     assert len(train) + len(held_out[""]) == 39
     assert train.seed == 5
     batch = held_out[""](np.arange(2), np.arange(2))
@@ -44,7 +44,7 @@ def test_a_supervised_task_needs_the_length_of_its_targets(tmp_path):
 def test_text_is_made_into_what_the_objective_of_the_task_asks_for(tmp_path):
     task, corpora = make_corpora(tmp_path, text="{q}" * 4, min_characters=0, objective="prefix_lm")
     cfg = RunConfig(run_dir="unused", seed=5, task=task, train=TrainConfig(inputs_length=11))
-    train, held_out, _ = make_examples(cfg, corpora)
+    train, held_out, *_ = make_examples(cfg, corpora)
     assert [type(chunks.objective) for chunks in (train, held_out[""])] == [PrefixLM, PrefixLM]
     assert train(np.arange(2), np.arange(2))["targets"].shape == (2, 10)
 
@@ -55,7 +55,7 @@ def test_text_is_made_of_chunks_whose_held_out_ones_do_not_depend_on_the_seed(tm
     for seed in (5, 6):
         cfg = RunConfig(run_dir="unused", seed=seed, task=task, train=TrainConfig(inputs_length=S))
         made.append(make_examples(cfg, corpora))
-    (train, held_out, _), (other_train, other_held_out, _) = made
+    (train, held_out, *_), (other_train, other_held_out, *_) = made
     assert (train.seed, other_train.seed) == (5, 6)
     number_B = np.arange(3)
     np.testing.assert_array_equal(
@@ -71,7 +71,7 @@ def test_packing_is_asked_for_in_the_config(tmp_path):
         data=DataConfig(packing="best_fit"),
         train=TrainConfig(inputs_length=50, targets_length=30),
     )
-    train, held_out, _ = make_examples(cfg, corpora)
+    train, held_out, *_ = make_examples(cfg, corpora)
     assert isinstance(train, PackedPairs)
     assert isinstance(held_out[""], Pairs)
     batch = train(np.arange(len(train)), np.arange(len(train)))
@@ -81,7 +81,7 @@ def test_packing_is_asked_for_in_the_config(tmp_path):
 def test_ul2_is_a_mixture_of_its_denoisers(tmp_path):
     task, corpora = make_corpora(tmp_path, text="{q}" * 30, min_characters=0, objective="ul2")
     cfg = RunConfig(run_dir="unused", task=task, train=TrainConfig(inputs_length=128))
-    train, held_out, _ = make_examples(cfg, corpora)
+    train, held_out, *_ = make_examples(cfg, corpora)
     assert isinstance(train, Mixed)
     assert isinstance(held_out[""], Mixed)
     assert len(train.members) == 7
@@ -103,7 +103,7 @@ def test_a_mixture_has_the_rates_asked_for_in_examples_not_rows(tmp_path):
         data=DataConfig(packing="best_fit"),
         train=TrainConfig(inputs_length=64, targets_length=32),
     )
-    train, held_out, tasks = make_examples(cfg, prepare_corpora(mixed, tmp_path / "mixed"))
+    train, held_out, tasks, _ = make_examples(cfg, prepare_corpora(mixed, tmp_path / "mixed"))
     assert list(held_out) == list(tasks) == ["pairs", "text"]
     per_row = num_examples(tasks["pairs"]) / len(tasks["pairs"])
     assert per_row > 1.5
@@ -119,8 +119,8 @@ def too_long(tmp_path, choice, **lengths):
 
 def test_a_pair_that_is_too_long_is_cut_or_left_out_of_training(tmp_path):
     cfg, corpora = too_long(tmp_path, "cut")
-    cut, held_out, _ = make_examples(cfg, corpora)
-    skipped, same_held_out, _ = make_examples(*too_long(tmp_path, "skip"))
+    cut, held_out, _, _ = make_examples(cfg, corpora)
+    skipped, same_held_out, _, _ = make_examples(*too_long(tmp_path, "skip"))
     fit = (cut.lengths() <= (30, 6)).all(axis=1)
     assert 0 < len(skipped) == fit.sum() < len(cut)
     assert (skipped.lengths() <= (30, 6)).all()

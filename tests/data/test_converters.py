@@ -8,8 +8,9 @@ from t5x_lite.data.converters import (
     decoder_only,
     encoder_decoder,
     encoder_only,
-    joined,
+    join,
     prefix_lm,
+    targets_of,
 )
 from t5x_lite.data.packing import fill_rows, first_fit
 
@@ -33,16 +34,8 @@ def filled(examples, packed, **lengths):
 
 
 def prefixed(examples, packed, **lengths):
-    """Rows for `prefix_lm`, whose one feature has the places of inputs and targets together."""
-    pairs = [arrays(example) for example in examples]
-    length = sum(lengths.values())
-    return filled([joined(pair["inputs"], pair["targets"]) for pair in pairs], packed, targets=length) | {
-        "inputs_width": filled(
-            [{"inputs_width": joined(pair["inputs"], pair["targets"])["inputs_width"]} for pair in pairs],
-            packed,
-            inputs_width=length,
-        )["inputs_width"]
-    }
+    """Rows for `prefix_lm`, whose one feature has the places of inputs and targets together; SeqIO keeps every EOS."""
+    return join(filled(examples, packed, **lengths), eos_id=-1)
 
 
 def check(features, *expected):
@@ -199,7 +192,7 @@ PREFIX_PACKED = {
     ids=["targets predicted", "inputs predicted too", "another bos"],
 )
 def test_a_prefix_language_model_gets_several_examples_a_row(options, changed):
-    check(prefix_lm(prefixed(TWO, True, inputs=8, targets=7), **options), PREFIX_PACKED | changed)
+    check(prefix_lm(prefixed(TWO, True, inputs=9, targets=6), **options), PREFIX_PACKED | changed)
 
 
 def test_a_prefix_language_models_long_examples_have_rows_of_their_own():
@@ -225,6 +218,47 @@ def test_a_prefix_may_be_empty():
             "decoder_causal_attention": [1, 1, 0, 1, 0, 1, 1, 1, 1, 1, 1, 0, 0, 0],
         },
     )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_joining_leaves_out_the_eos_of_the_inputs_and_keeps_that_of_the_targets(packed):
+    rows = filled(TWO, packed, inputs=9, targets=6)
+    joined = join(rows | {"loss_weights": (rows["targets"] > 4).astype(np.int32)})
+    if packed:
+        expected = {
+            "targets": [[7, 8, 5, 3, 9, 1, 8, 4, 9, 3, 4, 1, 0, 0, 0]],
+            "inputs_width": [[3] * 6 + [4] * 6 + [0] * 3],
+            "loss_weights": [[0, 0, 0, 0, 1, 0] + [0] * 9],
+            "targets_segment_ids": [[1] * 6 + [2] * 6 + [0] * 3],
+            "targets_positions": [[*range(6), *range(6), 0, 0, 0]],
+        }
+    else:
+        expected = {
+            "targets": [[7, 8, 5, 3, 9, 1] + [0] * 9, [8, 4, 9, 3, 4, 1] + [0] * 9],
+            "inputs_width": [[3] * 6 + [0] * 9, [4] * 6 + [0] * 9],
+            "loss_weights": [[0, 0, 0, 0, 1, 0] + [0] * 9, [0] * 15],
+        }
+    assert {name: ids.tolist() for name, ids in joined.items()} == expected
+
+
+def test_inputs_that_are_eos_alone_join_to_no_prefix():
+    joined = join(filled([{"inputs": [1], "targets": [3, 9, 1]}], False, inputs=4, targets=5))
+    assert joined["targets"].tolist() == [[3, 9, 1, 0, 0, 0, 0, 0, 0]]
+    assert not joined["inputs_width"].any()
+
+
+def test_what_is_predicted_is_found_in_the_features_of_any_architecture():
+    rows = filled([{"inputs": [8, 9, 4, 1], "targets": [8, 7, 4, 1]}], False, inputs=6, targets=6)
+    for features in (encoder_decoder(rows), decoder_only(rows), encoder_only(rows, mask_id=9)):
+        targets, weights = targets_of(features)
+        assert targets.tolist() == rows["targets"].tolist()
+        assert weights.sum() in (1, 4)
+    labels = {
+        "encoder_input_tokens": rows["inputs"],
+        "target_labels": np.array([[5]]),
+        "label_weights": np.array([[1]]),
+    }
+    assert [array.tolist() for array in targets_of(labels)] == [[[5]], [[1]]]
 
 
 def test_an_encoder_predicts_where_the_mask_is():

@@ -233,6 +233,13 @@ def test_evaluation_is_the_same_for_every_seed_and_number_of_hosts():
 
 def test_unigram_entropy_is_that_of_the_text_tokens_alone():
     tokenizer = ByteTokenizer(num_sentinels=10)
-    targets = [np.array([[258, 5, 5, 257, 7, 1, 0, 0]]), np.array([256, 5, 1, 0])]
+    targets = [np.array([[258, 5, 5, 257, 7, 1, 0, 0]]), np.array([[256, 5, 1, 0]])]
+    batches = ({"decoder_target_tokens": ids, "decoder_loss_weights": ids > 0} for ids in targets)
     expected = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
-    np.testing.assert_allclose(unigram_entropy(iter(targets), tokenizer), expected, rtol=1e-12)
+    np.testing.assert_allclose(unigram_entropy(batches, tokenizer), expected, rtol=1e-12)
+
+
+def test_unigram_entropy_of_labels_counts_those_that_weigh_something():
+    labels = {"target_labels": np.array([[0, 2, 1], [2, 2, 0]]), "label_weights": np.array([[1, 1, 0], [1, 1, 0]])}
+    expected = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
+    np.testing.assert_allclose(unigram_entropy([labels]), expected, rtol=1e-12)

@@ -11,7 +11,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from t5x_lite.kernels import cross_entropy as module
-from t5x_lite.kernels.cross_entropy import LossSums, cross_entropy, token_nats
+from t5x_lite.kernels.cross_entropy import LossSums, cross_entropy, token_scores
 
 B, T, D, V = 3, 7, 11, 29
 Z_LOSS = 0.03  # far above T5's 1e-4, so that an error in it shows
@@ -84,10 +84,13 @@ def test_sums_and_gradients_equal_float64(monkeypatch, chunk_logits, label_smoot
     assert_close(gradients, expected_gradients, rtol=1e-6)
 
 
-def test_token_nats_are_those_of_each_target(monkeypatch):
+def test_token_scores_are_those_of_each_target(monkeypatch):
     monkeypatch.setattr(module, "CHUNK_LOGITS", 2 * B * V)
     hidden_BTD, kernel_DV, targets_BT, _ = batch()
-    nats_BT = jax.jit(token_nats)(hidden_BTD, kernel_DV, targets_BT)
+    nats_BT, is_correct_BT = jax.jit(token_scores)(hidden_BTD, kernel_DV, targets_BT)
+    best_BT = np.argmax(hidden_BTD @ kernel_DV, axis=-1)
+    np.testing.assert_array_equal(is_correct_BT, best_BT == targets_BT)
+    assert jax.jit(token_scores)(hidden_BTD, kernel_DV, best_BT).is_correct_BT.all()
     for b, t in np.ndindex(B, T):
         one = np.zeros((B, T))
         one[b, t] = 1

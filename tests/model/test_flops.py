@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
+from t5x_lite.model.architectures import Architecture, abstract
 from t5x_lite.model.flops import forward_flops, peak_flops, train_flops
 from t5x_lite.model.presets import presets
 from t5x_lite.model.transformer import T5
@@ -33,6 +34,22 @@ def test_a_forward_pass_asks_for_the_products_that_its_program_has(version):
     model = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
     program = jax.make_jaxpr(lambda model: model(inputs_BS, decoder_inputs_BT))(model)
     assert forward_flops(cfg, tiny.S, tiny.T) == product_flops(program.jaxpr)
+
+
+@pytest.mark.parametrize("name", ["causal_lm", "prefix_lm", "masked_lm"])
+def test_so_does_that_of_an_encoder_or_a_decoder_alone(name):
+    cfg, ids_BX = tiny.T5_1_1, tiny.ids(1, tiny.S)
+    program = jax.make_jaxpr(lambda model: model(ids_BX))(abstract(cfg, Architecture(name)))
+    lengths = (tiny.S, 0) if name == "masked_lm" else (0, tiny.S)
+    assert forward_flops(cfg, *lengths, name) == product_flops(program.jaxpr)
+
+
+@pytest.mark.parametrize("name", ["sequence_classifier", "token_classifier"])
+def test_the_head_of_a_classifier_is_not_counted(name):
+    cfg, ids_BS, labels = tiny.T5_1_1, tiny.ids(1, tiny.S), ("a", "b", "c")
+    program = jax.make_jaxpr(lambda model: model(ids_BS))(abstract(cfg, Architecture(name, labels)))
+    head = 2 * cfg.emb_dim * len(labels) * (1 if name == "sequence_classifier" else tiny.S)
+    assert forward_flops(cfg, tiny.S, 0, name) == product_flops(program.jaxpr) - head
 
 
 @pytest.mark.parametrize(

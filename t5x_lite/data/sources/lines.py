@@ -84,7 +84,7 @@ class SpanFile:
 
 
 class WholeText(SpanFile):
-    """A text file that is one document: the record's field `text`."""
+    """A text file that is one document: fields `text`, and of the file, whose name may be a label, `file`, `folder`."""
 
     kind = "file"
 
@@ -95,7 +95,7 @@ class WholeText(SpanFile):
         return find_whole(file)
 
     def _parse(self, text: str, index: int) -> Record:
-        return {"text": text}
+        return _text_record(text, self.name)
 
 
 class TextLines(SpanFile):
@@ -107,7 +107,7 @@ class TextLines(SpanFile):
         return find_lines(file)
 
     def _parse(self, text: str, index: int) -> Record:
-        return {"text": text}
+        return _text_record(text, self.name)
 
 
 class TextParagraphs(TextLines):
@@ -192,6 +192,11 @@ class Delimited(SpanFile):
                 f"({listed(self.columns)}): mend or remove the line"
             )
         return dict(zip(self.columns, values, strict=True))
+
+
+def _text_record(text: str, name: str) -> Record:
+    path = pathlib.PurePath(name)
+    return {"text": text, "file": path.name, "folder": path.parent.name}
 
 
 class _OpenFile:

@@ -72,6 +72,10 @@ class Tokenizer(abc.ABC):
         """Text of ids that are all in the vocabulary, none of them pad or EOS."""
 
     @abc.abstractmethod
+    def surfaces(self) -> list[str]:
+        """What each id stands for in a text, with its spaces; nothing for pad and EOS."""
+
+    @abc.abstractmethod
     def save(self, directory: pathlib.Path) -> None:
         """Writes what `load_tokenizer` needs into an existing directory, each file at once or not at all."""
 

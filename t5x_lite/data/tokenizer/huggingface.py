@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ from t5x_lite.data.tokenizer.base import (
 )
 
 TOKENIZER_FILE = "tokenizer.json"
+SPACES = re.compile("[\u2581\u0120]")  # as SentencePiece and byte-level BPE show them
+CONTINUED = "##"  # begins a token of WordPiece that goes on with a word
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
 REMEDY = "use a tokenizer of the T5 family, or make one whose first three tokens are <pad>, </s> and <unk>"
 
@@ -76,6 +79,15 @@ class HuggingFaceTokenizer(Tokenizer):
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         rows = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
         return [np.asarray(row.ids, np.int32) for row in rows]
+
+    def surfaces(self) -> list[str]:
+        tokens = [self._tokenizer.id_to_token(i) or "" for i in range(self.vocab_size)]
+        special = {self.pad_id: "", self.eos_id: "", self.unk_id: "\ufffd"}
+        if any(token.startswith(CONTINUED) for token in tokens):  # WordPiece: a token begins a word unless it says not
+            texts = [token.removeprefix(CONTINUED) if token.startswith(CONTINUED) else f" {token}" for token in tokens]
+        else:
+            texts = [SPACES.sub(" ", token) for token in tokens]
+        return [special.get(i, text) for i, text in enumerate(texts)]
 
     def _decode_known(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=False)

@@ -23,6 +23,7 @@ from t5x_lite.data.tokenizer.base import (
 from t5x_lite.data.tokenizer.model_proto import UNKNOWN, USER_DEFINED, parse_model
 
 MODEL_FILE = "tokenizer.model"
+SPACE = "\u2581"  # as pieces show it
 # SentencePiece's memory grows with the text: 50 MB at once took 0.8 GB more. And it adds up scores in float32 from the
 # start on, so that in novels where parts by themselves get other ids, these have a score as high or higher.
 PART_CHARACTERS = 2**20
@@ -105,6 +106,14 @@ class SentencePieceTokenizer(Tokenizer):
     def pieces(self, text: str) -> list[str]:
         """The pieces a text is cut into, spaces shown as SentencePiece shows them."""
         return self._processor.encode(text, out_type=str)
+
+    def surfaces(self) -> list[str]:
+        pieces = (self._processor.id_to_piece(i).replace(SPACE, " ") for i in range(self.vocab_size))
+        bytes_of = {f"<0x{byte:02X}>": chr(byte) if byte < 128 else "\ufffd" for byte in range(256)}
+        return [
+            "" if i in (self.pad_id, self.eos_id) else "\ufffd" if i == self.unk_id else bytes_of.get(piece, piece)
+            for i, piece in enumerate(pieces)
+        ]
 
     def _decode_known(self, ids: list[int]) -> str:
         return self._processor.decode(ids)

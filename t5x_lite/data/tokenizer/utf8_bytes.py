@@ -65,6 +65,10 @@ class ByteTokenizer(Tokenizer):
             for text in texts
         ]
 
+    def surfaces(self) -> list[str]:
+        texts = [chr(byte) if byte < 128 else "\ufffd" for byte in range(NUM_BYTES)]
+        return (["", "", "\ufffd", *texts] + ["\ufffd"] * self.num_sentinels)[: self.vocab_size]
+
     def _decode_known(self, ids: list[int]) -> str:
         data, pieces = bytes(i - FIRST_BYTE for i in ids if i >= FIRST_BYTE), []
         while data:

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the targets of a supervised task, which are words, to the numbers of labels that a classifier predicts.
+
+Shape letters: B rows of a batch, S input tokens, T target tokens, V vocabulary.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from t5x_lite.data.converters import Batch
+from t5x_lite.data.tokenizer import Tokenizer
+
+
+class Words:
+    """Which ids belong to a word, and which begin one: words are what white space separates.
+
+    Args:
+      tokenizer: says what each id stands for.
+    """
+
+    def __init__(self, tokenizer: Tokenizer):
+        surfaces = tokenizer.surfaces()
+        self._is_text_V = np.array([bool(text.strip()) for text in surfaces])
+        self._after_space_V = np.array([text[:1].isspace() for text in surfaces])
+        self._before_space_V = np.array([text[-1:].isspace() for text in surfaces])
+
+    def starts(self, ids_BS: np.ndarray) -> np.ndarray:
+        """Returns whether each id is the first of a word, bool [B, S]; padding and EOS are none."""
+        is_text_BS = self._is_text_V[ids_BS]
+        follows_space_BS = np.ones_like(is_text_BS)  # the first id of a row does
+        follows_space_BS[:, 1:] = self._before_space_V[ids_BS[:, :-1]]
+        return is_text_BS & (follows_space_BS | self._after_space_V[ids_BS])
+
+    def split(self, ids_BS: np.ndarray) -> Iterator[list[tuple[int, ...]]]:
+        """Yields the words of each row, as ids without those that are white space alone."""
+        for ids_S, starts_S in zip(ids_BS, self.starts(ids_BS), strict=True):
+            ids_S = np.where(self._is_text_V[ids_S], ids_S, 0)
+            yield [tuple(word[word > 0].tolist()) for word in np.split(ids_S, np.flatnonzero(starts_S))[1:]]
+
+
+class SequenceLabels:
+    """Makes the features of a `SequenceClassifier`: one label for all inputs.
+
+    Args:
+      labels: words of the targets, in the order of their numbers.
+      tokenizer: of the targets.
+
+    Raises:
+      ValueError: if the tokenizer cannot tell two labels apart.
+    """
+
+    def __init__(self, labels: Sequence[str], tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+        ids = [tuple(tokenizer.encode(label)) for label in labels]
+        self._number = _numbered(labels, ids)
+        self.targets_length = max(map(len, ids)) + 1
+
+    def __call__(self, rows: Mapping[str, np.ndarray]) -> Batch:
+        """Returns `encoder_input_tokens` [B, S], and `target_labels` and `label_weights`, both [B, 1]."""
+        numbers = []
+        for ids_T in rows["targets"]:
+            ids = tuple(ids_T[: np.count_nonzero(ids_T) - 1].tolist())  # the last one is EOS
+            if ids not in self._number:
+                raise _unknown(self._tokenizer.decode(ids), self._number)
+            numbers.append(self._number[ids])
+        labels_B1 = np.asarray(numbers, np.int32)[:, None]
+        return {
+            "encoder_input_tokens": rows["inputs"],
+            "target_labels": labels_B1,
+            "label_weights": np.ones_like(labels_B1),
+        }
+
+
+class TokenLabels:
+    """Makes the features of a `TokenClassifier`: a label for each word of the inputs, at the first token of it.
+
+    Args:
+      labels: words of the targets, in the order of their numbers.
+      tokenizer: of the inputs and the targets.
+
+    Raises:
+      ValueError: if a label is not one word, or the tokenizer cannot tell two apart.
+    """
+
+    def __init__(self, labels: Sequence[str], tokenizer: Tokenizer):
+        self._tokenizer, self._words = tokenizer, Words(tokenizer)
+        words = [next(self._words.split(np.asarray([tokenizer.encode(label)], np.int32))) for label in labels]
+        for label, parts in zip(labels, words, strict=True):
+            if len(parts) != 1:
+                raise ValueError(
+                    f"task.labels has {label!r}, and model.architecture token_classifier needs single words: use one"
+                )
+        self._number = _numbered(labels, [parts[0] for parts in words])
+
+    def __call__(self, rows: Mapping[str, np.ndarray]) -> Batch:
+        """Returns `encoder_input_tokens`, `target_labels` and `label_weights`, all [B, S]."""
+        inputs_BS = rows["inputs"]
+        weights_BS = self._words.starts(inputs_BS).astype(np.int32)
+        labels_BS = np.zeros_like(inputs_BS)
+        for b, words in enumerate(self._words.split(rows["targets"])):
+            places = np.flatnonzero(weights_BS[b])
+            # Inputs that were cut have fewer words than labels.
+            was_cut = inputs_BS[b, -1] != 0
+            if len(words) != len(places) and not (was_cut and len(words) > len(places)):
+                begin = self._tokenizer.decode(inputs_BS[b])[:80]
+                raise ValueError(
+                    f"the inputs that begin with {begin!r} have {len(places)} words and {len(words)} labels: give each "
+                    "word one in task.targets"
+                )
+            for place, word in zip(places, words, strict=False):
+                if word not in self._number:
+                    raise _unknown(self._tokenizer.decode(word), self._number)
+                labels_BS[b, place] = self._number[word]
+        return {"encoder_input_tokens": inputs_BS, "target_labels": labels_BS, "label_weights": weights_BS}
+
+
+def _numbered(labels: Sequence[str], ids: Sequence[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
+    numbers = {word: number for number, word in enumerate(ids)}
+    for number, word in enumerate(ids):
+        if numbers[word] != number:
+            raise ValueError(
+                f"task.labels has {labels[number]!r} and {labels[numbers[word]]!r}, for which the tokenizer has the "
+                "same ids: use other words"
+            )
+    return numbers
+
+
+def _unknown(label: str, known: Mapping[tuple[int, ...], int]) -> ValueError:
+    return ValueError(f"the targets {label[:80]!r} are none of the {len(known)} task.labels: add them there")
