@@ -12,7 +12,7 @@ import numpy as np
 
 from t5x_lite.config import RunConfig
 from t5x_lite.data.assembly import make_examples
-from t5x_lite.data.converters import Batch
+from t5x_lite.data.converters import Batch, encoder_decoder
 from t5x_lite.data.corpora import Corpora, is_prepared, prepare_corpora
 from t5x_lite.data.definitions import resolved
 from t5x_lite.data.pipeline import train_batches
@@ -53,10 +53,14 @@ def first_examples(cfg: RunConfig, corpora: Corpora, start: int) -> Iterator[dic
     """Yields the examples that training sees from row `start` on, each as texts and ids by name."""
     tokenizer = next(iter(corpora.values())).tokenizer
     data = dataclasses.replace(cfg.data, num_workers=0)
-    batches = train_batches(make_examples(cfg, corpora).train, batch_size=1, data=data, start_example=start)
-    for number, batch in zip(itertools.count(start), batches, strict=False):
-        for example in shown(batch, tokenizer):
-            yield {"example": number} | example
+    examples = make_examples(cfg, corpora)
+    batches = train_batches(examples.train, batch_size=1, data=data, convert=dict, start_example=start)
+    for number, rows in zip(itertools.count(start), batches, strict=False):
+        features = {}
+        if examples.convert is not encoder_decoder:
+            features = {"features": {name: ids[0].tolist() for name, ids in examples.convert(rows).items()}}
+        for example in shown(encoder_decoder(rows), tokenizer):
+            yield {"example": number} | example | features
 
 
 def shown(batch: Batch, tokenizer: Tokenizer) -> Iterator[dict]:
@@ -136,6 +140,8 @@ def described(example: dict) -> str:
     lines += [f"inputs   {example['inputs']}", f"targets  {example['targets']}"]
     if example["predicted"] is not None:
         lines.append(f"predicted {' | '.join(example['predicted'])}")
+    if "features" in example:  # of a row, which may have several examples, of another model than an encoder-decoder
+        return "\n".join(lines + [f"{name}: {_ids(ids)}" for name, ids in example["features"].items()]) + "\n"
     lines.append(f"encoder input, {len(inputs)} of {example['inputs_length']} places: {_ids(inputs)}")
     places = f"{len(targets)} of {example['targets_length']} places"
     lines.append(f"decoder input, {places}: {_ids(example['decoder_input_tokens'])}")

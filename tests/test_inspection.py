@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from t5x_lite import inspection
-from t5x_lite.config import READ_BY_OBJECTIVE, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config import READ_BY_OBJECTIVE, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data.assembly import make_examples
 from t5x_lite.data.converters import encoder_decoder
 from t5x_lite.data.packing import fill_rows
@@ -150,3 +150,15 @@ def test_another_text_than_the_runs_is_refused(cfg):
     other = TaskConfig(source="docstrings", tokenizer=cfg.task.tokenizer)
     with pytest.raises(ValueError, match=r"task.source is docstrings, and the text in .* was made with"):
         inspection.run(RunConfig(run_dir=cfg.run_dir, task=other, train=cfg.train))
+
+
+def test_the_features_of_another_model_than_an_encoder_decoder_are_shown(cfg, capsys):
+    cfg = dataclasses.replace(
+        cfg,
+        task=dataclasses.replace(cfg.task, objective="prefix_lm"),
+        model=ModelOptions(architecture="prefix_lm"),
+    )
+    inspection.run(cfg, num_examples=2)
+    shown = capsys.readouterr().out
+    assert shown.count("\ndecoder_causal_attention: 1 1 1") == 2
+    assert "encoder input" not in shown

@@ -10,6 +10,7 @@ import pytest
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import MeshConfig
 from t5x_lite.data.tokenizer import ByteAndSentinelTokenizer, ByteTokenizer
+from t5x_lite.model.architectures import Architecture
 from t5x_lite.pretrained import load, model_config_from_json, save_hf
 from t5x_lite.sharding import make_mesh
 from tests import tiny
@@ -31,8 +32,8 @@ def run_dir(tmp_path_factory):
 
 
 def test_a_run_directory_gives_model_tokenizer_and_config(run_dir):
-    model, tokenizer, config, step = load(run_dir)
-    assert (config, step, tokenizer.vocab_size) == (CFG, 12, 259)
+    model, tokenizer, config, step, architecture = load(run_dir)
+    assert (config, step, tokenizer.vocab_size, architecture) == (CFG, 12, 259, Architecture())
     np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
 
 
@@ -61,7 +62,7 @@ def test_a_model_config_survives_json():
 
 def test_what_save_hf_writes_is_loaded_as_the_same_model(tmp_path):
     save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
-    model, tokenizer, config, step = load(tmp_path / "out")
+    model, tokenizer, config, step, _ = load(tmp_path / "out")
     assert (config.emb_dim, step, tokenizer.vocab_size) == (CFG.emb_dim, 0, 259)
     np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]

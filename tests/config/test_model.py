@@ -6,5 +6,5 @@ from t5x_lite import config
 
 
 def test_every_model_option_is_a_field_of_the_model():
-    options = {field.name for field in dataclasses.fields(config.ModelOptions)} - {"preset"}
+    options = {field.name for field in dataclasses.fields(config.ModelOptions)} - {"preset", "architecture"}
     assert options <= {field.name for field in dataclasses.fields(config.ModelConfig)}

@@ -95,8 +95,3 @@ def test_reading_a_config_needs_the_standard_library_alone():
     code = "import sys, t5x_lite.config; print([m for m in ('jax', 'numpy', 'yaml') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
-
-
-def test_every_model_option_is_a_field_of_the_model():
-    options = {field.name for field in dataclasses.fields(config.ModelOptions)} - {"preset"}
-    assert options <= {field.name for field in dataclasses.fields(config.ModelConfig)}

@@ -52,3 +52,17 @@ def test_the_fields_given_are_those_not_at_their_defaults():
 def test_a_base_supplies_what_is_left_out():
     assert TaskConfig(base="own:TASK", inputs="{q}").targets is None
     assert TaskConfig(base="own:TASK", choices={"0": "no"}).choices == {"0": "no"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"labels": ("a", "b")}, r"task.labels is given without task.targets, which are made of them: give both"),
+        ({"inputs": "{q}", "targets": "{a}", "labels": ("a",)}, r"task.labels is \['a'\]: use two or more"),
+        ({"inputs": "{q}", "targets": "{a}", "labels": ("a", "a")}, r"task.labels is \['a', 'a'\]: use two or more"),
+        ({"inputs": "{q}", "targets": "{a}", "labels": ("a", " ")}, r"task.labels is \['a', ' '\]"),
+    ],
+)
+def test_labels_are_two_or_more_different_ones_of_targets(fields, message):
+    with pytest.raises(ValueError, match=message):
+        TaskConfig(**fields)

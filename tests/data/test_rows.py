@@ -132,3 +132,14 @@ def test_only_the_records_asked_for_are_read(tmp_path):
     path = write(tmp_path / "a.jsonl", *({"text": str(i)} for i in range(9)))
     source, _ = open_source(task(path), path, tmp_path)
     assert [row.texts[0] for row in read_rows(task(path), source, [7, 2], LeftOut())] == ["7", "2"]
+
+
+def test_targets_that_are_no_labels_are_bad_records(tmp_path):
+    records = [{"q": "x", "a": answer} for answer in ("not O", "B O B", "B", "B X", "not")]
+    path = write(tmp_path / "a.jsonl", *records)
+    pairs = {"inputs": "{q}", "targets": "{a}", "labels": ("O", "B", "not O")}
+    texts, _, skipped = read(task(path, **pairs, bad_records="skip"), tmp_path)
+    assert [targets for _, targets in texts] == ["not O", "B O B", "B"]
+    assert len(skipped) == 2
+    with pytest.raises(BadRecord, match=r"a.jsonl line 4 has the targets 'B X', and task.labels lacks 'X': add it"):
+        read(task(path, **pairs), tmp_path)

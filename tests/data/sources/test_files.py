@@ -90,7 +90,7 @@ def test_a_copy_is_made_again_once_the_file_has_changed(tmp_path):
     path, cache = tmp_path / "a.txt.gz", tmp_path / "cache"
     for content in ("before", "afterwards"):
         path.write_bytes(gzip.compress(content.encode()))
-        assert open_file(path, TaskConfig(), cache)[0] == {"text": content}
+        assert open_file(path, TaskConfig(), cache)[0]["text"] == content
 
 
 @pytest.mark.parametrize(
@@ -116,17 +116,21 @@ def test_a_damaged_compressed_file_is_named_and_leaves_nothing(tmp_path, suffix,
     assert not list(cache.glob("*"))
 
 
+FILE = {"file": "a.txt", "folder": "reviews"}
+
+
 @pytest.mark.parametrize(
     ("name", "content", "task", "expected"),
     [
-        ("a.txt", "x\n\ny", TaskConfig(text_unit="paragraph"), [{"text": "x"}, {"text": "y"}]),
-        ("a.md", "x\n\ny", TaskConfig(), [{"text": "x\n\ny"}]),
+        ("a.txt", "x\n\ny", TaskConfig(text_unit="paragraph"), [{"text": "x"} | FILE, {"text": "y"} | FILE]),
+        ("a.md", "x\n\ny", TaskConfig(), [{"text": "x\n\ny"} | FILE | {"file": "a.md"}]),
         ("a.csv", "c\nx\n", TaskConfig(), [{"c": "x"}]),
         ("a.tsv", "x\ty\n", TaskConfig(columns=("c", "d")), [{"c": "x", "d": "y"}]),
     ],
 )
 def test_the_name_of_a_file_says_how_it_is_read(tmp_path, name, content, task, expected):
-    path = pathlib.Path(tmp_path / name)
+    path = tmp_path / "reviews" / name
+    path.parent.mkdir()
     path.write_text(content)
     source = open_file(path, task, tmp_path / "cache")
     assert [source[i] for i in range(len(source))] == expected

@@ -146,7 +146,7 @@ def test_a_worker_process_gets_the_name_of_the_file_and_not_its_contents(write):
 def test_a_record_that_does_not_fit_into_memory_is_named(write, monkeypatch):
     monkeypatch.setattr("t5x_lite.data.sources.lines.MOST_BYTES", 20)
     source = TextLines(write("a\n" + "b" * 20 + "\n" + "c" * 21 + "\n"))
-    assert source[1] == {"text": "b" * 20}
+    assert source[1]["text"] == "b" * 20
     with pytest.raises(BadRecord, match=r"file line 3 begins a record of 21 bytes, and 20 are the most: cut it up"):
         source[2]
 
@@ -229,3 +229,13 @@ def test_a_table_of_ten_thousand_columns_is_read_and_its_errors_stay_short(write
     ) as error:
         source[1]
     assert len(str(error.value)) < 1_000
+
+
+def test_a_text_knows_the_file_and_the_folder_it_is_from(tmp_path):
+    (tmp_path / "pos").mkdir()
+    (tmp_path / "pos" / "7.txt").write_text("good\n\nvery good\n")
+    where = {"file": "7.txt", "folder": "pos"}
+    assert TextParagraphs(tmp_path / "pos" / "7.txt")[1] == {"text": "very good"} | where
+    copy = tmp_path / "cache.txt"
+    copy.write_text("good")
+    assert WholeText(copy, str(tmp_path / "pos" / "7.txt"))[0] == {"text": "good"} | where

@@ -16,6 +16,9 @@ class Numbers(Tokenizer):
     def encode(self, text):
         return [int(word) for word in text.split()]
 
+    def surfaces(self):
+        return list(map(str, range(self.vocab_size)))
+
     def _decode_known(self, ids):
         return " ".join(map(str, ids))
 

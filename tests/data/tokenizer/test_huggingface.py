@@ -214,3 +214,21 @@ def test_t5s_vocabulary_gives_t5s_ids(library):
     theirs = SentencePieceTokenizer.from_file(T5_VOCABULARY)
     texts = ["The na\u00efve  caf\u00e9, \u2460 \ufb01ne\u2026", "Das Gef\u00fchl: 3,14159!", "\u4e16\u754c"]
     assert [ours.encode(text) for text in texts] == [theirs.encode(text) for text in texts]
+
+
+def test_surfaces_are_what_the_ids_of_a_text_add_up_to(library):
+    tokenizer = HuggingFaceTokenizer(make(library).to_str().encode(), NUM_SENTINELS)
+    surfaces = tokenizer.surfaces()
+    assert (len(surfaces), surfaces[:3]) == (tokenizer.vocab_size, ["", "", "\ufffd"])
+    assert "".join(surfaces[i] for i in tokenizer.encode("ab cdq a")) == " ab cdq a"
+
+
+def test_a_token_of_wordpiece_begins_a_word_unless_it_says_that_it_goes_on(library):
+    from tokenizers import models, pre_tokenizers
+
+    words = ["<pad>", "</s>", "<unk>", "ab", "##cd", "q", "<extra_id_0>"]
+    made = library.Tokenizer(models.WordPiece(dict(zip(words, range(7), strict=True)), unk_token="<unk>"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.add_special_tokens(["<pad>", "</s>", "<unk>", "<extra_id_0>"])
+    tokenizer = HuggingFaceTokenizer(made.to_str().encode(), 1)
+    assert [tokenizer.surfaces()[i] for i in tokenizer.encode("abcd q")] == [" ab", "cd", " q"]

@@ -164,3 +164,18 @@ def test_a_long_text_is_encoded_in_parts_to_the_same_ids(model, monkeypatch):
         monkeypatch.setattr(sentence_pieces, "PART_CHARACTERS", size)
         assert len(tokenizer._parts(texts[1])) > 3
         assert [ids.tolist() for ids in tokenizer.encode_batch(texts)] == whole
+
+
+def test_surfaces_are_what_the_ids_of_a_text_add_up_to(tokenizer):
+    surfaces = tokenizer.surfaces()
+    assert len(surfaces) == tokenizer.vocab_size
+    assert surfaces[:3] == ["", "", "\ufffd"]
+    text = TEXTS[0]
+    assert "".join(surfaces[i] for i in tokenizer.encode(text)) == f" {text}"
+    assert surfaces[tokenizer.sentinel_id(0)].strip() == "<extra_id_0>"
+
+
+def test_a_byte_that_is_a_piece_of_its_own_is_what_it_stands_for():
+    model = fit_sentencepiece_model(TEXTS, vocab_size=302, num_sentinels=5, byte_fallback=True)
+    tokenizer = SentencePieceTokenizer(model, 5)
+    assert [tokenizer.surfaces()[i] for i in tokenizer.encode("~\u00e4")] == [" ", "~", "\ufffd", "\ufffd"]

@@ -97,3 +97,19 @@ def test_a_batch_has_the_ids_of_its_texts(kind):
     tokenizer = kind(10)
     assert [ids.tolist() for ids in tokenizer.encode_batch(texts)] == [tokenizer.encode(text) for text in texts]
     assert {ids.dtype for ids in tokenizer.encode_batch(texts)} == {np.dtype(np.int32)}
+
+
+@pytest.mark.parametrize("layout", [ByteTokenizer, ByteAndSentinelTokenizer])
+def test_surfaces_are_the_bytes_of_ascii(layout):
+    tokenizer = layout(10)
+    surfaces = tokenizer.surfaces()
+    assert len(surfaces) == tokenizer.vocab_size
+    assert [surfaces[i] for i in [*tokenizer.encode(" a\n\u00e4"), 0, 1]] == [
+        " ",
+        "a",
+        "\n",
+        "\ufffd",
+        "\ufffd",
+        "",
+        "",
+    ]
