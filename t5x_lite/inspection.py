@@ -14,10 +14,10 @@ from t5x_lite.config import RunConfig
 from t5x_lite.data.assembly import make_examples
 from t5x_lite.data.converters import Batch, encoder_decoder
 from t5x_lite.data.corpora import Corpora, is_prepared, prepare_corpora
-from t5x_lite.data.definitions import resolved
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizer import Tokenizer
 from t5x_lite.run_directory import RunDirectory
+from t5x_lite.starting import open_start
 
 OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, which no text is likely to have
 
@@ -34,7 +34,7 @@ def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool 
     Raises:
       ValueError: if the config or the data are wrong.
     """
-    cfg = dataclasses.replace(cfg, task=resolved(cfg.task))
+    cfg, _ = open_start(cfg)
     corpora = open_corpora(cfg)
     for example in itertools.islice(first_examples(cfg, corpora, start), num_examples):
         print(json.dumps(example, ensure_ascii=False) if as_json else described(example))

@@ -3,7 +3,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ from t5x_lite.atomic import new_directory
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizer import Tokenizer, load_tokenizer
+from t5x_lite.interop.arrays import checked_index
 from t5x_lite.interop.hf import HFCheckpoint, is_hf_directory, reader, save_weights
 from t5x_lite.interop.hf_tokenizer import read_tokenizer, save_tokenizer
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, abstract
@@ -59,6 +60,46 @@ def load(directory: str | os.PathLike[str], mesh: Mesh | None = None) -> Pretrai
         f"--checkpoint {path} is neither a run directory (it has no config.yaml) nor a Hugging Face model (it has no "
         "config.json): name one that train made, or one with config.json and model.safetensors"
     )
+
+
+class Weights(NamedTuple):
+    """A trained model that has been found, of which nothing big has been read yet."""
+
+    config: ModelConfig
+    architecture: Architecture
+    tokenizer: Tokenizer | None
+    step: int  # of the checkpoint; 0 if it does not say
+    read: Callable[[str, Any], np.ndarray]  # of a parameter's name and an index: a part of it, float32
+
+
+def open_pretrained(directory: str | os.PathLike[str]) -> Weights:
+    """Finds a trained model of any kind that `load` reads, and checks what can be checked without reading it."""
+    path = pathlib.Path(directory)
+    if is_hf_directory(path) and not (path / "config.yaml").is_file():
+        checkpoint = HFCheckpoint(path)
+        return Weights(checkpoint.config, ENCODER_DECODER, read_tokenizer(path), 0, checkpoint.read)
+    loaded = load(path)
+    return Weights(loaded.config, loaded.architecture, loaded.tokenizer, loaded.step, reader(loaded.model))
+
+
+def read_arrays(
+    weights: Weights, leaves: Mapping[str, jax.ShapeDtypeStruct], sources: Mapping[str, str]
+) -> dict[str, jax.Array]:
+    """Returns parameters by name, each device reading its own part.
+
+    Args:
+      weights: to read from.
+      leaves: shapes with shardings.
+      sources: what `weights` calls each.
+    """
+    return {
+        name: jax.make_array_from_callback(
+            leaf.shape,
+            leaf.sharding,
+            lambda index, name=name, leaf=leaf: weights.read(sources[name], checked_index(index, leaf.shape, name)),
+        )
+        for name, leaf in leaves.items()
+    }
 
 
 def save_hf(model: T5, tokenizer: Tokenizer, directory: str | os.PathLike[str], *, dtype: str = "float32") -> None:

@@ -31,7 +31,11 @@ def init_state(
     cfg: ModelConfig, tx: optax.GradientTransformation, seed: int, architecture: Architecture = ENCODER_DECODER
 ) -> TrainState:
     """Returns the state before the first step."""
-    model = make_model(cfg, architecture, rngs=nnx.Rngs(seed))
+    return state_of(make_model(cfg, architecture, rngs=nnx.Rngs(seed)), tx)
+
+
+def state_of(model: Model, tx: optax.GradientTransformation) -> TrainState:
+    """Returns the state before the first step, of a model with the parameters that it is to begin from."""
     zero = jnp.zeros((), jnp.int32)
     return TrainState(zero, model, tx.init(cast(Any, model)), zero, zero)
 

@@ -18,7 +18,6 @@ from t5x_lite.config import ModelConfig, RunConfig
 from t5x_lite.data.assembly import RunExamples, make_examples
 from t5x_lite.data.corpora import Corpora, prepare_corpora
 from t5x_lite.data.corpus import Corpus
-from t5x_lite.data.definitions import resolved
 from t5x_lite.data.examples import Examples, PackedPairs, Pairs
 from t5x_lite.data.features import labels_of
 from t5x_lite.data.pipeline import train_batches
@@ -29,6 +28,7 @@ from t5x_lite.model.flops import peak_flops, train_flops
 from t5x_lite.model.presets import resolve_model
 from t5x_lite.optim import make_optimizer, make_schedule, state_axes
 from t5x_lite.plot import line_chart
+from t5x_lite.pretrained import Weights
 from t5x_lite.report import Report, Stopwatch, read_rows
 from t5x_lite.run_directory import RunDirectory
 from t5x_lite.sharding import (
@@ -41,8 +41,9 @@ from t5x_lite.sharding import (
     replicated,
     shardings,
 )
+from t5x_lite.starting import begin, open_start
 from t5x_lite.stopping import StopSignal
-from t5x_lite.train_step import TrainState, init_state, train_step
+from t5x_lite.train_step import TrainState, init_state, state_of, train_step
 
 COUNTERS = ("step", "nonfinite_steps", "nonfinite_in_a_row")
 BLANKS = ("span_corruption", "iid_denoising", "ul2")  # objectives whose inputs have blanks
@@ -81,13 +82,13 @@ def run(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
       FloatingPointError: if several gradients in a row were not finite.
       OSError: if the run directory cannot be written.
     """
-    cfg = dataclasses.replace(cfg, task=resolved(cfg.task))
+    cfg, weights = open_start(cfg)
     with RunDirectory(cfg.run_dir) as directory, StopSignal() as stop:
         directory.check(cfg)
         make_mesh(cfg.mesh)  # says what is wrong with it before the text takes its time
         check_metrics(cfg.task)
         corpora = prepare_corpora(cfg.task, directory.path, announce=lambda stage: print(stage, file=sys.stderr))
-        job = build(cfg, corpora)
+        job = build(cfg, corpora, weights)
         directory.record(cfg)
         checkpoints = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep)
         try:
@@ -97,12 +98,15 @@ def run(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
             checkpoints.close()
 
 
-def build(cfg: RunConfig, corpora: Corpora, *, devices: Sequence[Any] | None = None) -> Job:
+def build(
+    cfg: RunConfig, corpora: Corpora, weights: Weights | None = None, *, devices: Sequence[Any] | None = None
+) -> Job:
     """Fits the parts of a run together; compiles nothing yet.
 
     Args:
-      cfg: the run, its task resolved.
+      cfg: the run, as `starting.open_start` returns it.
       corpora: its text.
+      weights: of the model to begin with, None for one drawn at random.
       devices: to run on; None takes all there are.
 
     Raises:
@@ -113,13 +117,47 @@ def build(cfg: RunConfig, corpora: Corpora, *, devices: Sequence[Any] | None = N
     mesh = make_mesh(cfg.mesh, devices)
     check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
     platform = mesh.devices.flat[0].platform
-    model = resolve_model(cfg.model, vocab_size=tokenizer.padded_vocab_size, remat=cfg.train.remat, platform=platform)
+    model = resolve_model(
+        cfg.model,
+        vocab_size=tokenizer.padded_vocab_size,
+        remat=cfg.train.remat,
+        platform=platform,
+        pretrained=None if weights is None else weights.config,
+    )
     name = cfg.model.architecture
     architecture = Architecture(name, labels_of(cfg.task) if name in CLASSIFIERS else ())
     axes = parameter_axes(abstract(model, architecture))
     tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
-    init = functools.partial(init_state, model, tx, cfg.seed, architecture)
-    state = jax.eval_shape(init)
+    draw = functools.partial(init_state, model, tx, cfg.seed, architecture)
+    placed, shapes = place(draw, axes, mesh)
+    step = jax.jit(
+        functools.partial(train_step, tx=tx, cfg=cfg.train, seed=cfg.seed),
+        donate_argnums=0,
+        in_shardings=(placed, batch_sharding(mesh)),
+        out_shardings=(placed, replicated(mesh)),
+        compiler_options=compiler_options.for_train_step(platform),
+    )
+    at_start = {"out_shardings": placed, "compiler_options": compiler_options.for_init(platform)}
+    init = jax.jit(draw, **at_start)
+    if weights is None:
+        return Job(cfg, tokenizer, corpora, examples, architecture, model, mesh, shapes, init, step)
+
+    def init_from_weights() -> TrainState:
+        model = begin(shapes.model, architecture, weights, lambda: init().model)
+        return jax.jit(functools.partial(state_of, tx=tx), donate_argnums=0, **at_start)(model)
+
+    return Job(cfg, tokenizer, corpora, examples, architecture, model, mesh, shapes, init_from_weights, step)
+
+
+def place(draw: Callable[[], TrainState], axes: Any, mesh: Mesh) -> tuple[TrainState, TrainState]:
+    """Returns (the shardings of a state, its shapes with them).
+
+    Args:
+      draw: makes a state.
+      axes: of the parameters.
+      mesh: the devices.
+    """
+    state = jax.eval_shape(draw)
     placed = state._replace(
         step=replicated(mesh),
         model=shardings(mesh, state.model, axes),
@@ -130,15 +168,7 @@ def build(cfg: RunConfig, corpora: Corpora, *, devices: Sequence[Any] | None = N
     shapes = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state, placed
     )
-    step = jax.jit(
-        functools.partial(train_step, tx=tx, cfg=cfg.train, seed=cfg.seed),
-        donate_argnums=0,
-        in_shardings=(placed, batch_sharding(mesh)),
-        out_shardings=(placed, replicated(mesh)),
-        compiler_options=compiler_options.for_train_step(platform),
-    )
-    init = jax.jit(init, out_shardings=placed, compiler_options=compiler_options.for_init(platform))
-    return Job(cfg, tokenizer, corpora, examples, architecture, model, mesh, shapes, init, step)
+    return placed, shapes
 
 
 def train_loop(
@@ -294,12 +324,13 @@ def describe_job(job: Job, start: int) -> str:
     mesh = " x ".join(f"{axis} {size}" for axis, size in job.mesh.shape.items() if size > 1) or "one device"
     kind = job.mesh.devices.flat[0].device_kind
     verb = f"Going on from step {start} of" if start else "Training"
+    origin = f", begun as {job.cfg.model.pretrained}" if job.cfg.model.pretrained else ""
     text = ", ".join(
         (f"{name}: " if name else "") + describe_examples(examples, job.corpora[name])
         for name, examples in job.examples.tasks.items()
     )
     return (
-        f"{verb} {parameters / 1e6:.1f}M parameters in {job.model.dtype} on {mesh} ({kind}), "
+        f"{verb} {parameters / 1e6:.1f}M parameters{origin} in {job.model.dtype} on {mesh} ({kind}), "
         f"{text}, run directory {job.cfg.run_dir}"
     )
 

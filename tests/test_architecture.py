@@ -13,6 +13,7 @@ LAYERS = (
     "data model sharding",
     "checkpoint decode interop run_directory tasks train_step",
     "evaluation pretrained",
+    "starting",
     "conversion data_statistics inference inspection measurement model_listing preparation tokenizer_training",
     "training",
     "cli __init__",

@@ -82,6 +82,8 @@ class ModelOptions:
         prefix_lm, which does so and reads the inputs both ways. The encoder alone is masked_lm, which fills in what
         task.objective masked_lm hides, or sequence_classifier or token_classifier, which choose one of task.labels for
         the inputs or for each word of them.
+      pretrained: the model to begin with, in any form that t5x-lite convert reads: its sizes, parameters and tokenizer
+        are taken over, and preset is not read. A classifier or masked_lm may begin with the encoder of a T5.
       preset: one of `t5x_lite.presets`, for example t5_1_1_small; `t5x-lite models` lists them.
       emb_dim: width D of the residual stream.
       num_heads: attention heads N.
@@ -100,6 +102,7 @@ class ModelOptions:
     architecture: Literal[
         "encoder_decoder", "causal_lm", "prefix_lm", "masked_lm", "sequence_classifier", "token_classifier"
     ] = "encoder_decoder"
+    pretrained: str | None = None
     preset: str = "t5_1_1_small"
     emb_dim: int | None = None
     num_heads: int | None = None

@@ -12,13 +12,13 @@ import numpy as np
 from t5x_lite.atomic import write_atomically
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpora import Corpora
-from t5x_lite.data.definitions import resolved
 from t5x_lite.data.lengths import side_lengths
 from t5x_lite.data_statistics.findings import Statistics
 from t5x_lite.data_statistics.measuring import measure
 from t5x_lite.data_statistics.stages import open_corpora
 from t5x_lite.data_statistics.table import print_tables
 from t5x_lite.plot import histogram
+from t5x_lite.starting import open_start
 
 PICTURE = "lengths.svg"  # in the run directory
 
@@ -39,7 +39,7 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
     path = pathlib.Path(output if output is not None else pathlib.Path(cfg.run_dir) / PICTURE)
     if path.suffix != ".svg" or path.is_dir():
         raise ValueError(f"--output is {str(path)!r}: name a file that ends in .svg")
-    cfg = dataclasses.replace(cfg, task=resolved(cfg.task))
+    cfg, _ = open_start(cfg)
     corpora, stages = open_corpora(cfg)
     statistics = measure(cfg, corpora, stages)
     write_atomically(path, picture(statistics, corpora))

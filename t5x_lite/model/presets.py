@@ -98,7 +98,12 @@ def no_such_preset(name: str) -> str:
 
 
 def resolve_model(
-    options: ModelOptions, *, vocab_size: int, remat: str | tuple[str, ...], platform: str
+    options: ModelOptions,
+    *,
+    vocab_size: int,
+    remat: str | tuple[str, ...],
+    platform: str,
+    pretrained: ModelConfig | None = None,
 ) -> ModelConfig:
     """Returns the architecture a run asks for.
 
@@ -107,16 +112,27 @@ def resolve_model(
       vocab_size: rows of the embedding, the tokenizer's size padded.
       remat: what the backward pass recomputes.
       platform: `cpu`, `gpu` or `tpu`; decides what dtype `auto` is.
+      pretrained: of the model that training goes on with, if it does; nothing but dropout may depart from it.
 
     Raises:
-      ValueError: if there is no such preset.
+      ValueError: if there is no such preset, or the pretrained model is of another size.
     """
     if options.preset not in presets:
         raise ValueError(f"model.preset is {options.preset!r}: {no_such_preset(options.preset)}")
     departures = {
-        field.name: getattr(options, field.name)
-        for field in dataclasses.fields(options)
-        if field.name not in ("architecture", "preset", "dtype") and getattr(options, field.name) is not None
+        name: getattr(options, name)
+        for name in (field.name for field in dataclasses.fields(options))
+        if name not in ("architecture", "pretrained", "preset", "dtype") and getattr(options, name) is not None
     }
     dtype = options.dtype if options.dtype != "auto" else "float32" if platform == "cpu" else "bfloat16"
-    return dataclasses.replace(presets[options.preset], vocab_size=vocab_size, remat=remat, dtype=dtype, **departures)
+    base = presets[options.preset]
+    if pretrained is not None:
+        base, vocab_size = pretrained, pretrained.vocab_size
+        for name in departures.keys() - {"dropout_rate"}:
+            if departures[name] != getattr(base, name):
+                raise ValueError(
+                    f"model.{name} is {departures[name]}, and the model of model.pretrained {options.pretrained} has "
+                    f"{getattr(base, name)}: leave it out"
+                )
+        departures.setdefault("dropout_rate", base.dropout_rate)
+    return dataclasses.replace(base, vocab_size=vocab_size, remat=remat, dtype=dtype, **departures)

@@ -1,0 +1,148 @@
+"""Tests t5x_lite/starting.py."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from t5x_lite import starting, training
+from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig
+from t5x_lite.data.corpora import prepare_corpora
+from t5x_lite.data.tokenizer import ByteTokenizer, SentencePieceTokenizer
+from t5x_lite.data.tokenizer.training import train_sentencepiece_model
+from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract
+from t5x_lite.pretrained import open_pretrained, placed, save_hf
+from t5x_lite.sharding import make_mesh
+from t5x_lite.starting import begin, open_start, source_names, tokenizer_config
+from t5x_lite.trees import named_leaves
+from tests import runs, tiny
+
+CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
+LABELS = ("bad", "good", "neither")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A model of Hugging Face's form, with ByT5's tokenizer."""
+    path = tmp_path_factory.mktemp("pretrained") / "tiny"
+    save_hf(tiny.model(CFG), ByteTokenizer(), path)
+    return path
+
+
+def config(run_dir, directory, **task):
+    cfg = runs.config(run_dir)
+    return dataclasses.replace(
+        cfg, task=dataclasses.replace(cfg.task, **task), model=ModelOptions(pretrained=str(directory))
+    )
+
+
+def architecture(name):
+    return Architecture(name, LABELS if name in CLASSIFIERS else ())
+
+
+def test_a_run_without_a_model_to_begin_with_has_its_task_resolved_alone(tmp_path):
+    cfg = runs.config(tmp_path)
+    assert open_start(cfg) == (cfg, None)
+    cola = dataclasses.replace(cfg, task=TaskConfig(base="t5x_lite.tasks.glue:COLA"))
+    assert open_start(cola)[0].task.base is None
+
+
+def test_the_tokenizer_of_the_model_is_taken_over(tmp_path, directory):
+    cfg, weights = open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
+    assert cfg.task.tokenizer == TokenizerConfig(kind="bytes", num_sentinels=100)
+    assert weights.config.emb_dim == CFG.emb_dim
+    model = train_sentencepiece_model(["a few words and a few more"] * 9, vocab_size=30, num_sentinels=7)
+    (tmp_path / "x.model").write_bytes(b"another")
+    (tmp_path / "y.model").write_bytes(model)
+    found = tokenizer_config(SentencePieceTokenizer(model, 7), tmp_path)
+    assert found == TokenizerConfig(path=str(tmp_path / "y.model"), num_sentinels=7)
+
+
+def test_another_tokenizer_is_refused(tmp_path, directory):
+    with pytest.raises(ValueError, match=r"task.tokenizer is given beside model.pretrained .*tiny, which has its own"):
+        open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes_and_sentinels")))
+
+
+def test_a_model_without_a_tokenizer_needs_one_to_be_named(tmp_path, directory, monkeypatch):
+    bare = open_pretrained(directory)._replace(tokenizer=None)
+    monkeypatch.setattr(starting, "open_pretrained", lambda path: bare)
+    cfg, weights = open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes")))
+    assert (cfg.task.tokenizer.kind, weights) == ("bytes", bare)
+    with pytest.raises(ValueError, match=r"model.pretrained .*tiny has no tokenizer: name its SentencePiece model in"):
+        open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
+
+
+@pytest.mark.parametrize("name", [*GENERATORS, *CLASSIFIERS])
+def test_the_same_kind_of_model_takes_every_parameter(name):
+    names = named_leaves(abstract(CFG, architecture(name)))
+    assert source_names(names, architecture(name), architecture(name)) == {name: name for name in names}
+
+
+@pytest.mark.parametrize("name", ["masked_lm", *CLASSIFIERS])
+def test_an_encoder_takes_all_but_its_head_from_a_t5(name):
+    names, of_t5 = named_leaves(abstract(CFG, architecture(name))), named_leaves(abstract(CFG))
+    sources = source_names(names, architecture(name), Architecture())
+    assert names.keys() - sources.keys() == {name for name in names if name.startswith("classifier/")}
+    for own, theirs in sources.items():
+        assert names[own].shape == of_t5[theirs].shape
+    assert {name for name in of_t5 if not name.startswith("decoder/")} - set(sources.values()) == (
+        set() if name == "masked_lm" else {"logits_kernel"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (Architecture(), Architecture("causal_lm")),
+        (Architecture("causal_lm"), Architecture()),
+        (Architecture("sequence_classifier", LABELS), Architecture("causal_lm")),
+        (Architecture("masked_lm"), Architecture("prefix_lm")),
+    ],
+)
+def test_a_model_without_a_counterpart_is_refused(new, old):
+    with pytest.raises(ValueError, match=rf"model.architecture is {new.name}.* cannot begin with .* {old.name}: use"):
+        source_names(named_leaves(abstract(CFG, new)), new, old)
+
+
+def test_a_classifier_with_other_labels_gets_a_new_head():
+    new, old = Architecture("sequence_classifier", ("x", "y")), Architecture("sequence_classifier", LABELS)
+    names = named_leaves(abstract(CFG, new))
+    assert names.keys() - source_names(names, new, old).keys() == {"classifier/kernel", "classifier/bias"}
+
+
+def test_each_device_gets_its_part_of_the_parameters_and_new_ones_are_told(directory, capsys):
+    mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
+    kind = architecture("token_classifier")
+    fresh = tiny.drawn(CLASSIFIERS["token_classifier"], CFG, len(LABELS), seed=5)
+    model = begin(placed(CFG, mesh, kind), kind, open_pretrained(directory), lambda: fresh)
+    assert {shard.data.shape for shard in model.encoder.embedding[...].addressable_shards} == {(384, 5)}
+    found, trained, drawn = named_leaves(model), named_leaves(tiny.model(CFG)), named_leaves(fresh)
+    for name, array in found.items():
+        expected = drawn[name] if name.startswith("classifier/") else trained[name.removeprefix("encoder/")]
+        np.testing.assert_array_equal(array, expected, err_msg=name)
+    assert "Drawn at random, as the model to begin with lacks them: classifier/bias, classifier/kernel" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_run_begins_with_the_parameters_and_a_new_optimizer(tmp_path, directory):
+    cfg, weights = open_start(config(tmp_path / "run", directory))
+    (tmp_path / "run").mkdir()
+    job = training.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+    state = job.init()
+    assert int(state.step) == 0
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(state.model), jax.tree.leaves(tiny.model(CFG)))
+    shapes = ({name: leaf.shape for name, leaf in named_leaves(tree).items()} for tree in (state, job.shapes))
+    assert next(shapes) == next(shapes)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("emb_dim", 24), ("mlp_activations", ("relu",)), ("num_decoder_layers", 5)]
+)
+def test_another_size_than_the_models_is_refused(tmp_path, directory, field, value):
+    cfg, weights = open_start(config(tmp_path / "run", directory))
+    cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, **{field: value}))
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match=rf"model.{field} is .*, and the model of model.pretrained .*tiny has"):
+        training.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
