@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from t5x_lite.config import RunConfig as RunConfig
     from t5x_lite.config import TaskConfig as Task
     from t5x_lite.data.tokenizer import Tokenizer as Tokenizer
+    from t5x_lite.inference import generate as generate
     from t5x_lite.measurement import evaluate as evaluate
     from t5x_lite.model.decoder import Decoder as Decoder
     from t5x_lite.model.encoder import Encoder as Encoder
@@ -34,6 +35,7 @@ _HOMES = {
     "Task": ("t5x_lite.config", "TaskConfig"),
     "Tokenizer": ("t5x_lite.data.tokenizer", "Tokenizer"),
     "evaluate": ("t5x_lite.measurement", "evaluate"),
+    "generate": ("t5x_lite.inference", "generate"),
     "load": ("t5x_lite.pretrained", "load"),
     "save_hf": ("t5x_lite.pretrained", "save_hf"),
     "presets": ("t5x_lite.model.presets", "presets"),
@@ -50,6 +52,7 @@ __all__ = [
     "Task",
     "Tokenizer",
     "evaluate",
+    "generate",
     "load",
     "presets",
     "save_hf",

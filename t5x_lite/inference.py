@@ -11,7 +11,7 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 
 import numpy as np
@@ -40,6 +40,21 @@ def run(options: InferConfig) -> None:
             for row in fill_in_lines(pretrained, lines, options):
                 output.write(json.dumps(row, ensure_ascii=False) + "\n")
                 output.flush()
+
+
+def generate(
+    pretrained: Pretrained, inputs: Sequence[str], *, max_new_tokens: int = 64, batch_size: int = 8
+) -> list[str]:
+    """Returns what a model answers to each of some texts, by greedy choice.
+
+    Args:
+      pretrained: what `load` returns.
+      inputs: as the model is to read them.
+      max_new_tokens: at most so many are decoded of each.
+      batch_size: texts decoded at once.
+    """
+    options = InferConfig(checkpoint="", max_new_tokens=max_new_tokens, batch_size=batch_size)
+    return [row["prediction"] for row in fill_in_lines(pretrained, inputs, options)]
 
 
 def fill_in_lines(pretrained: Pretrained, lines: Iterable[str], options: InferConfig) -> Iterator[dict[str, Any]]:

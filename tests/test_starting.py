@@ -52,7 +52,7 @@ def test_the_tokenizer_of_the_model_is_taken_over(tmp_path, directory):
     cfg, weights = open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
     assert cfg.task.tokenizer == TokenizerConfig(kind="bytes", num_sentinels=100)
     assert weights.config.emb_dim == CFG.emb_dim
-    model = train_sentencepiece_model(["a few words and a few more"] * 9, vocab_size=30, num_sentinels=7)
+    model = train_sentencepiece_model(["a few words and a few more"] * 9, vocab_size=24, num_sentinels=7)
     (tmp_path / "x.model").write_bytes(b"another")
     (tmp_path / "y.model").write_bytes(model)
     found = tokenizer_config(SentencePieceTokenizer(model, 7), tmp_path)
