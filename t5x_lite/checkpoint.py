@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
 
 from t5x_lite.trees import from_pure_dict, named_leaves, to_pure_dict
 
@@ -128,6 +129,30 @@ class Checkpoints:
     def meta(self, step: int) -> dict[str, Any]:
         """Returns the facts saved beside a checkpoint; raises ValueError if it is damaged."""
         return self._read(step, ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
+
+    def arrays(self, step: int, item: str) -> dict[str, Any]:
+        """Returns the arrays of an item by their paths, without the tree they were in; on the default device.
+
+        Args:
+          step: of the checkpoint.
+          item: its name. Arrays whose names end in `count` are int32, all others float32.
+
+        Raises:
+          ValueError: if it is damaged.
+        """
+        saved = self._read(step, ocp.args.Composite(**{SHAPES: ocp.args.JsonRestore()}))[SHAPES]
+        place = SingleDeviceSharding(jax.devices()[0])
+        tree: dict[str, Any] = {}
+        for path, shape in saved.items():
+            first, *parents, name = path.split("/")
+            if first == item:
+                node = tree
+                for parent in parents:
+                    node = node.setdefault(parent, {})
+                dtype = jnp.int32 if name == "count" else jnp.float32
+                # Below a node `value`, as of a variable: else a parameter with that name would be taken for one.
+                node[name] = {"value": jax.ShapeDtypeStruct(shape, dtype, sharding=place)}
+        return named_leaves(self.restore(step, {item: tree})[item])
 
     def wait(self) -> None:
         """Returns when everything saved is on disk; raises OSError if it could not be written."""

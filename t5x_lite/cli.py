@@ -155,17 +155,32 @@ def _add_tokenizer(subcommands: Any) -> None:
 
 def _add_convert(subcommands: Any) -> None:
     convert = ArgumentParser(
-        description="Writes a model as Hugging Face has them; says what it is doing.", allow_abbrev=False
+        description="Writes a model as Hugging Face, T5X or t5x_lite has them; says what it is doing.",
+        allow_abbrev=False,
     )
-    convert.add_argument("source", metavar="SOURCE", help="a run directory, or a Hugging Face model directory")
+    convert.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="a run directory, a model directory of Hugging Face or t5x_lite, or a T5X checkpoint",
+    )
     convert.add_argument("destination", metavar="DESTINATION", help="a new directory")
-    convert.add_argument("--format", type=Literal["hf"], default="hf", help="what is written")
+    convert.add_argument(
+        "--format",
+        type=Literal["hf", "t5x-lite", "t5x"],
+        default="hf",
+        help="what is written: t5x has the optimizer's state too, where there is one",
+    )
     convert.add_argument(
         "--dtype",
         type=Literal["float32", "bfloat16"] | None,
         help="of the numbers written; null is that of the source, float32 for a run",
     )
-    subcommands.add_subcommand("convert", convert, help="a model for Hugging Face")
+    convert.add_argument(
+        "--tokenizer",
+        metavar="FILE|bytes",
+        help="a SentencePiece .model or tokenizer.json, which a T5X checkpoint lacks; null is the source's own",
+    )
+    subcommands.add_subcommand("convert", convert, help="a model to and from Hugging Face and T5X")
 
 
 def _add_models(subcommands: Any) -> None:
@@ -256,7 +271,9 @@ def convert(options: Namespace) -> None:
     """`t5x-lite convert`."""
     from t5x_lite import conversion
 
-    conversion.run(options.source, options.destination, dtype=options.dtype)
+    conversion.run(
+        options.source, options.destination, format=options.format, dtype=options.dtype, tokenizer=options.tokenizer
+    )
 
 
 def models(options: Namespace) -> None:

@@ -3,7 +3,7 @@
 
 import os
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,13 +14,23 @@ from t5x_lite.atomic import new_directory
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizer import Tokenizer, load_tokenizer
-from t5x_lite.interop.arrays import checked_index
-from t5x_lite.interop.hf import HFCheckpoint, is_hf_directory, reader, save_weights
+from t5x_lite.interop.hf import HFCheckpoint, is_hf_directory, save_weights
 from t5x_lite.interop.hf_tokenizer import read_tokenizer, save_tokenizer
+from t5x_lite.interop.own import (
+    OwnCheckpoint,
+    architecture_from_json,
+    is_own_directory,
+    model_config_from_json,
+)
+from t5x_lite.interop.t5x import T5XModel
+from t5x_lite.interop.t5x_files import looks_like_t5x
+from t5x_lite.interop.weights import Read, read_arrays, reader
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, abstract
 from t5x_lite.model.transformer import T5
 from t5x_lite.sharding import parameter_axes, shardings
 from t5x_lite.trees import from_named_leaves, named_leaves
+
+FLOAT32 = np.dtype(np.float32)
 
 
 class Pretrained(NamedTuple):
@@ -33,73 +43,93 @@ class Pretrained(NamedTuple):
     architecture: Architecture = ENCODER_DECODER
 
 
-def load(directory: str | os.PathLike[str], mesh: Mesh | None = None) -> Pretrained:
-    """Reads a model: the newest checkpoint of a run directory, or a model directory of Hugging Face's.
-
-    Args:
-      directory: of either kind; which it is shows in the files it has.
-      mesh: where the parameters go, each device reading its own part; None is the default device.
-
-    Raises:
-      ValueError: if it is neither, holds no checkpoint yet, or is damaged.
-    """
-    path = pathlib.Path(directory)
-    if (path / "config.yaml").is_file():
-        return _load_run(path, mesh)
-    if is_hf_directory(path):
-        checkpoint = HFCheckpoint(path)
-        tokenizer = read_tokenizer(path)
-        if tokenizer.vocab_size > checkpoint.config.vocab_size:
-            raise ValueError(
-                f"{path} has a tokenizer of {tokenizer.vocab_size:,} ids, and its model has vocab_size "
-                f"{checkpoint.config.vocab_size:,}: use the files of the same model"
-            )
-        model = checkpoint.model(placed(checkpoint.config, mesh))
-        return Pretrained(model, tokenizer, checkpoint.config, 0)
-    raise ValueError(
-        f"--checkpoint {path} is neither a run directory (it has no config.yaml) nor a Hugging Face model (it has no "
-        "config.json): name one that train made, or one with config.json and model.safetensors"
-    )
-
-
-class Weights(NamedTuple):
-    """A trained model that has been found, of which nothing big has been read yet."""
+class OnDisk(NamedTuple):
+    """A trained model that has been found and checked, and not read yet, unless it is a run's."""
 
     config: ModelConfig
     architecture: Architecture
-    tokenizer: Tokenizer | None
+    tokenizer: Tokenizer | None  # T5X keeps none
     step: int  # of the checkpoint; 0 if it does not say
-    read: Callable[[str, Any], np.ndarray]  # of a parameter's name and an index: a part of it, float32
+    dtype: np.dtype  # of the numbers
+    read: Read  # a part of a parameter
+    t5x: T5XModel | None = None  # a checkpoint of T5X, which may have the state of an optimizer
 
 
-def open_pretrained(directory: str | os.PathLike[str]) -> Weights:
-    """Finds a trained model of any kind that `load` reads, and checks what can be checked without reading it."""
-    path = pathlib.Path(directory)
-    if is_hf_directory(path) and not (path / "config.yaml").is_file():
-        checkpoint = HFCheckpoint(path)
-        return Weights(checkpoint.config, ENCODER_DECODER, read_tokenizer(path), 0, checkpoint.read)
-    loaded = load(path)
-    return Weights(loaded.config, loaded.architecture, loaded.tokenizer, loaded.step, reader(loaded.model))
-
-
-def read_arrays(
-    weights: Weights, leaves: Mapping[str, jax.ShapeDtypeStruct], sources: Mapping[str, str]
-) -> dict[str, jax.Array]:
-    """Returns parameters by name, each device reading its own part.
+def load(
+    directory: str | os.PathLike[str], mesh: Mesh | None = None, *, tokenizer: Tokenizer | None = None
+) -> Pretrained:
+    """Reads a model: the newest checkpoint of a run, or what Hugging Face, T5X or `t5x-lite convert` wrote.
 
     Args:
-      weights: to read from.
-      leaves: shapes with shardings.
-      sources: what `weights` calls each.
+      directory: of any of these kinds, or a file of T5X's; which it is shows in the files it has.
+      mesh: where the parameters go, each device reading its own part; None is the default device.
+      tokenizer: in place of the directory's own; of a checkpoint of T5X, which has none, it has to be given.
+
+    Raises:
+      ValueError: if it is none of these, holds no checkpoint yet, or is damaged.
     """
-    return {
-        name: jax.make_array_from_callback(
-            leaf.shape,
-            leaf.sharding,
-            lambda index, name=name, leaf=leaf: weights.read(sources[name], checked_index(index, leaf.shape, name)),
+    path = pathlib.Path(directory)
+    if is_run(path):
+        return _load_run(path, mesh, tokenizer)
+    found = open_pretrained(path, tokenizer=tokenizer)
+    used = check_has_tokenizer(found, path)
+    shapes = placed(found.config, mesh, found.architecture)
+    leaves = named_leaves(shapes)
+    arrays = read_arrays(found.read, leaves, {name: name for name in leaves})
+    return Pretrained(from_named_leaves(shapes, arrays), used, found.config, found.step, found.architecture)
+
+
+def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) -> OnDisk:
+    """Finds a model of any kind that `load` reads; its parameters are read part by part when asked for.
+
+    Args:
+      directory: as for `load`.
+      tokenizer: in place of the directory's own.
+
+    Raises:
+      ValueError: as for `load`.
+    """
+    path = pathlib.Path(directory)
+    if is_run(path):
+        run = _load_run(path, None, tokenizer)
+        found = OnDisk(run.config, run.architecture, run.tokenizer, run.step, FLOAT32, reader(run.model))
+    elif is_own_directory(path):
+        own = OwnCheckpoint(path)
+        used = tokenizer or load_tokenizer(path)
+        found = OnDisk(own.config, own.architecture, used, own.step, own.dtype, own.read)
+    elif is_hf_directory(path):
+        theirs = HFCheckpoint(path)
+        found = OnDisk(theirs.config, ENCODER_DECODER, tokenizer or read_tokenizer(path), 0, theirs.dtype, theirs.read)
+    elif path.is_file() or looks_like_t5x(path):
+        t5x = T5XModel(path)
+        found = OnDisk(t5x.config, ENCODER_DECODER, tokenizer, t5x.step, t5x.dtype, t5x.read, t5x)
+    else:
+        raise ValueError(
+            f"--checkpoint {path} is neither a run directory (it has no config.yaml), nor a Hugging Face model (it has "
+            "no config.json), nor a checkpoint of T5X: name one that train made, or one with config.json and "
+            "model.safetensors"
         )
-        for name, leaf in leaves.items()
-    }
+    if found.tokenizer is not None and found.tokenizer.vocab_size > found.config.vocab_size:
+        raise ValueError(
+            f"{path} has a tokenizer of {found.tokenizer.vocab_size:,} ids, and its model has vocab_size "
+            f"{found.config.vocab_size:,}: use the files of the same model"
+        )
+    return found
+
+
+def check_has_tokenizer(found: OnDisk, path: pathlib.Path) -> Tokenizer:
+    """Returns the tokenizer of a model; raises ValueError if there is none."""
+    if found.tokenizer is None:
+        raise ValueError(
+            f"{path} is a checkpoint of T5X, which keeps no tokenizer: give one, with --tokenizer of t5x-lite convert "
+            "or t5x_lite.load(..., tokenizer=...)"
+        )
+    return found.tokenizer
+
+
+def is_run(path: pathlib.Path) -> bool:
+    """Whether this looks like a run directory."""
+    return (path / "config.yaml").is_file()
 
 
 def save_hf(model: T5, tokenizer: Tokenizer, directory: str | os.PathLike[str], *, dtype: str = "float32") -> None:
@@ -122,7 +152,7 @@ def write_hf(
     directory: pathlib.Path,
     cfg: ModelConfig,
     tokenizer: Tokenizer,
-    read: Callable[[str, Any], np.ndarray],
+    read: Read,
     *,
     dtype: np.dtype,
     progress: Callable[[int], object] = lambda num_bytes: None,
@@ -149,7 +179,7 @@ def placed(cfg: ModelConfig, mesh: Mesh | None, architecture: Architecture = ENC
     return from_named_leaves(shapes, leaves)
 
 
-def _load_run(path: pathlib.Path, mesh: Mesh | None) -> Pretrained:
+def _load_run(path: pathlib.Path, mesh: Mesh | None, tokenizer: Tokenizer | None) -> Pretrained:
     checkpoints = Checkpoints(path / "checkpoints")
     try:
         step = checkpoints.latest_step()
@@ -158,16 +188,8 @@ def _load_run(path: pathlib.Path, mesh: Mesh | None) -> Pretrained:
         meta = checkpoints.meta(step)
         config, architecture = model_config_from_json(meta["model"]), ENCODER_DECODER
         if "architecture" in meta:  # the first version had one alone
-            architecture = Architecture(meta["architecture"]["name"], tuple(meta["architecture"]["labels"]))
+            architecture = architecture_from_json(meta["architecture"])
         model = checkpoints.restore(step, {"model": placed(config, mesh, architecture)})["model"]
     finally:
         checkpoints.close()
-    return Pretrained(model, load_tokenizer(path), config, step, architecture)
-
-
-def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:
-    """Returns the config that JSON, which has lists and no tuples, was written from."""
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    return ModelConfig(**values)
+    return Pretrained(model, tokenizer or load_tokenizer(path), config, step, architecture)

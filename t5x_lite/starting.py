@@ -7,11 +7,16 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.data.definitions import resolved
 from t5x_lite.data.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
+from t5x_lite.interop.t5x_optimizer import read_opt_state
+from t5x_lite.interop.weights import read_arrays
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
-from t5x_lite.pretrained import Weights, open_pretrained, read_arrays
+from t5x_lite.pretrained import OnDisk, open_pretrained
 from t5x_lite.trees import from_named_leaves, named_leaves
 
 # The encoders alone, whose own encoder has the names of a T5's below this one.
@@ -19,7 +24,7 @@ HAVE_ENCODER = ("masked_lm", "sequence_classifier", "token_classifier")
 ENCODER = "encoder/"
 
 
-def open_start(cfg: RunConfig) -> tuple[RunConfig, Weights | None]:
+def open_start(cfg: RunConfig) -> tuple[RunConfig, OnDisk | None]:
     """Returns a run's config with all that it takes over from elsewhere, and the model that it begins with, or None.
 
     Args:
@@ -91,12 +96,30 @@ def source_names(names: Mapping[str, Any], architecture: Architecture, weights: 
     )
 
 
+def begin_optimizer(shapes: Any, weights: OnDisk) -> tuple[jax.Array, Any]:
+    """Returns the number of updates made, and the optimizer's state, of a checkpoint of T5X.
+
+    Args:
+      shapes: the state of `jax.ShapeDtypeStruct` with shardings.
+      weights: of `model.pretrained`.
+
+    Raises:
+      ValueError: if it has no state, or that of another optimizer.
+    """
+    if weights.t5x is None or not weights.t5x.has_optimizer:
+        raise ValueError(
+            "optimizer.from_pretrained is true, and model.pretrained has no state of an optimizer that could go on: "
+            "leave it out"
+        )
+    return jnp.asarray(weights.step, jnp.int32), read_opt_state(weights.t5x, shapes)
+
+
 def _described(architecture: Architecture) -> str:
     labels = f" of {', '.join(architecture.labels)}" if architecture.labels else ""
     return f"{architecture.name}{labels}"
 
 
-def begin(shapes: Any, architecture: Architecture, weights: Weights, fresh: Any) -> Any:
+def begin(shapes: Any, architecture: Architecture, weights: OnDisk, fresh: Any) -> Any:
     """Returns a model with the parameters of a trained one, each device reading its own part.
 
     Args:
@@ -114,5 +137,5 @@ def begin(shapes: Any, architecture: Architecture, weights: Weights, fresh: Any)
     if new:
         print(f"Drawn at random, as the model to begin with lacks them: {', '.join(new)}", file=sys.stderr)
     drawn = named_leaves(fresh()) if new else {}
-    read = read_arrays(weights, {name: leaves[name] for name in sources}, sources)
+    read = read_arrays(weights.read, {name: leaves[name] for name in sources}, sources)
     return from_named_leaves(shapes, drawn | read)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -28,7 +29,7 @@ from t5x_lite.model.flops import peak_flops, train_flops
 from t5x_lite.model.presets import resolve_model
 from t5x_lite.optim import make_optimizer, make_schedule, state_axes
 from t5x_lite.plot import line_chart
-from t5x_lite.pretrained import Weights
+from t5x_lite.pretrained import OnDisk
 from t5x_lite.report import Report, Stopwatch, read_rows
 from t5x_lite.run_directory import RunDirectory
 from t5x_lite.sharding import (
@@ -41,7 +42,7 @@ from t5x_lite.sharding import (
     replicated,
     shardings,
 )
-from t5x_lite.starting import begin, open_start
+from t5x_lite.starting import begin, begin_optimizer, open_start
 from t5x_lite.stopping import StopSignal
 from t5x_lite.train_step import TrainState, init_state, state_of, train_step
 
@@ -99,7 +100,7 @@ def run(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
 
 
 def build(
-    cfg: RunConfig, corpora: Corpora, weights: Weights | None = None, *, devices: Sequence[Any] | None = None
+    cfg: RunConfig, corpora: Corpora, weights: OnDisk | None = None, *, devices: Sequence[Any] | None = None
 ) -> Job:
     """Fits the parts of a run together; compiles nothing yet.
 
@@ -144,6 +145,11 @@ def build(
 
     def init_from_weights() -> TrainState:
         model = begin(shapes.model, architecture, weights, lambda: init().model)
+        if cfg.optimizer.from_pretrained:
+            step, opt_state = begin_optimizer(shapes.opt_state, weights)
+            return jax.device_put(
+                TrainState(step, model, opt_state, jnp.zeros_like(step), jnp.zeros_like(step)), placed
+            )
         return jax.jit(functools.partial(state_of, tx=tx), donate_argnums=0, **at_start)(model)
 
     return Job(cfg, tokenizer, corpora, examples, architecture, model, mesh, shapes, init_from_weights, step)

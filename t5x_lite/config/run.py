@@ -81,6 +81,8 @@ class OptimizerConfig:
     """How gradients become updates.
 
     Args:
+      from_pretrained: whether Adafactor goes on with the state, and at the step, of model.pretrained, a checkpoint of
+        T5X; else it begins anew.
       name: adafactor with T5X's numbers, adamw_rms (AdamW scaled by each parameter's RMS), or plain adamw.
       learning_rate: the schedule's peak; Adafactor's and adamw_rms's is relative to each parameter's RMS.
       schedule: rsqrt is learning_rate * sqrt(warmup_steps / max(step, warmup_steps)), T5's own after its scaling.
@@ -92,6 +94,7 @@ class OptimizerConfig:
       beta2: decay of the second moment of adamw and adamw_rms.
     """
 
+    from_pretrained: bool = False
     name: Literal["adafactor", "adamw_rms", "adamw"] = "adafactor"
     learning_rate: float = 0.01
     schedule: Literal["rsqrt", "linear", "cosine", "constant"] = "rsqrt"

@@ -10,30 +10,25 @@ Shape letters: L layers.
 import json
 import math
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
-import jax
 import numpy as np
 
 from t5x_lite.atomic import write_atomically
 from t5x_lite.config import ModelConfig
-from t5x_lite.interop.arrays import Index, checked_index
-from t5x_lite.interop.hf_config import CONFIG_FILE, config_fields, read_config, read_json
-from t5x_lite.interop.names import Form, Row, rows
-from t5x_lite.interop.tensor_files import Tensor, read_header, write_tensors
+from t5x_lite.interop.arrays import Index
+from t5x_lite.interop.hf_config import CONFIG_FILE, config_fields, read_config
+from t5x_lite.interop.names import Form, Row, listed, rows
+from t5x_lite.interop.tensor_files import Tensor
+from t5x_lite.interop.weight_files import SHARD_BYTES, Progress, open_weights, write_weights
 from t5x_lite.model.architectures import abstract
-from t5x_lite.model.transformer import T5
-from t5x_lite.trees import from_named_leaves, named_leaves
+from t5x_lite.trees import named_leaves
 
-WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 GENERATION_FILE = "generation_config.json"
-SHARD_BYTES = 2 * 10**9
 PART_SIZE = 2**24  # numbers held at once of an array that has no layers
 # Names of the embedding again, and a table that T5's first checkpoints have and no model has ever read.
 COPIES = {"encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight"}
 NEVER_READ = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"}
-
-Progress = Callable[[int], object]  # is told of so many bytes more
 
 
 def is_hf_directory(path: pathlib.Path) -> bool:
@@ -53,7 +48,7 @@ class HFCheckpoint:
 
     def __init__(self, directory: pathlib.Path):
         self.directory = directory
-        tensors = _open_weights(directory)
+        tensors = open_weights(directory)
         self.config: ModelConfig = read_config(directory, has_lm_head="lm_head.weight" in tensors)
         self._tensors = tensors
         self._rows = {row.ours: row for row in rows(self.config)}
@@ -86,25 +81,6 @@ class HFCheckpoint:
             out[place] = self._part(row, layer, index[1:], shape[1:])
         return out
 
-    def model(self, shapes: T5 | None = None) -> T5:
-        """Returns the model with these weights.
-
-        Args:
-          shapes: a model of `jax.ShapeDtypeStruct` whose shardings say where the parameters go; each device's part is
-            read from the files by itself. None puts all on the default device.
-        """
-
-        def parameter(name: str, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-            if leaf.sharding is None:
-                return jax.device_put(self.read(name, checked_index(None, leaf.shape, name)))
-            return jax.make_array_from_callback(
-                leaf.shape, leaf.sharding, lambda index: self.read(name, checked_index(index or (), leaf.shape, name))
-            )
-
-        shapes = abstract(self.config) if shapes is None else shapes
-        arrays = {name: parameter(name, leaf) for name, leaf in named_leaves(shapes).items()}
-        return from_named_leaves(shapes, arrays)
-
     def _part(self, row: Row, layer: int, index: Index, shape: tuple[int, ...]) -> np.ndarray:
         part_shape = tuple(part.stop - part.start for part in index)
         tensor = self._tensors[row.hf_name(layer)]
@@ -116,7 +92,7 @@ class HFCheckpoint:
         missing = sorted(expected.keys() - self._tensors.keys())
         unknown = sorted(self._tensors.keys() - expected.keys() - COPIES.keys() - NEVER_READ)
         if missing or unknown:
-            parts = [f"lacks {_listed(missing)}"] * bool(missing) + [f"has {_listed(unknown)} too"] * bool(unknown)
+            parts = [f"lacks {listed(missing)}"] * bool(missing) + [f"has {listed(unknown)} too"] * bool(unknown)
             raise ValueError(
                 f"{self.directory} does not fit its {CONFIG_FILE}: it {' and '.join(parts)}. Use weights and a config "
                 "of the same model"
@@ -167,25 +143,14 @@ def save_weights(
     """
     fields = config_fields(cfg) | {"torch_dtype": dtype.name}
     homes = _homes(cfg)
-    files = _files(homes, dtype, shard_bytes)
-    for file_name, names in files.items():
-        shapes = {name: homes[name][2] for name in names}
-        write_tensors(directory / file_name, shapes, lambda name: _parts(*homes[name], read), dtype, progress=progress)
-    if len(files) > 1:
-        total = sum(math.prod(shape) for _, _, shape, _ in homes.values()) * dtype.itemsize
-        places = {name: file_name for file_name, names in files.items() for name in names}
-        index = {"metadata": {"total_size": total}, "weight_map": places}
-        write_atomically(directory / INDEX_FILE, json.dumps(index, indent=2) + "\n")
+    shapes = {name: home[2] for name, home in homes.items()}
+    write_weights(
+        directory, shapes, lambda name: _parts(*homes[name], read), dtype, shard_bytes=shard_bytes, progress=progress
+    )
     generation = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
     write_atomically(directory / GENERATION_FILE, json.dumps(generation, indent=2) + "\n")
     # Last: a directory with a config.json is whole.
     write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")
-
-
-def reader(model: T5) -> Callable[[str, Index], np.ndarray]:
-    """Returns what reads parts of a model's parameters, for `save_weights`."""
-    leaves = named_leaves(model)
-    return lambda name, index: np.asarray(leaves[name][index])
 
 
 Home = tuple[Row, int, tuple[int, ...], tuple[int, ...]]  # the row, the layer, the shape there, the shape here
@@ -219,66 +184,5 @@ def _parts(
         yield row.to_hf(read(row.ours, tuple(index)))
 
 
-def _files(homes: Mapping[str, Home], dtype: np.dtype, shard_bytes: int) -> dict[str, list[str]]:
-    """Returns which tensors each file gets, filled one after the other."""
-    shards: list[list[str]] = [[]]
-    size = 0
-    for name, (_, _, shape, _) in homes.items():
-        num_bytes = math.prod(shape) * dtype.itemsize
-        if shards[-1] and size + num_bytes > shard_bytes:
-            shards.append([])
-            size = 0
-        shards[-1].append(name)
-        size += num_bytes
-    if len(shards) == 1:
-        return {WEIGHTS_FILE: shards[0]}
-    return {f"model-{i:05d}-of-{len(shards):05d}.safetensors": names for i, names in enumerate(shards, 1)}
-
-
-def _open_weights(directory: pathlib.Path) -> dict[str, Tensor]:
-    """Returns all tensors of a directory by name.
-
-    Raises:
-      ValueError: if there are none, or a file that the index names is missing, outside of the directory or damaged.
-    """
-    index_path = directory / INDEX_FILE
-    if (directory / WEIGHTS_FILE).is_file():
-        return read_header(directory / WEIGHTS_FILE)
-    if not index_path.is_file():
-        pickled = sorted(path.name for path in directory.glob("*.bin"))
-        if pickled:
-            raise ValueError(
-                f"{directory} has its weights in {pickled[0]}, a pickle, which can run any program when it is read: "
-                f"convert it once with transformers: AutoModelForSeq2SeqLM.from_pretrained({str(directory)!r})"
-                f".save_pretrained(..., safe_serialization=True)"
-            )
-        raise ValueError(f"{directory} has neither {WEIGHTS_FILE} nor {INDEX_FILE}: name a directory with weights")
-    places = read_json(index_path).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise ValueError(f"{index_path} has no weight_map from names to files: it is damaged; get it again")
-    tensors: dict[str, Tensor] = {}
-    for file_name in sorted(set(places.values())):
-        _check_file_name(index_path, file_name)
-        if not (directory / file_name).is_file():
-            raise ValueError(f"{directory / file_name}, which {index_path} names, does not exist: get it again")
-        held = read_header(directory / file_name)
-        asked = {name for name, place in places.items() if place == file_name}
-        if held.keys() != asked:
-            differ = _listed(sorted(held.keys() ^ asked))
-            raise ValueError(f"{directory / file_name} and {index_path} differ in {differ}: get both again")
-        tensors |= held
-    return tensors
-
-
-def _check_file_name(index_path: pathlib.Path, name: str) -> None:
-    if pathlib.PurePath(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-        raise ValueError(f"{index_path} names the file {name!r}: t5x_lite reads .safetensors files beside it alone")
-
-
 def _whole(shape: tuple[int, ...]) -> Index:
     return tuple(slice(0, size) for size in shape)
-
-
-def _listed(names: list[str], most: int = 5) -> str:
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest

@@ -52,6 +52,14 @@ class Row(NamedTuple):
             return (shape[0] * shape[1], shape[2])
         return shape
 
+    def t5x_groups(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Returns which dimensions of an array here are side by side in each of T5X's, without layers."""
+        if self.form is Form.INTO_HEADS:
+            return ((0,), (1, 2))
+        if self.form is Form.OUT_OF_HEADS:
+            return ((0, 1), (2,))
+        return tuple((dim,) for dim in range(len(shape)))
+
     def hf_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Returns the shape that Hugging Face gives to an array that has this one here, without layers."""
         matrix = self.matrix_shape(shape)
@@ -120,6 +128,12 @@ def _block_rows(stack: str, cfg: ModelConfig, attentions: dict[str, tuple[str, s
     for name in ("wi", "wo") if len(cfg.mlp_activations) == 1 else ("wi_0", "wi_1", "wo"):
         hf_name = f"{hf}.{place}.DenseReluDense.{name}.weight"
         yield Row(f"{ours}/mlp/{name}", hf_name, f"{t5x}/mlp/{name}/kernel", Form.KERNEL)
+
+
+def listed(names: list[str], most: int = 5) -> str:
+    """Returns some names for an error, and how many there are beside them."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def _of_heads(heads: slice, head_dim: int) -> slice:

@@ -85,6 +85,13 @@ def read_t5x(path: str | pathlib.Path) -> T5XCheckpoint:
     return _checkpoint(entries, Database(root) if (root / DATABASE).is_file() else Folders(root), root)
 
 
+def looks_like_t5x(path: pathlib.Path) -> bool:
+    """Whether a directory, or one below it that is named for a step, has the index of a checkpoint."""
+    if not path.is_dir():
+        return False
+    return _with_index(path) is not None or any(STEP_NAME.fullmatch(child.name) for child in path.iterdir())
+
+
 @dataclasses.dataclass(frozen=True)
 class _Entry:
     """A leaf of an index."""

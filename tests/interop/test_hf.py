@@ -15,9 +15,11 @@ import pytest
 from t5x_lite.config import MeshConfig
 from t5x_lite.decode.sampling import greedy
 from t5x_lite.interop import hf
-from t5x_lite.interop.hf import HFCheckpoint, reader, save_weights
+from t5x_lite.interop.hf import HFCheckpoint, save_weights
 from t5x_lite.interop.names import rows
-from t5x_lite.interop.tensor_files import read_header
+from t5x_lite.interop.tensor_files import read_header, write_tensors
+from t5x_lite.interop.weight_files import open_weights
+from t5x_lite.interop.weights import model_of, reader
 from t5x_lite.model.transformer import shift_right
 from t5x_lite.pretrained import placed
 from t5x_lite.sharding import make_mesh
@@ -37,7 +39,7 @@ def exported(checkpoint, directory, **options):
 
 def stored(directory):
     """All arrays in a directory by name."""
-    tensors = hf._open_weights(directory)
+    tensors = open_weights(directory)
     return {name: tensor.read() for name, tensor in tensors.items()}
 
 
@@ -46,7 +48,7 @@ def computed(family, directory=GOLDEN):
     """(expected arrays, ours: encoded, logits, loss, gradients by Hugging Face's names), of one compiled call."""
     expected = dict(np.load(directory / family / "expected.npz"))
     checkpoint = HFCheckpoint(directory / family)
-    model = checkpoint.model()
+    model = model_of(checkpoint)
     inputs_BS, targets_BT = expected["inputs_BS"], expected["targets_BT"]
     weights_BT = jnp.asarray(targets_BT != 0, jnp.float32)
 
@@ -86,7 +88,7 @@ def test_logits_loss_and_every_gradient_are_hugging_faces(family):
 @pytest.mark.parametrize("family", COMPILED)
 def test_greedy_search_finds_hugging_faces_tokens(family):
     expected = np.load(GOLDEN / family / "expected.npz")
-    model = HFCheckpoint(GOLDEN / family).model()
+    model = model_of(HFCheckpoint(GOLDEN / family))
     tokens_BT = expected["greedy_BT"][:, 1:]  # behind the start token
     ours_BT = np.asarray(greedy(model, expected["inputs_BS"], max_new_tokens=tokens_BT.shape[1]))
     np.testing.assert_array_equal(ours_BT, tokens_BT)
@@ -97,7 +99,7 @@ def test_there_and_back_is_bit_identical(family, tmp_path):
     checkpoint = HFCheckpoint(GOLDEN / family)
     through_the_model = tmp_path / "model"
     through_the_model.mkdir()
-    save_weights(through_the_model, checkpoint.config, reader(checkpoint.model()), dtype=np.dtype(np.float32))
+    save_weights(through_the_model, checkpoint.config, reader(model_of(checkpoint)), dtype=np.dtype(np.float32))
     for directory in (through_the_model, exported(checkpoint, tmp_path / "files", shard_bytes=4_000)):
         assert HFCheckpoint(directory).config == checkpoint.config
         before, after = stored(GOLDEN / family), stored(directory)
@@ -132,7 +134,7 @@ def test_bfloat16_weights_are_read_as_they_are(tmp_path):
     again = HFCheckpoint(tmp_path)
     assert again.dtype == ml_dtypes.bfloat16
     embedding = stored(GOLDEN / "t5")["shared.weight"].astype(ml_dtypes.bfloat16).astype(np.float32)
-    np.testing.assert_array_equal(again.model().embedding[...], embedding)
+    np.testing.assert_array_equal(model_of(again).embedding[...], embedding)
 
 
 def test_each_device_reads_its_own_part(tmp_path):
@@ -141,7 +143,7 @@ def test_each_device_reads_its_own_part(tmp_path):
     directory = exported_random(fields, tmp_path)
     checkpoint = HFCheckpoint(directory)
     mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
-    cut, whole = checkpoint.model(placed(checkpoint.config, mesh)), checkpoint.model()
+    cut, whole = model_of(checkpoint, placed(checkpoint.config, mesh)), model_of(checkpoint)
     jax.tree.map(np.testing.assert_array_equal, cut, whole)
     query = cut.encoder.blocks.attention.query[...]
     assert {shard.data.shape for shard in query.addressable_shards} == {(3, 4, 2, 5)}
@@ -181,7 +183,7 @@ def rewritten(directory, change):
     arrays = stored(directory)
     change(arrays)
     shapes = {name: array.shape for name, array in arrays.items()}
-    hf.write_tensors(directory / "model.safetensors", shapes, lambda n: iter([arrays[n]]), np.dtype(np.float32))
+    write_tensors(directory / "model.safetensors", shapes, lambda n: iter([arrays[n]]), np.dtype(np.float32))
 
 
 def test_a_truncated_file_is_refused(copied):
@@ -229,7 +231,7 @@ def test_what_no_model_reads_may_be_there(copied):
         lambda arrays: arrays.update({table: np.ones((32, 3))} | dict.fromkeys(copies, arrays["shared.weight"])),
     )
     before = stored(GOLDEN / "t5_1_1")["shared.weight"]
-    np.testing.assert_array_equal(HFCheckpoint(copied).model().embedding[...], before)
+    np.testing.assert_array_equal(model_of(HFCheckpoint(copied)).embedding[...], before)
 
 
 @pytest.mark.parametrize("change", [lambda array: array + np.eye(61, 12, k=-50), lambda array: array[:60]])
