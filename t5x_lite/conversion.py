@@ -15,7 +15,7 @@ from t5x_lite.atomic import new_directory
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import TokenizerConfig
 from t5x_lite.data.tokenizer import Tokenizer, build_tokenizer
-from t5x_lite.interop.own import save_own
+from t5x_lite.interop.own import Description, save_own
 from t5x_lite.interop.t5x import TARGET, plain_arrays
 from t5x_lite.interop.t5x_optimizer import slots_of
 from t5x_lite.interop.t5x_writing import write_t5x
@@ -78,7 +78,8 @@ def to_own(found: OnDisk, source: pathlib.Path, destination: pathlib.Path, dtype
     tokenizer = check_has_tokenizer(found, source)
     with new_directory(destination) as temporary:
         tokenizer.save(temporary)
-        save_own(temporary, found.config, found.architecture, found.step, found.read, dtype=dtype, progress=told)
+        description = Description(found.config, found.architecture, found.step)
+        save_own(temporary, description, found.read, dtype=dtype, progress=told)
 
 
 def to_t5x(found: OnDisk, source: pathlib.Path, destination: pathlib.Path, dtype: np.dtype, told: Told) -> None:

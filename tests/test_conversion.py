@@ -1,15 +1,28 @@
 """Tests t5x_lite/conversion.py."""
 
+import dataclasses
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from t5x_lite import conversion
+from t5x_lite.checkpoint import Checkpoints
+from t5x_lite.config import OptimizerConfig
 from t5x_lite.data.tokenizer import ByteTokenizer
-from t5x_lite.interop.hf import HFCheckpoint, reader, save_weights
+from t5x_lite.interop.hf import HFCheckpoint, save_weights
 from t5x_lite.interop.hf_tokenizer import save_tokenizer
+from t5x_lite.interop.own import Description, save_own
+from t5x_lite.interop.t5x import T5XModel
 from t5x_lite.interop.tensor_files import read_header
+from t5x_lite.interop.weights import model_of, reader
+from t5x_lite.model.architectures import Architecture, abstract
+from t5x_lite.model.decoder import Decoder
+from t5x_lite.optim import make_optimizer
+from t5x_lite.pretrained import load
+from t5x_lite.sharding import parameter_axes
 from tests import tiny
 from tests.test_pretrained import CFG, run_dir  # noqa: F401 - a fixture
 
@@ -32,7 +45,7 @@ def test_a_run_becomes_a_directory_of_hugging_face(run_dir, tmp_path, capsys):  
     conversion.run(str(run_dir), str(tmp_path / "out"))
     checkpoint = HFCheckpoint(tmp_path / "out")
     assert checkpoint.config.emb_dim == CFG.emb_dim
-    np.testing.assert_array_equal(checkpoint.model().embedding[...], tiny.model(CFG).embedding[...])
+    np.testing.assert_array_equal(model_of(checkpoint).embedding[...], tiny.model(CFG).embedding[...])
     err = capsys.readouterr().err
     assert "parameters in float32" in err
     assert "from_pretrained reads" in err
@@ -62,3 +75,67 @@ def test_a_source_that_is_damaged_leaves_nothing(model_dir, tmp_path):
     with pytest.raises(ValueError, match="is cut off"):
         conversion.run(str(model_dir), str(tmp_path / "out"))
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_every_form_leads_back_to_the_same_bytes(model_dir, tmp_path, capsys):
+    conversion.run(str(model_dir), str(tmp_path / "own"), format="t5x-lite")
+    conversion.run(str(tmp_path / "own"), str(tmp_path / "t5x"), format="t5x")
+    conversion.run(str(tmp_path / "t5x"), str(tmp_path / "own2"), format="t5x-lite", tokenizer="bytes")
+    conversion.run(str(tmp_path / "own2"), str(tmp_path / "again"))
+    for name, array in weights(model_dir).items():
+        np.testing.assert_array_equal(weights(tmp_path / "again")[name], array)
+    err = capsys.readouterr().err
+    assert "own holds the model: t5x_lite.load reads it" in err
+    assert "t5x holds the model: T5X's Checkpointer reads it" in err
+
+
+def test_a_run_of_adafactor_takes_its_state_to_t5x(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.yaml").write_text("{}")
+    ByteTokenizer(100).save(run)
+    tx = make_optimizer(OptimizerConfig(beta1=0.9, clip_norm=1.0), 10, parameter_axes(abstract(CFG)))
+    model = tiny.model(CFG)
+    state = jax.tree.map(lambda leaf: jnp.full_like(leaf, 3), tx.init(model))
+    checkpoints = Checkpoints(run / "checkpoints", keep=1)
+    checkpoints.save(5, {"model": model, "optimizer": state}, {"model": dataclasses.asdict(CFG)})
+    checkpoints.close()
+    conversion.run(str(run), str(tmp_path / "t5x"), format="t5x")
+    found = T5XModel(tmp_path / "t5x")
+    assert found.step == 5
+    for name, slots in found.all_slots().items():
+        assert (slots["v"] == 3).all(), name
+        assert (slots["m"] == 3).all(), name
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "t5x", "dtype": "bfloat16"}, r"--dtype is bfloat16, and T5X keeps its parameters in float32"),
+        ({"tokenizer": "nowhere.model"}, r"nowhere.model does not exist"),
+    ],
+)
+def test_what_a_form_cannot_have_is_refused(options, message, model_dir, tmp_path):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        conversion.run(str(model_dir), str(tmp_path / "out"), **options)
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_checkpoint_of_t5x_needs_a_tokenizer_for_hugging_face(model_dir, tmp_path):
+    conversion.run(str(model_dir), str(tmp_path / "t5x"), format="t5x")
+    with pytest.raises(ValueError, match=r"is a checkpoint of T5X, which keeps no tokenizer: give one"):
+        conversion.run(str(tmp_path / "t5x"), str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("format", ["hf", "t5x"])
+def test_a_model_that_the_others_have_not_is_kept_in_our_form(format, tmp_path):
+    directory = tmp_path / "decoder"
+    directory.mkdir()
+    ByteTokenizer(100).save(directory)
+    kind = Architecture("causal_lm")
+    save_own(directory, Description(CFG, kind, 0), reader(tiny.drawn(Decoder, CFG)), dtype=np.dtype(np.float32))
+    with pytest.raises(ValueError, match=rf"holds a causal_lm, and --format {format} has encoder-decoders alone"):
+        conversion.run(str(directory), str(tmp_path / "out"), format=format)
+    conversion.run(str(directory), str(tmp_path / "out"), format="t5x-lite", dtype="bfloat16")
+    assert load(tmp_path / "out").architecture == kind

@@ -10,8 +10,9 @@ import pytest
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import MeshConfig
 from t5x_lite.data.tokenizer import ByteAndSentinelTokenizer, ByteTokenizer
+from t5x_lite.interop.own import model_config_from_json
 from t5x_lite.model.architectures import Architecture
-from t5x_lite.pretrained import load, model_config_from_json, save_hf
+from t5x_lite.pretrained import load, save_hf
 from t5x_lite.sharding import make_mesh
 from tests import tiny
 

@@ -10,7 +10,7 @@ import json
 import math
 import pathlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,16 @@ from t5x_lite.trees import named_leaves
 
 MODEL_FILE = "model.json"
 FORMAT = "t5x_lite model"
+LARGEST_SIZE = 2**31  # of a dimension
 PART_SIZE = 2**24  # numbers held at once
+
+
+class Description(NamedTuple):
+    """What model.json says."""
+
+    config: ModelConfig
+    architecture: Architecture
+    step: int  # how many updates made it
 
 
 def is_own_directory(path: pathlib.Path) -> bool:
@@ -78,9 +87,7 @@ class OwnCheckpoint:
 
 def save_own(
     directory: pathlib.Path,
-    cfg: ModelConfig,
-    architecture: Architecture,
-    step: int,
+    description: Description,
     read: Callable[[str, Index], np.ndarray],
     *,
     dtype: np.dtype,
@@ -91,14 +98,13 @@ def save_own(
 
     Args:
       directory: gets the files; it exists.
-      cfg: the sizes.
-      architecture: the class of model.
-      step: how many updates made it.
+      description: of the model.
       read: returns a part of a parameter, as `OwnCheckpoint.read` does.
       dtype: of the numbers in the files.
       progress: is told how many bytes more have been written.
       shard_bytes: of a file, at most, unless one array is larger.
     """
+    cfg, architecture, step = description
     shapes = {name: leaf.shape for name, leaf in named_leaves(abstract(cfg, architecture)).items()}
 
     def parts(name: str) -> Iterator[np.ndarray]:
@@ -109,10 +115,10 @@ def save_own(
             yield read(name, (slice(begin, min(begin + rows_a_part, shape[0])), *rest))
 
     write_weights(directory, shapes, parts, dtype, shard_bytes=shard_bytes, progress=progress)
-    description = {"format": FORMAT, "step": step, "model": dataclasses.asdict(cfg)}
-    description["architecture"] = architecture._asdict()
+    fields = {"format": FORMAT, "step": step, "model": dataclasses.asdict(cfg)}
+    fields["architecture"] = architecture._asdict()
     # Last: a directory with a model.json is whole.
-    write_atomically(directory / MODEL_FILE, json.dumps(description, indent=2) + "\n")
+    write_atomically(directory / MODEL_FILE, json.dumps(fields, indent=2) + "\n")
 
 
 def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:
@@ -142,7 +148,7 @@ def architecture_from_json(fields: dict[str, Any]) -> Architecture:
     return Architecture(name, labels)
 
 
-def _parsed(description: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfig, Architecture, int]:
+def _parsed(description: dict[str, Any], path: pathlib.Path) -> Description:
     try:
         if description.get("format") != FORMAT:
             raise ValueError(f"its format is {description.get('format')!r} and not {FORMAT!r}")
@@ -154,11 +160,13 @@ def _parsed(description: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfi
                 raise ValueError(f"its {field.name} is {value!r}")
         if type(step) is not int or step < 0:
             raise ValueError(f"its step is {step!r}")
-        return cfg, architecture_from_json(description["architecture"]), step
-    except (KeyError, TypeError, ValueError) as error:
+        return Description(cfg, architecture_from_json(description["architecture"]), step)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} describes no model ({error}): get it again") from error
 
 
 def _alike(value: Any, usual: Any) -> bool:
-    """Whether a value has the type of another, an int being a float too."""
+    """Whether a value has the type of another, an int being a float too, and could be a size if it is an int."""
+    if type(usual) is int:
+        return type(value) is int and value <= LARGEST_SIZE
     return type(value) is type(usual) or (type(usual) is float and type(value) is int)

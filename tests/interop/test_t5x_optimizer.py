@@ -39,7 +39,7 @@ def drawn_slots(targets, beta1, seed=0):
         squared = generator.uniform(0.5, 2, array.shape)
         kept = dict.fromkeys(("v_row", "v_col", "v", "m"), np.zeros(1))
         if factored(array.shape):
-            # The larger side, the last of equals, is averaged away in v_row. Both have the same mean, as they always do.
+            # The larger side, the last of equals, is averaged away in v_row. Both have the same mean, as always.
             small = 0 if array.shape[0] <= array.shape[1] else 1
             kept |= {"v_row": squared.mean(axis=1 - small), "v_col": squared.mean(axis=small)}
         else:
