@@ -132,3 +132,19 @@ def test_a_checkpoint_that_does_not_fit_the_disk_is_not_begun(checkpoints, monke
 
 def test_a_directory_without_checkpoints_has_no_latest_step(checkpoints):
     assert checkpoints.latest_step() is None
+
+
+def test_arrays_are_read_by_name_without_the_tree_they_were_in(tmp_path):
+    tree = {"0": {"count": jnp.int32(7), "v": {"value": jnp.arange(3.0), "key": jnp.ones((2, 5))}}}
+    wrapped = jax.tree.map(lambda leaf: {"value": leaf}, tree)  # as Flax's variables are
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(1, {"optimizer": wrapped, "other": {"x": jnp.zeros(2)}}, {})
+    checkpoints.wait()
+    found = checkpoints.arrays(1, "optimizer")
+    checkpoints.close()
+    assert {name: array.dtype.name for name, array in found.items()} == {
+        "0/count": "int32",
+        "0/v/value": "float32",
+        "0/v/key": "float32",
+    }
+    np.testing.assert_array_equal(found["0/v/value"], [0, 1, 2])

@@ -3,10 +3,12 @@
 import dataclasses
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from t5x_lite import conversion
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import MeshConfig
 from t5x_lite.data.tokenizer import ByteAndSentinelTokenizer, ByteTokenizer
@@ -88,3 +90,17 @@ def test_a_model_that_cannot_be_exported_leaves_nothing(tmp_path):
     with pytest.raises(ValueError, match="sentinels where no tokenizer of Hugging Face"):
         save_hf(tiny.model(CFG), ByteAndSentinelTokenizer(100), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_of_t5x_is_loaded_with_a_tokenizer_that_is_given(run_dir, tmp_path):
+    conversion.run(str(run_dir), str(tmp_path / "t5x"), format="t5x")
+    with pytest.raises(ValueError, match=r"t5x is a checkpoint of T5X, which keeps no tokenizer"):
+        load(tmp_path / "t5x")
+    loaded = load(tmp_path / "t5x" / "checkpoint_12", tokenizer=ByteTokenizer(100))
+    assert (loaded.step, loaded.config.emb_dim) == (12, CFG.emb_dim)
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(loaded.model), jax.tree.leaves(tiny.model(CFG)))
+
+
+def test_a_tokenizer_that_is_given_takes_the_place_of_the_directorys_own(run_dir):
+    tokenizer = ByteAndSentinelTokenizer(20)
+    assert load(run_dir, tokenizer=tokenizer).tokenizer is tokenizer

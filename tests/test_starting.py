@@ -6,15 +6,17 @@ import jax
 import numpy as np
 import pytest
 
-from t5x_lite import starting, training
+from t5x_lite import conversion, starting, training
 from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig
 from t5x_lite.data.corpora import prepare_corpora
 from t5x_lite.data.tokenizer import ByteTokenizer, SentencePieceTokenizer
 from t5x_lite.data.tokenizer.training import train_sentencepiece_model
+from t5x_lite.interop.t5x import plain_arrays
+from t5x_lite.interop.t5x_writing import write_t5x
 from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract
 from t5x_lite.pretrained import open_pretrained, placed, save_hf
 from t5x_lite.sharding import make_mesh
-from t5x_lite.starting import begin, open_start, source_names, tokenizer_config
+from t5x_lite.starting import begin, begin_optimizer, open_start, source_names, tokenizer_config
 from t5x_lite.trees import named_leaves
 from tests import runs, tiny
 
@@ -146,3 +148,33 @@ def test_another_size_than_the_models_is_refused(tmp_path, directory, field, val
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match=rf"model.{field} is .*, and the model of model.pretrained .*tiny has"):
         training.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+
+
+def test_an_optimizer_goes_on_from_t5x_alone(tmp_path, directory):
+    shapes = jax.eval_shape(lambda: 0)
+    with pytest.raises(ValueError, match=r"optimizer.from_pretrained is true, and model.pretrained has no state of an"):
+        begin_optimizer(shapes, open_pretrained(directory))
+    conversion.run(str(directory), str(tmp_path / "t5x"), format="t5x")
+    with pytest.raises(ValueError, match=r"has no state of an optimizer that could go on: leave it out"):
+        begin_optimizer(shapes, open_pretrained(tmp_path / "t5x"))
+
+
+def test_a_run_goes_on_with_t5xs_optimizer_at_t5xs_step(tmp_path, directory):
+    model = open_pretrained(directory)
+    targets = plain_arrays(model.config, model.read)
+    slots = {}
+    for name, make in targets.items():
+        kept = {"v_row": np.zeros(1), "v_col": np.zeros(1), "v": np.full(make().shape, 5.0), "m": np.zeros(1)}
+        path = name.replace("target/", "state/param_states/")
+        slots |= {f"{path}/{slot}": value.astype(np.float32) for slot, value in kept.items()}
+    write_t5x(tmp_path / "t5x", targets | slots, 30)
+    cfg = config(tmp_path / "run", tmp_path / "t5x")
+    cfg = dataclasses.replace(cfg, optimizer=dataclasses.replace(cfg.optimizer, from_pretrained=True))
+    cfg, weights = open_start(runs.with_steps(cfg, 32))
+    (tmp_path / "run").mkdir()
+    job = training.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+    state = job.init()
+    found = named_leaves(state.opt_state)
+    assert (int(state.step), int(found["0/count"]), int(found["3/count"])) == (30, 30, 30)
+    assert all((array == 5).all() for name, array in found.items() if name.startswith("0/v/"))
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(state.model), jax.tree.leaves(tiny.model(CFG)))
