@@ -31,6 +31,7 @@ from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model
 from t5x_lite.pretrained import Pretrained, load
 from t5x_lite.report import as_json, tasks_measured
 from t5x_lite.sharding import make_mesh, replicated
+from t5x_lite.starting import asked_architecture
 
 HELD_OUT = ("eval",)  # the only split that is read
 WORDS = {  # of a table, first, in this order
@@ -120,7 +121,7 @@ def evaluate(
         home, model = pathlib.Path(model), load(model)
     tokenizer = model.tokenizer if isinstance(model, Pretrained) else _tokenizer_beside(config)
     weights = model.model if isinstance(model, Pretrained) else model
-    architecture = model.architecture if isinstance(model, Pretrained) else ENCODER_DECODER
+    architecture = model.architecture if isinstance(model, Pretrained) else asked_architecture(config)
     config = as_trained(config, architecture)
     if tokenizer.vocab_size > weights.cfg.vocab_size:
         raise ValueError(

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Loading a trained model from a directory, and giving one away."""
 
+import contextlib
+import functools
 import os
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -91,8 +93,7 @@ def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer |
     """
     path = pathlib.Path(directory)
     if is_run(path):
-        run = _load_run(path, None, tokenizer)
-        found = OnDisk(run.config, run.architecture, run.tokenizer, run.step, FLOAT32, reader(run.model))
+        found = _open_run(path, tokenizer)
     elif is_own_directory(path):
         own = OwnCheckpoint(path)
         used = tokenizer or load_tokenizer(path)
@@ -179,7 +180,9 @@ def placed(cfg: ModelConfig, mesh: Mesh | None, architecture: Architecture = ENC
     return from_named_leaves(shapes, leaves)
 
 
-def _load_run(path: pathlib.Path, mesh: Mesh | None, tokenizer: Tokenizer | None) -> Pretrained:
+@contextlib.contextmanager
+def _run(path: pathlib.Path) -> Iterator[tuple[Checkpoints, int, ModelConfig, Architecture]]:
+    """Opens a run's checkpoints while the block lasts, and says what the newest is of."""
     checkpoints = Checkpoints(path / "checkpoints")
     try:
         step = checkpoints.latest_step()
@@ -189,7 +192,24 @@ def _load_run(path: pathlib.Path, mesh: Mesh | None, tokenizer: Tokenizer | None
         config, architecture = model_config_from_json(meta["model"]), ENCODER_DECODER
         if "architecture" in meta:  # the first version had one alone
             architecture = architecture_from_json(meta["architecture"])
-        model = checkpoints.restore(step, {"model": placed(config, mesh, architecture)})["model"]
+        yield checkpoints, step, config, architecture
     finally:
         checkpoints.close()
+
+
+def _load_run(path: pathlib.Path, mesh: Mesh | None, tokenizer: Tokenizer | None) -> Pretrained:
+    with _run(path) as (checkpoints, step, config, architecture):
+        model = checkpoints.restore(step, {"model": placed(config, mesh, architecture)})["model"]
     return Pretrained(model, tokenizer or load_tokenizer(path), config, step, architecture)
+
+
+def _open_run(path: pathlib.Path, tokenizer: Tokenizer | None) -> OnDisk:
+    """Finds a run's newest checkpoint, which is read as a whole when its first parameter is asked for."""
+
+    @functools.cache
+    def read_whole() -> Read:
+        return reader(_load_run(path, None, tokenizer).model)
+
+    with _run(path) as (_, step, config, architecture):
+        used = tokenizer or load_tokenizer(path)
+        return OnDisk(config, architecture, used, step, FLOAT32, lambda name, index: read_whole()(name, index))

@@ -12,10 +12,11 @@ import jax.numpy as jnp
 
 from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.data.definitions import resolved
+from t5x_lite.data.features import labels_of
 from t5x_lite.data.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
 from t5x_lite.interop.t5x_optimizer import read_opt_state
 from t5x_lite.interop.weights import read_arrays
-from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
+from t5x_lite.model.architectures import CLASSIFIERS, ENCODER_DECODER, Architecture
 from t5x_lite.pretrained import OnDisk, open_pretrained
 from t5x_lite.trees import from_named_leaves, named_leaves
 
@@ -54,6 +55,12 @@ def open_start(cfg: RunConfig) -> tuple[RunConfig, OnDisk | None]:
     return dataclasses.replace(cfg, task=dataclasses.replace(cfg.task, tokenizer=own)), weights
 
 
+def asked_architecture(cfg: RunConfig) -> Architecture:
+    """Returns the class of model that a run trains; its task is resolved."""
+    name = cfg.model.architecture
+    return Architecture(name, labels_of(cfg.task) if name in CLASSIFIERS else ())
+
+
 def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> TokenizerConfig:
     """Returns what names the tokenizer that was read from a directory.
 
@@ -89,7 +96,7 @@ def source_names(names: Mapping[str, Any], architecture: Architecture, weights: 
         own = {name: name.removeprefix(ENCODER) for name in names if name.startswith(ENCODER)}
         return own | {name: name for name in names if name == "logits_kernel"}
     if architecture.name in HAVE_ENCODER and weights.name in HAVE_ENCODER:
-        return {name: name for name in names if not name.startswith("classifier/")}
+        return {name: name for name in names if name.startswith(ENCODER)}
     raise ValueError(
         f"model.architecture is {_described(architecture)}, which cannot begin with the model of model.pretrained, "
         f"{_described(weights)}: use the same"

@@ -20,11 +20,10 @@ from t5x_lite.data.assembly import RunExamples, make_examples
 from t5x_lite.data.corpora import Corpora, prepare_corpora
 from t5x_lite.data.corpus import Corpus
 from t5x_lite.data.examples import Examples, PackedPairs, Pairs
-from t5x_lite.data.features import labels_of
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizer import Tokenizer
 from t5x_lite.evaluation import Evaluation, check_metrics
-from t5x_lite.model.architectures import CLASSIFIERS, Architecture, abstract
+from t5x_lite.model.architectures import Architecture, abstract
 from t5x_lite.model.flops import peak_flops, train_flops
 from t5x_lite.model.presets import resolve_model
 from t5x_lite.optim import make_optimizer, make_schedule, state_axes
@@ -42,7 +41,7 @@ from t5x_lite.sharding import (
     replicated,
     shardings,
 )
-from t5x_lite.starting import begin, begin_optimizer, open_start
+from t5x_lite.starting import asked_architecture, begin, begin_optimizer, open_start
 from t5x_lite.stopping import StopSignal
 from t5x_lite.train_step import TrainState, init_state, state_of, train_step
 
@@ -125,8 +124,7 @@ def build(
         platform=platform,
         pretrained=None if weights is None else weights.config,
     )
-    name = cfg.model.architecture
-    architecture = Architecture(name, labels_of(cfg.task) if name in CLASSIFIERS else ())
+    architecture = asked_architecture(cfg)
     axes = parameter_axes(abstract(model, architecture))
     tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
     draw = functools.partial(init_state, model, tx, cfg.seed, architecture)

@@ -107,10 +107,15 @@ def test_a_model_without_a_counterpart_is_refused(new, old):
         source_names(named_leaves(abstract(CFG, new)), new, old)
 
 
-def test_a_classifier_with_other_labels_gets_a_new_head():
-    new, old = Architecture("sequence_classifier", ("x", "y")), Architecture("sequence_classifier", LABELS)
-    names = named_leaves(abstract(CFG, new))
-    assert names.keys() - source_names(names, new, old).keys() == {"classifier/kernel", "classifier/bias"}
+def test_an_encoder_with_another_head_or_other_labels_gets_a_new_one():
+    classifier = Architecture("sequence_classifier", ("x", "y"))
+    for new, old, head in (
+        (classifier, Architecture("sequence_classifier", LABELS), {"classifier/kernel", "classifier/bias"}),
+        (classifier, Architecture("masked_lm"), {"classifier/kernel", "classifier/bias"}),
+        (Architecture("masked_lm"), classifier, {"logits_kernel"}),
+    ):
+        names = named_leaves(abstract(CFG, new))
+        assert names.keys() - source_names(names, new, old).keys() == head
 
 
 def test_each_device_gets_its_part_of_the_parameters_and_new_ones_are_told(directory, capsys):
