@@ -13,6 +13,7 @@ import dataclasses
 import math
 import pathlib
 import re
+import sys
 from collections.abc import Callable, Mapping
 
 import jax
@@ -21,8 +22,9 @@ import numpy as np
 from t5x_lite.config import ModelConfig
 from t5x_lite.interop.arrays import Index, LazyArray
 from t5x_lite.interop.names import Row, listed, rows
-from t5x_lite.interop.t5x_files import read_t5x
+from t5x_lite.interop.t5x_files import T5XCheckpoint, read_t5x
 from t5x_lite.model.architectures import abstract
+from t5x_lite.model.presets import presets
 from t5x_lite.sharding import parameter_axes
 from t5x_lite.trees import named_leaves
 
@@ -32,6 +34,8 @@ BIASES = ("relpos_bias", "relative_posemb")  # flaxformer and T5X's own scalable
 TABLE = "relpos_bias/rel_embedding"
 SLOT_NAMES = ("v_row", "v_col", "v", "m")
 UNUSED_SHAPE = (1,)
+LAST_NORM = "decoder/decoder_norm/scale"
+LARGEST_SIZE, MOST_LAYERS = 2**31, 10_000
 LAYERS = "layers"  # the axis of the scalable layout, among the numbers of a layer's dimensions here
 
 Groups = tuple[tuple[int | str, ...], ...]  # for each dimension in T5X, the dimensions here that are side by side in it
@@ -83,18 +87,35 @@ class Home:
         return (self.num_layers or 1) if dim == LAYERS else self.shape[int(dim)]
 
 
+@dataclasses.dataclass(frozen=True)
+class Ones:
+    """An array that a checkpoint lacks, where that means that all of it is 1."""
+
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The type of its numbers."""
+        return np.dtype(np.float32)
+
+    def read(self, index: Index | None = None) -> np.ndarray:
+        """Returns the array, or a part of it."""
+        return np.ones(self.shape, self.dtype)[index or ...]
+
+
 class T5XModel:
     """The parameters of a checkpoint, and what its optimizer keeps of them.
 
     Args:
-      path: a file or a directory, as `read_t5x` takes it.
+      path: a file or a directory, as `read_t5x` takes it; names the checkpoint in errors.
+      checkpoint: what it holds, if it has been read.
 
     Raises:
       ValueError: if it is none, or holds something else than a T5 or not all of one.
     """
 
-    def __init__(self, path: str | pathlib.Path):
-        self.where, checkpoint = str(path), read_t5x(path)
+    def __init__(self, path: str | pathlib.Path, checkpoint: T5XCheckpoint | None = None):
+        self.where, checkpoint = str(path), checkpoint or read_t5x(path)
         self.step = checkpoint.step or 0
         self._arrays = checkpoint.arrays
         self._targets = {
@@ -197,6 +218,9 @@ class T5XModel:
     def _check(self) -> None:
         """Raises ValueError unless every parameter has its array, of its shape, and every array its parameter."""
         expected = {name: home.shape_there(home.groups) for home in self._homes.values() for name in home.names}
+        if LAST_NORM not in self._targets:
+            print(f"{self.where} has no {LAST_NORM}: it is read as 1, as UL2 has it", file=sys.stderr)
+            self._targets[LAST_NORM] = Ones(expected[LAST_NORM])
         missing = sorted(expected.keys() - self._targets.keys())
         unknown = sorted(self._targets.keys() - expected.keys())
         if missing or unknown:
@@ -213,18 +237,20 @@ class T5XModel:
 def infer_config(targets: Mapping[str, LazyArray], where: str) -> ModelConfig:
     """Returns the architecture that the names and shapes of a checkpoint's arrays tell of.
 
-    They do not tell the activation, which is taken to be T5 1.1's where it is gated, and T5 1.0's where it is not; nor
-    how far the position biases reach, which is 128 in every published T5.
+    They do not tell the activations, which are those of the published models of the same sizes; where there are none,
+    T5 1.1's if they are gated, and T5 1.0's if not. Nor do they tell how far the position biases reach, which is 128 in
+    every published T5.
 
     Raises:
       ValueError: if they are not those of a T5.
     """
 
     def shape(name: str, num_dims: int) -> tuple[int, ...]:
-        if name not in targets or len(targets[name].shape) != num_dims or not all(targets[name].shape):
-            found = f"of shape {list(targets[name].shape)}" if name in targets else "not there"
-            raise ValueError(f"{where} is no T5: {TARGET}{name} is {found}. Name a checkpoint of an encoder-decoder")
-        return targets[name].shape
+        found = targets[name].shape if name in targets else ()
+        if len(found) != num_dims or not all(0 < size <= LARGEST_SIZE for size in found):
+            said = f"of shape {list(found)}" if name in targets else "not there"
+            raise ValueError(f"{where} is no T5: {TARGET}{name} is {said}. Name a checkpoint of an encoder-decoder")
+        return found
 
     V, D = shape("token_embedder/embedding", 2)
     depths = {stack: _depth(targets, stack, where) for stack in STACKS}
@@ -238,9 +264,9 @@ def infer_config(targets: Mapping[str, LazyArray], where: str) -> ModelConfig:
     F = shape(f"{layer}/mlp/wi{'_0' if gated else ''}/kernel", 2 if container is None else 3)[-1]
     query = targets[shape_of].shape if (shape_of := f"{layer}/attention/query/kernel") in targets else ()
     inner = math.prod(query[1:] if container is None else query[2:]) if len(query) > 1 else 0
-    if not inner or inner % N:
+    if not 0 < inner <= LARGEST_SIZE or inner % N:
         raise ValueError(f"{where} is no T5: {TARGET}{shape_of} of shape {list(query)} has no {N} heads")
-    return ModelConfig(
+    cfg = ModelConfig(
         vocab_size=V,
         emb_dim=D,
         num_heads=N,
@@ -253,6 +279,19 @@ def infer_config(targets: Mapping[str, LazyArray], where: str) -> ModelConfig:
         relative_bias_per_layer=per_layer is not None,
         relative_position_buckets=K,
     )
+    return dataclasses.replace(cfg, mlp_activations=published_activations(cfg) or cfg.mlp_activations)
+
+
+def published_activations(cfg: ModelConfig) -> tuple[str, ...] | None:
+    """Returns the activations of the published models that are as large and as deep; None if they differ or lack."""
+    sizes = ("emb_dim", "num_heads", "head_dim", "mlp_dim", "num_encoder_layers", "num_decoder_layers")
+    found = {
+        preset.mlp_activations
+        for preset in presets.values()
+        if all(getattr(preset, size) == getattr(cfg, size) for size in sizes)
+        and len(preset.mlp_activations) == len(cfg.mlp_activations)
+    }
+    return found.pop() if len(found) == 1 else None
 
 
 def scanned_below(targets: Mapping[str, LazyArray], stack: str) -> str | None:
@@ -372,13 +411,9 @@ def _joined(parts: list[tuple[slice, int]]) -> slice:
 def _depth(targets: Mapping[str, LazyArray], stack: str, where: str) -> int:
     container = scanned_below(targets, stack)
     if container is not None:
-        norms = [
-            array
-            for name, array in targets.items()
-            if re.fullmatch(f"{stack}/{container}/pre_mlp_layer_norm/scale", name)
-        ]
-        if norms and len(norms[0].shape) == 2:
-            return norms[0].shape[1]
+        norm = targets.get(f"{stack}/{container}/pre_mlp_layer_norm/scale")
+        if norm is not None and len(norm.shape) == 2 and 0 < norm.shape[1] <= MOST_LAYERS:
+            return norm.shape[1]
     found = {int(match[1]) for name in targets if (match := re.match(rf"{stack}/layers_([0-9]{{1,6}})/", name))}
     if container is None and found and found == set(range(len(found))):
         return len(found)

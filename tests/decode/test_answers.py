@@ -34,7 +34,7 @@ def test_an_encoder_decoder_answers_with_what_it_decodes():
     assert answer(model, inputs()) == BYTES.decode_batch(tokens_BT)
 
 
-@pytest.mark.parametrize("name", ["causal_lm", "prefix_lm"])
+@pytest.mark.parametrize("name", [pytest.param("causal_lm", marks=pytest.mark.slow), "prefix_lm"])
 def test_a_decoder_answers_what_follows_the_inputs_without_their_eos(name):
     model = tiny.drawn(Decoder, CFG)
     answers = make_answer(Architecture(name), BYTES, max_new_tokens=NEW)(model, inputs())

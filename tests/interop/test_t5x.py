@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import MeshConfig
-from t5x_lite.interop.t5x import T5XModel, plain_arrays
-from t5x_lite.interop.t5x_files import read_t5x
+from t5x_lite.interop.t5x import T5XModel, plain_arrays, published_activations
+from t5x_lite.interop.t5x_files import T5XCheckpoint, read_t5x
 from t5x_lite.interop.t5x_writing import write_t5x
 from t5x_lite.interop.weights import model_of, reader
+from t5x_lite.model.presets import presets
 from t5x_lite.model.transformer import T5
 from t5x_lite.pretrained import placed
 from t5x_lite.sharding import make_mesh
 from t5x_lite.trees import named_leaves
 from tests import numpy_t5, tiny
+from tests.interop.layouts import Array
 
 SAMPLE = pathlib.Path(__file__).parents[3] / "shared" / "data" / "t5x_ckpt" / "test_t5_tiny.checkpoint_0.gz"
 # What names and shapes cannot tell is as T5 1.1 and T5 1.0 have it.
@@ -92,9 +94,16 @@ def scanned(ours, *, container="{stack}", bias="relpos_bias", split=False):
     return found
 
 
-def written(directory, targets, slots=None):
-    arrays = {f"target/{name}": array for name, array in targets.items()}
-    return write_t5x(directory, arrays | (slots or {}), STEP)
+@dataclasses.dataclass
+class Shape:
+    """An array of which nothing is read."""
+
+    shape: tuple[int, ...]
+    dtype = np.dtype(np.float32)
+
+
+def opened(targets):
+    return T5XModel("x", T5XCheckpoint(STEP, {f"target/{name}": Array(array) for name, array in targets.items()}))
 
 
 def assert_same(model, ours):
@@ -105,9 +114,9 @@ def assert_same(model, ours):
 
 
 @pytest.mark.parametrize("version", FORMS)
-def test_the_plain_layout_is_read_with_the_sizes_that_it_tells(version, tmp_path):
+def test_the_plain_layout_is_read_with_the_sizes_that_it_tells(version):
     cfg, ours = FORMS[version], arrays_of(FORMS[version])
-    found = T5XModel(written(tmp_path, plain(ours)))
+    found = opened(plain(ours))
     assert (found.config, found.step, found.has_optimizer) == (cfg, STEP, False)
     assert_same(model_of(found), ours)
 
@@ -122,29 +131,30 @@ def test_the_plain_layout_is_read_with_the_sizes_that_it_tells(version, tmp_path
         ("umT5", {"container": "layers", "bias": "relative_posemb"}),
     ],
 )
-def test_the_scalable_layout_is_read_as_the_same_model(version, layout, tmp_path):
+def test_the_scalable_layout_is_read_as_the_same_model(version, layout):
     cfg, ours = FORMS[version], arrays_of(FORMS[version])
-    found = T5XModel(written(tmp_path, scanned(ours, **layout)))
+    found = opened(scanned(ours, **layout))
     assert found.config == cfg
     assert_same(model_of(found), ours)
 
 
 @pytest.mark.parametrize("layout", ["plain", "scanned", "scanned and split"])
-def test_each_device_reads_its_own_part(layout, tmp_path):
+def test_each_device_reads_its_own_part(layout):
     cfg = dataclasses.replace(tiny.T5_1_1, num_heads=4)
     ours = arrays_of(cfg)
     laid_out = plain(ours) if layout == "plain" else scanned(ours, split=layout.endswith("split"))
     mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
-    cut = model_of(T5XModel(written(tmp_path, laid_out)), placed(cfg, mesh))
+    cut = model_of(opened(laid_out), placed(cfg, mesh))
     assert_same(cut, ours)
     assert {shard.data.shape for shard in cut.encoder.blocks.attention.query[...].addressable_shards} == {(2, 5, 2, 5)}
 
 
-@pytest.mark.parametrize("version", FORMS)
+@pytest.mark.parametrize("version", ["1.0", pytest.param("umT5", marks=pytest.mark.slow)])
 def test_what_is_written_is_the_plain_layout(version, tmp_path):
     cfg, ours = FORMS[version], arrays_of(FORMS[version])
-    made = read_t5x(write_t5x(tmp_path, plain_arrays(cfg, reader(tiny.drawn(T5, cfg))), STEP))
-    expected = plain(ours)
+    path = write_t5x(tmp_path, plain_arrays(cfg, reader(tiny.drawn(T5, cfg))), STEP)
+    made, expected = read_t5x(path), plain(ours)
+    assert_same(model_of(T5XModel(path)), ours)
     assert made.arrays.keys() == {f"target/{name}" for name in expected} | {"state/step"}
     for name, array in expected.items():
         np.testing.assert_array_equal(made.arrays[f"target/{name}"].read(), array, err_msg=name)
@@ -155,7 +165,7 @@ def without(targets, *names):
 
 
 WRONG = {
-    "a missing norm": (lambda t: without(t, "decoder/decoder_norm/scale"), r"lacks decoder/decoder_norm/scale. Name"),
+    "a missing norm": (lambda t: without(t, "encoder/encoder_norm/scale"), r"lacks encoder/encoder_norm/scale. Name"),
     "an array too many": (lambda t: t | {"decoder/extra/kernel": np.ones(3)}, r"has decoder/extra/kernel too"),
     "a wrong shape": (
         lambda t: t | {"decoder/layers_3/mlp/wo/kernel": np.ones((18, 19), np.float32)},
@@ -182,13 +192,13 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_a_checkpoint_that_is_no_whole_t5_is_refused_by_name(case, tmp_path):
+def test_a_checkpoint_that_is_no_whole_t5_is_refused_by_name(case):
     change, message = WRONG[case]
-    path = written(tmp_path, change(plain(arrays_of(tiny.T5_1_1))))
     with pytest.raises(ValueError, match=message if case != "both layouts" else r"is no (whole )?T5"):
-        T5XModel(path)
+        opened(change(plain(arrays_of(tiny.T5_1_1))))
 
 
+@pytest.mark.slow
 def test_t5xs_own_tiny_checkpoint_predicts_what_the_numpy_t5_does():
     if not SAMPLE.is_file():
         pytest.skip(f"{SAMPLE} is not here")
@@ -198,3 +208,36 @@ def test_t5xs_own_tiny_checkpoint_predicts_what_the_numpy_t5_does():
     inputs_BS, decoder_inputs_BT = tiny.batch()
     expected = numpy_t5.forward(model, inputs_BS, decoder_inputs_BT)
     np.testing.assert_allclose(jax.jit(model)(inputs_BS, decoder_inputs_BT), expected, atol=1e-4)
+
+
+def test_a_last_norm_without_a_scale_is_read_as_1_and_said(capsys):
+    ours = arrays_of(tiny.T5_1_1)
+    found = opened(without(plain(ours), "decoder/decoder_norm/scale"))
+    assert_same(model_of(found), ours | {"decoder/final_norm/scale": np.ones(20, np.float32)})
+    assert "has no decoder/decoder_norm/scale: it is read as 1, as UL2 has it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("preset", "activations"),
+    [
+        ("ul2", ("silu", "linear")),
+        ("t5_1_1_xl", ("gelu", "linear")),
+        ("t5_small", ("relu",)),
+        ("byt5_base", ("gelu", "linear")),
+    ],
+)
+def test_activations_are_those_of_the_published_models_of_the_same_sizes(preset, activations):
+    unknown = ("linear",) * len(activations)
+    cfg = dataclasses.replace(presets[preset], mlp_activations=unknown)
+    assert published_activations(cfg) == activations
+    assert published_activations(dataclasses.replace(cfg, emb_dim=77)) is None
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (0, 20), (3, 0, 20), (1, 1, 1, 1, 1), (2**40, 1), (1, 2**40, 1)])
+@pytest.mark.parametrize("layout", ["plain", "scanned"])
+def test_shapes_of_no_t5_are_one_error(layout, shape):
+    laid_out = (plain if layout == "plain" else scanned)(arrays_of(tiny.T5_1_1))
+    for changed in laid_out:
+        targets = {name: Shape(array.shape) for name, array in laid_out.items()} | {changed: Shape(shape)}
+        with pytest.raises(ValueError, match=r"is no (whole )?T5|others ask for"):
+            T5XModel("x", T5XCheckpoint(0, {f"target/{name}": array for name, array in targets.items()}))

@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.config import MeshConfig, OptimizerConfig
 from t5x_lite.interop.t5x import T5XModel, plain_arrays
-from t5x_lite.interop.t5x_files import read_t5x
+from t5x_lite.interop.t5x_files import T5XCheckpoint
 from t5x_lite.interop.t5x_optimizer import read_opt_state, slots_of
 from t5x_lite.interop.t5x_writing import write_t5x
 from t5x_lite.interop.weights import model_of, reader
@@ -19,6 +19,7 @@ from t5x_lite.optim import make_optimizer, state_axes
 from t5x_lite.sharding import make_mesh, parameter_axes, shardings
 from t5x_lite.trees import named_leaves
 from tests import tiny
+from tests.interop.layouts import Array
 
 # Large enough to be factored, and the inner size on either side of D; each stack has layers of its own number.
 CFG = dataclasses.replace(
@@ -82,17 +83,23 @@ def targets_of(model, cfg):
     return {name.removeprefix("target/"): make() for name, make in arrays.items()}
 
 
-def written(directory, cfg, beta1=None, change=lambda slots: slots):
+def laid_out(cfg, beta1=None):
+    """The parameters, and the slots of each, in the plain layout."""
     targets = targets_of(tiny.drawn(T5, cfg), cfg)
-    slots = change(drawn_slots(targets, beta1))
-    write_t5x(directory, {f"target/{name}": array for name, array in targets.items()} | slots, STEP)
-    return targets, slots
+    return targets, drawn_slots(targets, beta1)
 
 
-@pytest.mark.parametrize(("cfg", "beta1"), [(CFG, None), (NARROW, 0.9)], ids=["wide", "narrow, with a first moment"])
-def test_the_optimizer_goes_on_as_t5xs_would(cfg, beta1, tmp_path):
-    targets, slots = written(tmp_path, cfg, beta1)
-    found, tx = T5XModel(tmp_path), optimizer(cfg, beta1)
+def opened(targets, slots):
+    arrays = {f"target/{name}": array for name, array in targets.items()} | slots
+    return T5XModel("x", T5XCheckpoint(STEP, {name: Array(array) for name, array in arrays.items()}))
+
+
+@pytest.mark.parametrize(
+    ("cfg", "beta1"), [pytest.param(CFG, None, marks=pytest.mark.slow), (NARROW, 0.9)], ids=["wide", "narrow"]
+)
+def test_the_optimizer_goes_on_as_t5xs_would(cfg, beta1):
+    targets, slots = laid_out(cfg, beta1)
+    found, tx = opened(targets, slots), optimizer(cfg, beta1)
     model = model_of(found)
     state = read_opt_state(found, jax.eval_shape(tx.init, model))
     grads = tiny.drawn(T5, cfg, seed=1)
@@ -108,21 +115,19 @@ def test_the_optimizer_goes_on_as_t5xs_would(cfg, beta1, tmp_path):
 
 
 def test_the_state_is_written_as_it_was_read(tmp_path):
-    _, slots = written(tmp_path / "a", CFG, 0.9)
-    found = T5XModel(tmp_path / "a")
+    targets, slots = laid_out(CFG, 0.9)
+    found = opened(targets, slots)
     state = read_opt_state(found, jax.eval_shape(optimizer(CFG, 0.9).init, model_of(found)))
-    write_t5x(tmp_path / "b", plain_arrays(CFG, found.read, slots_of(state)), STEP)
-    write_t5x(tmp_path / "c", plain_arrays(CFG, found.read, found.all_slots()), STEP)
-    one, *others = (read_t5x(tmp_path / name).arrays for name in "abc")
-    for other in others:
-        assert one.keys() == other.keys()
-        for name in one:
-            np.testing.assert_array_equal(one[name].read(), other[name].read(), err_msg=name)
-    assert slots.keys() < one.keys()
+    again = T5XModel(write_t5x(tmp_path, plain_arrays(CFG, found.read, slots_of(state)), STEP))
+    for arrays in (plain_arrays(CFG, found.read, found.all_slots()), plain_arrays(CFG, again.read, again.all_slots())):
+        assert arrays.keys() == slots.keys() | {f"target/{name}" for name in targets}
+        for name, make in arrays.items():
+            expected = slots[name] if name in slots else targets[name.removeprefix("target/")]
+            np.testing.assert_array_equal(make(), expected, err_msg=name)
 
 
-def test_the_slots_of_the_scalable_layout_are_the_same_state(tmp_path):
-    targets, slots = written(tmp_path / "plain", CFG)
+def test_the_slots_of_the_scalable_layout_are_the_same_state():
+    targets, slots = laid_out(CFG)
     arrays = {f"target/{name}": array for name, array in targets.items()} | slots
     stacked = {name: array for name, array in arrays.items() if "layers_" not in name}
     for name in arrays:
@@ -143,24 +148,23 @@ def test_the_slots_of_the_scalable_layout_are_the_same_state(tmp_path):
         kept_first = (slot == "v_row") == small_first
         new_slot = "v_row" if kept_first == embed_first else "v_col"
         stacked[scanned.replace(f"/{slot}", f"/{new_slot}")] = np.stack(layers, axis=1 if kept_first else 0)
-    write_t5x(tmp_path / "scalable", stacked, STEP)
-    one, other = (T5XModel(tmp_path / name) for name in ("plain", "scalable"))
+    one = opened(targets, slots)
+    other = T5XModel("x", T5XCheckpoint(STEP, {name: Array(array) for name, array in stacked.items()}))
     shapes = jax.eval_shape(optimizer(CFG).init, model_of(one))
     states = [named_leaves(read_opt_state(found, shapes)) for found in (one, other)]
     for name, array in states[0].items():
         np.testing.assert_array_equal(states[1][name], array, err_msg=name)
 
 
-def test_each_device_gets_its_part_of_the_state(tmp_path):
+def test_each_device_gets_its_part_of_the_state():
     cfg = dataclasses.replace(CFG, emb_dim=132, mlp_dim=130)
-    written(tmp_path, cfg)
     mesh, axes = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2)), parameter_axes(abstract(cfg))
     state = jax.eval_shape(optimizer(cfg).init, abstract(cfg))
     places = shardings(mesh, state, state_axes(state, abstract(cfg), axes))
     shapes = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state, places
     )
-    found = named_leaves(read_opt_state(T5XModel(tmp_path), shapes))
+    found = named_leaves(read_opt_state(opened(*laid_out(cfg)), shapes))
     row = found["0/v_row/encoder/blocks/attention/query"]
     assert {shard.data.shape for shard in row.addressable_shards} == {(2, 33)}
     assert int(found["0/count"]) == int(found["3/count"]) == STEP
@@ -174,25 +178,24 @@ def test_each_device_gets_its_part_of_the_state(tmp_path):
         ({}, 0.9, r"keeps a first moment of .*, and this optimizer does not: set optimizer.beta1"),
     ],
 )
-def test_another_optimizer_is_refused(fields, beta1, message, tmp_path):
-    written(tmp_path, CFG, beta1)
-    found = T5XModel(tmp_path)
+def test_another_optimizer_is_refused(fields, beta1, message):
+    found = opened(*laid_out(CFG, beta1))
     with pytest.raises(ValueError, match=message):
         read_opt_state(found, jax.eval_shape(optimizer(CFG, **fields).init, abstract(CFG)))
 
 
-def test_slots_of_another_factoring_or_none_are_refused(tmp_path):
+def test_slots_of_another_factoring_or_none_are_refused():
     name = "state/param_states/encoder/layers_0/mlp/wo/kernel"
     unfactored = {f"{name}/v": np.ones((129, 130), np.float32), f"{name}/v_row": np.zeros(1, np.float32)}
     unfactored |= {f"{name}/v_col": np.zeros(1, np.float32)}
-    written(tmp_path / "a", CFG, change=lambda slots: slots | unfactored)
-    written(tmp_path / "b", CFG, change=lambda slots: {k: v for k, v in slots.items() if k != f"{name}/v_col"})
-    written(tmp_path / "c", CFG, change=lambda slots: slots | {f"{name}/v_row": np.ones(131, np.float32)})
+    targets, slots = laid_out(CFG)
+    without = {path: array for path, array in slots.items() if path != f"{name}/v_col"}
+    longer = slots | {f"{name}/v_row": np.ones(131, np.float32)}
     shapes = jax.eval_shape(optimizer(CFG).init, abstract(CFG))
-    for folder, message in (
-        ("a", r"wo/kernel/v_(row|col).*factors otherwise|keeps no v_"),
-        ("b", rf"has no {name}/v_col: its optimizer is not T5X's"),
-        ("c", r"v_row of shape \[131\], where this optimizer keeps \[129\]: its Adafactor factors otherwise"),
+    for changed, message in (
+        (slots | unfactored, r"wo/kernel/v_(row|col).*factors otherwise|keeps no v_"),
+        (without, rf"has no {name}/v_col: its optimizer is not T5X's"),
+        (longer, r"v_row of shape \[131\], where this optimizer keeps \[129\]: its Adafactor factors otherwise"),
     ):
         with pytest.raises(ValueError, match=message):
-            read_opt_state(T5XModel(tmp_path / folder), shapes)
+            read_opt_state(opened(targets, changed), shapes)
