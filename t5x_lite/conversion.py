@@ -16,7 +16,7 @@ from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import TokenizerConfig
 from t5x_lite.data.tokenizer import Tokenizer, build_tokenizer
 from t5x_lite.interop.own import Description, save_own
-from t5x_lite.interop.t5x import TARGET, plain_arrays
+from t5x_lite.interop.t5x import TARGET, plain_arrays, untold
 from t5x_lite.interop.t5x_optimizer import slots_of
 from t5x_lite.interop.t5x_writing import write_t5x
 from t5x_lite.model.architectures import ENCODER_DECODER, abstract
@@ -85,6 +85,8 @@ def to_own(found: OnDisk, source: pathlib.Path, destination: pathlib.Path, dtype
 def to_t5x(found: OnDisk, source: pathlib.Path, destination: pathlib.Path, dtype: np.dtype, told: Told) -> None:
     """Writes a model, and the state of its optimizer if that is Adafactor, in T5X's plain layout."""
     del dtype
+    if unsaid := untold(found.config):
+        print(f"T5X's files do not say, and its configuration has to: {', '.join(unsaid)}", file=sys.stderr)
     arrays = plain_arrays(found.config, found.read, slots(found, source))
 
     def reported(name: str, make: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:

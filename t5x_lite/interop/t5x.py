@@ -266,24 +266,37 @@ def infer_config(targets: Mapping[str, LazyArray], where: str) -> ModelConfig:
     inner = math.prod(query[1:] if container is None else query[2:]) if len(query) > 1 else 0
     if not 0 < inner <= LARGEST_SIZE or inner % N:
         raise ValueError(f"{where} is no T5: {TARGET}{shape_of} of shape {list(query)} has no {N} heads")
-    cfg = ModelConfig(
-        vocab_size=V,
-        emb_dim=D,
-        num_heads=N,
-        head_dim=inner // N,
-        mlp_dim=F,
-        num_encoder_layers=depths["encoder"],
-        num_decoder_layers=depths["decoder"],
-        mlp_activations=("gelu", "linear") if gated else ("relu",),
-        tie_embeddings="decoder/logits_dense/kernel" not in targets,
-        relative_bias_per_layer=per_layer is not None,
-        relative_position_buckets=K,
+    return with_published_activations(
+        ModelConfig(
+            vocab_size=V,
+            emb_dim=D,
+            num_heads=N,
+            head_dim=inner // N,
+            mlp_dim=F,
+            num_encoder_layers=depths["encoder"],
+            num_decoder_layers=depths["decoder"],
+            mlp_activations=("gelu", "linear") if gated else ("relu",),
+            tie_embeddings="decoder/logits_dense/kernel" not in targets,
+            relative_bias_per_layer=per_layer is not None,
+            relative_position_buckets=K,
+        )
     )
-    return dataclasses.replace(cfg, mlp_activations=published_activations(cfg) or cfg.mlp_activations)
 
 
-def published_activations(cfg: ModelConfig) -> tuple[str, ...] | None:
-    """Returns the activations of the published models that are as large and as deep; None if they differ or lack."""
+def untold(cfg: ModelConfig) -> list[str]:
+    """Returns what a checkpoint of T5X cannot say of a model, so that whoever reads it has to be told."""
+    usual = ("gelu", "linear") if len(cfg.mlp_activations) == 2 else ("relu",)
+    guessed = with_published_activations(dataclasses.replace(cfg, mlp_activations=usual))
+    read = dataclasses.replace(guessed, scale_logits=None, relative_position_max_distance=128)
+    names = ("mlp_activations", "scales_logits", "relative_position_max_distance")
+    return [f"{name} {getattr(cfg, name)}" for name in names if getattr(cfg, name) != getattr(read, name)]
+
+
+def with_published_activations(cfg: ModelConfig) -> ModelConfig:
+    """Returns a config with the activations of the published models that are as large and as deep.
+
+    It keeps its own where there are no such models, or they differ.
+    """
     sizes = ("emb_dim", "num_heads", "head_dim", "mlp_dim", "num_encoder_layers", "num_decoder_layers")
     found = {
         preset.mlp_activations
@@ -291,7 +304,7 @@ def published_activations(cfg: ModelConfig) -> tuple[str, ...] | None:
         if all(getattr(preset, size) == getattr(cfg, size) for size in sizes)
         and len(preset.mlp_activations) == len(cfg.mlp_activations)
     }
-    return found.pop() if len(found) == 1 else None
+    return dataclasses.replace(cfg, mlp_activations=found.pop()) if len(found) == 1 else cfg
 
 
 def scanned_below(targets: Mapping[str, LazyArray], stack: str) -> str | None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import MeshConfig
-from t5x_lite.interop.t5x import T5XModel, plain_arrays, published_activations
+from t5x_lite.interop.t5x import T5XModel, plain_arrays, untold, with_published_activations
 from t5x_lite.interop.t5x_files import T5XCheckpoint, read_t5x
 from t5x_lite.interop.t5x_writing import write_t5x
 from t5x_lite.interop.weights import model_of, reader
@@ -229,8 +229,16 @@ def test_a_last_norm_without_a_scale_is_read_as_1_and_said(capsys):
 def test_activations_are_those_of_the_published_models_of_the_same_sizes(preset, activations):
     unknown = ("linear",) * len(activations)
     cfg = dataclasses.replace(presets[preset], mlp_activations=unknown)
-    assert published_activations(cfg) == activations
-    assert published_activations(dataclasses.replace(cfg, emb_dim=77)) is None
+    assert with_published_activations(cfg).mlp_activations == activations
+    other = dataclasses.replace(cfg, emb_dim=77)
+    assert with_published_activations(other) == other
+    assert untold(presets[preset]) == []
+
+
+def test_what_the_files_do_not_say_is_told():
+    cfg = dataclasses.replace(tiny.T5_1_0, mlp_activations=("gelu",), scale_logits=False)
+    assert untold(cfg) == ["mlp_activations ('gelu',)", "scales_logits False"]
+    assert untold(tiny.T5_1_1) == []
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (0, 20), (3, 0, 20), (1, 1, 1, 1, 1), (2**40, 1), (1, 2**40, 1)])
