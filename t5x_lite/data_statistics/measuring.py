@@ -17,6 +17,7 @@ from t5x_lite.data.corpora import CORPUS, Corpora, home_of
 from t5x_lite.data.corpus import Corpus, Split, in_words, read_manifest
 from t5x_lite.data.definitions import tasks_of
 from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs
+from t5x_lite.data.features import LABELS
 from t5x_lite.data.lengths import (
     Candidate,
     Padding,
@@ -53,7 +54,7 @@ def measure(cfg: RunConfig, corpora: Corpora, stages: Stages) -> Statistics:
     tried = {
         name: candidates(_pair_lengths(corpus.train), cfg.train.inputs_length)
         for name, corpus in corpora.items()
-        if corpus.has_pairs
+        if corpus.has_pairs and cfg.model.architecture not in LABELS  # whose targets are as long as they are
     }
     given = cfg.train.targets_length
     cfg = with_targets_length(cfg, corpora, tried)

@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from t5x_lite.config import MixtureConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config import MixtureConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data.corpora import prepare_corpora
 from t5x_lite.data.corpus import Split
 from t5x_lite.data.lengths import Candidate, Padding
@@ -165,3 +165,18 @@ def test_a_task_that_is_called_task_is_told_from_a_single_one(tmp_path):
     task = TaskConfig(mixture=MixtureConfig(tasks=members), tokenizer=BYTES)
     found, _ = measured(task, tmp_path, inputs_length=24, targets_length=20)
     assert found.batches.padding.num_rows > found.tasks["task"].batches.padding.num_rows
+
+
+def test_a_classifiers_targets_are_as_long_as_they_are(tmp_path):
+    rows = [{"q": f"{i:03d}", "a": ("even", "odd")[i % 2]} for i in range(40)]
+    path = write(tmp_path / "pairs.jsonl", rows)
+    labelled = {"inputs": "{q}", "targets": "{a}", "labels": ("even", "odd")}
+    task = TaskConfig(source=path, eval_source=path, tokenizer=BYTES, **labelled)
+    cfg = RunConfig(
+        run_dir=str(tmp_path / "run"),
+        task=task,
+        model=ModelOptions(architecture="sequence_classifier"),
+        train=TrainConfig(batch_size=4, inputs_length=16),
+    )
+    found = measure(cfg, prepare_corpora(task, tmp_path / "run"), Stages(None, {}, 0.0))
+    assert (found.targets_length, found.targets_length_is_recommended, found.num_rows) == (None, False, 40)
