@@ -109,7 +109,10 @@ def slots(found: OnDisk, source: pathlib.Path) -> Mapping[str, Mapping[str, np.n
         return None
     checkpoints = Checkpoints(source / "checkpoints")
     try:
-        return slots_of(checkpoints.arrays(found.step, "optimizer"))
+        kept = slots_of(checkpoints.arrays(found.step, "optimizer"))
+        if kept is None:
+            print("The state of the optimizer is left out: it is not Adafactor's, which T5X has", file=sys.stderr)
+        return kept
     finally:
         checkpoints.close()
 

@@ -139,3 +139,9 @@ def test_a_model_that_the_others_have_not_is_kept_in_our_form(format, tmp_path):
         conversion.run(str(directory), str(tmp_path / "out"), format=format)
     conversion.run(str(directory), str(tmp_path / "out"), format="t5x-lite", dtype="bfloat16")
     assert load(tmp_path / "out").architecture == kind
+
+
+def test_the_state_of_another_optimizer_is_left_out_and_that_is_said(run_dir, tmp_path, capsys):  # noqa: F811
+    conversion.run(str(run_dir), str(tmp_path / "t5x"), format="t5x")
+    assert "The state of the optimizer is left out: it is not Adafactor's" in capsys.readouterr().err
+    assert not T5XModel(tmp_path / "t5x").has_optimizer

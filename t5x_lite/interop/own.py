@@ -140,7 +140,10 @@ def architecture_from_json(fields: dict[str, Any]) -> Architecture:
     Raises:
       ValueError: if there is none of that name.
     """
-    name, labels = fields["name"], tuple(fields["labels"])
+    name, labels = fields["name"], fields["labels"]
+    if not isinstance(name, str) or not isinstance(labels, list):
+        raise ValueError(f"its architecture is {fields}")
+    labels = tuple(labels)
     if name not in GENERATORS | CLASSIFIERS:
         raise ValueError(f"it has the unknown architecture {name!r}")
     if (name in CLASSIFIERS) != (len(labels) > 1) or not all(isinstance(label, str) for label in labels):

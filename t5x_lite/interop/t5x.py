@@ -15,6 +15,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -103,6 +104,23 @@ class Ones:
         return np.ones(self.shape, self.dtype)[index or ...]
 
 
+class InMemory(NamedTuple):
+    """A `LazyArray` that has been read."""
+
+    array: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.array.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.array.dtype
+
+    def read(self, index: Index | None = None) -> np.ndarray:
+        return self.array if index is None else self.array[index]
+
+
 class T5XModel:
     """The parameters of a checkpoint, and what its optimizer keeps of them.
 
@@ -123,6 +141,7 @@ class T5XModel:
         }
         self.config = infer_config(self._targets, self.where)
         self._homes = self._find_homes()
+        self._kept: tuple[str, InMemory] | None = None
         self._check()
 
     @property
@@ -143,8 +162,20 @@ class T5XModel:
           index: a slice with a start and a stop for each of its dimensions.
         """
         home = self._homes[name]
-        arrays = [self._targets[there] for there in home.names]
+        arrays = [self._whole_if_scanned(home, index) or self._targets[there] for there in home.names]
         return _read(home, arrays, home.groups, index).astype(np.float32)
+
+    def _whole_if_scanned(self, home: Home, index: Index) -> LazyArray | None:
+        """Returns an array of all layers in memory if some of them are asked for: the others are asked for next.
+
+        On disk, each chunk holds all layers, so that reading them one by one would read everything as many times.
+        """
+        if home.num_layers is None or _is_a_layer(home) or index[0] == slice(0, home.num_layers):
+            return None
+        if self._kept is None or self._kept[0] != home.names[0]:
+            self._kept = None  # before the next is read: there is room for one
+            self._kept = home.names[0], InMemory(self._targets[home.names[0]].read())
+        return self._kept[1]
 
     def slot(self, name: str, slot: str, kept: tuple[int, ...] | None = None) -> np.ndarray | None:
         """Returns what Adafactor keeps of a parameter, whole; None if it does not use this slot.
@@ -166,7 +197,7 @@ class T5XModel:
         if all(array.shape == UNUSED_SHAPE for array in arrays) and expected != UNUSED_SHAPE:
             return None
         for array, there in zip(arrays, home.names, strict=True):
-            if math.prod(array.shape) != math.prod(expected):
+            if array.shape not in (expected, _split_shape(home, groups)):
                 raise ValueError(
                     f"{self.where} has {SLOTS}{there}/{slot} of shape {list(array.shape)}, where this optimizer keeps "
                     f"{list(expected)}: its Adafactor factors otherwise; leave optimizer.from_pretrained out"
@@ -174,8 +205,21 @@ class T5XModel:
         parts = [home.from_there(array.read(), groups, home.sizes()) for array in arrays]
         return (parts[0] if len(parts) == 1 and not _is_a_layer(home) else np.stack(parts)).astype(np.float32)
 
+    def check_slots(self) -> None:
+        """Raises ValueError if the state of the optimizer has arrays that Adafactor does not keep."""
+        paths = {
+            f"{SLOTS}{there}/{slot}" for home in self._homes.values() for there in home.names for slot in SLOT_NAMES
+        }
+        unknown = sorted(name for name in self._arrays if name.startswith(SLOTS) and name not in paths)
+        if unknown:
+            raise ValueError(
+                f"{self.where} has {listed(unknown)}, which T5X's Adafactor does not keep: leave "
+                "optimizer.from_pretrained out"
+            )
+
     def all_slots(self) -> dict[str, dict[str, np.ndarray]]:
         """Returns what Adafactor keeps of every parameter, by the names of `optim.adafactor`."""
+        self.check_slots()
         axes = axes_of(self.config)
         found: dict[str, dict[str, np.ndarray]] = {}
         for name, names in axes.items():
@@ -223,6 +267,7 @@ class T5XModel:
             self._targets[LAST_NORM] = Ones(expected[LAST_NORM])
         missing = sorted(expected.keys() - self._targets.keys())
         unknown = sorted(self._targets.keys() - expected.keys())
+        unknown += [f"{name} of {array.dtype}" for name, array in self._targets.items() if not _is_float(array)]
         if missing or unknown:
             parts = [f"lacks {listed(missing)}"] * bool(missing) + [f"has {listed(unknown)} too"] * bool(unknown)
             raise ValueError(f"{self.where} is no whole T5: it {' and '.join(parts)}. Name a checkpoint of one")
@@ -394,6 +439,11 @@ def kept_dims(axes: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     return {"v_row": row, "v_col": tuple(dim for dim in range(len(axes)) if dim not in row)}
 
 
+def _split_shape(home: Home, groups: Groups) -> tuple[int, ...]:
+    """Returns the shape of an array there in which nothing is side by side."""
+    return home.shape_there(tuple((dim,) for group in groups for dim in group))
+
+
 def _read(home: Home, arrays: list[LazyArray], groups: Groups, index: Index) -> np.ndarray:
     """Returns a part of a parameter from the array of all layers, or from those of each."""
     of_layer = index if home.num_layers is None else index[1:]
@@ -406,6 +456,10 @@ def _read(home: Home, arrays: list[LazyArray], groups: Groups, index: Index) -> 
         return home.from_there(arrays[0].read(there), groups, sizes)
     chosen = arrays[index[0].start : index[0].stop]
     return np.stack([home.from_there(array.read(there), groups, sizes) for array in chosen])
+
+
+def _is_float(array: LazyArray) -> bool:
+    return array.dtype.kind == "f" or array.dtype.name == "bfloat16"
 
 
 def _is_a_layer(home: Home) -> bool:

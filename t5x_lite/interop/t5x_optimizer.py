@@ -28,6 +28,7 @@ def read_opt_state(model: T5XModel, shapes: Any) -> Any:
     Raises:
       ValueError: if the optimizer is not Adafactor, or keeps other things than the checkpoint has.
     """
+    model.check_slots()
     leaves = named_leaves(shapes)
     found: dict[str, np.ndarray] = {}
     axes = axes_of(model.config)

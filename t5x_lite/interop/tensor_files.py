@@ -16,26 +16,20 @@ import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
 from t5x_lite.atomic import written_atomically
+from t5x_lite.interop.arrays import DTYPES, Index, checked_index, num_bytes
 
 LONGEST_HEADER = 100_000_000  # bytes, the format's own limit
 METADATA = "__metadata__"
-DTYPES: Mapping[str, np.dtype] = {
-    "F64": np.dtype(np.float64),
-    "F32": np.dtype(np.float32),
-    "F16": np.dtype(np.float16),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-}
-NAMES = {dtype: name for name, dtype in DTYPES.items()}
+CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+NAMES = {DTYPES[name]: code for code, name in CODES.items()}
 DAMAGED = "it is damaged; get it again"
-BLOCK_BYTES = 2**24  # read at once
 
 
 class Tensor(NamedTuple):
-    """An array in a file, of which parts can be read."""
+    """A `LazyArray` in a file."""
 
     path: pathlib.Path
     name: str
@@ -45,38 +39,18 @@ class Tensor(NamedTuple):
 
     @property
     def num_bytes(self) -> int:
-        return math.prod(self.shape) * self.dtype.itemsize
+        return num_bytes(self.shape, self.dtype)
 
-    def read(self, index: tuple[slice, ...] | None = None) -> np.ndarray:
-        """Returns a part of the array, or all of it.
-
-        Args:
-          index: a slice with a start and a stop for each dimension.
-
-        Raises:
-          ValueError: if the file has become shorter.
-        """
-        index = index or tuple(slice(0, size) for size in self.shape)
-        out = np.empty([part.stop - part.start for part in index], self.dtype)
-        if not out.size:
-            return out
-        row_shape, row_index = self.shape[1:], index[1:]
-        is_whole = all((part.start, part.stop) == (0, size) for part, size in zip(row_index, row_shape, strict=True))
-        row_bytes = math.prod(row_shape) * self.dtype.itemsize
-        # Whole rows are read and then cut: a model's kernels are cut along a dimension or the other.
-        rows_a_block = max(1, BLOCK_BYTES // max(row_bytes, 1))
-        first, last = (index[0].start, index[0].stop) if index else (0, 1)
+    def read(self, index: Index | None = None) -> np.ndarray:
+        part = checked_index(index, self.shape, f"{self.path} tensor {self.name}")
+        if not self.num_bytes:
+            return np.empty([size.stop - size.start for size in part], self.dtype)
         with self.path.open("rb") as file:
-            file.seek(self.begin + first * row_bytes)
-            for row in range(first, last, rows_a_block):
-                count = min(rows_a_block, last - row)
-                content = file.read(count * row_bytes)
-                if len(content) < count * row_bytes:
-                    raise _wrong(self.path, f"ends within the tensor {self.name}", DAMAGED)
-                rows = np.frombuffer(content, self.dtype).reshape(count, *row_shape)
-                target = out[row - first : row - first + count] if index else out.reshape(1)
-                target[...] = rows if is_whole else rows[(slice(None), *row_index)]
-        return out
+            if os.fstat(file.fileno()).st_size < self.begin + self.num_bytes:
+                raise _wrong(self.path, f"ends within the tensor {self.name}", DAMAGED)
+            # Of a file that is mapped into memory, only the pages that hold the part are read, however it is cut.
+            mapped = np.memmap(file, self.dtype, "r", self.begin, self.shape)
+            return np.array(mapped[part])
 
 
 def read_header(path: pathlib.Path) -> dict[str, Tensor]:
@@ -119,10 +93,10 @@ def _tensor(path: pathlib.Path, name: str, entry: Any, offset: int) -> Tensor:
         sound, shape, begin, end, dtype_name = False, (), 0, 0, None
     if not sound:
         raise _wrong(path, f"describes the tensor {name!r} wrongly: {str(entry)[:200]}", DAMAGED)
-    dtype = DTYPES.get(dtype_name) if isinstance(dtype_name, str) else None
-    if dtype is None:
-        known = ", ".join(DTYPES)
+    if not isinstance(dtype_name, str) or dtype_name not in CODES:
+        known = ", ".join(CODES)
         raise _wrong(path, f"has the tensor {name!r} of type {dtype_name!r}", f"use weights of type {known}")
+    dtype = DTYPES[CODES[dtype_name]]
     if math.prod(shape) * dtype.itemsize != end - begin:
         reason = f"gives {end - begin:,} bytes to the tensor {name!r} of shape {shape}"
         raise _wrong(path, reason, DAMAGED)

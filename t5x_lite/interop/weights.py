@@ -61,8 +61,14 @@ def read_arrays(
     """
 
     def array(name: str, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+        parts: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
+
         def part(index: Index | None) -> np.ndarray:
-            return read(sources[name], checked_index(index, leaf.shape, name))
+            filled = checked_index(index, leaf.shape, name)
+            key = tuple((cut.start, cut.stop) for cut in filled)
+            if key not in parts:  # devices that hold the same part read it once
+                parts[key] = read(sources[name], filled)
+            return parts[key]
 
         if leaf.sharding is None:
             return jax.device_put(part(None))

@@ -105,6 +105,7 @@ def described(directory, **fields):
         ({"model__unknown": 1}, r"describes no model \(.*unexpected keyword"),
         ({"architecture__name": "gpt"}, r"unknown architecture 'gpt'"),
         ({"architecture__name": "sequence_classifier"}, r"cannot have the labels \[\]"),
+        ({"architecture__name": "token_classifier", "architecture__labels": "ab"}, "its architecture is "),
         ({"architecture__labels": ["a", "b"]}, r"encoder_decoder cannot have the labels \['a', 'b'\]"),
         ({"architecture": None}, r"describes no model"),
     ],

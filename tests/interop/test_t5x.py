@@ -171,6 +171,10 @@ WRONG = {
         lambda t: t | {"decoder/layers_3/mlp/wo/kernel": np.ones((18, 19), np.float32)},
         r"target/decoder/layers_3/mlp/wo/kernel of shape \[18, 19\], where the others ask for \[18, 20\]",
     ),
+    "no floats": (
+        lambda t: t | {"encoder/encoder_norm/scale": np.ones(20, np.int32)},
+        r"has encoder/encoder_norm/scale of int32 too",
+    ),
     "no embedding": (lambda t: without(t, "token_embedder/embedding"), r"token_embedder/embedding is not there"),
     "a gap in the layers": (
         lambda t: {name.replace("encoder/layers_1", "encoder/layers_2"): array for name, array in t.items()},
@@ -249,3 +253,14 @@ def test_shapes_of_no_t5_are_one_error(layout, shape):
         targets = {name: Shape(array.shape) for name, array in laid_out.items()} | {changed: Shape(shape)}
         with pytest.raises(ValueError, match=r"is no (whole )?T5|others ask for"):
             T5XModel("x", T5XCheckpoint(0, {f"target/{name}": array for name, array in targets.items()}))
+
+
+def test_an_array_of_all_layers_is_read_once_for_one_layer_after_the_other(monkeypatch):
+    ours = arrays_of(tiny.T5_1_1)
+    found, reads, read = opened(scanned(ours)), [], Array.read
+    monkeypatch.setattr(Array, "read", lambda array, index=None: (reads.append(array), read(array, index))[1])
+    for name in ("wi_0", "wo"):
+        for layer in range(4):
+            part = found.read(f"decoder/blocks/mlp/{name}", (slice(layer, layer + 1), slice(1, 9), slice(3, 18)))
+            np.testing.assert_array_equal(part, ours[f"decoder/blocks/mlp/{name}"][layer : layer + 1, 1:9, 3:18])
+    assert len(reads) == 2

@@ -199,3 +199,28 @@ def test_slots_of_another_factoring_or_none_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             read_opt_state(opened(targets, changed), shapes)
+
+
+KERNEL = "state/param_states/encoder/layers_0/mlp/wo/kernel"
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (
+            {f"{KERNEL}/mu": np.ones(3, np.float32)},
+            f"has {KERNEL}/mu, which T5X's Adafactor does not keep: leave optimizer.from",
+        ),
+        (
+            {f"{KERNEL}/v": np.ones((20, 18), np.float32)},
+            rf"has {KERNEL}/v of shape \[20, 18\], where this optimizer keeps \[18, 20\]",
+        ),
+    ],
+)
+def test_what_adafactor_does_not_keep_is_refused_by_name(extra, message):
+    targets, slots = laid_out(tiny.T5_1_1)
+    found = opened(targets, slots | extra)
+    with pytest.raises(ValueError, match=message):
+        read_opt_state(found, jax.eval_shape(optimizer(tiny.T5_1_1).init, abstract(tiny.T5_1_1)))
+    with pytest.raises(ValueError, match=message):
+        found.all_slots()

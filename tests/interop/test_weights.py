@@ -49,3 +49,9 @@ def test_a_parameter_may_have_another_name_on_disk():
         lambda name, index: np.full(leaf.shape, len(name), np.float32), {"mine": leaf}, {"mine": "other"}
     )
     assert (np.asarray(found["mine"]) == 5).all()
+
+
+def test_a_part_that_several_devices_hold_is_read_once():
+    weights, mesh = Asked(), make_mesh(MeshConfig(data=8, fsdp=1, tensor=1))
+    jax.tree.map(np.testing.assert_array_equal, model_of(weights, placed(tiny.T5_1_1, mesh)), MODEL)
+    assert len(weights.parts) == len(jax.tree.leaves(MODEL))
