@@ -49,7 +49,7 @@ def make_parser() -> ArgumentParser:
     """Returns the parser of the whole command line."""
     parser = ArgumentParser(
         prog="t5x-lite",
-        description="T5 in JAX: pretrain it on text, fill in blanks with it.",
+        description="T5 in JAX: pretrain it on text, fine-tune it, ask it, convert it.",
         version=__version__,
         allow_abbrev=False,
     )
@@ -62,10 +62,11 @@ def make_parser() -> ArgumentParser:
     train.add_class_arguments(RunConfig)
     subcommands.add_subcommand("train", train, help="pretrain; resumes by itself")
     infer = ArgumentParser(
-        description="Fills in the <extra_id_N> blanks of every line; writes JSON lines.", allow_abbrev=False
+        description="Answers every line: fills in its blanks, goes on with it, labels it; writes JSON lines.",
+        allow_abbrev=False,
     )
     infer.add_class_arguments(InferConfig)
-    subcommands.add_subcommand("infer", infer, help="fill in blanks")
+    subcommands.add_subcommand("infer", infer, help="fill in blanks, answer, label")
     _add_data(subcommands)
     _add_eval(subcommands)
     _add_tokenizer(subcommands)
@@ -113,7 +114,11 @@ def _add_eval(subcommands: Any) -> None:
     )
     # A config file says under the same name how to save checkpoints.
     measure.add_argument(
-        "--checkpoint", type=str | CheckpointConfig, required=True, metavar="DIR", help="a run directory"
+        "--checkpoint",
+        type=str | CheckpointConfig,
+        required=True,
+        metavar="DIR",
+        help="a run directory, or any model that convert reads",
     )
     measure.add_argument(
         "--config",

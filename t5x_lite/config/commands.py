@@ -47,7 +47,7 @@ class InferConfig:
     """One pass over a file.
 
     Args:
-      checkpoint: a run directory.
+      checkpoint: a run directory, or any model that t5x-lite convert reads.
       input: a file with an example a line, - for standard input.
       output: the JSON lines, - for standard output.
       max_new_tokens: at most so many are decoded a line.
