@@ -16,7 +16,7 @@ from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.tokenizer import Tokenizer
 
-CHECKED_EXAMPLES = 20_000  # of a classifier's, at even distances: takes a second
+CHECKED_EXAMPLES = 20_000  # of each split of a classifier's task, at even distances
 
 
 class RunExamples(NamedTuple):

@@ -18,7 +18,7 @@ from t5x_lite.atomic import write_atomically
 from t5x_lite.config import ModelConfig
 from t5x_lite.interop.arrays import Index
 from t5x_lite.interop.hf_config import CONFIG_FILE, config_fields, read_config
-from t5x_lite.interop.names import Form, Row, listed, rows
+from t5x_lite.interop.names import Form, Row, differences, rows
 from t5x_lite.interop.tensor_files import Tensor
 from t5x_lite.interop.weight_files import SHARD_BYTES, Progress, open_weights, write_weights
 from t5x_lite.model.architectures import abstract
@@ -91,10 +91,9 @@ class HFCheckpoint:
         expected = {name: home[2] for name, home in _homes(self.config).items()}
         missing = sorted(expected.keys() - self._tensors.keys())
         unknown = sorted(self._tensors.keys() - expected.keys() - COPIES.keys() - NEVER_READ)
-        if missing or unknown:
-            parts = [f"lacks {listed(missing)}"] * bool(missing) + [f"has {listed(unknown)} too"] * bool(unknown)
+        if problem := differences(missing, unknown):
             raise ValueError(
-                f"{self.directory} does not fit its {CONFIG_FILE}: it {' and '.join(parts)}. Use weights and a config "
+                f"{self.directory} does not fit its {CONFIG_FILE}: it {problem}. Use weights and a config "
                 "of the same model"
             )
         for name, shape in expected.items():

@@ -136,5 +136,11 @@ def listed(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + rest
 
 
+def differences(missing: list[str], unknown: list[str]) -> str:
+    """Returns what a set of arrays lacks and has too much, for an error; nothing if it is what it should be."""
+    parts = [f"lacks {listed(missing)}"] * bool(missing) + [f"has {listed(unknown)} too"] * bool(unknown)
+    return " and ".join(parts)
+
+
 def _of_heads(heads: slice, head_dim: int) -> slice:
     return slice(heads.start * head_dim, heads.stop * head_dim)

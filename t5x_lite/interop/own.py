@@ -18,7 +18,7 @@ from t5x_lite.atomic import write_atomically
 from t5x_lite.config import ModelConfig
 from t5x_lite.interop.arrays import Index
 from t5x_lite.interop.hf_config import read_json
-from t5x_lite.interop.names import listed
+from t5x_lite.interop.names import differences
 from t5x_lite.interop.weight_files import SHARD_BYTES, Progress, open_weights, write_weights
 from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract
 from t5x_lite.trees import named_leaves
@@ -58,11 +58,8 @@ class OwnCheckpoint:
         self._tensors = open_weights(directory)
         shapes = {name: leaf.shape for name, leaf in named_leaves(abstract(self.config, self.architecture)).items()}
         missing, unknown = sorted(shapes.keys() - self._tensors.keys()), sorted(self._tensors.keys() - shapes.keys())
-        if missing or unknown:
-            parts = [f"lacks {listed(missing)}"] * bool(missing) + [f"has {listed(unknown)} too"] * bool(unknown)
-            raise ValueError(
-                f"{directory} does not fit its {MODEL_FILE}: it {' and '.join(parts)}. Use files of the same model"
-            )
+        if problem := differences(missing, unknown):
+            raise ValueError(f"{directory} does not fit its {MODEL_FILE}: it {problem}. Use files of the same model")
         for name, shape in shapes.items():
             if self._tensors[name].shape != shape:
                 raise ValueError(

@@ -22,7 +22,7 @@ import numpy as np
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.interop.arrays import Index, LazyArray
-from t5x_lite.interop.names import Row, listed, rows
+from t5x_lite.interop.names import Row, differences, listed, rows
 from t5x_lite.interop.t5x_files import T5XCheckpoint, read_t5x
 from t5x_lite.model.architectures import abstract
 from t5x_lite.model.presets import presets
@@ -268,9 +268,8 @@ class T5XModel:
         missing = sorted(expected.keys() - self._targets.keys())
         unknown = sorted(self._targets.keys() - expected.keys())
         unknown += [f"{name} of {array.dtype}" for name, array in self._targets.items() if not _is_float(array)]
-        if missing or unknown:
-            parts = [f"lacks {listed(missing)}"] * bool(missing) + [f"has {listed(unknown)} too"] * bool(unknown)
-            raise ValueError(f"{self.where} is no whole T5: it {' and '.join(parts)}. Name a checkpoint of one")
+        if problem := differences(missing, unknown):
+            raise ValueError(f"{self.where} is no whole T5: it {problem}. Name a checkpoint of one")
         for name, shape in expected.items():
             if self._targets[name].shape != shape:
                 raise ValueError(
