@@ -16,7 +16,14 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from t5x_lite import __version__
-from t5x_lite.config import CheckpointConfig, InferConfig, PrepareConfig, RunConfig, TokenizerTrainConfig
+from t5x_lite.config import (
+    CheckpointConfig,
+    GenerationConfig,
+    InferConfig,
+    PrepareConfig,
+    RunConfig,
+    TokenizerTrainConfig,
+)
 
 Config = TypeVar("Config", RunConfig, InferConfig, PrepareConfig, TokenizerTrainConfig)
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
@@ -33,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     try:
         chosen = parser.instantiate(options)[options.subcommand]
+        if options.subcommand == "infer":
+            chosen.given = parser.parse_args(arguments, defaults=False)[options.subcommand]
         COMMANDS[options.subcommand](chosen)
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get(SHOW_TRACEBACK):
@@ -66,6 +75,7 @@ def make_parser() -> ArgumentParser:
         allow_abbrev=False,
     )
     infer.add_class_arguments(InferConfig)
+    infer.add_class_arguments(GenerationConfig)
     subcommands.add_subcommand("infer", infer, help="fill in blanks, answer, label")
     _add_data(subcommands)
     _add_eval(subcommands)
@@ -211,7 +221,10 @@ def infer(options: Namespace) -> None:
     """`t5x-lite infer`."""
     from t5x_lite import inference
 
-    inference.run(_instance(InferConfig, options))
+    # Only what was given: the model may come with settings of its own.
+    fields = [field.name for field in dataclasses.fields(GenerationConfig)]
+    settings = {name: options[name] for name in fields if name in options.given}
+    inference.run(_instance(InferConfig, options), settings)
 
 
 def evaluate(options: Namespace) -> None:

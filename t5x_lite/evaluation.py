@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from t5x_lite.config import RunConfig, TaskConfig
+from t5x_lite.config import GenerationConfig, RunConfig, TaskConfig
 from t5x_lite.data.converters import Batch
 from t5x_lite.data.corpora import Corpora
 from t5x_lite.data.corpus import Split
@@ -26,6 +26,7 @@ from t5x_lite.data.features import Converter, make_converter
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
 from t5x_lite.data.tokenizer import Tokenizer
 from t5x_lite.decode.answers import make_answer
+from t5x_lite.decode.generation import Devices
 from t5x_lite.kernels.cross_entropy import token_scores
 from t5x_lite.metrics import Reference, check_names, measure
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model
@@ -157,13 +158,9 @@ class Evaluation:
 
     def predictions(self, name: str, model: Model) -> list[str]:
         """Returns what a model answers to the examples of a task, by greedy choice; `numbers` says to which."""
-        answer = make_answer(
-            self._architecture,
-            self._tokenizer,
-            max_new_tokens=self._examples[name].targets_length,
-            place=functools.partial(on_mesh, mesh=self._mesh),
-            fetch=fetched,
-        )
+        config = GenerationConfig(max_new_tokens=self._examples[name].targets_length)
+        devices = Devices(functools.partial(on_mesh, mesh=self._mesh), fetched)
+        answer = make_answer(self._architecture, self._tokenizer, config, devices)
         answers: list[str] = []
         for rows in self._rows(name):
             answers += answer(model, rows["inputs"])

@@ -1,77 +1,179 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines of inputs in, JSON lines with what a model makes of them out: blanks filled in, texts, labels.
-
-Shape letters: B batch, S input tokens.
-"""
+"""Lines of inputs in, JSON lines with what a model makes of them out: blanks filled in, texts, labels."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
+import math
 import os
 import pathlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TextIO
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from t5x_lite.config import InferConfig
-from t5x_lite.decode.answers import label_probabilities, make_answer
+from t5x_lite.answering import Answer, Request, answer_batch, batched, padded
+from t5x_lite.config import GenerationConfig, InferConfig
+from t5x_lite.data.converters import encoder_decoder
+from t5x_lite.data.features import continuation
+from t5x_lite.data.templates import Template
+from t5x_lite.decode.generation import DECODERS
+from t5x_lite.decode.scoring import target_log_probs
+from t5x_lite.line_files import STDIO, resumable_lines
 from t5x_lite.pretrained import Pretrained, load
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
-LENGTH_BUCKET = 64  # inputs are padded to a multiple of it, so that few lengths are compiled
+WINDOW_BATCHES = 16  # lines are sorted by length within so many batches, and written in their order
 
 
-def run(options: InferConfig) -> None:
-    """Answers every line of a file.
+def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None:
+    """Answers every line of a file; the same command again goes on where it stopped.
 
     Each row of the output has `inputs`, the line; and `prediction`, what the model decoded, or the labels it chose. An
     encoder-decoder's has `filled` too, the line with its blanks replaced; a sequence classifier's `probabilities` of
-    all labels.
+    all labels. With several sequences a line, `predictions` has all, the best first, and `scores` theirs.
+
+    Args:
+      options: what to read and write.
+      settings: fields of `GenerationConfig`, in place of the model's own and the defaults.
 
     Raises:
-      ValueError: if the checkpoint or the input cannot be read.
+      ValueError: if the checkpoint or the input cannot be read, or the output has the beginning of something else.
     """
-    with _lines(options.input) as lines:
+    with _lines(options.input) as file:
+        inputs = inputs_of(file, options)
         pretrained = load(options.checkpoint)
-        with _writer(options.output) as output:
-            for row in fill_in_lines(pretrained, lines, options):
-                output.write(json.dumps(row, ensure_ascii=False) + "\n")
-                output.flush()
+        config = dataclasses.replace(pretrained.generation, **(settings or {}))
+        identity = {
+            "checkpoint": os.path.abspath(options.checkpoint),
+            "step": pretrained.step,
+            "input": options.input if options.input == STDIO else os.path.abspath(options.input),
+            "template": options.template,
+            "log_probs": options.log_probs,
+            **{name: value for name, value in dataclasses.asdict(config).items() if value},
+        }
+        with resumable_lines(options.output, identity, name="--output") as output, _progress(options) as tick:
+            tick(output.num_written)
+            for row in answer_lines(pretrained, inputs, options, config, skip=output.num_written):
+                output.write(json.dumps(row, ensure_ascii=False))
+                tick(1)
 
 
 def generate(
-    pretrained: Pretrained, inputs: Sequence[str], *, max_new_tokens: int = 64, batch_size: int = 8
-) -> list[str]:
-    """Returns what a model answers to each of some texts, by greedy choice.
+    pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int = 8, **settings: Any
+) -> list[str] | list[list[str]]:
+    """Returns what a model answers to each of some texts; to each a list with num_return_sequences above 1.
+
+        generate(load("my_run"), ["translate English to German: Good morning."], num_beams=4)
 
     Args:
       pretrained: what `load` returns.
       inputs: as the model is to read them.
-      max_new_tokens: at most so many are decoded of each.
       batch_size: texts decoded at once.
+      **settings: fields of `GenerationConfig`, such as max_new_tokens, temperature or num_beams.
+
+    Raises:
+      ValueError: if a setting is out of its range, or contradicts another one.
+      TypeError: if there is no such setting.
     """
-    options = InferConfig(checkpoint="", max_new_tokens=max_new_tokens, batch_size=batch_size)
-    return [row["prediction"] for row in fill_in_lines(pretrained, inputs, options)]
+    config = dataclasses.replace(pretrained.generation, **settings)
+    options = InferConfig(checkpoint="", batch_size=batch_size)
+    answers = [answer for _, answer in _answers(pretrained, inputs, options, config)]
+    if config.num_return_sequences > 1:
+        return [[decoded.text for decoded in answer.sequences] for answer in answers]
+    return [answer.sequences[0].text for answer in answers]
 
 
-def fill_in_lines(pretrained: Pretrained, lines: Iterable[str], options: InferConfig) -> Iterator[dict[str, Any]]:
-    """Yields a row for each line, in their order."""
-    model, tokenizer, architecture = pretrained.model, pretrained.tokenizer, pretrained.architecture
-    answer = make_answer(architecture, tokenizer, max_new_tokens=options.max_new_tokens)
-    for batch in batched((line.rstrip("\n") for line in lines), options.batch_size):
-        encoded = [[*tokenizer.encode(line), tokenizer.eos_id] for line in batch]
-        inputs_BS = _padded(encoded, options.batch_size)
-        answers = answer(model, inputs_BS)
-        rows = [{"inputs": line, "prediction": text} for line, text in zip(batch, answers, strict=False)]
-        if architecture.name == "encoder_decoder":
-            rows = [row | {"filled": fill_in(row["inputs"], row["prediction"])} for row in rows]
-        if architecture.name == "sequence_classifier":
-            shares = label_probabilities(model, inputs_BS, architecture.labels)
-            rows = [row | {"probabilities": share} for row, share in zip(rows, shares, strict=False)]
-        yield from rows
+class Score(NamedTuple):
+    """How probable a model finds a text."""
+
+    log_likelihood: float  # nats, the sum of log_probs
+    log_probs: list[float]  # of each token, EOS the last
+
+    @property
+    def perplexity(self) -> float:
+        """Of a token."""
+        return math.exp(-self.log_likelihood / len(self.log_probs))
+
+
+def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str], *, batch_size: int = 8) -> list[Score]:
+    """Returns how probable a model finds each target after its input, EOS included.
+
+    To choose among answers, score each and take the highest: `log_likelihood`, or divided by the number of tokens.
+
+    Args:
+      pretrained: what `load` returns, of a model that decodes.
+      inputs: as the model is to read them.
+      targets: of each input.
+      batch_size: texts scored at once.
+
+    Raises:
+      ValueError: if there are not as many targets as inputs, or the model does not decode.
+    """
+    tokenizer, name = pretrained.tokenizer, pretrained.architecture.name
+    if name not in DECODERS:
+        raise ValueError(f"the model is a {name}, which has no targets to score: use one of {', '.join(DECODERS)}")
+    if len(inputs) != len(targets):
+        raise ValueError(f"there are {len(inputs)} inputs and {len(targets)} targets: give one target for each input")
+    scores = []
+    for pairs in batched(list(zip(inputs, targets, strict=True)), batch_size):
+        sides = [[[*tokenizer.encode(text), tokenizer.eos_id] for text in side] for side in zip(*pairs, strict=True)]
+        rows = {side: padded(ids, batch_size) for side, ids in zip(("inputs", "targets"), sides, strict=True)}
+        if name == "encoder_decoder":
+            batch = encoder_decoder(rows)
+        else:
+            batch = continuation(rows, eos_id=tokenizer.eos_id, sees_prefix=name == "prefix_lm")
+        log_probs_BT, weights_BT = target_log_probs(pretrained.model, batch), batch["decoder_loss_weights"]
+        for row in range(len(pairs)):
+            of_row = np.asarray(log_probs_BT)[row][weights_BT[row] > 0].tolist()
+            scores.append(Score(math.fsum(of_row), of_row))
+    return scores
+
+
+def answer_lines(
+    pretrained: Pretrained, lines: Iterable[str], options: InferConfig, config: GenerationConfig, *, skip: int = 0
+) -> Iterator[dict[str, Any]]:
+    """Yields a row for each line but the first `skip`, in their order."""
+    for line, answer in _answers(pretrained, lines, options, config, skip):
+        best = answer.sequences[0]
+        row: dict[str, Any] = {"inputs": line, "prediction": best.text}
+        if pretrained.architecture.name == "encoder_decoder":
+            row["filled"] = fill_in(line, best.text)
+        if answer.probabilities:
+            row["probabilities"] = answer.probabilities
+        if best.score is not None:
+            row["score"] = best.score
+        if len(answer.sequences) > 1:
+            row["predictions"] = [decoded.text for decoded in answer.sequences]
+            if best.score is not None:
+                row["scores"] = [decoded.score for decoded in answer.sequences]
+        if options.log_probs and best.log_probs:
+            row |= {"tokens": best.tokens, "log_probs": best.log_probs}
+        yield row
+
+
+def _answers(
+    pretrained: Pretrained, lines: Iterable[str], options: InferConfig, config: GenerationConfig, skip: int = 0
+) -> Iterator[tuple[str, Answer]]:
+    """Yields each line with its answer; lines of similar length are decoded together."""
+    # From a pipe, lines are answered as they come.
+    num_batches = 1 if options.input == STDIO and options.checkpoint else WINDOW_BATCHES
+    numbered = itertools.islice(enumerate(lines), skip, None)
+    while window := list(itertools.islice(numbered, options.batch_size * num_batches)):
+        answers: dict[int, Answer] = {}
+        by_length = sorted(window, key=lambda numbered: -len(numbered[1]))
+        for batch in batched(by_length, options.batch_size):
+            requests = [Request(line, config, stream=number) for number, line in batch]
+            answered = answer_batch(
+                pretrained, requests, batch_size=options.batch_size, scores=options.log_probs or config.temperature > 0
+            )
+            answers |= {number: answer for (number, _), answer in zip(batch, answered, strict=True)}
+        yield from ((line, answers[number]) for number, line in window)
 
 
 def fill_in(text: str, prediction: str) -> str:
@@ -83,25 +185,27 @@ def fill_in(text: str, prediction: str) -> str:
     return SENTINEL.sub(lambda match: spans.get(match[1], match[0]), text)
 
 
-def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Yields lists of `size` items, the last one shorter."""
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
-
-
-def _padded(encoded: list[list[int]], batch_size: int) -> np.ndarray:
-    """Returns inputs_BS, zero-padded to a whole batch and a whole bucket of lengths."""
-    longest = max(len(ids) for ids in encoded)
-    inputs_BS = np.zeros((batch_size, -(-longest // LENGTH_BUCKET) * LENGTH_BUCKET), np.int32)
-    for row, ids in zip(inputs_BS, encoded, strict=False):
-        row[: len(ids)] = ids
-    return inputs_BS
+def inputs_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
+    """Yields the inputs of a file: its lines, or, of a .jsonl file or with a template, what that makes of records."""
+    lines = (line.rstrip("\n") for line in file)
+    if options.template is None and not options.input.endswith(".jsonl"):
+        yield from lines
+        return
+    template = Template(options.template or "{inputs}", "template")
+    for number, line in enumerate(lines, start=1):
+        where = f"--input {options.input}, line {number},"
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{where} is not JSON ({error.msg}): mend it, or name a file of plain lines") from error
+        if not isinstance(record, dict):
+            raise ValueError(f"{where} is a {type(record).__name__} and no object with fields: mend it")
+        yield template(record, where)
 
 
 @contextlib.contextmanager
 def _lines(path: str) -> Iterator[TextIO]:
-    if path == "-":
+    if path == STDIO:
         yield sys.stdin
         return
     if not pathlib.Path(path).is_file():
@@ -109,15 +213,23 @@ def _lines(path: str) -> Iterator[TextIO]:
             f"--input {path} is not a file: name a text file with an example a line, or - for standard input"
         )
     with open(path, encoding="utf-8") as lines:
-        yield lines
+        try:
+            yield lines
+        except UnicodeDecodeError as error:
+            raise ValueError(f"--input {path} is not UTF-8 ({error.reason}): convert it") from error
+
+
+def _num_lines(path: str) -> int:
+    with open(path, "rb") as file:
+        return sum(1 for _ in file)
 
 
 @contextlib.contextmanager
-def _writer(path: str) -> Iterator[TextIO]:
-    if path == "-":
-        yield sys.stdout
-        return
-    if not os.path.isdir(os.path.dirname(path) or "."):
-        raise ValueError(f"--output {path} is in a directory that does not exist: make it, or name another file")
-    with open(path, "w", encoding="utf-8") as output:
-        yield output
+def _progress(options: InferConfig) -> Iterator[Callable[[int], None]]:
+    """Shows how many lines are done, on a terminal that shows nothing else of it."""
+    console = Console(file=sys.stderr)
+    hidden = not console.is_terminal or options.input == STDIO or options.output == STDIO
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=hidden) as bar:
+        shown = bar.add_task("answering", total=None if hidden else _num_lines(options.input))
+        yield lambda count: bar.advance(shown, count)

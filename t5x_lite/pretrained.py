@@ -5,6 +5,7 @@ import contextlib
 import functools
 import os
 import pathlib
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -14,9 +15,10 @@ from jax.sharding import Mesh, SingleDeviceSharding
 
 from t5x_lite.atomic import new_directory
 from t5x_lite.checkpoint import Checkpoints
-from t5x_lite.config import ModelConfig
+from t5x_lite.config import GenerationConfig, ModelConfig
 from t5x_lite.data.tokenizer import Tokenizer, load_tokenizer
 from t5x_lite.interop.hf import HFCheckpoint, is_hf_directory, save_weights
+from t5x_lite.interop.hf_generation import read_generation_config
 from t5x_lite.interop.hf_tokenizer import read_tokenizer, save_tokenizer
 from t5x_lite.interop.own import (
     OwnCheckpoint,
@@ -43,6 +45,7 @@ class Pretrained(NamedTuple):
     config: ModelConfig
     step: int  # of the checkpoint; 0 if it does not say
     architecture: Architecture = ENCODER_DECODER
+    generation: GenerationConfig = GenerationConfig()  # how its authors decode with it, if they say
 
 
 class OnDisk(NamedTuple):
@@ -78,7 +81,19 @@ def load(
     shapes = placed(found.config, mesh, found.architecture)
     leaves = named_leaves(shapes)
     arrays = read_arrays(found.read, leaves, {name: name for name in leaves})
-    return Pretrained(from_named_leaves(shapes, arrays), used, found.config, found.step, found.architecture)
+    generation = read_generation_config(path, tell=_tell) if is_hf_directory(path) else None
+    return Pretrained(
+        from_named_leaves(shapes, arrays),
+        used,
+        found.config,
+        found.step,
+        found.architecture,
+        generation or GenerationConfig(),
+    )
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) -> OnDisk:

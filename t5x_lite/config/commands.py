@@ -48,21 +48,22 @@ class InferConfig:
 
     Args:
       checkpoint: a run directory, or any model that t5x-lite convert reads.
-      input: a file with an example a line, - for standard input.
+      input: a file with an example a line, - for standard input; a .jsonl file has records.
       output: the JSON lines, - for standard output.
-      max_new_tokens: at most so many are decoded a line.
+      template: the inputs, from the fields of a record: "question: {question}"; null is "{inputs}".
       batch_size: lines decoded at once.
+      log_probs: whether rows get the answer's tokens and their log-probabilities; not of beams.
     """
 
     checkpoint: str
     input: str = "-"
     output: str = "-"
-    max_new_tokens: int = 64
+    template: str | None = None
     batch_size: int = 16
+    log_probs: bool = False
 
     def __post_init__(self):
-        for field in ("max_new_tokens", "batch_size"):
-            require(getattr(self, field) > 0, f"{field} is {getattr(self, field)}: use a number above 0")
+        require(self.batch_size > 0, f"batch_size is {self.batch_size}: use a number above 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,107 +1,122 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding one token after the other, by greedy choice.
+"""Decoding one token after the other: the most probable, or one that is drawn.
 
-Shape letters: B batch, S input tokens, P tokens of a prompt, T new tokens, V vocabulary.
+Shape letters: B batch, K sequences of an example, T new tokens, V vocabulary.
 """
 
-import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from t5x_lite.model.decoder import Decoder
-from t5x_lite.model.transformer import T5
+from t5x_lite.decode.constraints import constrained, ends, forced_token, within_vocabulary
+from t5x_lite.decode.controls import Controls, Plan
+from t5x_lite.decode.filters import draw, keep_min_p, keep_top_k, keep_top_p
 
-START_ID = 0  # T5 starts its decoder with padding
-EOS_ID = 1
+# Of tokens_BK and a cache: logits_BKV of the tokens after them, and the cache that has seen them.
+Step = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
+LOWEST_TEMPERATURE = 1e-4  # T5X's
 
 
-class _Decoding(NamedTuple):
-    tokens_BT: jax.Array
-    count: jax.Array  # of tokens decoded
-    last_B: jax.Array
-    finished_B: jax.Array
+class Decoding(NamedTuple):
+    """What has been decoded, and what the next step needs."""
+
+    tokens_BKT: jax.Array  # EOS or a stop token ends a sequence, 0 follows it
+    log_probs_BKT: jax.Array  # of the tokens as the model has them; [B, K, 0] if they are not wanted
+    last_BK: jax.Array
+    finished_BK: jax.Array
+    count: jax.Array  # scalar: steps so far
     cache: Any
 
 
-@functools.partial(jax.jit, static_argnames=("max_new_tokens", "vocab_size"))
-def greedy(model: T5, inputs_BS: jax.Array, *, max_new_tokens: int, vocab_size: int | None = None) -> jax.Array:
-    """Takes the most probable token at each step, until every sequence has ended.
-
-    Args:
-      model: the model; called without dropout.
-      inputs_BS: input ids, 0 on padding.
-      max_new_tokens: T, at most so many tokens are decoded.
-      vocab_size: ids the tokenizer has; the rows that pad the embedding beyond it are never chosen.
-
-    Returns:
-      tokens_BT: EOS ends a sequence, 0 follows it.
-    """
-    cache = model.init_cache(model.encode(inputs_BS), inputs_BS, max_new_tokens)
-    return _go_on(model, _start(len(inputs_BS), max_new_tokens, cache), vocab_size)
-
-
-@functools.partial(jax.jit, static_argnames=("sees_prefix", "max_new_tokens", "vocab_size"))
-def greedy_continuation(
-    model: Decoder,
-    prompts_BP: jax.Array,
-    lengths_B: jax.Array,
-    *,
-    sees_prefix: bool,
-    max_new_tokens: int,
-    vocab_size: int | None = None,
-) -> jax.Array:
-    """`greedy` for a decoder alone, which goes on with a prompt.
-
-    Args:
-      model: the model; called without dropout.
-      prompts_BP: prompts, one or more places of padding before each.
-      lengths_B: tokens of each prompt.
-      sees_prefix: whether the model reads the prompt both ways, as a prefix LM.
-      max_new_tokens: T, at most so many tokens are decoded.
-      vocab_size: as for `greedy`.
-
-    Returns:
-      tokens_BT, without the prompt: EOS ends a sequence, 0 follows it.
-    """
-    B, P = prompts_BP.shape
-    cache = model.init_cache(B, P + max_new_tokens)
-    prefix_BP = jnp.ones_like(prompts_BP) if sees_prefix else None
-    logits_BV, cache = model.prefill(prompts_BP, cache, prefix_BP, lengths_B + 1)  # and the padding that starts it
-    decoding = _chosen(_start(B, max_new_tokens, cache), logits_BV, cache, vocab_size)
-    return _go_on(model, decoding, vocab_size)
-
-
-def _start(batch_size: int, max_new_tokens: int, cache: Any) -> _Decoding:
-    return _Decoding(
-        tokens_BT=jnp.zeros((batch_size, max_new_tokens), jnp.int32),
+def start(first_B: jax.Array, cache: Any, plan: Plan) -> Decoding:
+    """Returns a decoding with nothing decoded; `first_B` is what each example goes on from."""
+    B, K, T = len(first_B), plan.num_sequences, plan.num_steps
+    return Decoding(
+        tokens_BKT=jnp.zeros((B, K, T), jnp.int32),
+        log_probs_BKT=jnp.zeros((B, K, T if plan.scores else 0), jnp.float32),
+        last_BK=jnp.broadcast_to(first_B[:, None], (B, K)).astype(jnp.int32),
+        finished_BK=jnp.zeros((B, K), bool),
         count=jnp.zeros((), jnp.int32),
-        last_B=jnp.full((batch_size,), START_ID, jnp.int32),
-        finished_B=jnp.zeros((batch_size,), bool),
         cache=cache,
     )
 
 
-def _go_on(model: T5 | Decoder, decoding: _Decoding, vocab_size: int | None) -> jax.Array:
-    """Decodes the tokens that are still to come; returns tokens_BT."""
+def advance(step: Step, decoding: Decoding, controls: Controls, plan: Plan, until: jax.Array) -> Decoding:
+    """Decodes until every sequence has ended, or there are `until` tokens of each."""
 
-    def unfinished(decoding: _Decoding) -> jax.Array:
-        return (decoding.count < decoding.tokens_BT.shape[1]) & ~jnp.all(decoding.finished_B)
+    def goes_on(decoding: Decoding) -> jax.Array:
+        return (decoding.count < jnp.minimum(until, plan.num_steps)) & ~jnp.all(decoding.finished_BK)
 
-    def step(decoding: _Decoding) -> _Decoding:
-        logits_BV, cache = model.decode_step(decoding.last_B, decoding.cache)
-        return _chosen(decoding, logits_BV, cache, vocab_size)
+    def one_more(decoding: Decoding) -> Decoding:
+        logits_BKV, cache = step(decoding.last_BK, decoding.cache)
+        return _with_token(decoding._replace(cache=cache), logits_BKV, controls, plan)
 
-    return jax.lax.while_loop(unfinished, step, decoding).tokens_BT
+    return jax.lax.while_loop(goes_on, one_more, decoding)
 
 
-def _chosen(decoding: _Decoding, logits_BV: jax.Array, cache: Any, vocab_size: int | None) -> _Decoding:
-    """Returns the decoding with one more token of each sequence."""
-    V = logits_BV.shape[1]
-    allowed_V = jnp.arange(V) < (V if vocab_size is None else vocab_size)
-    chosen_B = jnp.argmax(jnp.where(allowed_V[None], logits_BV, -jnp.inf), axis=-1).astype(jnp.int32)
-    chosen_B = jnp.where(decoding.finished_B, 0, chosen_B)
-    tokens_BT = decoding.tokens_BT.at[:, decoding.count].set(chosen_B)
-    finished_B = decoding.finished_B | (chosen_B == EOS_ID)
-    return _Decoding(tokens_BT, decoding.count + 1, chosen_B, finished_B, cache)
+def _with_token(decoding: Decoding, logits_BKV: jax.Array, controls: Controls, plan: Plan) -> Decoding:
+    count = decoding.count
+    free_BKV = constrained(logits_BKV, decoding.tokens_BKT, count, controls, plan)
+    chosen_BK = choose(free_BKV, count, controls, plan)
+    forced_B1 = forced_token(controls.forced_BF, count)[:, None]
+    chosen_BK = jnp.where(forced_B1 > 0, forced_B1, chosen_BK)
+    chosen_BK = jnp.where(decoding.finished_BK, 0, chosen_BK).astype(jnp.int32)
+    log_probs_BKT = decoding.log_probs_BKT
+    if plan.scores:
+        log_probs_BK = log_probabilities(within_vocabulary(logits_BKV, plan.vocab_size), chosen_BK)
+        log_probs_BK = jnp.where(decoding.finished_BK, 0.0, log_probs_BK)
+        log_probs_BKT = _written(log_probs_BKT, log_probs_BK, count)
+    # What is forced ends nothing: a prefix may hold EOS.
+    ended_BK = (ends(chosen_BK, controls.stop_BW) & (forced_B1 == 0)) | (count + 1 >= controls.max_new_B)[:, None]
+    return Decoding(
+        tokens_BKT=_written(decoding.tokens_BKT, chosen_BK, count),
+        log_probs_BKT=log_probs_BKT,
+        last_BK=chosen_BK,
+        finished_BK=decoding.finished_BK | ended_BK,
+        count=count + 1,
+        cache=decoding.cache,
+    )
+
+
+def choose(logits_BKV: jax.Array, count: jax.Array, controls: Controls, plan: Plan) -> jax.Array:
+    """Returns the next token of each sequence, [B, K]: drawn where an example has a temperature."""
+    highest_BK = jnp.argmax(logits_BKV, axis=-1)
+    if not plan.draws:
+        return highest_BK
+    uniform_BK = _uniform(controls.seed_B, count, plan.num_sequences)
+    drawn_BK = draw(filtered(logits_BKV, controls, plan), uniform_BK)
+    return jnp.where((controls.temperature_B > 0)[:, None], drawn_BK, highest_BK)
+
+
+def filtered(logits_BKV: jax.Array, controls: Controls, plan: Plan) -> jax.Array:
+    """Returns the logits that tokens are drawn from: divided by the temperature, then top-k, top-p and min-p."""
+    logits_BKV = logits_BKV / jnp.maximum(controls.temperature_B, LOWEST_TEMPERATURE)[:, None, None]
+    if plan.most_top_k:
+        most = min(plan.most_top_k, logits_BKV.shape[-1])
+        logits_BKV = keep_top_k(logits_BKV, controls.top_k_B, most=most)
+    if plan.has_top_p:
+        logits_BKV = keep_top_p(logits_BKV, controls.top_p_B)
+    if plan.has_min_p:
+        logits_BKV = keep_min_p(logits_BKV, controls.min_p_B)
+    return logits_BKV
+
+
+def log_probabilities(logits_BKV: jax.Array, tokens_BK: jax.Array) -> jax.Array:
+    """Returns the log-probability of each token, [B, K]."""
+    of_token_BK = jnp.take_along_axis(logits_BKV, tokens_BK[:, :, None], axis=-1)[:, :, 0]
+    return of_token_BK - jax.nn.logsumexp(logits_BKV, axis=-1)
+
+
+def _uniform(seed_B: jax.Array, count: jax.Array, num_sequences: int) -> jax.Array:
+    """Returns a number from [0, 1) of each sequence [B, K], which depends on no other example."""
+
+    def of_example(seed: jax.Array) -> jax.Array:
+        return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), count), (num_sequences,))
+
+    return jax.vmap(of_example)(seed_B)
+
+
+def _written(array_BKT: jax.Array, new_BK: jax.Array, count: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_slice_in_dim(array_BKT, new_BK[:, :, None], count, axis=2)

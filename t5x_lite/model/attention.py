@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Multi-head attention as T5 has it: no biases on the projections, no 1/sqrt(H) on the logits.
 
-Shape letters: B batch, T queries, S keys, D model, N heads, H head; 1 where all share.
+Shape letters: B batch, T queries, S keys, K new tokens, C cached places, D model, N heads, H head; 1 where all share.
 """
 
 import functools
@@ -11,8 +11,8 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.kernels.attention import dot_product_attention
-from t5x_lite.model.cache import insert
+from t5x_lite.kernels.attention import cached_attention, dot_product_attention
+from t5x_lite.model.cache import KeysValues
 from t5x_lite.model.layers import dropout, project, weight
 
 
@@ -45,9 +45,7 @@ class Attention(nnx.Module):
         if dropout_key is not None and self.cfg.dropout_rate > 0:
             drop = functools.partial(dropout, rate=self.cfg.dropout_rate, key=dropout_key)
         o_BTNH = dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, drop)
-        o_BTNH = checkpoint_name(o_BTNH, "attention_out")
-        B, T, N, H = o_BTNH.shape
-        return project(o_BTNH.reshape(B, T, N * H), self.out[...].reshape(N * H, -1))
+        return self._out(checkpoint_name(o_BTNH, "attention_out"))
 
     def __call__(self, x_BTD, y_BSD, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
         """Lets each position of x look at the positions of y; returns [B, T, D]."""
@@ -55,16 +53,23 @@ class Attention(nnx.Module):
         k_BSNH, v_BSNH = self.project_keys_values(y_BSD)
         return self.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, dropout_key)
 
-    def step(self, x_BTD, cached: tuple, position: jax.Array, bias_1NTS, mask_B1TS) -> tuple[jax.Array, tuple]:
-        """Lets the tokens from `position` on look at each other and at those whose keys and values are cached.
+    def step(self, x_BKD, cached: KeysValues, place, bias_1N1C, mask_B1KC) -> tuple[jax.Array, KeysValues]:
+        """Lets K new tokens look at themselves and at those whose keys and values are cached.
 
         Returns:
-          [B, T, D] and the tokens' own (k_BTNH, v_BTNH), which the caller writes to the cache at `position`.
+          [B, K, D] and the cache with the new tokens, from `place` on.
         """
-        k_BTNH, v_BTNH = self.project_keys_values(x_BTD)
-        k_BSNH, v_BSNH = (insert(old, new, position) for old, new in zip(cached, (k_BTNH, v_BTNH), strict=True))
-        q_BTNH = self.project_queries(x_BTD)
-        return self.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS), (k_BTNH, v_BTNH)
+        cached = cached.insert(*self.project_keys_values(x_BKD), place)
+        return self.look_up(x_BKD, cached, bias_1N1C, mask_B1KC), cached
+
+    def look_up(self, x_BKD, cached: KeysValues, bias_1N1C=None, mask_B1KC=None) -> jax.Array:
+        """Lets K tokens look at what is cached; returns [B, K, D]."""
+        o_BKNH = cached_attention(self.project_queries(x_BKD), *cached, bias_1N1C, mask_B1KC)
+        return self._out(o_BKNH)
+
+    def _out(self, o_BTNH: jax.Array) -> jax.Array:
+        B, T, N, H = o_BTNH.shape
+        return project(o_BTNH.reshape(B, T, N * H), self.out[...].reshape(N * H, -1))
 
 
 def _into_heads(x_BTD: jax.Array, kernel: nnx.Param) -> jax.Array:

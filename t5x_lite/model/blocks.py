@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One layer of each stack. A block adds to the residual stream; it never replaces it.
 
-Shape letters: B batch, T target tokens, S input tokens, D model, N heads, H head.
+Shape letters: B batch, T target tokens, S input tokens, P tokens of a prompt, K beams, C cached places, D model,
+N heads, H head.
 """
 
 import jax
@@ -9,7 +10,7 @@ from flax import nnx
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.attention import Attention
-from t5x_lite.model.cache import LayerCache
+from t5x_lite.model.cache import KeysValues, keys_values
 from t5x_lite.model.layers import MLP, RMSNorm, dropout
 
 
@@ -36,13 +37,19 @@ class EncoderBlock(nnx.Module):
         x_BSD = x_BSD + dropout(attended_BSD, rate, keys[1])
         return x_BSD + dropout(self.mlp(self.mlp_norm(x_BSD), keys[2]), rate, keys[3])
 
-    def step(self, x_BTD, cached: tuple, position, bias_1NTS, mask_B1TS) -> tuple[jax.Array, tuple]:
-        """Decodes the tokens from `position` on against the cached ones; as `Attention.step`."""
-        attended_BTD, keys_values = self.attention.step(
-            self.attention_norm(x_BTD), cached, position, bias_1NTS, mask_B1TS
-        )
-        x_BTD = x_BTD + attended_BTD
-        return x_BTD + self.mlp(self.mlp_norm(x_BTD)), keys_values
+    def read(self, x_BPD, bias_1NPP, mask_B1PP) -> tuple[jax.Array, KeysValues]:
+        """Reads a prompt; returns x_BPD and the keys and values that decoding goes on with."""
+        normed_BPD = self.attention_norm(x_BPD)
+        q_BPNH = self.attention.project_queries(normed_BPD)
+        k_BPNH, v_BPNH = self.attention.project_keys_values(normed_BPD)
+        x_BPD = x_BPD + self.attention.attend(q_BPNH, k_BPNH, v_BPNH, bias_1NPP, mask_B1PP)
+        return x_BPD + self.mlp(self.mlp_norm(x_BPD)), keys_values(k_BPNH, v_BPNH)
+
+    def step(self, x_BKD, cached: KeysValues, place, bias_1N1C, mask_B1KC) -> tuple[jax.Array, KeysValues]:
+        """Decodes a token of each beam; as `Attention.step`."""
+        attended_BKD, cached = self.attention.step(self.attention_norm(x_BKD), cached, place, bias_1N1C, mask_B1KC)
+        x_BKD = x_BKD + attended_BKD
+        return x_BKD + self.mlp(self.mlp_norm(x_BKD)), cached
 
 
 class DecoderBlock(nnx.Module):
@@ -70,23 +77,25 @@ class DecoderBlock(nnx.Module):
         x_BTD = x_BTD + dropout(attended_BTD, rate, keys[3])
         return x_BTD + dropout(self.mlp(self.mlp_norm(x_BTD), keys[4]), rate, keys[5])
 
-    def step(self, x_B1D, cache: LayerCache, position, bias_1N1T, masks) -> tuple[jax.Array, tuple]:
-        """Decodes one token against the cache.
+    def step(self, x_BKD, cached: tuple[KeysValues, KeysValues], place, bias_1N1C, masks) -> tuple:
+        """Decodes a token of each beam.
+
+        Args:
+          x_BKD: the tokens.
+          cached: of the targets so far, and of the encoded inputs.
+          place: where the tokens' own keys and values go.
+          bias_1N1C: of the places of the targets.
+          masks: the pair (self mask_B1KC, cross mask_B11S).
 
         Returns:
-          x_B1D and the token's own (key_B1NH, value_B1NH), which the caller writes to the cache at `position`.
+          x_BKD and the cache of the targets, with the tokens.
         """
-        self_mask_11_1T, cross_mask_B11S = masks
-        attended_B1D, keys_values = self.self_attention.step(
-            self.self_attention_norm(x_B1D),
-            (cache.self_keys, cache.self_values),
-            position,
-            bias_1N1T,
-            self_mask_11_1T,
+        decoded, encoded = cached
+        self_mask_B1KC, cross_mask_B11S = masks
+        attended_BKD, decoded = self.self_attention.step(
+            self.self_attention_norm(x_BKD), decoded, place, bias_1N1C, self_mask_B1KC
         )
-        x_B1D = x_B1D + attended_B1D
-        query_B1NH = self.cross_attention.project_queries(self.cross_attention_norm(x_B1D))
-        x_B1D = x_B1D + self.cross_attention.attend(
-            query_B1NH, cache.cross_keys, cache.cross_values, None, cross_mask_B11S
-        )
-        return x_B1D + self.mlp(self.mlp_norm(x_B1D)), keys_values
+        x_BKD = x_BKD + attended_BKD
+        normed_BKD = self.cross_attention_norm(x_BKD)
+        x_BKD = x_BKD + self.cross_attention.look_up(normed_BKD, encoded, None, cross_mask_B11S)
+        return x_BKD + self.mlp(self.mlp_norm(x_BKD)), decoded

@@ -1,40 +1,107 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keys and values kept between decoding steps, so that a step costs one token and not the whole prefix.
 
-Shape letters: L layers (absent inside a layer), B batch, T target tokens, S input tokens, N heads, H head.
+Several beams (or samples) of one example share its cache. Each writes its tokens to places of its own, and sees those
+of its own history: when a beam search goes on with other beams, only what they see is reordered, no key or value is
+copied, and the encoder's side is there once an example.
+
+Shape letters: B batch, K beams, S input tokens, P places of a prompt, C = P + steps * K places, N heads, H head.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+
+from t5x_lite.config import ModelConfig
 
 
-class LayerCache(NamedTuple):
-    """Of one layer, or of all with a leading L."""
+class KeysValues(NamedTuple):
+    """Of one layer. The places come last: products with them then read memory in order."""
 
-    self_keys: jax.Array  # [L, B, T, N, H]; positions not decoded yet hold zeros
-    self_values: jax.Array  # [L, B, T, N, H]
-    cross_keys: jax.Array  # [L, B, S, N, H]; computed once from the encoded inputs
-    cross_values: jax.Array  # [L, B, S, N, H]
+    keys_BNHC: jax.Array
+    values_BNHC: jax.Array
 
-
-class Cache(NamedTuple):
-    """Everything a decoding step needs beside the model and the token."""
-
-    layers: LayerCache
-    inputs_mask_B11S: jax.Array  # True where the input is a token
-    position: jax.Array  # scalar: how many tokens have been decoded
-
-
-class SelfCache(NamedTuple):
-    """What a decoding step needs where there is nothing to attend to but the tokens so far."""
-
-    keys: jax.Array  # [L, B, T, N, H]; positions not decoded yet hold zeros
-    values: jax.Array  # [L, B, T, N, H]
-    mask_B11T: jax.Array  # False on the padding before a prompt
-    position: jax.Array  # scalar: how many places of T have been filled
+    def insert(self, keys_BKNH: jax.Array, values_BKNH: jax.Array, place: jax.Array) -> "KeysValues":
+        """Returns these with K more places written, from `place` on."""
+        new = (jnp.transpose(array, (0, 2, 3, 1)) for array in (keys_BKNH, values_BKNH))
+        return KeysValues(
+            *(
+                jax.lax.dynamic_update_slice_in_dim(old, array.astype(old.dtype), place, axis=3)
+                for old, array in zip(self, new, strict=True)
+            )
+        )
 
 
-def insert(cached: jax.Array, new: jax.Array, position: jax.Array) -> jax.Array:
-    """Writes `new`, shorter along T, from `position` on of T, the third dimension from the end."""
-    return jax.lax.dynamic_update_slice_in_dim(cached, new.astype(cached.dtype), position, axis=cached.ndim - 3)
+def keys_values(keys_BSNH: jax.Array, values_BSNH: jax.Array) -> KeysValues:
+    """Returns keys and values as a cache has them."""
+    return KeysValues(*(jnp.transpose(array, (0, 2, 3, 1)) for array in (keys_BSNH, values_BSNH)))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """Everything a decoding step needs beside the model and the tokens.
+
+    Args:
+      layers: of the tokens so far, for each layer; places not written yet hold zeros.
+      visible_BKC: what each beam may see.
+      num_steps: scalar: how many steps have been made.
+      prompt_length: P; an encoder-decoder has 0.
+      encoded: of the encoded inputs, for each layer; none in a decoder alone.
+      inputs_mask_B11S: True where the input is a token.
+    """
+
+    layers: tuple[KeysValues, ...]
+    visible_BKC: jax.Array
+    num_steps: jax.Array
+    prompt_length: int = dataclasses.field(metadata={"static": True}, default=0)
+    encoded: tuple[KeysValues, ...] = ()
+    inputs_mask_B11S: jax.Array | None = None
+
+    @property
+    def place(self) -> jax.Array:
+        """The place of the next step's first beam."""
+        return self.prompt_length + self.num_steps * self.visible_BKC.shape[1]
+
+    def step_places(self) -> jax.Array:
+        """Returns visible_BKC of the next step: what is visible, and each beam's own token."""
+        B, K, _ = self.visible_BKC.shape
+        own_BKK = jnp.broadcast_to(jnp.eye(K, dtype=bool), (B, K, K))
+        return jax.lax.dynamic_update_slice_in_dim(self.visible_BKC, own_BKK, self.place, axis=2)
+
+    def at_places(self, by_position_1NT: jax.Array) -> jax.Array:
+        """Returns [1, N, 1, C] of values by position, which the beams share: P, then one a step."""
+        prompt_1NP, steps_1NT = jnp.split(by_position_1NT, [self.prompt_length], axis=-1)
+        steps_1NC = jnp.repeat(steps_1NT, self.visible_BKC.shape[1], axis=-1)
+        return jnp.concatenate([prompt_1NP, steps_1NC], axis=-1)[:, :, None]
+
+    @property
+    def num_positions(self) -> int:
+        """P, and a position a step."""
+        _, K, C = self.visible_BKC.shape
+        return self.prompt_length + (C - self.prompt_length) // K
+
+    def reorder(self, parents_BK: jax.Array) -> "Cache":
+        """Returns the cache of beams that go on from others: beam k from what was beam `parents_BK[b, k]`."""
+        visible_BKC = jnp.take_along_axis(self.visible_BKC, parents_BK[:, :, None], axis=1)
+        return dataclasses.replace(self, visible_BKC=visible_BKC)
+
+
+def no_prompts(cfg: ModelConfig, batch_size: int) -> tuple[KeysValues, ...]:
+    """Returns the cache of a decoder that has read nothing."""
+    nothing_BNH0 = jnp.zeros((batch_size, cfg.num_heads, cfg.head_dim, 0), cfg.dtype)
+    return (KeysValues(nothing_BNH0, nothing_BNH0),) * cfg.num_decoder_layers
+
+
+def with_room(prompts: tuple[KeysValues, ...], visible_BP: jax.Array, num_steps: int, num_beams: int) -> Cache:
+    """Returns a cache that has seen prompts (P may be 0), with room for more steps of each beam."""
+    room = num_steps * num_beams
+    layers = tuple(
+        KeysValues(*(jnp.pad(array, ((0, 0), (0, 0), (0, 0), (0, room))) for array in layer)) for layer in prompts
+    )
+    visible_BC = jnp.pad(visible_BP, ((0, 0), (0, room)))
+    B, C = visible_BC.shape
+    visible_BKC = jnp.broadcast_to(visible_BC[:, None], (B, num_beams, C))
+    return Cache(layers, visible_BKC, jnp.zeros((), jnp.int32), prompt_length=visible_BP.shape[1])

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoder alone: a language model, causal or with a prefix that is read both ways.
 
-Shape letters: B batch, T tokens, P tokens of a prompt, D model, V vocabulary.
+Shape letters: B batch, T tokens, P tokens of a prompt, K beams, D model, V vocabulary.
 
 Source: T5X `examples/decoder_only`.
 """
@@ -14,7 +14,7 @@ from flax import nnx
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
-from t5x_lite.model.cache import SelfCache
+from t5x_lite.model.cache import Cache, KeysValues, no_prompts, with_room
 from t5x_lite.model.stacks import DecoderOnlyStack
 from t5x_lite.model.vocabulary import Predictions, Predictor, Reader
 
@@ -73,39 +73,36 @@ class Decoder(Reader, Predictor):
         kernel_DV = self.output_kernel()
         return Predictions(hidden_BTD, kernel_DV, batch["decoder_target_tokens"], batch["decoder_loss_weights"])
 
-    def init_cache(self, batch_size: int, max_length: int) -> SelfCache:
-        """Returns an empty cache for decoding up to `max_length` tokens, those of the prompt included."""
-        return self.decoder.init_cache(batch_size, max_length)
-
-    def prefill(self, prompts_BP, cache: SelfCache, prefix_BP=None, lengths_B=None) -> tuple[jax.Array, SelfCache]:
-        """Reads whole prompts into an empty cache, as only a prefix that is seen both ways has to be read.
+    def init_cache(self, prompts_BP, num_steps: int, num_beams: int = 1, *, lengths_B=None, prefix_BP=None) -> Cache:
+        """Reads prompts, all but the last token of each, with which decoding begins.
 
         Args:
           prompts_BP: 0 and then the prompt's ids, as at the start of `inputs_BT`; shorter ones padded on the LEFT.
-          cache: of `init_cache`, with room for P tokens and for those to come.
-          prefix_BP: 1 on the prefix, as in `__call__`.
+          num_steps: how many tokens of each beam there is to be room for.
+          num_beams: that decode together.
           lengths_B: how many of the P are not padding, counted from the right; None has no padding.
-
-        Returns:
-          logits_BV of the token after the prompt, and the cache that has seen the prompt.
-
-        Raises:
-          ValueError: if the prompt is longer than the cache.
+          prefix_BP: 1 on the prefix, as in `__call__`.
         """
-        P, max_length = prompts_BP.shape[1], cache.keys.shape[2]
-        if max_length < P:
-            raise ValueError(f"max_length is {max_length}, and the prompt has {P} tokens: give the cache more room")
+        B, P = prompts_BP.shape
+        # The last token decodes the first new one. It is read here only by a prefix, which sees it.
+        read_BP = prompts_BP[:, :-1] if prefix_BP is None else prompts_BP
+        visible_BP = jnp.ones((B, P - 1), bool)
+        mask = _attention_mask(read_BP.shape[1], prefix_BP)
         if lengths_B is not None:
             # Positions count only by their differences, so that padding on the left moves nothing.
-            seen_BT = jnp.arange(max_length)[None, :] >= P - lengths_B[:, None]
-            cache = cache._replace(mask_B11T=seen_BT[:, None, None, :])
-        hidden_BPD, cache = self.decoder.prefill(self.embed(prompts_BP), cache, _attention_mask(P, prefix_BP))
-        return self.logits(hidden_BPD[:, -1:])[:, 0], cache
+            seen_BP = jnp.arange(P)[None, :] >= P - lengths_B[:, None]
+            visible_BP = seen_BP[:, :-1]
+            mask = mask & seen_BP[:, None, None, : read_BP.shape[1]]
+        prompts = no_prompts(self.cfg, B)
+        if P > 1:
+            read = self.decoder.read(self.embed(read_BP), mask)
+            prompts = tuple(KeysValues(*(array[..., : P - 1] for array in layer)) for layer in read)
+        return with_room(prompts, visible_BP, num_steps, num_beams)
 
-    def decode_step(self, token_B, cache: SelfCache) -> tuple[jax.Array, SelfCache]:
-        """Returns logits_BV of the token after `token_B`, and the cache that has seen `token_B`."""
-        hidden_B1D, cache = self.decoder.step(self.embed(token_B[:, None]), cache)
-        return self.logits(hidden_B1D)[:, 0], cache
+    def decode_step(self, tokens_BK, cache: Cache) -> tuple[jax.Array, Cache]:
+        """Returns logits_BKV of the tokens after `tokens_BK`, one of each beam, and the cache that has seen them."""
+        hidden_BKD, cache = self.decoder.step(self.embed(tokens_BK), cache)
+        return self.logits(hidden_BKD), cache
 
 
 def _attention_mask(length: int, prefix_BT: jax.Array | None) -> jax.Array:

@@ -4,7 +4,8 @@
 Embed the inputs and encode them; embed the targets, shifted right, and decode them against the encoding; project
 to the vocabulary.
 
-Shape letters: B batch, S input tokens, T target tokens, D model, V vocabulary.
+Shape letters: B batch, S input tokens, T target tokens, K beams, D model,
+V vocabulary.
 """
 
 from collections.abc import Mapping
@@ -99,11 +100,11 @@ class T5(Reader, Predictor):
             mask = masks.segment_mask(inputs_segments_BS, inputs_segments_BS)
         return self.encoder(self.embed(inputs_BS), mask, dropout_key)
 
-    def init_cache(self, encoded_BSD, inputs_BS, max_length: int) -> Cache:
-        """Returns a cache for decoding up to `max_length` tokens from encoded inputs."""
-        return self.decoder.init_cache(encoded_BSD, masks.padding_mask(inputs_BS), max_length)
+    def init_cache(self, encoded_BSD, inputs_BS, num_steps: int, num_beams: int = 1) -> Cache:
+        """Returns a cache for decoding up to `num_steps` tokens of each beam from encoded inputs."""
+        return self.decoder.init_cache(encoded_BSD, masks.padding_mask(inputs_BS), num_steps, num_beams)
 
-    def decode_step(self, token_B, cache: Cache) -> tuple[jax.Array, Cache]:
-        """Returns logits_BV of the token after `token_B`, and the cache that has seen `token_B`."""
-        hidden_B1D, cache = self.decoder.step(self.embed(token_B[:, None]), cache)
-        return self.logits(hidden_B1D)[:, 0], cache
+    def decode_step(self, tokens_BK, cache: Cache) -> tuple[jax.Array, Cache]:
+        """Returns logits_BKV of the tokens after `tokens_BK`, one of each beam, and the cache that has seen them."""
+        hidden_BKD, cache = self.decoder.step(self.embed(tokens_BK), cache)
+        return self.logits(hidden_BKD), cache

@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
+from t5x_lite.config import GenerationConfig
 from t5x_lite.data.tokenizer import ByteTokenizer
-from t5x_lite.decode.answers import as_prompts, label_probabilities, make_answer
-from t5x_lite.decode.sampling import greedy
+from t5x_lite.decode.answers import label_probabilities, make_answer
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import MaskedLM, SequenceClassifier, TokenClassifier
@@ -20,6 +20,7 @@ CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
 LABELS = ("bad", "good", "neither")
 TEXTS = ["ab cd", "", "the longest"]
 NEW = 4
+CONFIG = GenerationConfig(max_new_tokens=NEW)
 
 
 def inputs():
@@ -29,15 +30,19 @@ def inputs():
 
 def test_an_encoder_decoder_answers_with_what_it_decodes():
     model = tiny.drawn(T5, CFG)
-    answer = make_answer(Architecture(), BYTES, max_new_tokens=NEW)
-    tokens_BT = np.asarray(greedy(model, inputs(), max_new_tokens=NEW, vocab_size=BYTES.vocab_size))
-    assert answer(model, inputs()) == BYTES.decode_batch(tokens_BT)
+    answer = make_answer(Architecture(), BYTES, CONFIG)
+    for text, found in zip(inputs(), answer(model, inputs()), strict=True):
+        decoder_inputs_1T = np.zeros((1, NEW + 1), np.int32)
+        for place in range(NEW):
+            logits_V = tiny.logits(model, text[None], decoder_inputs_1T)[0, place, : BYTES.vocab_size]
+            decoder_inputs_1T[0, place + 1] = np.argmax(logits_V)
+        assert found == BYTES.decode(decoder_inputs_1T[0, 1:])
 
 
 @pytest.mark.parametrize("name", [pytest.param("causal_lm", marks=pytest.mark.slow), "prefix_lm"])
 def test_a_decoder_answers_what_follows_the_inputs_without_their_eos(name):
     model = tiny.drawn(Decoder, CFG)
-    answers = make_answer(Architecture(name), BYTES, max_new_tokens=NEW)(model, inputs())
+    answers = make_answer(Architecture(name), BYTES, CONFIG)(model, inputs())
     logits = jax.jit(model)
     for text, found in zip(TEXTS, answers, strict=True):
         ids = [0, *BYTES.encode(text)]
@@ -55,7 +60,7 @@ def test_a_decoder_answers_what_follows_the_inputs_without_their_eos(name):
 def test_a_masked_language_model_fills_in_the_masks_alone():
     model, inputs_BS = tiny.drawn(MaskedLM, CFG), inputs()
     inputs_BS[0, 1], inputs_BS[2, 3] = BYTES.sentinel_id(0), BYTES.sentinel_id(0)
-    answers = make_answer(Architecture("masked_lm"), BYTES, max_new_tokens=NEW)(model, inputs_BS)
+    answers = make_answer(Architecture("masked_lm"), BYTES, CONFIG)(model, inputs_BS)
     expected_BS = inputs_BS.copy()
     logits_BSV = np.asarray(model(inputs_BS))[..., : BYTES.vocab_size]
     for b, s in ((0, 1), (2, 3)):
@@ -66,7 +71,7 @@ def test_a_masked_language_model_fills_in_the_masks_alone():
 
 def test_a_sequence_classifier_answers_with_its_most_probable_label():
     model, inputs_BS = tiny.drawn(SequenceClassifier, CFG, 3), inputs()
-    answers = make_answer(Architecture("sequence_classifier", LABELS), BYTES, max_new_tokens=NEW)(model, inputs_BS)
+    answers = make_answer(Architecture("sequence_classifier", LABELS), BYTES, CONFIG)(model, inputs_BS)
     logits_BC = np.asarray(model(inputs_BS)).astype(np.float64)
     assert answers == [LABELS[c] for c in logits_BC.argmax(-1)]
     expected_BC = np.exp(logits_BC) / np.exp(logits_BC).sum(-1, keepdims=True)
@@ -76,13 +81,7 @@ def test_a_sequence_classifier_answers_with_its_most_probable_label():
 
 def test_a_token_classifier_answers_with_a_label_a_word():
     model, inputs_BS = tiny.drawn(TokenClassifier, CFG, 3), inputs()
-    answers = make_answer(Architecture("token_classifier", LABELS), BYTES, max_new_tokens=NEW)(model, inputs_BS)
+    answers = make_answer(Architecture("token_classifier", LABELS), BYTES, CONFIG)(model, inputs_BS)
     chosen_BS = np.asarray(model(inputs_BS)).argmax(-1)
     words = [[chosen_BS[0, 0], chosen_BS[0, 3]], [], [chosen_BS[2, 0], chosen_BS[2, 4]]]
     assert answers == [" ".join(LABELS[c] for c in row) for row in words]
-
-
-def test_prompts_end_where_the_answer_begins():
-    prompts_BP, length_B = as_prompts(np.array([[7, 8, 1, 0], [9, 6, 7, 5], [1, 0, 0, 0]]), eos_id=1)
-    assert prompts_BP.tolist() == [[0, 0, 0, 7, 8], [0, 9, 6, 7, 5], [0, 0, 0, 0, 0]]
-    assert length_B.tolist() == [2, 4, 0]
