@@ -13,9 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 import t5x_lite
-from t5x_lite.config import InferConfig
 from t5x_lite.data.corpus import open_corpus
-from t5x_lite.inference import SENTINEL, fill_in_lines
+from t5x_lite.inference import SENTINEL
 
 MIN_WORDS, MAX_WORDS = 12, 30
 WORDS_PER_BLANK = 2
@@ -35,12 +34,12 @@ def main() -> None:
     sentences = held_out_sentences(pretrained.tokenizer.decode(tokens.tolist()))
     chosen = sentences[:: max(1, len(sentences) // options.num_sentences)][: options.num_sentences]
     blanked = [blank_out(sentence) for sentence in chosen]
-    rows = fill_in_lines(pretrained, [line for line, _ in blanked], InferConfig(checkpoint=options.run_dir))
+    predictions = t5x_lite.generate(pretrained, [line for line, _ in blanked])
     table = Table(
         "held-out sentence", "filled in", "truth", title=f"Blanks filled in at step {pretrained.step}", show_lines=True
     )
-    for (line, truths), row in zip(blanked, rows, strict=True):
-        spans = dict(zip(*[iter(SENTINEL.split(row["prediction"])[1:])] * 2, strict=True))
+    for (line, truths), prediction in zip(blanked, predictions, strict=True):
+        spans = dict(zip(*[iter(SENTINEL.split(prediction)[1:])] * 2, strict=True))
         numbers = [str(number) for number in range(len(truths))]
         filled = "\n".join(f"{number}: {spans.get(number, '').strip()}" for number in numbers)
         table.add_row(line, filled, "\n".join(f"{number}: {truth}" for number, truth in enumerate(truths)))

@@ -15,7 +15,7 @@ class GenerationConfig:
     """A way to decode: greedy unless a temperature or beams are given.
 
     Args:
-      max_new_tokens: at most so many are decoded, EOS included.
+      max_new_tokens: at most so many are decoded, a forced prefix and EOS included.
       min_new_tokens: EOS and stop tokens are not chosen before so many.
       temperature: 0 takes the most probable token; above 0, tokens are drawn, from logits divided by it.
       top_k: draw among the K most probable tokens, ties included; 0 draws among all.

@@ -66,7 +66,8 @@ def _with_token(decoding: Decoding, logits_BKV: jax.Array, controls: Controls, p
     log_probs_BKT = decoding.log_probs_BKT
     if plan.scores:
         log_probs_BK = log_probabilities(within_vocabulary(logits_BKV, plan.vocab_size), chosen_BK)
-        log_probs_BK = jnp.where(decoding.finished_BK, 0.0, log_probs_BK)
+        # As in T5X, what is forced is certain.
+        log_probs_BK = jnp.where(decoding.finished_BK | (forced_B1 > 0), 0.0, log_probs_BK)
         log_probs_BKT = _written(log_probs_BKT, log_probs_BK, count)
     # What is forced ends nothing: a prefix may hold EOS.
     ended_BK = (ends(chosen_BK, controls.stop_BW) & (forced_B1 == 0)) | (count + 1 >= controls.max_new_B)[:, None]

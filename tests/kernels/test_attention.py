@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import MeshConfig
-from t5x_lite.kernels.attention import dot_product_attention, looped_attention, reference_attention
+from t5x_lite.kernels.attention import (
+    cached_attention,
+    dot_product_attention,
+    looped_attention,
+    reference_attention,
+)
 from t5x_lite.sharding import make_mesh
 
 B, T, S, N, H = 2, 3, 5, 4, 7
@@ -27,7 +32,11 @@ def mask():
     return jnp.asarray(allowed_B1TS)
 
 
-@pytest.mark.parametrize("attention", [reference_attention, dot_product_attention])
+def of_cache(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS):
+    return cached_attention(q_BTNH, *(jnp.transpose(x, (0, 2, 3, 1)) for x in (k_BSNH, v_BSNH)), bias_1NTS, mask_B1TS)
+
+
+@pytest.mark.parametrize("attention", [reference_attention, dot_product_attention, of_cache])
 def test_attention_equals_a_loop_over_queries(attention):
     q_BTNH, k_BSNH, v_BSNH = queries_keys_values()
     bias_1NTS, mask_B1TS = normal(3, 1, N, T, S), mask()

@@ -167,11 +167,31 @@ def test_cached_decoding_gives_the_logits_of_the_whole_prefix(version):
     model = tiny.model(tiny.FAMILY[version])
     inputs_BS, decoder_inputs_BT = tiny.batch()
     expected_BTV = tiny.logits(model, inputs_BS, decoder_inputs_BT)
-    cache = model.init_cache(model.encode(inputs_BS), inputs_BS, max_length=tiny.T + 2)
-    step = jax.jit(lambda model, token_B, cache: model.decode_step(token_B, cache))
+    cache = model.init_cache(model.encode(inputs_BS), inputs_BS, num_steps=tiny.T + 2)
+    step = jax.jit(lambda model, tokens_BK, cache: model.decode_step(tokens_BK, cache))
     for position in range(tiny.T):
-        logits_BV, cache = step(model, decoder_inputs_BT[:, position], cache)
-        np.testing.assert_allclose(logits_BV, expected_BTV[:, position], rtol=1e-5, atol=1e-5)
+        logits_B1V, cache = step(model, decoder_inputs_BT[:, position : position + 1], cache)
+        np.testing.assert_allclose(logits_B1V[:, 0], expected_BTV[:, position], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("version", ["1.1", "umT5"])
+def test_beams_that_share_a_cache_and_change_places_have_the_logits_of_their_own_prefixes(version):
+    model, K, steps = tiny.model(tiny.FAMILY[version]), 2, 4
+    inputs_BS, _ = tiny.batch()
+    rng = np.random.default_rng(0)
+    cache = model.init_cache(model.encode(inputs_BS), inputs_BS, num_steps=steps, num_beams=K)
+    step = jax.jit(lambda model, tokens_BK, cache: model.decode_step(tokens_BK, cache))
+    histories_BKT = np.zeros((tiny.B, K, steps), np.int32)
+    for position in range(steps):
+        if position:
+            parents_BK = rng.integers(K, size=(tiny.B, K))
+            histories_BKT = np.take_along_axis(histories_BKT, parents_BK[:, :, None], axis=1)
+            histories_BKT[:, :, position] = rng.integers(2, 128, (tiny.B, K))
+            cache = cache.reorder(parents_BK)
+        logits_BKV, cache = step(model, histories_BKT[:, :, position], cache)
+        for k in range(K):
+            expected_BTV = tiny.logits(model, inputs_BS, histories_BKT[:, k])
+            np.testing.assert_allclose(logits_BKV[:, k], expected_BTV[:, position], rtol=1e-5, atol=1e-5)
 
 
 def test_dropout_needs_a_key_and_changes_with_it():
