@@ -38,7 +38,7 @@ WHITE_SPACE = {" ": "\u2581", "\n": "\u23ce", "\t": "\u21e5"}
 SPECIAL = {PAD_ID: "<pad>", EOS_ID: "</s>", UNK_ID: "<unk>"}
 NOT_TEXT, NO_UTF8 = "\ufffd", 245  # what stands for a byte that is no character; the first byte UTF-8 never has
 
-Names = Sequence[str]
+Names = Sequence[str]  # by id
 
 
 class Reading(NamedTuple):
@@ -123,13 +123,12 @@ def look(pretrained: Pretrained, options: AttentionConfig) -> Contents:
     chosen_P = reading.chosen_P
     if chosen_P is None:
         chosen_P = np.argmax(logits_PV[:, : len(reading.names)], axis=-1)
-    predicts = {int(place): reading.names[i] for place, i in zip(reading.place_P, chosen_P, strict=True)}
+    predicts = dict(zip(reading.place_P.tolist(), (reading.names[int(i)] for i in chosen_P), strict=True))
     names = token_names(pretrained.tokenizer)
     maps = _maps(found, reading, shown, names=names, predicts=predicts)
-    read = reading.inputs if found.cross_LBNTS is None else reading.second
-    steps = _steps(
-        logits_PV, chosen_P, reading, reads={i: names[token] for i, token in enumerate(read[0])}, top=options.top
-    )
+    predicting = reading.inputs if found.cross_LBNTS is None else reading.second
+    reads = dict(enumerate(_named(predicting, names)))
+    steps = _steps(logits_PV, chosen_P, reading, reads=reads, top=options.top)
     answer = pretrained.tokenizer.decode(chosen_P) if kind in GENERATORS else " ".join(predicts.values())
     facts = {"text": options.text, "chosen by the model" if options.target is None else "target": answer}
     title = f"Attention of {options.checkpoint} ({kind}, step {pretrained.step:,})"
@@ -304,7 +303,7 @@ def _maps(
     found: AttentionMaps, reading: Reading, shown: _Shown, *, names: Names, predicts: Mapping[int, str]
 ) -> tuple[Map, ...]:
     def one(name: str, weights_LBNQK: Any, layers: tuple[int, ...], ids: tuple, predicts: Mapping[int, str]) -> Map:
-        queries, keys = (tuple(names[i] for i in side[0]) for side in ids)
+        queries, keys = (_named(side, names) for side in ids)
         told = tuple(predicts.get(place, "") for place in range(len(queries)))
         weights_LNQK = weights_LBNQK[:, 0][np.ix_(layers, shown.heads)]
         return Map(name, weights_LNQK, layers, shown.heads, queries, keys, told)
@@ -323,6 +322,11 @@ def _maps(
     return tuple(one for one in maps if one.layers)
 
 
+def _named(ids_BT: np.ndarray | None, names: Names) -> tuple[str, ...]:
+    assert ids_BT is not None  # of a model with a decoder
+    return tuple(names[i] for i in ids_BT[0].tolist())
+
+
 def _steps(
     logits_PV: np.ndarray, chosen_P: np.ndarray, reading: Reading, *, reads: Mapping[int, str], top: int
 ) -> tuple[Step, ...]:
@@ -333,7 +337,7 @@ def _steps(
     for place, chosen, probabilities_V in zip(reading.place_P, chosen_P, probabilities_PV, strict=True):
 
         def candidate(i: int, probabilities_V: np.ndarray = probabilities_V) -> Candidate:
-            return Candidate(reading.names[i], float(probabilities_V[i]))
+            return Candidate(reading.names[int(i)], float(probabilities_V[i]))
 
         best = np.argsort(-probabilities_V[: len(reading.names)], kind="stable")[:top]
         steps.append(Step(int(place), reads.get(int(place), ""), candidate(chosen), tuple(map(candidate, best))))

@@ -18,7 +18,8 @@ LABEL_POINTS, LABEL_PITCH = 6.5, 0.1  # of a token's name, and how close two of 
 LABEL_LENGTH, CHARACTER_WIDTH = 18, 0.058
 CELL, MIN_SIDE, MAX_SIDE = 0.13, 0.8, 4.0  # of a weight; of a map
 MAX_WIDTH, MAX_HEIGHT = 60.0, 150.0  # of all maps in a row; of all in a column
-GAP, MARGIN, TITLE = 0.12, 0.3, 0.6
+GAP, MARGIN, TITLE = 0.12, 0.3, 0.8
+KEY = "queries downwards, keys to the right; white is weight 0, the darkest 1, the colour follows the square root"
 
 
 def can_draw() -> bool:
@@ -52,6 +53,7 @@ def png(contents: Contents) -> bytes:
     axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     _write(axes, MARGIN, TITLE / 2, contents.title[: int(width / 0.09)], fontsize=11, va="center")
+    _write(axes, MARGIN, TITLE / 2 + 0.2, KEY, fontsize=7, va="center", color="#666666")
     top = TITLE
     for grid in grids:
         grid.draw(axes, MARGIN, top)
@@ -122,7 +124,7 @@ class _Grid:
 
 
 def _label_side(tokens: Sequence[str]) -> float:
-    return max(len(_short(token)) for token in tokens) * CHARACTER_WIDTH + 0.15
+    return max(len(_short(token)) for token in tokens) * CHARACTER_WIDTH + 0.08
 
 
 def _named(tokens: Sequence[str], cell: float) -> Iterator[tuple[float, str]]:
