@@ -324,7 +324,7 @@ def _maps(
 
 def _named(ids_BT: np.ndarray | None, names: Names) -> tuple[str, ...]:
     assert ids_BT is not None  # of a model with a decoder
-    return tuple(names[i] for i in ids_BT[0].tolist())
+    return tuple(names[int(i)] for i in ids_BT[0])
 
 
 def _steps(

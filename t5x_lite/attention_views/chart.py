@@ -16,7 +16,7 @@ from t5x_lite.attention_views.contents import Contents, Map
 DPI = 100
 LABEL_POINTS, LABEL_PITCH = 6.5, 0.1  # of a token's name, and how close two of them may be
 LABEL_LENGTH, CHARACTER_WIDTH = 18, 0.058
-CELL, MIN_SIDE, MAX_SIDE = 0.13, 0.8, 4.0  # of a weight; of a map
+CELL, MIN_SIDE, MAX_SIDE = 0.13, 0.6, 5.2  # of a weight; of a map, in which 512 weights have a pixel each
 MAX_WIDTH, MAX_HEIGHT = 60.0, 150.0  # of all maps in a row; of all in a column
 GAP, MARGIN, TITLE = 0.12, 0.3, 0.8
 KEY = "queries downwards, keys to the right; white is weight 0, the darkest 1, the colour follows the square root"
@@ -44,8 +44,8 @@ def png(contents: Contents) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    cell = cell_side(contents.maps)
-    grids = [_Grid(one, cell) for one in contents.maps]
+    longest = longest_side(contents.maps)
+    grids = [_Grid(one, longest) for one in contents.maps]
     width = max(5.0, *(grid.width for grid in grids)) + 2 * MARGIN
     height = TITLE + sum(grid.height + MARGIN for grid in grids) + MARGIN
     figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
@@ -66,26 +66,28 @@ def png(contents: Contents) -> bytes:
     return file.getvalue()
 
 
-def cell_side(maps: Sequence[Map]) -> float:
-    """Returns the side of one weight, so that every map is large enough to be read, and all of them no poster."""
-    longest = max(max(one.weights_LNQK.shape[2:]) for one in maps)
-    side = min(max(CELL, MIN_SIDE / longest), MAX_SIDE / longest)
-    across = max(one.weights_LNQK.shape[1] * len(one.keys) for one in maps)
-    down = sum(one.weights_LNQK.shape[0] * len(one.queries) for one in maps)
-    return min(side, MAX_WIDTH / across, MAX_HEIGHT / down)
+def longest_side(maps: Sequence[Map]) -> float:
+    """Returns what the side of a map may have at most, so that all of them are no larger than MAX_WIDTH, MAX_HEIGHT."""
+    across, down = max(len(one.heads) for one in maps), sum(len(one.layers) for one in maps)
+    return min(MAX_SIDE, MAX_WIDTH / across, MAX_HEIGHT / down)
+
+
+def cell_side(num_tokens: int, longest: float) -> float:
+    """Returns the side of one weight of as many, in a map of no more than `longest`."""
+    return min(max(CELL, MIN_SIDE / num_tokens), longest / num_tokens)
 
 
 class _Grid:
     """The maps of one kind: their places, and how they are drawn."""
 
-    def __init__(self, one: Map, cell: float):
-        self.one, self.cell = one, cell
+    def __init__(self, one: Map, longest: float):
+        self.one = one
         L, N, Q, K = one.weights_LNQK.shape
+        self.cell_width, self.cell_height = cell_side(K, longest), cell_side(Q, longest)
         self.left, self.bottom = (_label_side(tokens) for tokens in (one.queries, one.keys))
         self.top = 0.55  # the title, and the numbers of the heads
-        self.map_width, self.map_height = K * cell, Q * cell
-        # Room for what is written beside and above a map of one token.
-        self.step_x, self.step_y = max(self.map_width + GAP, 0.5), max(self.map_height + GAP, 0.5)
+        self.map_width, self.map_height = K * self.cell_width, Q * self.cell_height
+        self.step_x, self.step_y = self.map_width + GAP, self.map_height + GAP
         self.width = self.left + N * self.step_x + 0.25
         self.height = self.top + L * self.step_y + self.bottom
 
@@ -98,7 +100,7 @@ class _Grid:
         for layer, number in enumerate(one.layers):
             top = y + self.top + layer * self.step_y
             _write(axes, right, top + self.map_height / 2, f"layer {number}", fontsize=7, rotation=270, va="center")
-            for place, token in _named(one.queries, self.cell):
+            for place, token in _named(one.queries, self.cell_height):
                 self._name(axes, x + self.left - 0.04, top + place, token, rotation=0)
             for head in range(len(one.heads)):
                 left = x + self.left + head * self.step_x
@@ -108,6 +110,7 @@ class _Grid:
                     norm=PowerNorm(0.5, 0, 1),  # small weights are seen too
                     extent=(left, left + self.map_width, top + self.map_height, top),
                     aspect="auto",
+                    interpolation="nearest" if min(self.cell_width, self.cell_height) * DPI >= 1 else "auto",
                 )
                 _frame(axes, left, top, self.map_width, self.map_height)
         last = y + self.top + (len(one.layers) - 1) * self.step_y + self.map_height
@@ -115,7 +118,7 @@ class _Grid:
             left = x + self.left + head * self.step_x
             center = left + self.map_width / 2
             _write(axes, center, y + self.top - 0.09, str(number), fontsize=7, ha="center", va="center")
-            for place, token in _named(one.keys, self.cell):
+            for place, token in _named(one.keys, self.cell_width):
                 self._name(axes, left + place, last + 0.04, token, rotation=90)
 
     def _name(self, axes: Any, x: float, y: float, token: str, *, rotation: int) -> None:
