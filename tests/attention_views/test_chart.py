@@ -63,6 +63,19 @@ def test_the_weights_are_where_they_belong():
 
 
 @needs_matplotlib
+def test_all_maps_are_on_one_scale():
+    one = one_map(2, 3, 4, 5)
+    contents = examples.contents()._replace(maps=(one,))
+    one.weights_LNQK[:, :, 1, 2] = 0.25
+    quarter = pixels(contents)
+    assert not is_dark(quarter).any()
+    one.weights_LNQK[1, 2, 1, 2] = 1
+    whole = pixels(contents)
+    changed = np.argwhere((quarter != whole).any(axis=-1))
+    assert (np.ptp(changed, axis=0) < 16).all()  # the one cell, and no other for its sake
+
+
+@needs_matplotlib
 def test_tokens_of_any_kind_are_drawn():
     image = pixels(examples.contents())
     assert image.min() < 0.1
