@@ -17,6 +17,7 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from t5x_lite import __version__
 from t5x_lite.config import (
+    AttentionConfig,
     CheckpointConfig,
     GenerationConfig,
     InferConfig,
@@ -25,7 +26,7 @@ from t5x_lite.config import (
     TokenizerTrainConfig,
 )
 
-Config = TypeVar("Config", RunConfig, InferConfig, PrepareConfig, TokenizerTrainConfig)
+Config = TypeVar("Config", RunConfig, InferConfig, AttentionConfig, PrepareConfig, TokenizerTrainConfig)
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
 USER_MISTAKE, INTERRUPTED = 2, 130  # exit statuses, as argparse and shells have them
 
@@ -77,12 +78,24 @@ def make_parser() -> ArgumentParser:
     infer.add_class_arguments(InferConfig)
     infer.add_class_arguments(GenerationConfig)
     subcommands.add_subcommand("infer", infer, help="fill in blanks, answer, label")
+    _add_attention(subcommands)
     _add_data(subcommands)
     _add_eval(subcommands)
     _add_tokenizer(subcommands)
     _add_convert(subcommands)
     _add_models(subcommands)
     return parser
+
+
+def _add_attention(subcommands: Any) -> None:
+    attention = ArgumentParser(
+        description="Shows what a model attends to, by layer and head, and how probable it finds each token: writes a "
+        "page and a picture, prints a table.",
+        allow_abbrev=False,
+    )
+    attention.add_argument("--json", action="store_true", help="print one JSON object in place of a table")
+    attention.add_class_arguments(AttentionConfig, skip={"json"})
+    subcommands.add_subcommand("attention", attention, help="see attention maps and probabilities")
 
 
 def _add_data(subcommands: Any) -> None:
@@ -227,6 +240,13 @@ def infer(options: Namespace) -> None:
     inference.run(_instance(InferConfig, options), settings)
 
 
+def attention(options: Namespace) -> None:
+    """`t5x-lite attention`."""
+    from t5x_lite import attention
+
+    attention.run(_instance(AttentionConfig, options))
+
+
 def evaluate(options: Namespace) -> None:
     """`t5x-lite eval`."""
     from t5x_lite import measurement
@@ -314,6 +334,7 @@ COMMANDS = {
     "train": train,
     "eval": evaluate,
     "infer": infer,
+    "attention": attention,
     "data": data,
     "tokenizer": tokenizer,
     "models": models,

@@ -100,11 +100,13 @@ def _attention(attention, layer, x, y, bias, see):
         scores = (x @ query[:, head]) @ (y @ key[:, head]).T
         if bias is not None:
             scores = scores + bias[head]
-        scores = np.where(see, scores, scores - 1e10)
-        weights = np.exp(scores - scores.max(-1, keepdims=True))
-        weights /= weights.sum(-1, keepdims=True)
-        total += weights @ (y @ value[:, head]) @ out[head]
+        total += _weights(np.where(see, scores, scores - 1e10)) @ (y @ value[:, head]) @ out[head]
     return total
+
+
+def _weights(scores):
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
 
 
 def _mlp(mlp, layer, x, cfg):

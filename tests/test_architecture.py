@@ -9,12 +9,13 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "t5x_lite"
 LAYERS = (
     "atomic config",
-    "compiler_options kernels line_files metrics optim plot report stopping trees",
+    "attention_views compiler_options kernels line_files metrics optim plot report stopping trees",
     "data model sharding",
     "checkpoint decode interop run_directory tasks train_step",
     "evaluation pretrained",
     "answering starting",
-    "conversion data_statistics inference inspection measurement model_listing preparation tokenizer_training",
+    "attention conversion data_statistics inference inspection measurement model_listing preparation "
+    "tokenizer_training",
     "training",
     "cli __init__",
 )

@@ -8,8 +8,17 @@ import sys
 
 import pytest
 
-from t5x_lite import cli, data_statistics, inference, measurement, model_listing, tokenizer_training, training
-from t5x_lite.config import InferConfig, RunConfig, TokenizerTrainConfig
+from t5x_lite import (
+    attention,
+    cli,
+    data_statistics,
+    inference,
+    measurement,
+    model_listing,
+    tokenizer_training,
+    training,
+)
+from t5x_lite.config import AttentionConfig, InferConfig, RunConfig, TokenizerTrainConfig
 from t5x_lite.data.tokenizer import ByteTokenizer
 from t5x_lite.pretrained import save_hf
 from tests import tiny
@@ -82,6 +91,17 @@ def test_infer_passes_its_options_on(monkeypatch):
     monkeypatch.setattr(inference, "run", calls.append)
     assert cli.main(["infer", "--checkpoint", "runs/x", "--input", "-", "--output", "-"]) == 0
     assert calls == [InferConfig(checkpoint="runs/x")]
+
+
+def test_attention_passes_its_options_on(monkeypatch):
+    calls = []
+    monkeypatch.setattr(attention, "run", calls.append)
+    command = ["attention", "--checkpoint", "runs/x", "--text", "some words"]
+    assert cli.main(command) == 0
+    assert cli.main([*command, "--target", "more", "--layers", "[0, 3]", "--heads", "[2]", "--top", "7", "--json"]) == 0
+    required = {"checkpoint": "runs/x", "text": "some words"}
+    chosen = {"target": "more", "layers": (0, 3), "heads": (2,), "top": 7, "json": True}
+    assert calls == [AttentionConfig(**required), AttentionConfig(**required, **chosen)]
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from t5x_lite import inference
-from t5x_lite.config import InferConfig
+from t5x_lite.config import GenerationConfig, InferConfig
 from t5x_lite.data.tokenizer import ByteTokenizer
-from t5x_lite.inference import batched, fill_in, fill_in_lines
+from t5x_lite.inference import answer_lines, fill_in
 from t5x_lite.pretrained import Pretrained
 from tests import tiny
 
@@ -23,7 +23,12 @@ def pretrained():
 
 
 def options(**fields):
-    return InferConfig(**{"checkpoint": "run", "max_new_tokens": 5, "batch_size": 3} | fields)
+    return InferConfig(**{"checkpoint": "run", "batch_size": 3} | fields)
+
+
+def rows_of(pretrained, lines, fields=None, **settings):
+    config = GenerationConfig(**{"max_new_tokens": 5} | settings)
+    return list(answer_lines(pretrained, lines, options(**fields or {}), config))
 
 
 def test_each_blank_gets_the_words_after_its_sentinel():
@@ -41,15 +46,15 @@ def test_a_prediction_without_sentinels_changes_nothing():
 
 
 def test_every_line_gets_its_row_in_order(pretrained):
-    rows = list(fill_in_lines(pretrained, (line + "\n" for line in LINES), options()))
+    rows = rows_of(pretrained, LINES)
     assert [row["inputs"] for row in rows] == LINES
     for row in rows:
         assert row["filled"] == fill_in(row["inputs"], row["prediction"])
 
 
 def test_a_row_does_not_depend_on_the_lines_beside_it(pretrained):
-    together = list(fill_in_lines(pretrained, LINES, options()))
-    alone = [next(iter(fill_in_lines(pretrained, [line], options()))) for line in LINES]
+    together = rows_of(pretrained, LINES)
+    alone = [rows_of(pretrained, [line])[0] for line in LINES]
     assert together == alone
 
 
@@ -79,7 +84,3 @@ def test_an_output_in_no_directory_is_named(pretrained, tmp_path, monkeypatch):
     (tmp_path / "in.txt").write_text("x")
     with pytest.raises(ValueError, match=r"--output .* is in a directory that does not exist"):
         inference.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "no" / "out.jsonl")))
-
-
-def test_the_last_batch_may_be_shorter():
-    assert list(batched(iter("abcde"), 2)) == [["a", "b"], ["c", "d"], ["e"]]

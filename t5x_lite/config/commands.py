@@ -67,6 +67,50 @@ class InferConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class AttentionConfig:
+    """One look at what a model attends to.
+
+    Args:
+      checkpoint: a run directory, or any model that t5x-lite convert reads.
+      text: what the model reads; of a decoder alone, what it goes on with; of a masked_lm, <extra_id_0> hides a token.
+      target: what it is asked to predict, a classifier's labels; null is what the model itself chooses.
+      output: the files to write, without a suffix for a page and a picture (NAME.html, NAME.png), or one of the two.
+      max_new_tokens: at most so many are decoded where there is no target.
+      top: how many of the most probable tokens are listed a step.
+      layers: numbers of the layers to show, from 0, such as [0, 5]; null is all.
+      heads: numbers of the heads to show, from 0; null is all.
+      json: whether to print one JSON object in place of a table.
+    """
+
+    checkpoint: str
+    text: str
+    target: str | None = None
+    output: str = "attention"
+    max_new_tokens: int = 64
+    top: int = 5
+    layers: tuple[int, ...] | None = None
+    heads: tuple[int, ...] | None = None
+    json: bool = False
+
+    def __post_init__(self):
+        require(bool(self.text.strip()), "--text is empty: give the model something to read")
+        name = self.output.rpartition("/")[2]
+        require(
+            name not in ("", ".", "..", ".html", ".png"),
+            f"--output is {self.output!r}: name a file such as attention.html, or attention for a page and a picture",
+        )
+        for field in ("max_new_tokens", "top"):
+            require(getattr(self, field) > 0, f"--{field} is {getattr(self, field)}: use a number above 0")
+        for field in ("layers", "heads"):
+            chosen = getattr(self, field)
+            require(
+                chosen is None or (len(chosen) > 0 and min(chosen) >= 0 and len(set(chosen)) == len(chosen)),
+                f"--{field} is {None if chosen is None else list(chosen)}: name each once, counted from 0, such as "
+                "[0, 3]; or leave it out for all",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TokenizerTrainConfig:
     """Training of a SentencePiece vocabulary.
 

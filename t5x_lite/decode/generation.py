@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from t5x_lite.config import GenerationConfig
+from t5x_lite.data.tokenizer import Tokenizer
 from t5x_lite.decode import beam, sampling
-from t5x_lite.decode.controls import Controls, Plan
+from t5x_lite.decode.controls import Controls, Plan, make_controls, make_plan
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.transformer import T5
 
@@ -62,6 +64,16 @@ def generate_ids(
     state, placed = begin(model, architecture, inputs_BS, controls, plan, devices)
     state = go_on(model, state, placed, plan.num_steps, plan=plan)
     return finished(state, placed, plan, devices)
+
+
+def greedy_ids(
+    model: Any, architecture: Architecture, inputs_BS: np.ndarray, tokenizer: Tokenizer, *, max_new_tokens: int
+) -> np.ndarray:
+    """Returns tokens_BT by greedy choice: EOS ends a sequence, 0 follows it."""
+    configs = [GenerationConfig(max_new_tokens=max_new_tokens)] * len(inputs_BS)
+    controls = make_controls(configs, range(len(inputs_BS)), eos_id=tokenizer.eos_id)
+    plan = make_plan(configs, vocab_size=tokenizer.vocab_size, num_steps=max_new_tokens)
+    return generate_ids(model, architecture, inputs_BS, controls, plan).tokens_BKT[:, 0]
 
 
 def stream_ids(

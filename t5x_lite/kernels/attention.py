@@ -34,15 +34,23 @@ def reference_attention(
     q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None, drop: Callable[[jax.Array], jax.Array] | None = None
 ) -> jax.Array:
     """The definition, in whole-batch products; arguments as in `dot_product_attention`."""
+    weights_BNTS = attention_weights(q_BTNH, k_BSNH, bias_1NTS, mask_B1TS).astype(v_BSNH.dtype)
+    if drop is not None:
+        weights_BNTS = drop(weights_BNTS)
+    return jnp.einsum("BNTS,BSNH->BTNH", weights_BNTS, v_BSNH)
+
+
+def attention_weights(q_BTNH, k_BSNH, bias_1NTS=None, mask_B1TS=None) -> jax.Array:
+    """Returns how much each query takes of each key's value, float32 [B, N, T, S]; sums to 1 over S.
+
+    Arguments as in `dot_product_attention`.
+    """
     logits_BNTS = jnp.einsum("BTNH,BSNH->BNTS", q_BTNH, k_BSNH, preferred_element_type=jnp.float32)
     if bias_1NTS is not None:
         logits_BNTS = logits_BNTS + bias_1NTS
     if mask_B1TS is not None:
         logits_BNTS = logits_BNTS + jnp.where(mask_B1TS, 0.0, MASKED_LOGIT)
-    weights_BNTS = jax.nn.softmax(logits_BNTS).astype(v_BSNH.dtype)
-    if drop is not None:
-        weights_BNTS = drop(weights_BNTS)
-    return jnp.einsum("BNTS,BSNH->BTNH", weights_BNTS, v_BSNH)
+    return jax.nn.softmax(logits_BNTS)
 
 
 def cached_attention(q_BKNH, keys_BNHC, values_BNHC, bias_1N1C=None, mask_B1KC=None) -> jax.Array:

@@ -106,16 +106,20 @@ class SequenceClassifier(nnx.Module):
         return self.classifier(self.pooled(inputs_BS, encode_key), classify_key)[:, 0]
 
     def pooled(self, inputs_BS, dropout_key=None) -> jax.Array:
-        """Returns pooled_B1D, float32: the mean of the encoded tokens that are not padding."""
-        encoded_BSD = self.encoder(inputs_BS, None, dropout_key).astype(jnp.float32)
-        is_token_BS1 = (inputs_BS > 0)[..., None].astype(jnp.float32)
-        num_tokens_B11 = jnp.maximum(jnp.sum(is_token_BS1, axis=1, keepdims=True), 1.0)
-        return jnp.sum(encoded_BSD * is_token_BS1, axis=1, keepdims=True) / num_tokens_B11
+        """Returns pooled_B1D of input ids, as `mean_of_tokens` says."""
+        return mean_of_tokens(self.encoder(inputs_BS, None, dropout_key), inputs_BS)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
         """Returns the predictions for a batch of `data.labels.SequenceLabels`' features."""
         encode_key, classify_key = split_key(dropout_key, 2)
         return self.classifier.predict(self.pooled(batch["encoder_input_tokens"], encode_key), batch, classify_key)
+
+
+def mean_of_tokens(encoded_BSD, inputs_BS) -> jax.Array:
+    """Returns pooled_B1D, float32: the mean of the encoded tokens that are not padding."""
+    is_token_BS1 = (inputs_BS > 0)[..., None].astype(jnp.float32)
+    num_tokens_B11 = jnp.maximum(jnp.sum(is_token_BS1, axis=1, keepdims=True), 1.0)
+    return jnp.sum(encoded_BSD.astype(jnp.float32) * is_token_BS1, axis=1, keepdims=True) / num_tokens_B11
 
 
 class TokenClassifier(nnx.Module):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from t5x_lite.config import TokenizerTrainConfig
+from t5x_lite.config import AttentionConfig, TokenizerTrainConfig
 
 RIGHT = {"input": ("a.txt",), "output": "a.model", "vocab_size": 300}
 
@@ -34,6 +34,25 @@ def test_a_wrong_value_is_refused_with_its_option_and_a_remedy(wrong, message):
 def test_the_limits_themselves_are_allowed():
     for coverage in (0.98, 1.0):
         assert TokenizerTrainConfig(**RIGHT, character_coverage=coverage).character_coverage == coverage
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"text": " \n"}, r"--text is empty: give the model something to read"),
+        ({"output": ""}, r"--output is '': name a file such as attention.html"),
+        ({"output": "there/"}, r"--output is 'there/': name a file"),
+        ({"output": "there/.png"}, r"--output is 'there/.png': name a file"),
+        ({"max_new_tokens": 0}, r"--max_new_tokens is 0: use a number above 0"),
+        ({"top": -1}, r"--top is -1: use a number above 0"),
+        ({"layers": ()}, r"--layers is \[\]: name each once, counted from 0"),
+        ({"heads": (0, -1)}, r"--heads is \[0, -1\]: name each once"),
+        ({"heads": (2, 2)}, r"--heads is \[2, 2\]: name each once"),
+    ],
+)
+def test_a_wrong_look_at_attention_is_refused_with_its_option_and_a_remedy(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        AttentionConfig(**{"checkpoint": "runs/x", "text": "words"} | wrong)
 
 
 def test_reading_it_needs_the_standard_library_alone():

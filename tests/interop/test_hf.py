@@ -12,18 +12,20 @@ import numpy as np
 import optax
 import pytest
 
-from t5x_lite.config import MeshConfig
-from t5x_lite.decode.sampling import greedy
+from t5x_lite.config import GenerationConfig, MeshConfig
+from t5x_lite.decode.generation import generate_ids
 from t5x_lite.interop import hf
 from t5x_lite.interop.hf import HFCheckpoint, save_weights
 from t5x_lite.interop.names import rows
 from t5x_lite.interop.tensor_files import read_header, write_tensors
 from t5x_lite.interop.weight_files import open_weights
 from t5x_lite.interop.weights import model_of, reader
+from t5x_lite.model.architectures import ENCODER_DECODER
 from t5x_lite.model.transformer import shift_right
 from t5x_lite.pretrained import placed
 from t5x_lite.sharding import make_mesh
 from t5x_lite.trees import named_leaves
+from tests.decode.toys import told
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 FAMILIES = sorted(path.name for path in GOLDEN.iterdir())
@@ -80,18 +82,28 @@ def assert_same_numbers(expected, ours):
         assert np.linalg.norm(ours["gradients"][name] - gradient) < 1e-3 * scale, name
 
 
+def assert_same_tokens(family, num_beams, golden=GOLDEN):
+    """Asserts that greedy choice, or beams by the rules of transformers, decode what it decoded."""
+    expected = np.load(golden / family / "expected.npz")
+    tokens_BT = expected["greedy_BT" if num_beams == 1 else "beam_BT"][:, 1:]  # behind the start token
+    config = GenerationConfig(
+        max_new_tokens=tokens_BT.shape[1], num_beams=num_beams, length_penalty=1.0, beam_rules="hf"
+    )
+    controls, plan = told([config] * len(tokens_BT), num_steps=config.max_new_tokens)
+    model, inputs_BS = model_of(HFCheckpoint(golden / family)), expected["inputs_BS"].astype(np.int32)
+    generated = generate_ids(model, ENCODER_DECODER, inputs_BS, controls, plan)
+    np.testing.assert_array_equal(generated.tokens_BKT[:, 0], tokens_BT)
+
+
 @pytest.mark.parametrize("family", COMPILED)
 def test_logits_loss_and_every_gradient_are_hugging_faces(family):
     assert_same_numbers(*computed(family))
 
 
 @pytest.mark.parametrize("family", COMPILED)
-def test_greedy_search_finds_hugging_faces_tokens(family):
-    expected = np.load(GOLDEN / family / "expected.npz")
-    model = model_of(HFCheckpoint(GOLDEN / family))
-    tokens_BT = expected["greedy_BT"][:, 1:]  # behind the start token
-    ours_BT = np.asarray(greedy(model, expected["inputs_BS"], max_new_tokens=tokens_BT.shape[1]))
-    np.testing.assert_array_equal(ours_BT, tokens_BT)
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_greedy_and_beam_search_find_hugging_faces_tokens(family, num_beams):
+    assert_same_tokens(family, num_beams)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

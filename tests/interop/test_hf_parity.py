@@ -12,7 +12,7 @@ import pytest
 
 from t5x_lite.interop.hf import HFCheckpoint, save_weights
 from t5x_lite.interop.hf_tokenizer import save_tokenizer
-from tests.interop.test_hf import assert_same_numbers, computed
+from tests.interop.test_hf import assert_same_numbers, assert_same_tokens, computed
 from tests.interop.test_hf_tokenizer import TEXT, model  # noqa: F401 - a fixture
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # of torch and transformers, which are not ours
@@ -39,6 +39,12 @@ def golden(tmp_path_factory):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_fresh_model_computes_what_hugging_faces_does(golden, family):
     assert_same_numbers(*computed(family, golden[1]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_a_fresh_model_decodes_what_hugging_faces_does(golden, family, num_beams):
+    assert_same_tokens(family, num_beams, golden[1])
 
 
 @pytest.mark.parametrize("family", FAMILIES)

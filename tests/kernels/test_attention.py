@@ -7,6 +7,7 @@ import pytest
 
 from t5x_lite.config import MeshConfig
 from t5x_lite.kernels.attention import (
+    attention_weights,
     cached_attention,
     dot_product_attention,
     looped_attention,
@@ -47,6 +48,16 @@ def test_attention_equals_a_loop_over_queries(attention):
         weights_S = np.exp(scores_S - scores_S.max())
         expected_H = weights_S / weights_S.sum() @ np.asarray(v_BSNH[b, :, n], np.float64)
         np.testing.assert_allclose(actual_BTNH[b, t, n], expected_H, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_weights_are_float32_and_what_the_values_are_summed_with(dtype):
+    q_BTNH, k_BSNH, v_BSNH = (array.astype(dtype) for array in queries_keys_values())
+    bias_1NTS, mask_B1TS = normal(3, 1, N, T, S), mask()
+    weights_BNTS = attention_weights(q_BTNH, k_BSNH, bias_1NTS, mask_B1TS)
+    assert weights_BNTS.dtype == jnp.float32
+    attended_BTNH = jnp.einsum("BNTS,BSNH->BTNH", weights_BNTS.astype(dtype), v_BSNH)
+    np.testing.assert_array_equal(attended_BTNH, reference_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS))
 
 
 @pytest.mark.parametrize("with_bias", [True, False])
