@@ -179,7 +179,10 @@ def _without_end(tokens_T: np.ndarray, stops: set[int]) -> tuple[list[int], bool
 
 @functools.lru_cache(maxsize=2)
 def _surfaces(tokenizer: Tokenizer) -> list[str]:
-    return tokenizer.surfaces()  # takes 20 ms
+    surfaces = list(tokenizer.surfaces())  # takes 20 ms
+    for number in range(tokenizer.num_sentinels):
+        surfaces[tokenizer.sentinel_id(number)] = f"<extra_id_{number}>"
+    return surfaces
 
 
 def _of_encoder(pretrained: Pretrained, inputs_BS: np.ndarray, lengths: Sequence[int]) -> list[Answer]:

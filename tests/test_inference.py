@@ -84,3 +84,98 @@ def test_an_output_in_no_directory_is_named(pretrained, tmp_path, monkeypatch):
     (tmp_path / "in.txt").write_text("x")
     with pytest.raises(ValueError, match=r"--output .* is in a directory that does not exist"):
         inference.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "no" / "out.jsonl")))
+
+
+def test_rows_do_not_depend_on_where_lines_are_in_the_file(pretrained):
+    lines = [f"line {'x' * (7 * number % 40)} {number}" for number in range(20)]
+    expected = [row["prediction"] for line in lines for row in rows_of(pretrained, [line])]
+    assert [row["prediction"] for row in rows_of(pretrained, lines)] == expected
+
+
+def test_what_is_drawn_for_a_line_stays_when_a_run_goes_on(pretrained):
+    config = GenerationConfig(max_new_tokens=5, temperature=1.0)
+    whole = list(answer_lines(pretrained, LINES * 3, options(), config))
+    rest = list(answer_lines(pretrained, LINES * 3, options(), config, skip=5))
+    assert [row["prediction"] for row in whole[5:]] == [row["prediction"] for row in rest]
+    assert whole[0]["prediction"] != whole[4]["prediction"]  # the same text on another line
+
+
+def test_rows_have_scores_and_tokens_where_they_are_asked_for(pretrained):
+    (row,) = rows_of(pretrained, LINES[:1], fields={"log_probs": True})
+    assert row["score"] == pytest.approx(sum(row["log_probs"]), rel=1e-5)
+    assert "".join(row["tokens"]) == row["prediction"]
+    (row,) = rows_of(pretrained, LINES[:1], num_beams=3, num_return_sequences=2)
+    assert row["predictions"][0] == row["prediction"]
+    assert row["scores"] == sorted(row["scores"], reverse=True)
+
+
+def test_records_are_read_with_a_template(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    (tmp_path / "in.jsonl").write_text('{"q": "why", "inputs": "i"}\n{"q": "how", "inputs": "j"}\n')
+    for template, expected in ((None, ["i", "j"]), ("question: {q}", ["question: why", "question: how"])):
+        asked = options(input=str(tmp_path / "in.jsonl"), output=str(tmp_path / "out.jsonl"), template=template)
+        inference.run(asked, {"max_new_tokens": 2})
+        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [row["inputs"] for row in rows] == expected
+
+
+@pytest.mark.parametrize("line", ["no json", "[1]", '{"q": 1}', "", '{"q": "\\ud800"}'])
+def test_a_record_that_cannot_be_read_is_named(line, tmp_path, pretrained, monkeypatch):
+    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    (tmp_path / "in.jsonl").write_text('{"inputs": "fine"}\n' + line + "\n")
+    with pytest.raises(ValueError, match=r"--input .*in.jsonl, line 2,"):
+        inference.run(options(input=str(tmp_path / "in.jsonl"), output=str(tmp_path / "out.jsonl")))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path, pretrained, monkeypatch):
+    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    (tmp_path / "in.txt").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(ValueError, match=r"in.txt is not UTF-8"):
+        inference.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "out.jsonl")))
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_was(tmp_path, pretrained, monkeypatch):
+    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    (tmp_path / "in.txt").write_text("\n".join(LINES * 2), encoding="utf-8")
+    whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
+    inference.run(options(input=str(tmp_path / "in.txt"), output=str(whole)), {"max_new_tokens": 3})
+    calls = []
+
+    def dies(*arguments, **keywords):
+        calls.append(len(calls))
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return answer_batch(*arguments, **keywords)
+
+    answer_batch = inference.answer_batch
+    asked = options(input=str(tmp_path / "in.txt"), output=str(cut), batch_size=1)
+    monkeypatch.setattr(inference, "WINDOW_BATCHES", 1)
+    monkeypatch.setattr(inference, "answer_batch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        inference.run(asked, {"max_new_tokens": 3})
+    assert not cut.exists()
+    monkeypatch.setattr(inference, "answer_batch", answer_batch)
+    inference.run(asked, {"max_new_tokens": 3})
+    assert cut.read_text() == whole.read_text()
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+def test_generate_takes_settings_and_gives_texts(pretrained):
+    one = inference.generate(pretrained, LINES[:2], max_new_tokens=4)
+    assert one == [row["prediction"] for row in rows_of(pretrained, LINES[:2], max_new_tokens=4)]
+    several = inference.generate(pretrained, LINES[:2], max_new_tokens=4, num_beams=2, num_return_sequences=2)
+    assert [len(texts) for texts in several] == [2, 2]
+    with pytest.raises(ValueError, match="top_p is 2"):
+        inference.generate(pretrained, LINES[:1], temperature=1.0, top_p=2.0)
+
+
+def test_scores_are_log_likelihoods_of_targets_in_any_batch(pretrained):
+    inputs, targets = ["a", "some longer text", "b"], ["yes", "", "no, never"]
+    together = inference.score(pretrained, inputs, targets, batch_size=2)
+    for one, given, target in zip(together, inputs, targets, strict=True):
+        (alone,) = inference.score(pretrained, [given], [target], batch_size=1)
+        assert len(one.log_probs) == len(target) + 1
+        assert one.log_likelihood == pytest.approx(alone.log_likelihood, rel=1e-5)
+        assert one.perplexity == pytest.approx(2.718281828 ** (-one.log_likelihood / len(one.log_probs)))
+    with pytest.raises(ValueError, match="there are 3 inputs and 2 targets"):
+        inference.score(pretrained, inputs, targets[:2])

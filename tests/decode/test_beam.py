@@ -52,9 +52,9 @@ PREFERENCES = [[LOW, -1e10, -0.1, -0.9, -1e4, -1e4, -1e4, -1e4], [LOW, -1e10, -0
 
 def test_a_forced_prefix_is_certain_and_the_search_begins_behind_it():
     tokens_BKT, scores_BK = search(constant(PREFERENCES), 2, 4, forced=[[7], [4, 5]])
-    assert tokens_BKT.tolist() == [[[7, 2, 2, 2], [7, 2, 2, 3]], [[4, 5, 3, 3], [4, 5, 3, 2]]] or (
-        tokens_BKT[:, 0].tolist() == [[7, 2, 2, 2], [4, 5, 3, 3]]
-    )
+    assert tokens_BKT[:, 0].tolist() == [[7, 2, 2, 2], [4, 5, 3, 3]]
+    # Of what comes second, all orders are as probable: T5X has these tokens too.
+    assert np.sort(tokens_BKT[:, 1]).tolist() == [[2, 2, 3, 7], [2, 3, 4, 5]]
     log_probs_BV = np.asarray(jax.nn.log_softmax(np.array(PREFERENCES)))
     for b, prefix in enumerate((1, 2)):
         for tokens_T, score in zip(tokens_BKT[b], scores_BK[b], strict=True):
