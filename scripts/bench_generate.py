@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times T5 1.1 small's generation beside Hugging Face's, in the same run, and prints a JSON object a mode.
+
+    python scripts/bench_generate.py [--batch 8 --inputs 512 --new 64 --rounds 5]
+
+Both decode exactly `--new` tokens in float32 from the same random ids: greedily, with 4 beams, and drawn among the 50
+most probable with temperature 0.8 and top-p 0.9. They take turns, mode by mode, each in a process of its own, so that
+whatever else the machine does falls on both. `ratio` is our new tokens a second over theirs, by each one's best round,
+`ratio_median` by the medians. Ours is given apart too: reading the inputs (`encoder_s`, the projections to keys and
+values included), the steps (`decoder_s`), and the first call with its compilation (`first_s`). Without torch and
+transformers only ours is timed.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+
+MODES = ("greedy", "beam4", "sample")
+SAMPLING = {"temperature": 0.8, "top_k": 50, "top_p": 0.9}
+
+
+def main() -> None:
+    """Times them and prints the results; with --worker, is one of them."""
+    parser = argparse.ArgumentParser(description="Times T5 1.1 small's generation beside Hugging Face's.")
+    for name, value in (("batch", 8), ("inputs", 512), ("new", 64), ("rounds", 5)):
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        serve(WORKERS[options.worker](options))
+        return
+    has_peer = importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")
+    workers = {name: start(name) for name in (WORKERS if has_peer else ["ours"])}
+    first = {mode: ask(workers["ours"], mode) for mode in MODES}
+    if has_peer:
+        for mode in MODES:
+            ask(workers["peer"], mode)
+    for mode in MODES:
+        timed = {name: [] for name in workers}
+        for _ in range(options.rounds):
+            for name, worker in workers.items():
+                timed[name].append(ask(worker, mode))
+        print(json.dumps(summary(options, mode, timed, first[mode])), flush=True)
+    for worker in workers.values():
+        assert worker.stdin
+        worker.stdin.close()
+        worker.wait()
+
+
+def summary(options: argparse.Namespace, mode: str, timed: dict[str, list[dict]], first: dict) -> dict:
+    """Returns the numbers of a mode, and the ratios."""
+    tokens = options.batch * options.new
+    seconds = {name: [round_["seconds"] for round_ in rounds] for name, rounds in timed.items()}
+    best = min(timed["ours"], key=lambda round_: round_["seconds"])
+    result = {
+        "mode": mode,
+        "model": "t5_1_1_small",
+        "dtype": "float32",
+        "batch": options.batch,
+        "inputs_length": options.inputs,
+        "new_tokens": options.new,
+        "cores": os.cpu_count(),
+        "rounds": options.rounds,
+        "ours_best_s": best["seconds"],
+        "ours_median_s": statistics.median(seconds["ours"]),
+        "ours_new_tokens_per_s": tokens / best["seconds"],
+        "encoder_s": best["encoder_s"],
+        "decoder_s": best["decoder_s"],
+        "first_s": first["seconds"],
+        "peer": None,
+        "ratio": None,
+    }
+    if "peer" in seconds:
+        result |= {
+            "peer": "transformers",
+            "peer_best_s": min(seconds["peer"]),
+            "peer_median_s": statistics.median(seconds["peer"]),
+            "peer_new_tokens_per_s": tokens / min(seconds["peer"]),
+            "ratio": min(seconds["peer"]) / best["seconds"],
+            "ratio_median": statistics.median(seconds["peer"]) / statistics.median(seconds["ours"]),
+        }
+    return result
+
+
+def start(name: str) -> subprocess.Popen:
+    """Starts a worker."""
+    command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--worker", name]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+
+def ask(worker: subprocess.Popen, mode: str) -> dict:
+    """Returns a worker's times of one mode."""
+    assert worker.stdin
+    assert worker.stdout
+    worker.stdin.write(f"{mode}\n")
+    worker.stdin.flush()
+    line = worker.stdout.readline()
+    if not line:
+        raise SystemExit("a worker of the benchmark ended: see its error above")
+    return json.loads(line)
+
+
+def serve(generate) -> None:
+    """Generates once for each line of standard input, and prints its times."""
+    for line in sys.stdin:
+        begin = time.perf_counter()
+        times = generate(line.strip())
+        print(json.dumps({"seconds": time.perf_counter() - begin} | times), flush=True)
+
+
+def ours(options: argparse.Namespace):
+    """Returns a function that generates in a mode and waits for it."""
+    import jax
+    import numpy as np
+    from flax import nnx
+
+    from t5x_lite import compiler_options
+    from t5x_lite.config import GenerationConfig
+    from t5x_lite.decode.controls import make_controls, make_plan
+    from t5x_lite.decode.generation import HERE, begin, finished, go_on
+    from t5x_lite.model.architectures import ENCODER_DECODER
+    from t5x_lite.model.presets import presets
+    from t5x_lite.model.transformer import T5
+
+    cfg = presets["t5_1_1_small"]
+    model = jax.jit(lambda: T5(cfg, rngs=nnx.Rngs(0)), compiler_options=compiler_options.for_init("cpu"))()
+    inputs_BS = random_ids(np, options)
+    length = {"max_new_tokens": options.new, "min_new_tokens": options.new}
+    configs = {"greedy": {}, "beam4": {"num_beams": 4, "length_penalty": 1.0, "beam_rules": "hf"}, "sample": SAMPLING}
+
+    def generate(mode: str) -> dict:
+        config = [GenerationConfig(**length, **configs[mode])] * options.batch
+        controls = make_controls(config, range(options.batch), eos_id=1)
+        plan = make_plan(config, vocab_size=None, num_steps=options.new)
+        start = time.perf_counter()
+        state, placed = begin(model, ENCODER_DECODER, inputs_BS, controls, plan, HERE)
+        jax.block_until_ready(state)
+        read = time.perf_counter()
+        state = go_on(model, state, placed, options.new, plan=plan)
+        result = finished(state, placed, plan, HERE)
+        assert (result.tokens_BKT[:, 0, -1] != 0).all()
+        return {"encoder_s": read - start, "decoder_s": time.perf_counter() - read}
+
+    return generate
+
+
+def theirs(options: argparse.Namespace):
+    """Returns a function that generates in a mode with Hugging Face's model."""
+    import numpy as np
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 32128, "d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_heads": 6}
+    config = T5Config(
+        **sizes,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        decoder_start_token_id=0,
+        eos_token_id=1,
+        pad_token_id=0,
+    )
+    model = T5ForConditionalGeneration(config).eval()
+    inputs = torch.tensor(random_ids(np, options), dtype=torch.long)
+    modes = {"greedy": {}, "beam4": {"num_beams": 4}, "sample": {"do_sample": True, **SAMPLING}}
+
+    def generate(mode: str) -> dict:
+        with torch.no_grad():
+            model.generate(inputs, max_new_tokens=options.new, min_new_tokens=options.new, **modes[mode])
+        return {}
+
+    return generate
+
+
+def random_ids(numpy, options: argparse.Namespace):
+    """Returns inputs_BS, none of them padding or EOS."""
+    return numpy.random.default_rng(0).integers(2, 32000, (options.batch, options.inputs)).astype(numpy.int32)
+
+
+WORKERS = {"ours": ours, "peer": theirs}
+
+if __name__ == "__main__":
+    main()
