@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from t5x_lite.config import TaskConfig as Task
     from t5x_lite.data.tokenizer import Tokenizer as Tokenizer
     from t5x_lite.inference import generate as generate
+    from t5x_lite.inference import score as score
     from t5x_lite.measurement import evaluate as evaluate
     from t5x_lite.model.decoder import Decoder as Decoder
     from t5x_lite.model.encoder import Encoder as Encoder
@@ -38,6 +39,7 @@ _HOMES = {
     "generate": ("t5x_lite.inference", "generate"),
     "load": ("t5x_lite.pretrained", "load"),
     "save_hf": ("t5x_lite.pretrained", "save_hf"),
+    "score": ("t5x_lite.inference", "score"),
     "presets": ("t5x_lite.model.presets", "presets"),
     "train": ("t5x_lite.training", "run"),
 }
@@ -56,6 +58,7 @@ __all__ = [
     "load",
     "presets",
     "save_hf",
+    "score",
     "train",
 ]
 

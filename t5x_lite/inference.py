@@ -25,7 +25,7 @@ from t5x_lite.data.templates import Template
 from t5x_lite.decode.generation import DECODERS
 from t5x_lite.decode.scoring import target_log_probs
 from t5x_lite.line_files import STDIO, resumable_lines
-from t5x_lite.pretrained import Pretrained, load
+from t5x_lite.pretrained import Pretrained, generation_config, load
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
 WINDOW_BATCHES = 16  # lines are sorted by length within so many batches, and written in their order
@@ -47,8 +47,9 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
     """
     with _lines(options.input) as file:
         inputs = inputs_of(file, options)
+        # What is wrong with the settings is said before a model is read for minutes.
+        config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
         pretrained = load(options.checkpoint)
-        config = dataclasses.replace(pretrained.generation, **(settings or {}))
         identity = {
             "checkpoint": os.path.abspath(options.checkpoint),
             "step": pretrained.step,
@@ -64,10 +65,8 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
                 tick(1)
 
 
-def generate(
-    pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int = 8, **settings: Any
-) -> list[str] | list[list[str]]:
-    """Returns what a model answers to each of some texts; to each a list with num_return_sequences above 1.
+def generate(pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int = 8, **settings: Any) -> list[Any]:
+    """Returns what a model answers to each of some texts: a str, or a list of them with num_return_sequences above 1.
 
         generate(load("my_run"), ["translate English to German: Good morning."], num_beams=4)
 

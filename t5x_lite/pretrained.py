@@ -81,15 +81,23 @@ def load(
     shapes = placed(found.config, mesh, found.architecture)
     leaves = named_leaves(shapes)
     arrays = read_arrays(found.read, leaves, {name: name for name in leaves})
-    generation = read_generation_config(path, tell=_tell) if is_hf_directory(path) else None
     return Pretrained(
         from_named_leaves(shapes, arrays),
         used,
         found.config,
         found.step,
         found.architecture,
-        generation or GenerationConfig(),
+        generation_config(path, tell=_tell),
     )
+
+
+def generation_config(
+    directory: str | os.PathLike[str], *, tell: Callable[[str], object] = lambda line: None
+) -> GenerationConfig:
+    """Returns how the authors of a model decode with it; the defaults if they do not say, or there is no model."""
+    path = pathlib.Path(directory)
+    found = read_generation_config(path, tell=tell) if is_hf_directory(path) else None
+    return found or GenerationConfig()
 
 
 def _tell(line: str) -> None:

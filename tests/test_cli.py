@@ -88,9 +88,23 @@ def test_a_misspelt_key_in_a_config_is_named(capsys, tmp_path):
 
 def test_infer_passes_its_options_on(monkeypatch):
     calls = []
-    monkeypatch.setattr(inference, "run", calls.append)
-    assert cli.main(["infer", "--checkpoint", "runs/x", "--input", "-", "--output", "-"]) == 0
-    assert calls == [InferConfig(checkpoint="runs/x")]
+    monkeypatch.setattr(inference, "run", lambda *arguments: calls.append(arguments))
+    command = ["infer", "--checkpoint", "runs/x", "--input", "-", "--output", "-"]
+    assert cli.main(command) == 0
+    assert calls == [(InferConfig(checkpoint="runs/x"), {})]
+
+
+def test_infer_says_which_settings_were_given_be_they_the_default_or_not(monkeypatch):
+    calls = []
+    monkeypatch.setattr(inference, "run", lambda *arguments: calls.append(arguments))
+    settings = ["--temperature", "0.5", "--top_k=0", "--stop_tokens", "[5, 6]"]
+    assert cli.main(["infer", "--checkpoint", "runs/x", *settings]) == 0
+    assert calls[0][1] == {"temperature": 0.5, "top_k": 0, "stop_tokens": (5, 6)}
+
+
+def test_a_setting_out_of_its_range_is_one_line_before_anything_is_loaded(capsys):
+    assert cli.main(["infer", "--checkpoint", "no/model", "--top_p", "3", "--temperature", "1"]) == 2
+    assert capsys.readouterr().err == "t5x-lite infer: top_p is 3.0: use a share above 0, at most 1\n"
 
 
 def test_attention_passes_its_options_on(monkeypatch):

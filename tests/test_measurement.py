@@ -13,7 +13,6 @@ import pytest
 from t5x_lite import measurement
 from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import (
-    InferConfig,
     MixtureConfig,
     PrepareConfig,
     RunConfig,
@@ -24,7 +23,7 @@ from t5x_lite.config import (
 from t5x_lite.data.corpora import prepare_corpora
 from t5x_lite.data.preparation import Preparation
 from t5x_lite.data.tokenizer import ByteTokenizer, tokenizer_hash
-from t5x_lite.inference import fill_in_lines
+from t5x_lite.inference import generate
 from t5x_lite.measurement import HELD_OUT, check_tokenizer, evaluate, table
 from t5x_lite.model.transformer import shift_right
 from t5x_lite.pretrained import load
@@ -129,8 +128,7 @@ def test_numbers_that_json_lacks_are_named(folder, capsys, monkeypatch):
 def test_rows_are_in_the_order_of_the_source_with_what_the_model_answers(folder):
     rows = rows_of(config(folder), folder)
     lines = [f"spell: {n}" for n in range(len(WORDS))]
-    options = InferConfig(checkpoint="", max_new_tokens=TARGETS_LENGTH, batch_size=4)
-    answers = [row["prediction"] for row in fill_in_lines(load(folder / "run"), lines, options)]
+    answers = generate(load(folder / "run"), lines, max_new_tokens=TARGETS_LENGTH, batch_size=4)
     assert len(set(answers)) > 2  # else an order could not be told from another
     assert rows == [
         {"task": str(folder / "held.jsonl"), "inputs": line, "prediction": answer, "targets": word}

@@ -10,7 +10,7 @@ import pytest
 
 from t5x_lite import conversion
 from t5x_lite.checkpoint import Checkpoints
-from t5x_lite.config import MeshConfig
+from t5x_lite.config import GenerationConfig, MeshConfig
 from t5x_lite.data.tokenizer import ByteAndSentinelTokenizer, ByteTokenizer
 from t5x_lite.interop.own import model_config_from_json
 from t5x_lite.model.architectures import Architecture
@@ -35,8 +35,9 @@ def run_dir(tmp_path_factory):
 
 
 def test_a_run_directory_gives_model_tokenizer_and_config(run_dir):
-    model, tokenizer, config, step, architecture = load(run_dir)
+    model, tokenizer, config, step, architecture, generation = load(run_dir)
     assert (config, step, tokenizer.vocab_size, architecture) == (CFG, 12, 259, Architecture())
+    assert generation == GenerationConfig()
     np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
 
 
@@ -65,10 +66,17 @@ def test_a_model_config_survives_json():
 
 def test_what_save_hf_writes_is_loaded_as_the_same_model(tmp_path):
     save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
-    model, tokenizer, config, step, _ = load(tmp_path / "out")
+    model, tokenizer, config, step, *_ = load(tmp_path / "out")
     assert (config.emb_dim, step, tokenizer.vocab_size) == (CFG.emb_dim, 0, 259)
     np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_how_a_models_authors_decode_is_loaded_with_it(tmp_path):
+    save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
+    (tmp_path / "out" / "generation_config.json").write_text('{"num_beams": 3, "max_new_tokens": 9}')
+    expected = GenerationConfig(num_beams=3, max_new_tokens=9, length_penalty=1.0, beam_rules="hf")
+    assert load(tmp_path / "out").generation == expected
 
 
 def test_a_model_is_loaded_onto_a_mesh(run_dir, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from t5x_lite import training
 from t5x_lite.config import (
     DataConfig,
+    GenerationConfig,
     InferConfig,
     MeshConfig,
     ModelOptions,
@@ -22,7 +23,7 @@ from t5x_lite.config import (
     TaskConfig,
     TokenizerConfig,
 )
-from t5x_lite.inference import fill_in_lines
+from t5x_lite.inference import answer_lines
 from t5x_lite.measurement import evaluate
 from t5x_lite.pretrained import load
 from t5x_lite.report import read_rows
@@ -125,7 +126,8 @@ def test_every_architecture_learns_goes_on_and_answers(tmp_path, architecture, t
     evaluated = evaluate(tmp_path / "run", cfg, num_batches=cfg.eval.num_batches)
     newest = read_rows(tmp_path / "run" / "metrics.jsonl")[-1]
     assert evaluated["eval/loss"] == pytest.approx(newest["eval/loss"], rel=1e-4)
-    (row,) = fill_in_lines(pretrained, ["17 17"], InferConfig(checkpoint="", batch_size=2, max_new_tokens=3))
+    config = GenerationConfig(max_new_tokens=3)
+    (row,) = answer_lines(pretrained, ["17 17"], InferConfig(checkpoint="", batch_size=2), config)
     assert row["inputs"] == "17 17"
     assert set(row["prediction"].split()) <= {"even", "odd"} or not is_labelled
 

@@ -49,6 +49,18 @@ def read_generation_config(
     if not isinstance(given, dict):
         raise ValueError(f"{path} holds no JSON object: download it again, or delete it")
     given = {name: value for name, value in given.items() if value is not None}
+    try:
+        config = GenerationConfig(**_fields(given))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}; mend the file, or delete it") from error
+    unknown = [name for name, value in given.items() if name not in WITHOUT_EFFECT and ONLY.get(name, ()) != value]
+    if unknown:
+        tell(f"{path} says {', '.join(f'{name} {given[name]!r}' for name in unknown)}, which is not followed here")
+    return config
+
+
+def _fields(given: dict[str, Any]) -> dict[str, Any]:
+    """Returns fields of `GenerationConfig`, and takes what they say out of what is given."""
     fields: dict[str, Any] = {name: given.pop(name) for name in SAME if name in given}
     sampling = {name: given.pop(name) for name in WHEN_SAMPLING if name in given}
     if given.get("do_sample"):
@@ -56,13 +68,7 @@ def read_generation_config(
     fields |= _lengths(given, fields) | _tokens(given)
     if fields.get("num_beams", 1) > 1:
         fields = {"length_penalty": 1.0} | fields | {"beam_rules": "hf"}
-    unknown = [name for name, value in given.items() if name not in WITHOUT_EFFECT and ONLY.get(name, ()) != value]
-    if unknown:
-        tell(f"{path} says {', '.join(f'{name} {given[name]!r}' for name in unknown)}, which is not followed here")
-    try:
-        return GenerationConfig(**fields)
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}; mend the file, or delete it") from error
+    return fields
 
 
 def _lengths(given: dict[str, Any], fields: dict[str, Any]) -> dict[str, int]:
