@@ -20,10 +20,10 @@ def keep_top_k(logits_BKV: jax.Array, top_k_B: jax.Array, *, most: int) -> jax.A
     Args:
       logits_BKV: of any scale.
       top_k_B: k of each example; 0 keeps all.
-      most: no k is above it.
+      most: a k above it counts as it.
     """
     highest_BKk, _ = jax.lax.top_k(logits_BKV, most)
-    index_B11 = jnp.clip(top_k_B - 1, 0)[:, None, None]
+    index_B11 = jnp.clip(top_k_B - 1, 0, most - 1)[:, None, None]
     least_BK1 = jnp.take_along_axis(highest_BKk, index_B11, axis=-1)
     return jnp.where((top_k_B == 0)[:, None, None] | (logits_BKV >= least_BK1), logits_BKV, MASKED)
 
@@ -78,9 +78,12 @@ def _passes(weights_BKW: jax.Array, share_BK: jax.Array) -> tuple[jax.Array, jax
     """Returns where the cumulated weights pass a share of their sum, and at what share of the weight there."""
     sums_BKW = jnp.cumsum(weights_BKW, axis=-1)
     target_BK1 = share_BK[:, :, None] * sums_BKW[:, :, -1:]
-    # The last one that weighs anything, where rounding would pass it.
-    last_BK = jnp.max(jnp.where(weights_BKW > 0, jnp.arange(weights_BKW.shape[-1]), 0), axis=-1)
-    index_BK = jnp.minimum(jnp.sum(sums_BKW <= target_BK1, axis=-1), last_BK)
+    # Sums of many weights are rounded one by one: they may rise where nothing is added. What weighs nothing is not
+    # chosen, and the last one that weighs anything is where rounding would pass it.
+    weighs_BKW = weights_BKW > 0
+    last_BK = jnp.max(jnp.where(weighs_BKW, jnp.arange(weights_BKW.shape[-1]), 0), axis=-1)
+    passes_BKW = weighs_BKW & (sums_BKW > target_BK1)
+    index_BK = jnp.where(jnp.any(passes_BKW, axis=-1), jnp.argmax(passes_BKW, axis=-1), last_BK)
     weight_BK1 = jnp.take_along_axis(weights_BKW, index_BK[:, :, None], axis=-1)
     before_BK1 = jnp.take_along_axis(sums_BKW, index_BK[:, :, None], axis=-1) - weight_BK1
     return index_BK, jnp.clip(((target_BK1 - before_BK1) / weight_BK1)[:, :, 0], 0.0, 1 - 2**-24)
