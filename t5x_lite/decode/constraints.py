@@ -31,7 +31,7 @@ def constrained(
     if controls.banned_BW.shape[1]:
         logits_BKV = _without(logits_BKV, controls.banned_BW)
     if plan.has_min_new:
-        too_early_B1 = (count + 1 < controls.min_new_B)[:, None]
+        too_early_B1 = (count < controls.min_new_B)[:, None]
         logits_BKV = _without(logits_BKV, jnp.where(too_early_B1, controls.stop_BW, NO_ID))
     return logits_BKV
 
