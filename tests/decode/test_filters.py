@@ -1,98 +1,234 @@
-"""Tests t5x_lite/decode/filters.py; the tables are those of T5X's `binary_search_test.py`."""
+"""Tests t5x_lite/decode/filters.py.
 
+Source of the tables: T5X, binary_search_test.py and decoding_test.py (numbers only).
+
+Shape letters: B examples, V tokens, N draws.
+"""
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5x_lite.decode.filters import BLOCK, MASKED, draw, keep_min_p, keep_top_k, keep_top_p
+from t5x_lite.decode.filters import MASKED, draw, keep_min_p, keep_top_k, keep_top_p
 
-X = np.array([[1.4, 7.9, -4.3, 100, 71, 6, -1e4], [8.3, 1.2, 1.3, 1.2, 1.2, 9.7, -100]], np.float32)
-TOP_K = {
-    1: ([100], [9.7]),
-    2: ([100, 71], [8.3, 9.7]),
-    3: ([7.9, 100, 71], [8.3, 1.3, 9.7]),
-    4: ([7.9, 100, 71, 6], [8.3, 1.2, 1.3, 1.2, 1.2, 9.7]),  # three are as high as the fourth
-    5: ([1.4, 7.9, 100, 71, 6], [8.3, 1.2, 1.3, 1.2, 1.2, 9.7]),
-    6: ([1.4, 7.9, -4.3, 100, 71, 6], [8.3, 1.2, 1.3, 1.2, 1.2, 9.7]),
-    7: (X[0], X[1]),
+TOP_K_ROWS = np.array([[1.4, 7.9, -4.3, 100, 71, 6, -1e4], [8.3, 1.2, 1.3, 1.2, 1.2, 9.7, -100]], np.float32)
+TOP_K_KEPT = {
+    1: [[100], [9.7]],
+    2: [[100, 71], [9.7, 8.3]],
+    3: [[100, 71, 7.9], [9.7, 8.3, 1.3]],
+    4: [[100, 71, 7.9, 6], [9.7, 8.3, 1.3, 1.2, 1.2, 1.2]],
+    5: [[100, 71, 7.9, 6, 1.4], [9.7, 8.3, 1.3, 1.2, 1.2, 1.2]],
+    6: [[100, 71, 7.9, 6, 1.4, -4.3], [9.7, 8.3, 1.3, 1.2, 1.2, 1.2]],
+    7: [[100, 71, 7.9, 6, 1.4, -4.3, -1e4], [9.7, 8.3, 1.3, 1.2, 1.2, 1.2, -100]],
 }
-SHARES = np.array([[0.0, 0.7, 0.04, 0.06, 0.2, 0.0], [0.0, 0.2, 0.2, 0.2, 0.3, 0.1]])
-TOP_P = {
-    0.1: ([0.7], [0.3]),
-    0.3: ([0.7], [0.3]),
-    0.4: ([0.7], [0.2, 0.2, 0.2, 0.3]),
-    0.8: ([0.7, 0.2], [0.2, 0.2, 0.2, 0.3]),
-    0.95: ([0.7, 0.06, 0.2], [0.2, 0.2, 0.2, 0.3, 0.1]),
+TOP_P_ROWS = np.array([[0, 0.7, 0.04, 0.06, 0.2, 0], [0, 0.2, 0.2, 0.2, 0.3, 0.1]], np.float32)
+TOP_P_KEPT = {
+    0.1: [[0.7], [0.3]],
+    0.3: [[0.7], [0.3]],
+    0.4: [[0.7], [0.3, 0.2, 0.2, 0.2]],
+    0.8: [[0.7, 0.2], [0.3, 0.2, 0.2, 0.2]],
+    0.95: [[0.7, 0.2, 0.06], [0.3, 0.2, 0.2, 0.2, 0.1]],
+}
+B, K, V = 2, 3, 203  # V: more than a block, and no multiple of one
+NUM_DRAWS = 40_000
+SETTINGS = {
+    "nothing": {},
+    "a temperature": {"temperature": 0.6},
+    "top_k": {"top_k": 17},
+    "top_p": {"top_p": 0.8},
+    "min_p": {"min_p": 0.2},
+    "all of them": {"temperature": 1.4, "top_k": 90, "top_p": 0.7, "min_p": 0.3},
 }
 
-
-def kept(logits_BKV):
-    return [row[row > MASKED] for row in np.asarray(logits_BKV)[:, 0]]
-
-
-def each(value, dtype=np.float32):
-    return jnp.asarray([value, value], dtype)
+top_k = jax.jit(keep_top_k, static_argnames="most")
+top_p = jax.jit(keep_top_p)
+min_p = jax.jit(keep_min_p)
 
 
-@pytest.mark.parametrize("k", TOP_K)
-@pytest.mark.parametrize("most", [7, None])
-def test_the_k_highest_are_kept_ties_included(k, most):
-    for row, expected in zip(kept(keep_top_k(X[:, None], each(k, np.int32), most=most or k)), TOP_K[k], strict=True):
-        np.testing.assert_array_equal(row, np.float32(expected))
+@jax.jit
+def drawn(logits_BV, uniform_BN):
+    """A token for each number [B, N]; what does not depend on the number is computed once."""
+
+    def of_one(uniform_B):
+        return draw(logits_BV[:, None], uniform_B[:, None])[:, 0]
+
+    return jax.vmap(of_one, in_axes=1, out_axes=1)(uniform_BN)
 
 
-def test_each_example_has_its_own_k_and_0_keeps_all():
-    rows = kept(keep_top_k(X[:, None], jnp.asarray([0, 2]), most=4))
-    assert [len(row) for row in rows] == [7, 2]
+def kept(rows_BV, filtered_B1V):
+    """The values of each row that a filter left, the highest first."""
+    return [
+        sorted(row_V[of_row_V > MASKED].tolist())[::-1]
+        for row_V, of_row_V in zip(rows_BV, filtered_B1V[:, 0], strict=True)
+    ]
 
 
-@pytest.mark.parametrize("p", TOP_P)
-def test_the_fewest_that_have_a_share_p_together_are_kept_ties_included(p):
-    logits_BV = np.log(np.maximum(SHARES, 1e-30)).astype(np.float32)
-    for row, expected in zip(kept(keep_top_p(logits_BV[:, None], each(p))), TOP_P[p], strict=True):
-        np.testing.assert_allclose(np.exp(row), expected, rtol=1e-6)
+def normal(seed, *shape, scale=1.0):
+    return (np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32)
 
 
-def test_each_example_has_its_own_p_and_1_keeps_all():
-    logits_BV = np.log(np.maximum(SHARES, 1e-30)).astype(np.float32)
-    assert [len(row) for row in kept(keep_top_p(logits_BV[:, None], jnp.asarray([1.0, 0.25])))] == [6, 1]
+def log(probabilities):
+    with np.errstate(divide="ignore"):
+        return np.log(probabilities).astype(np.float32)
 
 
-def test_top_p_keeps_what_sorting_keeps():
-    logits_BKV = 3 * np.random.default_rng(0).normal(size=(5, 2, 301)).astype(np.float32)
-    top_p_B = np.array([0.01, 0.3, 0.5, 0.9, 0.99], np.float32)
-    filtered_BKV = np.asarray(keep_top_p(logits_BKV, top_p_B))
-    for b, k in np.ndindex(5, 2):
-        shares_V = np.exp(logits_BKV[b, k].astype(np.float64))
-        order_V = np.argsort(-shares_V)
-        number = np.searchsorted(np.cumsum(shares_V[order_V]) / shares_V.sum(), top_p_B[b]) + 1
-        assert set(np.flatnonzero(filtered_BKV[b, k] > MASKED)) == set(order_V[:number])
+def exact(logits_V, *, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
+    """The distribution that is drawn from, by sorting, in double precision."""
+    logits_V = logits_V.astype(np.float64) / temperature
+    order_V = np.argsort(-logits_V)
+    shares_V = np.exp(logits_V[order_V])
+    if top_k:
+        shares_V[top_k:] = 0
+    shares_V /= shares_V.sum()
+    shares_V[1 + np.searchsorted(np.cumsum(shares_V), top_p) :] = 0
+    shares_V[shares_V < min_p * shares_V[0]] = 0
+    probabilities_V = np.zeros(len(logits_V))
+    probabilities_V[order_V] = shares_V / shares_V.sum()
+    return probabilities_V
 
 
-def test_tokens_a_share_as_probable_as_the_most_probable_are_kept():
-    logits_BV = np.log(np.maximum(SHARES, 1e-30)).astype(np.float32)
-    rows = kept(keep_min_p(logits_BV[:, None], jnp.asarray([0.2, 0.0])))
-    np.testing.assert_allclose(np.exp(rows[0]), [0.7, 0.2], rtol=1e-6)
-    assert len(rows[1]) == 6
+def surprise(counts_V, probabilities_V):
+    """The chi-square statistic, as a multiple of what it exceeds once in a thousand times (Wilson and Hilferty)."""
+    expected_V = probabilities_V[probabilities_V > 0] * counts_V.sum()
+    assert expected_V.min() > 5  # else it has another distribution
+    assert not counts_V[probabilities_V == 0].any()
+    freedom = len(expected_V) - 1
+    critical = freedom * (1 - 2 / (9 * freedom) + 3.0902 * np.sqrt(2 / (9 * freedom))) ** 3
+    return ((counts_V[probabilities_V > 0] - expected_V) ** 2 / expected_V).sum() / critical
 
 
-def test_numbers_from_0_to_1_draw_the_tokens_in_proportion():
-    shares = [0.5, 0.0, 0.25, 0.25]
-    logits_BKV = np.log(np.maximum(shares, 1e-30))[None, None].astype(np.float32)
-    logits_BKV[0, 0, 1] = MASKED
-    uniform = [0.0, 0.49, 0.51, 0.74, 0.76, 1 - 2**-24]
-    drawn = [int(draw(logits_BKV, jnp.full((1, 1), number))[0, 0]) for number in uniform]
-    assert drawn == [0, 0, 2, 2, 3, 3]
+@pytest.mark.parametrize("k", TOP_K_KEPT)
+def test_top_k_keeps_what_t5x_keeps_ties_included(k):
+    found = top_k(TOP_K_ROWS[:, None], np.full(2, k, np.int32), most=7)
+    assert kept(TOP_K_ROWS, found) == [np.float32(row).tolist() for row in TOP_K_KEPT[k]]
 
 
-def test_what_is_masked_is_never_drawn_whatever_the_block():
-    V = 2 * BLOCK + 37
-    logits_V = np.full(V, MASKED, np.float32)
-    allowed = [BLOCK - 1, BLOCK, 2 * BLOCK + 20]
-    logits_V[allowed] = np.log([0.2, 0.5, 0.3])
-    uniform_1K = np.linspace(0, 1 - 2**-24, 1001, dtype=np.float32)[None]
-    drawn_K = np.asarray(draw(np.broadcast_to(logits_V, (1, 1001, V)), uniform_1K))[0]
-    counts = np.bincount(drawn_K, minlength=V)
-    np.testing.assert_allclose(counts[allowed] / 1001, [0.2, 0.5, 0.3], atol=2e-3)
-    assert counts.sum() == counts[allowed].sum()
-    assert (drawn_K[0], drawn_K[-1]) == (allowed[0], allowed[-1])
+@pytest.mark.parametrize("p", TOP_P_KEPT)
+def test_top_p_keeps_what_t5x_keeps_ties_included(p):
+    found = top_p(log(TOP_P_ROWS)[:, None], np.full(2, p, np.float32))
+    assert kept(TOP_P_ROWS, found) == [np.float32(row).tolist() for row in TOP_P_KEPT[p]]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "p", "left"),
+    [(1.4, 0.7, [-0.85714293, MASKED, MASKED, -0.36428571]), (0.8, 0.63, [MASKED, MASKED, MASKED, -0.6375])],
+)
+def test_top_p_leaves_the_logits_that_t5x_leaves(temperature, p, left):
+    logits_11V = np.float32([[[-1.2, -1e7, -2.3, -0.51]]]) / np.float32(temperature)
+    np.testing.assert_allclose(top_p(logits_11V, np.float32([p]))[0, 0], left, rtol=1e-6)
+
+
+def test_each_example_has_a_top_k_of_its_own():
+    logits_BKV, k_B = normal(0, B, K, V), np.array([5, 9], np.int32)
+    found_BKV = np.asarray(top_k(logits_BKV, k_B, most=64))
+    lowest_BK1 = [[[np.sort(row_V)[-k]] for row_V in of_example] for of_example, k in zip(logits_BKV, k_B, strict=True)]
+    np.testing.assert_array_equal(found_BKV, np.where(logits_BKV >= lowest_BK1, logits_BKV, np.float32(MASKED)))
+
+
+def test_each_example_has_a_top_p_of_its_own():
+    logits_BKV, p_B = normal(1, B, K, V), np.array([0.35, 0.9], np.float32)
+    found_BKV = np.asarray(top_p(logits_BKV, p_B))
+    for b, k in np.ndindex(B, K):
+        expected_V = exact(logits_BKV[b, k], top_p=p_B[b])
+        np.testing.assert_array_equal(found_BKV[b, k] > MASKED, expected_V > 0)
+
+
+def test_each_example_has_a_min_p_of_its_own():
+    logits_BKV, p_B = normal(2, B, K, V), np.array([0.05, 0.4], np.float32)
+    found_BKV = np.asarray(min_p(logits_BKV, p_B))
+    for b, k in np.ndindex(B, K):
+        expected_V = exact(logits_BKV[b, k], min_p=p_B[b])
+        np.testing.assert_array_equal(found_BKV[b, k], np.where(expected_V > 0, logits_BKV[b, k], np.float32(MASKED)))
+
+
+def test_an_example_that_asks_for_no_filter_keeps_all_beside_one_that_does():
+    # Tokens so improbable that their probability is 0 in single precision are kept too.
+    logits_BKV = normal(3, B, K, V, scale=100)
+    for found in (
+        top_k(logits_BKV, np.array([4, 0], np.int32), most=64),
+        top_p(logits_BKV, np.array([0.5, 1], np.float32)),
+        min_p(logits_BKV, np.array([0.5, 0], np.float32)),
+    ):
+        assert np.all(np.sum(np.asarray(found[0]) > MASKED, axis=-1) < 5)
+        np.testing.assert_array_equal(found[1], logits_BKV[1])
+
+
+def test_a_top_k_above_the_vocabulary_keeps_all():
+    logits_B1V = normal(4, B, 1, 7)
+    np.testing.assert_array_equal(top_k(logits_B1V, np.array([8, 500], np.int32), most=7), logits_B1V)
+
+
+def test_what_is_masked_stays_masked():
+    logits_11V = np.float32([[[0.3, MASKED, 0.2, MASKED, -4]]])
+    for found in (
+        top_k(logits_11V, np.array([5], np.int32), most=5),
+        top_p(logits_11V, np.array([0.999], np.float32)),
+        min_p(logits_11V, np.array([1e-6], np.float32)),
+    ):
+        np.testing.assert_array_equal(found, logits_11V)
+
+
+@pytest.fixture(scope="module")
+def draws():
+    """Logits, and how often each token was drawn by each of the settings."""
+    logits_V = normal(5, V, scale=0.6)
+
+    def numbers(name, nothing, dtype=np.float32):
+        return np.array([setting.get(name, nothing) for setting in SETTINGS.values()], dtype)
+
+    logits_B1V = logits_V / numbers("temperature", 1)[:, None, None]
+    logits_B1V = top_k(logits_B1V, numbers("top_k", 0, np.int32), most=128)
+    logits_B1V = min_p(top_p(logits_B1V, numbers("top_p", 1)), numbers("min_p", 0))
+    uniform_BN = np.random.default_rng(6).random((len(SETTINGS), NUM_DRAWS), np.float32)
+    counts_BV = [np.bincount(tokens_N, minlength=V) for tokens_N in drawn(logits_B1V[:, 0], uniform_BN)]
+    return logits_V, dict(zip(SETTINGS, counts_BV, strict=True))
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_tokens_are_drawn_as_often_as_they_are_probable_with(name, draws):
+    logits_V, counts = draws
+    assert surprise(counts[name], exact(logits_V, **SETTINGS[name])) < 1
+
+
+def test_the_statistic_tells_a_distribution_that_is_nearly_right(draws):
+    logits_V, counts = draws
+    assert surprise(counts["nothing"], exact(logits_V, temperature=1.08)) > 1
+    assert surprise(counts["nothing"], np.roll(exact(logits_V), 1)) > 1
+
+
+def test_the_first_and_the_last_possible_token_are_drawn_at_both_ends():
+    below_1 = np.nextafter(np.float32(1), np.float32(0))
+    logits_BV = normal(7, B, V)
+    logits_BV[0, :130], logits_BV[0, 197:] = MASKED, MASKED
+    logits_BV[1, :3], logits_BV[1, 71:] = MASKED, MASKED
+    np.testing.assert_array_equal(drawn(logits_BV, np.float32([[0, below_1]] * B)), [[130, 196], [3, 70]])
+
+
+def test_a_number_says_which_token_by_the_cumulated_probability():
+    probabilities_V = np.float32([0.5, 0, 0.125, 0.375])
+    numbers_N = np.float32([0.49, 0.51, 0.62, 0.63, 0.99])
+    np.testing.assert_array_equal(drawn(log(probabilities_V)[None], numbers_N[None])[0], [0, 2, 2, 3, 3])
+
+
+def test_each_sequence_is_drawn_by_its_own_number_from_its_own_logits():
+    chosen_BK = np.array([[5, 150, 77], [202, 0, 128]])
+    logits_BKV = np.full((B, K, V), MASKED, np.float32)
+    np.put_along_axis(logits_BKV, chosen_BK[..., None], 0.5, axis=-1)
+    np.testing.assert_array_equal(jax.jit(draw)(logits_BKV, np.full((B, K), 0.5, np.float32)), chosen_BK)
+
+
+def test_what_has_no_probability_is_never_drawn_however_sums_are_rounded():
+    # A token in every 128, most of them masked, and numbers at the borders between those that are not.
+    rng = np.random.default_rng(8)
+    weights_W = np.exp(2 * rng.normal(size=1004)) * (rng.random(1004) > 0.6)
+    logits_V = np.full((1004, 128), MASKED, np.float32)
+    logits_V[weights_W > 0, 5] = np.log(weights_W[weights_W > 0])
+    border_W = np.asarray(jnp.cumsum(np.float32(weights_W))) / np.float32(weights_W.sum())
+    numbers_N = np.concatenate([np.clip(border_W * np.float32(1 + ulp * 2**-24), 0, 0.999999) for ulp in range(-8, 9)])
+    tokens_N = np.asarray(drawn(logits_V.reshape(1, -1), numbers_N[None].astype(np.float32)))[0]
+    assert logits_V.flat[tokens_N].min() > MASKED
+
+
+def test_where_nothing_is_possible_the_first_token_is_drawn():
+    np.testing.assert_array_equal(drawn(np.full((1, V), MASKED, np.float32), np.float32([[0, 0.7]])), [[0, 0]])
