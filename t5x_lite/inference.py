@@ -21,13 +21,27 @@ from t5x_lite.answering import Answer, Request, answer_batch, batched, padded
 from t5x_lite.config import GenerationConfig, InferConfig
 from t5x_lite.data.converters import encoder_decoder
 from t5x_lite.data.features import continuation
-from t5x_lite.data.templates import Template
+from t5x_lite.data.rows import input_maker
 from t5x_lite.decode.generation import DECODERS
 from t5x_lite.decode.scoring import target_log_probs
 from t5x_lite.line_files import STDIO, resumable_lines
 from t5x_lite.pretrained import Pretrained, generation_config, load
+from t5x_lite.prompting import prompt_maker, read_shots, templates
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
+# What rows depend on, beside the model, the input and how it decodes.
+IDENTIFYING = (
+    "template",
+    "task",
+    "shots",
+    "examples",
+    "targets_template",
+    "balanced",
+    "shot_template",
+    "shot_separator",
+    "inputs_length",
+    "log_probs",
+)
 WINDOW_BATCHES = 16  # lines are sorted by length within so many batches, and written in their order
 
 
@@ -49,18 +63,19 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
         inputs = inputs_of(file, options)
         # What is wrong with the settings is said before a model is read for minutes.
         config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
+        shots = read_shots(options, seed=config.seed)
         pretrained = load(options.checkpoint)
         identity = {
             "checkpoint": os.path.abspath(options.checkpoint),
             "step": pretrained.step,
             "input": options.input if options.input == STDIO else os.path.abspath(options.input),
-            "template": options.template,
-            "log_probs": options.log_probs,
+            **{name: getattr(options, name) for name in IDENTIFYING},
             **{name: value for name, value in dataclasses.asdict(config).items() if value},
         }
         with resumable_lines(options.output, identity, name="--output") as output, _progress(options) as tick:
             tick(output.num_written)
-            for row in answer_lines(pretrained, inputs, options, config, skip=output.num_written):
+            prompt = prompt_maker(options, shots, pretrained)
+            for row in answer_lines(pretrained, inputs, options, config, skip=output.num_written, prompt=prompt):
                 output.write(json.dumps(row, ensure_ascii=False))
                 tick(1)
 
@@ -82,7 +97,7 @@ def generate(pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int =
     """
     config = dataclasses.replace(pretrained.generation, **settings)
     options = InferConfig(checkpoint="", batch_size=batch_size)
-    answers = [answer for _, answer in _answers(pretrained, inputs, options, config)]
+    answers = [answer for _, answer in _answers(pretrained, enumerate(inputs), options, config, str)]
     if config.num_return_sequences > 1:
         return [[decoded.text for decoded in answer.sequences] for answer in answers]
     return [answer.sequences[0].text for answer in answers]
@@ -135,10 +150,25 @@ def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str],
 
 
 def answer_lines(
-    pretrained: Pretrained, lines: Iterable[str], options: InferConfig, config: GenerationConfig, *, skip: int = 0
+    pretrained: Pretrained,
+    lines: Iterable[str],
+    options: InferConfig,
+    config: GenerationConfig,
+    *,
+    skip: int = 0,
+    prompt: Callable[[str], str] = str,
 ) -> Iterator[dict[str, Any]]:
-    """Yields a row for each line but the first `skip`, in their order."""
-    for line, answer in _answers(pretrained, lines, options, config, skip):
+    """Yields a row for each line but the first `skip`, in their order.
+
+    Args:
+      pretrained: what `load` returns.
+      lines: the inputs.
+      options: of which `template`, `output` and what makes prompts mean nothing here.
+      config: how to decode.
+      skip: lines that are not answered.
+      prompt: makes what the model reads from a line.
+    """
+    for line, answer in _answers(pretrained, itertools.islice(enumerate(lines), skip, None), options, config, prompt):
         best = answer.sequences[0]
         row: dict[str, Any] = {"inputs": line, "prediction": best.text}
         if pretrained.architecture.name == "encoder_decoder":
@@ -157,17 +187,20 @@ def answer_lines(
 
 
 def _answers(
-    pretrained: Pretrained, lines: Iterable[str], options: InferConfig, config: GenerationConfig, skip: int = 0
+    pretrained: Pretrained,
+    numbered: Iterator[tuple[int, str]],
+    options: InferConfig,
+    config: GenerationConfig,
+    prompt: Callable[[str], str],
 ) -> Iterator[tuple[str, Answer]]:
     """Yields each line with its answer; lines of similar length are decoded together."""
     # From a pipe, lines are answered as they come.
     num_batches = 1 if options.input == STDIO and options.checkpoint else WINDOW_BATCHES
-    numbered = itertools.islice(enumerate(lines), skip, None)
     while window := list(itertools.islice(numbered, options.batch_size * num_batches)):
         answers: dict[int, Answer] = {}
         by_length = sorted(window, key=lambda numbered: -len(numbered[1]))
         for batch in batched(by_length, options.batch_size):
-            requests = [Request(line, config, stream=number) for number, line in batch]
+            requests = [Request(prompt(line), config, stream=number) for number, line in batch]
             answered = answer_batch(
                 pretrained, requests, batch_size=options.batch_size, scores=options.log_probs or config.temperature > 0
             )
@@ -187,10 +220,10 @@ def fill_in(text: str, prediction: str) -> str:
 def inputs_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
     """Yields the inputs of a file: its lines, or, of a .jsonl file or with a template, what that makes of records."""
     lines = (line.rstrip("\n") for line in file)
-    if options.template is None and not options.input.endswith(".jsonl"):
+    if options.template is None and options.task is None and not options.input.endswith(".jsonl"):
         yield from lines
         return
-    template = Template(options.template or "{inputs}", "template")
+    make_inputs = input_maker(templates(options))
     for number, line in enumerate(lines, start=1):
         where = f"--input {options.input}, line {number},"
         try:
@@ -199,7 +232,7 @@ def inputs_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
             raise ValueError(f"{where} is not JSON ({error.msg}): mend it, or name a file of plain lines") from error
         if not isinstance(record, dict):
             raise ValueError(f"{where} is a {type(record).__name__} and no object with fields: mend it")
-        yield template(record, where)
+        yield from make_inputs(record, where)
 
 
 @contextlib.contextmanager

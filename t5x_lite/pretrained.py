@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import yaml
 from jax.sharding import Mesh, SingleDeviceSharding
 
 from t5x_lite.atomic import new_directory
@@ -18,6 +19,7 @@ from t5x_lite.checkpoint import Checkpoints
 from t5x_lite.config import GenerationConfig, ModelConfig
 from t5x_lite.data.tokenizer import Tokenizer, load_tokenizer
 from t5x_lite.interop.hf import HFCheckpoint, is_hf_directory, save_weights
+from t5x_lite.interop.hf_config import read_json
 from t5x_lite.interop.hf_generation import read_generation_config
 from t5x_lite.interop.hf_tokenizer import read_tokenizer, save_tokenizer
 from t5x_lite.interop.own import (
@@ -89,6 +91,19 @@ def load(
         found.architecture,
         generation_config(path, tell=_tell),
     )
+
+
+def trained_length(directory: str | os.PathLike[str]) -> int | None:
+    """Returns how many input tokens a model was trained with; None if it does not say."""
+    path = pathlib.Path(directory)
+    if is_run(path):
+        found = yaml.safe_load((path / "config.yaml").read_text(encoding="utf-8"))
+        train = found.get("train") if isinstance(found, dict) else None
+        return train.get("inputs_length") if isinstance(train, dict) else None
+    if is_hf_directory(path):
+        length = read_json(path / "config.json").get("n_positions")
+        return length if isinstance(length, int) else None
+    return None
 
 
 def generation_config(

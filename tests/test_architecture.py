@@ -13,7 +13,7 @@ LAYERS = (
     "data model sharding",
     "checkpoint decode interop run_directory tasks train_step",
     "evaluation pretrained",
-    "answering starting",
+    "answering prompting starting",
     "attention conversion data_statistics inference inspection measurement model_listing preparation "
     "tokenizer_training",
     "training",

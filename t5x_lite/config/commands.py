@@ -50,7 +50,16 @@ class InferConfig:
       checkpoint: a run directory, or any model that t5x-lite convert reads.
       input: a file with an example a line, - for standard input; a .jsonl file has records.
       output: the JSON lines, - for standard output.
-      template: the inputs, from the fields of a record: "question: {question}"; null is "{inputs}".
+      template: the inputs, from the fields of a record: "question: {question}"; null is "{inputs}", or the task's.
+      task: package.module:NAME, a Task whose inputs and targets are the templates, such as t5x_lite.tasks.glue:COLA.
+      shots: how many examples with their answers come before each input.
+      examples: files of records to draw them from, named as in task.source.
+      targets_template: the answers, from the fields of a record of examples; null is "{targets}", or the task's.
+      balanced: whether each different answer comes as often as the others among the examples.
+      shot_template: how an example is laid out; what is to be answered gets it with empty targets.
+      shot_separator: what is between examples.
+      inputs_length: most tokens of a prompt, for which examples are left out; null is what the model was trained with,
+        where it says.
       batch_size: lines decoded at once.
       log_probs: whether rows get the answer's tokens and their log-probabilities; not of beams.
     """
@@ -59,11 +68,28 @@ class InferConfig:
     input: str = "-"
     output: str = "-"
     template: str | None = None
+    task: str | None = None
+    shots: int = 0
+    examples: str | None = None
+    targets_template: str | None = None
+    balanced: bool = False
+    shot_template: str = "{inputs}\n{targets}"
+    shot_separator: str = "\n\n"
+    inputs_length: int | None = None
     batch_size: int = 16
     log_probs: bool = False
 
     def __post_init__(self):
         require(self.batch_size > 0, f"batch_size is {self.batch_size}: use a number above 0")
+        require(self.shots >= 0, f"shots is {self.shots}: use 0 or more")
+        require(
+            (self.shots > 0) == (self.examples is not None),
+            f"shots is {self.shots} and examples is {self.examples}: give both, or neither",
+        )
+        require(
+            self.inputs_length is None or self.inputs_length > 0,
+            f"inputs_length is {self.inputs_length}: use a number above 0",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources import skip
@@ -11,6 +11,7 @@ from t5x_lite.data.sources.python import import_object
 from t5x_lite.data.sources.records import BadRecord, Record, Source
 from t5x_lite.data.templates import Template
 
+Made = TypeVar("Made")
 REFERENCE_FIELDS = ("answers", "group")  # what `task.preprocess` may add to a record for the metrics
 
 
@@ -56,14 +57,25 @@ def read_rows(task: TaskConfig, source: Source, numbers: Sequence[int], left_out
                 yield row
 
 
+def input_maker(task: TaskConfig) -> Callable[[Record, str], list[str]]:
+    """Returns what turns a record, and where it came from, into inputs; it needs no targets."""
+    return _preprocessed(task, Template(task.inputs or "", "task.inputs"))
+
+
 def _row_maker(task: TaskConfig) -> Callable[[Record, str], list[Row]]:
     """Returns what turns a record, and where it came from, into rows."""
-    make_row = _text_maker(task) if task.inputs is None or task.targets is None else _pair_maker(task)
+    return _preprocessed(task, _text_maker(task) if task.inputs is None or task.targets is None else _pair_maker(task))
+
+
+def _preprocessed(
+    task: TaskConfig, make: Callable[[Mapping[str, Any], str], Made]
+) -> Callable[[Record, str], list[Made]]:
+    """Returns `make` of what `task.preprocess` makes of a record."""
     if task.preprocess is None:
-        return lambda record, where: [make_row(record, where)]
+        return lambda record, where: [make(record, where)]
     preprocess = import_object(task.preprocess, "task.preprocess")
 
-    def rows(record: Record, where: str) -> list[Row]:
+    def made_of(record: Record, where: str) -> list[Made]:
         try:
             made = preprocess(record)
         except Exception as error:  # the function is the user's
@@ -77,9 +89,9 @@ def _row_maker(task: TaskConfig) -> Callable[[Record, str], list[Row]]:
                 f"task.preprocess {task.preprocess} returned a {type(made).__name__} for {where}: make it return a "
                 "mapping, or a list of mappings"
             )
-        return [make_row(item, where) for item in records]
+        return [make(item, where) for item in records]
 
-    return rows
+    return made_of
 
 
 def _text_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:
