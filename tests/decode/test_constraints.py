@@ -42,7 +42,7 @@ def check(configs, vocab_size=V, highest=5):
     controls = make_controls(configs, range(B), eos_id=EOS)
     plan = make_plan(configs, vocab_size=vocab_size, num_steps=T)
     changed = 0
-    for count in range(T):
+    for count in range(T + 1):
         logits_BKV = rng.normal(size=(B, K, V)).astype(np.float32)
         tokens_BKT = rng.integers(0, highest, (B, K, T), dtype=np.int32)
         tokens_BKT[:, :, count:] = 0
@@ -73,8 +73,9 @@ def test_no_token_completes_an_ngram_that_has_occurred(size):
     assert check(configs("no_repeat_ngram_size", *[size] * B), highest=2) > 10
 
 
-def test_an_ngram_longer_than_all_there_is_room_for_forbids_nothing():
-    assert check(configs("no_repeat_ngram_size", *[T + 1] * B), highest=1) == 0
+@pytest.mark.parametrize("size", [T + 1, T + 6])
+def test_an_ngram_longer_than_all_there_is_room_for_forbids_nothing(size):
+    assert check(configs("no_repeat_ngram_size", *[size] * B), highest=1) == 0
 
 
 def test_an_ngram_is_of_what_was_decoded_and_not_of_the_zeros_behind_it():
@@ -89,7 +90,7 @@ def test_an_ngram_is_of_what_was_decoded_and_not_of_the_zeros_behind_it():
 
 
 def test_each_example_bans_tokens_of_its_own():
-    assert check(configs("banned_tokens", (0, V - 1, 6), (), (4,), (2, 3, 5, 7, 11))) == (3 + 0 + 1 + 5) * K * T
+    assert check(configs("banned_tokens", (0, V - 1, 6), (), (4,), (2, 3, 5, 7, 11))) == (3 + 0 + 1 + 5) * K * (T + 1)
 
 
 def test_a_banned_id_beyond_the_vocabulary_bans_nothing_else():
@@ -111,7 +112,7 @@ def test_nothing_ends_before_each_example_s_fewest_tokens():
 
 
 def test_rows_that_pad_the_embedding_are_not_chosen():
-    assert check([GenerationConfig()] * B, vocab_size=10) == 3 * B * K * T
+    assert check([GenerationConfig()] * B, vocab_size=10) == 3 * B * K * (T + 1)
 
 
 def test_a_vocabulary_that_is_not_known_or_larger_than_the_embedding_masks_nothing():
