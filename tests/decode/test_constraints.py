@@ -68,6 +68,13 @@ def test_tokens_that_occurred_and_the_first_are_penalized_by_each_example_s_fact
     assert check(configs("repetition_penalty", 1.3, 1, 0.6, 2.5)) > B * K * T
 
 
+def test_the_token_that_starts_a_decoder_is_penalized_where_no_other_is_0():
+    config = GenerationConfig(repetition_penalty=2.0)
+    plan, controls = make_plan([config], vocab_size=V, num_steps=3), make_controls([config], [0], eos_id=EOS)
+    found_11V = apply(np.ones((1, 1, V), np.float32), np.int32([[[5, 7, 5]]]), np.int32(3), controls, plan)
+    assert np.flatnonzero(np.asarray(found_11V) == 0.5).tolist() == [0, 5, 7]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_no_token_completes_an_ngram_that_has_occurred(size):
     assert check(configs("no_repeat_ngram_size", *[size] * B), highest=2) > 10

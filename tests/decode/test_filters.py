@@ -178,7 +178,7 @@ def test_what_is_masked_stays_masked():
 
 @pytest.fixture(scope="module")
 def draws():
-    """Logits, and how often each token was drawn by each of the settings."""
+    """Logits, the numbers, and the tokens that were drawn with each of the settings."""
     logits_V = normal(5, V, scale=0.6)
 
     def numbers(name, nothing, dtype=np.float32):
@@ -187,21 +187,30 @@ def draws():
     logits_B1V = logits_V / numbers("temperature", 1)[:, None, None]
     logits_B1V = top_k(logits_B1V, numbers("top_k", 0, np.int32), most=128)
     logits_B1V = min_p(top_p(logits_B1V, numbers("top_p", 1)), numbers("min_p", 0))
-    uniform_BN = np.random.default_rng(6).random((len(SETTINGS), NUM_DRAWS), np.float32)
-    counts_BV = [np.bincount(tokens_N, minlength=V) for tokens_N in drawn(logits_B1V[:, 0], uniform_BN)]
-    return logits_V, dict(zip(SETTINGS, counts_BV, strict=True))
+    uniform_BN = np.random.default_rng(10).random((len(SETTINGS), NUM_DRAWS), np.float32)
+    tokens_BN = np.asarray(drawn(logits_B1V[:, 0], uniform_BN))
+    return logits_V, dict(zip(SETTINGS, zip(uniform_BN, tokens_BN, strict=True), strict=True))
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_tokens_are_drawn_as_often_as_they_are_probable_with(name, draws):
-    logits_V, counts = draws
-    assert surprise(counts[name], exact(logits_V, **SETTINGS[name])) < 1
+    logits_V, drawn_with = draws
+    assert surprise(np.bincount(drawn_with[name][1], minlength=V), exact(logits_V, **SETTINGS[name])) < 1
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_number_draws_the_token_that_double_precision_draws_with(name, draws):
+    logits_V, drawn_with = draws
+    uniform_N, tokens_N = drawn_with[name]
+    sums_V = np.cumsum(exact(logits_V, **SETTINGS[name]))
+    assert np.mean(np.searchsorted(sums_V, uniform_N, side="right") != tokens_N) < 2e-4  # but at borders, by rounding
 
 
 def test_the_statistic_tells_a_distribution_that_is_nearly_right(draws):
-    logits_V, counts = draws
-    assert surprise(counts["nothing"], exact(logits_V, temperature=1.15)) > 1
-    assert surprise(counts["nothing"], np.roll(exact(logits_V), 1)) > 1
+    logits_V, drawn_with = draws
+    counts_V = np.bincount(drawn_with["nothing"][1], minlength=V)
+    assert surprise(counts_V, exact(logits_V, temperature=1.15)) > 1
+    assert surprise(counts_V, np.roll(exact(logits_V), 1)) > 1
 
 
 def test_the_first_and_the_last_possible_token_are_drawn_at_both_ends():
