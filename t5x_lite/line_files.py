@@ -27,7 +27,7 @@ def resumable_lines(path: str, identity: Mapping[str, Any], *, name: str) -> Ite
     """Opens a file for lines; it gets its name when the block ends without an error, and replaces what was there.
 
     Args:
-      path: of the file; - is standard output, which keeps nothing.
+      path: of the file; - is standard output, which keeps nothing, nor does a device or a pipe.
       identity: what the lines depend on, as JSON has it.
       name: of the option, for errors.
 
@@ -41,6 +41,10 @@ def resumable_lines(path: str, identity: Mapping[str, Any], *, name: str) -> Ite
         raise ValueError(f"{name} {path} is in a directory that does not exist: make it, or name another file")
     if os.path.isdir(path):
         raise ValueError(f"{name} {path} is a directory: name a file")
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "w", encoding="utf-8") as file:
+            yield LineFile(lambda line: _write(file, line), 0)
+        return
     partial = pathlib.Path(f"{path}.partial")
     num_written = _written_before(partial, identity, name)
     with open(partial, "a", encoding="utf-8") as file:
@@ -51,24 +55,25 @@ def resumable_lines(path: str, identity: Mapping[str, Any], *, name: str) -> Ite
 def _written_before(partial: pathlib.Path, identity: Mapping[str, Any], name: str) -> int:
     """Returns how many whole lines there are; cuts off what is behind them, and begins a file that is not there."""
     content = partial.read_bytes() if partial.exists() else b""
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
-    if not lines:
+    first, end, _ = content.partition(b"\n")
+    if not end:
         partial.write_text(json.dumps(identity) + "\n", encoding="utf-8")
         return 0
     try:
-        found = json.loads(lines[0])
+        found = json.loads(first)
     except (json.JSONDecodeError, UnicodeDecodeError):
         found = None
-    if found != json.loads(json.dumps(identity)):
+    wanted = json.loads(json.dumps(identity))
+    if found != wanted:
         found = found if isinstance(found, dict) else {}
-        differing = [key for key, value in identity.items() if found.get(key) != value]
-        other = [f"{key} {found.get(key)!r} and not {identity[key]!r}" for key in differing]
+        keys = [key for key in wanted | found if found.get(key) != wanted.get(key)] if found else []
+        other = [f"{key} {found.get(key)!r} and not {wanted.get(key)!r}" for key in keys]
         raise ValueError(
             f"{partial} has the beginning of something else ({'; '.join(other) or 'not known'}): repeat the command it "
             f"is of, delete it, or name another {name}"
         )
     os.truncate(partial, content.rfind(b"\n") + 1)
-    return len(lines) - 1
+    return content.count(b"\n") - 1
 
 
 def _write(file: Any, line: str) -> None:

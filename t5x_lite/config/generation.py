@@ -8,6 +8,7 @@ from t5x_lite.config.checks import require
 
 MOST_BEAMS = 64
 MOST_NGRAM = 16
+MOST = 2**31  # programs count with 32 bits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,8 +16,8 @@ class GenerationConfig:
     """A way to decode: greedy unless a temperature or beams are given.
 
     Args:
-      max_new_tokens: at most so many are decoded, a forced prefix and EOS included.
-      min_new_tokens: EOS and stop tokens are not chosen before so many.
+      max_new_tokens: at most so many are decoded, EOS included.
+      min_new_tokens: EOS and stop tokens are not chosen before so many others.
       temperature: 0 takes the most probable token; above 0, tokens are drawn, from logits divided by it.
       top_k: draw among the K most probable tokens, ties included; 0 draws among all.
       top_p: draw among the most probable tokens that have this share of the probability together; 1 is all.
@@ -56,6 +57,8 @@ class GenerationConfig:
         for field in ("min_new_tokens", "top_k", "seed", "no_repeat_ngram_size"):
             require(getattr(self, field) >= 0, f"{field} is {getattr(self, field)}: use 0 or more")
         require(self.seed < 2**32, f"seed is {self.seed}: use a number below 2**32")
+        for field in ("max_new_tokens", "top_k"):
+            require(getattr(self, field) < MOST, f"{field} is {getattr(self, field)}: use a number below 2**31")
         require(
             self.min_new_tokens <= self.max_new_tokens,
             f"min_new_tokens is {self.min_new_tokens} and max_new_tokens {self.max_new_tokens}: use at most that many",
@@ -78,8 +81,9 @@ class GenerationConfig:
             f"no_repeat_ngram_size is {self.no_repeat_ngram_size}: use at most {MOST_NGRAM}",
         )
         for field in ("banned_tokens", "stop_tokens"):
-            wrong = [token for token in getattr(self, field) if token < 0]
-            require(not wrong, f"{field} has {wrong}: use ids from 0")
+            wrong = [token for token in getattr(self, field) if not 0 <= token < MOST]
+            require(not wrong, f"{field} has {wrong}: use ids from 0, below the model's vocab_size")
+        require(self.beam_rules in ("t5x", "hf"), f"beam_rules is {self.beam_rules!r}: use t5x or hf")
         self._check_methods()
 
     def _check_methods(self):
@@ -100,9 +104,10 @@ class GenerationConfig:
                 f"num_return_sequences is {self.num_return_sequences}, and greedy choice has one answer: add "
                 "temperature or num_beams",
             )
-            given = [
-                f"{name} {getattr(self, name)}"
-                for name, nothing in (("top_k", 0), ("top_p", 1), ("min_p", 0))
-                if getattr(self, name) != nothing
-            ]
-            require(not given, f"{', '.join(given)} with temperature 0, which draws nothing: add temperature 1")
+        if self.temperature == 0:
+            filters = {"top_k": 0, "top_p": 1, "min_p": 0}
+            given = [name for name, nothing in filters.items() if getattr(self, name) != nothing]
+            values = ", ".join(f"{name} {getattr(self, name)}" for name in given)
+            remedy = "use " if self.num_beams > 1 else "add temperature 1, or use "
+            remedy += ", ".join(f"{name} {filters[name]}" for name in given)
+            require(not given, f"{values} with temperature 0, which draws nothing: {remedy}")

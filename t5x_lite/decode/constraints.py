@@ -24,7 +24,7 @@ def constrained(
       plan: what of it is asked for.
     """
     if plan.repetition:
-        logits_BKV = _penalized(logits_BKV, tokens_BKT, count, controls.repetition_penalty_B)
+        logits_BKV = _penalized(logits_BKV, tokens_BKT, controls.repetition_penalty_B)
     logits_BKV = within_vocabulary(logits_BKV, plan.vocab_size)
     if plan.ngram:
         logits_BKV = _without_repeats(logits_BKV, tokens_BKT, count, plan.ngram)
@@ -66,14 +66,13 @@ def _without(logits_BKV: jax.Array, ids_BW: jax.Array) -> jax.Array:
     return logits_BKV.at[rows_B1, :, index_BW].set(MASKED, mode="drop")
 
 
-def _penalized(logits_BKV: jax.Array, tokens_BKT: jax.Array, count: jax.Array, penalty_B: jax.Array) -> jax.Array:
+def _penalized(logits_BKV: jax.Array, tokens_BKT: jax.Array, penalty_B: jax.Array) -> jax.Array:
     """As transformers does: the logits of tokens that occurred are divided by the penalty, or multiplied if negative.
 
     The token that starts a decoder counts as one that occurred.
     """
-    B, K, T = tokens_BKT.shape
-    so_far_BKT = jnp.where(jnp.arange(T)[None, None] < count, tokens_BKT, 0)
-    places = (jnp.arange(B)[:, None, None], jnp.arange(K)[None, :, None], so_far_BKT)
+    B, K, _ = tokens_BKT.shape
+    places = (jnp.arange(B)[:, None, None], jnp.arange(K)[None, :, None], tokens_BKT)
     occurred_BKV = jnp.zeros(logits_BKV.shape, bool).at[places].set(True)
     occurred_BKV = occurred_BKV.at[:, :, 0].set(True)
     penalty_B11 = penalty_B[:, None, None]

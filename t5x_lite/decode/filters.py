@@ -86,4 +86,4 @@ def _passes(weights_BKW: jax.Array, share_BK: jax.Array) -> tuple[jax.Array, jax
     index_BK = jnp.where(jnp.any(passes_BKW, axis=-1), jnp.argmax(passes_BKW, axis=-1), last_BK)
     weight_BK1 = jnp.take_along_axis(weights_BKW, index_BK[:, :, None], axis=-1)
     before_BK1 = jnp.take_along_axis(sums_BKW, index_BK[:, :, None], axis=-1) - weight_BK1
-    return index_BK, jnp.clip(((target_BK1 - before_BK1) / weight_BK1)[:, :, 0], 0.0, 1 - 2**-24)
+    return index_BK, ((target_BK1 - before_BK1) / weight_BK1)[:, :, 0]

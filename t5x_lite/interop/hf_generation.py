@@ -9,6 +9,26 @@ from typing import Any
 from t5x_lite.config import GenerationConfig
 
 FILE = "generation_config.json"
+WHOLE_NUMBER, NUMBER, IDS, IDS_OF_WORDS = "a whole number", "a number", "a list of ids", "a list of lists of ids"
+TYPES = {
+    "max_new_tokens": WHOLE_NUMBER,
+    "min_new_tokens": WHOLE_NUMBER,
+    "max_length": WHOLE_NUMBER,
+    "min_length": WHOLE_NUMBER,
+    "num_beams": WHOLE_NUMBER,
+    "num_return_sequences": WHOLE_NUMBER,
+    "no_repeat_ngram_size": WHOLE_NUMBER,
+    "top_k": WHOLE_NUMBER,
+    "length_penalty": NUMBER,
+    "repetition_penalty": NUMBER,
+    "temperature": NUMBER,
+    "top_p": NUMBER,
+    "min_p": NUMBER,
+    "do_sample": "true or false",
+    "eos_token_id": IDS,
+    "suppress_tokens": IDS,
+    "bad_words_ids": IDS_OF_WORDS,
+}
 # Under the same names, with the same meaning.
 SAME = (
     "max_new_tokens",
@@ -22,9 +42,33 @@ SAME = (
 WHEN_SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 DEFAULT_TOP_K = 50  # what transformers takes where it draws and the file does not say
 # What says nothing about how T5 decodes, or is the same in all of its models.
-WITHOUT_EFFECT = {"_from_model_config", "transformers_version", "use_cache", "pad_token_id", "do_sample"}
+WITHOUT_EFFECT = {
+    "_from_model_config",
+    "bos_token_id",
+    "do_sample",
+    "output_attentions",
+    "output_hidden_states",
+    "output_logits",
+    "output_scores",
+    "pad_token_id",
+    "return_dict_in_generate",
+    "transformers_version",
+    "use_cache",
+}
 # What would change the results, with the only value that is known here.
-ONLY = {"early_stopping": False, "decoder_start_token_id": 0, "num_beam_groups": 1, "diversity_penalty": 0.0}
+ONLY = {
+    "decoder_start_token_id": 0,
+    "diversity_penalty": 0.0,
+    "early_stopping": False,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "num_beam_groups": 1,
+    "remove_invalid_values": False,
+    "renormalize_logits": False,
+    "typical_p": 1.0,
+}
 
 
 def read_generation_config(
@@ -49,18 +93,11 @@ def read_generation_config(
     if not isinstance(given, dict):
         raise ValueError(f"{path} holds no JSON object: download it again, or delete it")
     given = {name: value for name, value in given.items() if value is not None}
-    try:
-        config = GenerationConfig(**_fields(given))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{path}: {error}; mend the file, or delete it") from error
-    unknown = [name for name, value in given.items() if name not in WITHOUT_EFFECT and ONLY.get(name, ()) != value]
-    if unknown:
-        tell(f"{path} says {', '.join(f'{name} {given[name]!r}' for name in unknown)}, which is not followed here")
-    return config
-
-
-def _fields(given: dict[str, Any]) -> dict[str, Any]:
-    """Returns fields of `GenerationConfig`, and takes what they say out of what is given."""
+    if _is(given.get("eos_token_id"), WHOLE_NUMBER):
+        given["eos_token_id"] = [given["eos_token_id"]]
+    for name, wanted in TYPES.items():
+        if name in given and not _is(given[name], wanted):
+            raise ValueError(f"{path} has {name} {given[name]!r}, which is not {wanted}: mend the file, or delete it")
     fields: dict[str, Any] = {name: given.pop(name) for name in SAME if name in given}
     sampling = {name: given.pop(name) for name in WHEN_SAMPLING if name in given}
     if given.get("do_sample"):
@@ -68,7 +105,27 @@ def _fields(given: dict[str, Any]) -> dict[str, Any]:
     fields |= _lengths(given, fields) | _tokens(given)
     if fields.get("num_beams", 1) > 1:
         fields = {"length_penalty": 1.0} | fields | {"beam_rules": "hf"}
-    return fields
+    unknown = [name for name, value in given.items() if name not in WITHOUT_EFFECT and ONLY.get(name, ()) != value]
+    if unknown:
+        tell(f"{path} says {', '.join(f'{name} {given[name]!r}' for name in unknown)}, which is not followed here")
+    try:
+        return GenerationConfig(**fields)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; mend the file, or delete it") from error
+
+
+def _is(value: Any, wanted: str) -> bool:
+    """Returns whether a value of JSON is what a key of `TYPES` wants."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if wanted == WHOLE_NUMBER:
+        return whole
+    if wanted == NUMBER:
+        return whole or isinstance(value, float)
+    if wanted == IDS:
+        return isinstance(value, list) and all(_is(part, WHOLE_NUMBER) for part in value)
+    if wanted == IDS_OF_WORDS:
+        return isinstance(value, list) and all(_is(part, IDS) for part in value)
+    return isinstance(value, bool)
 
 
 def _lengths(given: dict[str, Any], fields: dict[str, Any]) -> dict[str, int]:
@@ -79,9 +136,8 @@ def _lengths(given: dict[str, Any], fields: dict[str, Any]) -> dict[str, int]:
 
 def _tokens(given: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     """Returns the ids that end an answer beside the tokenizer's EOS, and those that are never chosen."""
-    eos = given.pop("eos_token_id", [])
     single_words = [ids for ids in given.get("bad_words_ids", ()) if len(ids) == 1]
     if len(single_words) == len(given.get("bad_words_ids", ())):
         given.pop("bad_words_ids", None)
     banned = [*given.pop("suppress_tokens", ()), *(ids[0] for ids in single_words)]
-    return {"stop_tokens": tuple(eos if isinstance(eos, list) else [eos]), "banned_tokens": tuple(banned)}
+    return {"stop_tokens": tuple(given.pop("eos_token_id", ())), "banned_tokens": tuple(banned)}

@@ -1,55 +1,94 @@
 """Tests t5x_lite/config/generation.py."""
 
-import math
+import dataclasses
 import re
 
 import pytest
 
 from t5x_lite.config import GenerationConfig
 
-REFUSED = {
-    "max_new_tokens is 0: use a number above 0": {"max_new_tokens": 0},
-    "num_beams is -2: use a number above 0": {"num_beams": -2},
-    "num_return_sequences is 0: use a number above 0": {"num_return_sequences": 0},
-    "min_new_tokens is -1: use 0 or more": {"min_new_tokens": -1},
-    "top_k is -3: use 0 or more": {"temperature": 1.0, "top_k": -3},
-    "seed is -1: use 0 or more": {"seed": -1},
-    "seed is 4294967296: use a number below": {"seed": 2**32},
-    "no_repeat_ngram_size is 17: use at most 16": {"no_repeat_ngram_size": 17},
-    "min_new_tokens is 9 and max_new_tokens 8: use at most that many": {"min_new_tokens": 9, "max_new_tokens": 8},
-    "temperature is -0.1: use 0 (greedy) or a number above": {"temperature": -0.1},
-    "temperature is nan: use 0": {"temperature": math.nan},
-    "temperature is inf: use 0": {"temperature": math.inf},
-    "top_p is 0: use a share above 0, at most 1": {"temperature": 1.0, "top_p": 0},
-    "top_p is 1.1: use a share": {"temperature": 1.0, "top_p": 1.1},
-    "min_p is 1.0: use a share from 0, below 1": {"temperature": 1.0, "min_p": 1.0},
-    "repetition_penalty is 0.0: use a factor above 0": {"repetition_penalty": 0.0},
-    "length_penalty is inf: use a finite number": {"length_penalty": math.inf},
-    "num_beams is 65: use at most 64": {"num_beams": 65},
-    "banned_tokens has [-1]: use ids from 0": {"banned_tokens": (3, -1)},
-    "stop_tokens has [-7]: use ids from 0": {"stop_tokens": (-7,)},
-    "num_beams is 2 and temperature 0.5: a beam search draws nothing": {"num_beams": 2, "temperature": 0.5},
-    "num_return_sequences is 3 and num_beams 2: use at most": {"num_beams": 2, "num_return_sequences": 3},
-    "num_return_sequences is 2, and greedy choice has one answer": {"num_return_sequences": 2},
-    "top_k 5, top_p 0.5 with temperature 0, which draws nothing: add temperature 1": {"top_k": 5, "top_p": 0.5},
-}
+NAN, INF = float("nan"), float("inf")
 
 
-@pytest.mark.parametrize("message", REFUSED)
-def test_what_makes_no_sense_is_refused_with_the_remedy(message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        GenerationConfig(**REFUSED[message])
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens is 0: use a number above 0"),
+        ({"max_new_tokens": 2**31}, "max_new_tokens is 2147483648: use a number below 2**31"),
+        ({"num_beams": 0}, "num_beams is 0: use a number above 0"),
+        ({"num_beams": 65}, "num_beams is 65: use at most 64"),
+        ({"num_return_sequences": -1}, "num_return_sequences is -1: use a number above 0"),
+        ({"min_new_tokens": -2}, "min_new_tokens is -2: use 0 or more"),
+        (
+            {"min_new_tokens": 9, "max_new_tokens": 8},
+            "min_new_tokens is 9 and max_new_tokens 8: use at most that many",
+        ),
+        ({"temperature": -0.5}, "temperature is -0.5: use 0 (greedy) or a number above"),
+        ({"temperature": INF}, "temperature is inf: use 0 (greedy)"),
+        ({"temperature": NAN}, "temperature is nan: use 0 (greedy)"),
+        ({"top_k": -1}, "top_k is -1: use 0 or more"),
+        ({"top_k": 2**31, "temperature": 1.0}, "top_k is 2147483648: use a number below 2**31"),
+        ({"top_p": 0.0}, "top_p is 0.0: use a share above 0, at most 1"),
+        ({"top_p": 1.01}, "top_p is 1.01: use a share above 0, at most 1"),
+        ({"top_p": NAN}, "top_p is nan: use a share"),
+        ({"min_p": -0.1}, "min_p is -0.1: use a share from 0, below 1"),
+        ({"min_p": 1.0}, "min_p is 1.0: use a share from 0, below 1"),
+        ({"seed": -1}, "seed is -1: use 0 or more"),
+        ({"seed": 2**32}, "seed is 4294967296: use a number below 2**32"),
+        ({"length_penalty": -INF}, "length_penalty is -inf: use a finite number"),
+        ({"length_penalty": NAN}, "length_penalty is nan: use a finite number"),
+        ({"beam_rules": "HF"}, "beam_rules is 'HF': use t5x or hf"),
+        ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0: use a factor above 0; 1 changes nothing"),
+        ({"repetition_penalty": INF}, "repetition_penalty is inf: use a factor above 0"),
+        ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size is -1: use 0 or more"),
+        ({"no_repeat_ngram_size": 17}, "no_repeat_ngram_size is 17: use at most 16"),
+        ({"banned_tokens": (4, -1, -3)}, "banned_tokens has [-1, -3]: use ids from 0, below the model's vocab_size"),
+        ({"stop_tokens": (2**31, 5)}, "stop_tokens has [2147483648]: use ids from 0"),
+        (
+            {"num_beams": 4, "temperature": 0.5},
+            "num_beams is 4 and temperature 0.5: a beam search draws nothing, leave one of them out",
+        ),
+        (
+            {"num_beams": 4, "num_return_sequences": 5},
+            "num_return_sequences is 5 and num_beams 4: use at most that many",
+        ),
+        (
+            {"num_return_sequences": 2},
+            "num_return_sequences is 2, and greedy choice has one answer: add temperature or num_beams",
+        ),
+        (
+            {"top_k": 5, "top_p": 0.9, "min_p": 0.1},
+            "top_k 5, top_p 0.9, min_p 0.1 with temperature 0, which draws nothing: add temperature 1, or use top_k 0, "
+            "top_p 1, min_p 0",
+        ),
+        ({"num_beams": 2, "top_p": 0.5}, "top_p 0.5 with temperature 0, which draws nothing: use top_p 1"),
+    ],
+)
+def test_a_wrong_setting_is_refused_with_its_field_its_value_and_a_remedy(fields, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
+        GenerationConfig(**fields)
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        {},
-        {"temperature": 0.7, "top_k": 50, "top_p": 0.9, "min_p": 0.1, "num_return_sequences": 5},
-        {"num_beams": 64, "num_return_sequences": 64, "length_penalty": -1.0},
-        {"min_new_tokens": 64, "seed": 2**32 - 1, "repetition_penalty": 0.5, "no_repeat_ngram_size": 16},
+        {"max_new_tokens": 1, "min_new_tokens": 1},
+        {"num_beams": 64, "num_return_sequences": 64},
+        {"temperature": 1e-9, "top_k": 2**31 - 1, "top_p": 1.0, "min_p": 0.999},
+        {"temperature": 1.0, "top_p": 1e-9, "num_return_sequences": 70},
+        {"seed": 2**32 - 1, "no_repeat_ngram_size": 16, "repetition_penalty": 1e-9},
+        {"length_penalty": -2.0, "num_beams": 2, "beam_rules": "hf"},
+        {"banned_tokens": (0,), "stop_tokens": (2**31 - 1,)},
     ],
 )
-def test_what_makes_sense_is_taken(fields):
-    config = GenerationConfig(**fields)
-    assert {name: getattr(config, name) for name in fields} == fields
+def test_the_last_allowed_values_are_taken(fields):
+    assert dataclasses.asdict(GenerationConfig(**fields)).items() >= fields.items()
+
+
+def test_a_way_to_decode_is_greedy_unless_told():
+    assert (GenerationConfig().temperature, GenerationConfig().num_beams) == (0, 1)
+
+
+def test_a_changed_copy_is_checked_too():
+    with pytest.raises(ValueError, match="top_p is 2"):
+        dataclasses.replace(GenerationConfig(temperature=1.0), top_p=2)

@@ -42,7 +42,7 @@ def check(configs, vocab_size=V, highest=5):
     controls = make_controls(configs, range(B), eos_id=EOS)
     plan = make_plan(configs, vocab_size=vocab_size, num_steps=T)
     changed = 0
-    for count in range(T):
+    for count in range(T + 1):
         logits_BKV = rng.normal(size=(B, K, V)).astype(np.float32)
         tokens_BKT = rng.integers(0, highest, (B, K, T), dtype=np.int32)
         tokens_BKT[:, :, count:] = 0
@@ -68,13 +68,21 @@ def test_tokens_that_occurred_and_the_first_are_penalized_by_each_example_s_fact
     assert check(configs("repetition_penalty", 1.3, 1, 0.6, 2.5)) > B * K * T
 
 
+def test_the_token_that_starts_a_decoder_is_penalized_where_no_other_is_0():
+    config = GenerationConfig(repetition_penalty=2.0)
+    plan, controls = make_plan([config], vocab_size=V, num_steps=3), make_controls([config], [0], eos_id=EOS)
+    found_11V = apply(np.ones((1, 1, V), np.float32), np.int32([[[5, 7, 5]]]), np.int32(3), controls, plan)
+    assert np.flatnonzero(np.asarray(found_11V) == 0.5).tolist() == [0, 5, 7]
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_no_token_completes_an_ngram_that_has_occurred(size):
     assert check(configs("no_repeat_ngram_size", *[size] * B), highest=2) > 10
 
 
-def test_an_ngram_longer_than_all_there_is_room_for_forbids_nothing():
-    assert check(configs("no_repeat_ngram_size", *[T + 1] * B), highest=1) == 0
+@pytest.mark.parametrize("size", [T + 1, T + 6])
+def test_an_ngram_longer_than_all_there_is_room_for_forbids_nothing(size):
+    assert check(configs("no_repeat_ngram_size", *[size] * B), highest=1) == 0
 
 
 def test_an_ngram_is_of_what_was_decoded_and_not_of_the_zeros_behind_it():
@@ -89,7 +97,7 @@ def test_an_ngram_is_of_what_was_decoded_and_not_of_the_zeros_behind_it():
 
 
 def test_each_example_bans_tokens_of_its_own():
-    assert check(configs("banned_tokens", (0, V - 1, 6), (), (4,), (2, 3, 5, 7, 11))) == (3 + 0 + 1 + 5) * K * T
+    assert check(configs("banned_tokens", (0, V - 1, 6), (), (4,), (2, 3, 5, 7, 11))) == (3 + 0 + 1 + 5) * K * (T + 1)
 
 
 def test_a_banned_id_beyond_the_vocabulary_bans_nothing_else():
@@ -111,7 +119,7 @@ def test_nothing_ends_before_each_example_s_fewest_tokens():
 
 
 def test_rows_that_pad_the_embedding_are_not_chosen():
-    assert check([GenerationConfig()] * B, vocab_size=10) == 3 * B * K * T
+    assert check([GenerationConfig()] * B, vocab_size=10) == 3 * B * K * (T + 1)
 
 
 def test_a_vocabulary_that_is_not_known_or_larger_than_the_embedding_masks_nothing():

@@ -31,10 +31,10 @@ TOP_P_KEPT = {
     0.95: [[0.7, 0.2, 0.06], [0.3, 0.2, 0.2, 0.2, 0.1]],
 }
 B, K, V = 2, 3, 203  # V: more than a block, and no multiple of one
-NUM_DRAWS = 40_000
+NUM_DRAWS = 20_000
 SETTINGS = {
     "nothing": {},
-    "a temperature": {"temperature": 0.6},
+    "a temperature": {"temperature": 0.8},
     "top_k": {"top_k": 17},
     "top_p": {"top_p": 0.8},
     "min_p": {"min_p": 0.2},
@@ -134,6 +134,13 @@ def test_each_example_has_a_top_p_of_its_own():
         np.testing.assert_array_equal(found_BKV[b, k] > MASKED, expected_V > 0)
 
 
+def test_top_p_tells_probabilities_that_differ_in_their_last_bits():
+    second_B = np.linspace(-0.28, -0.05, 20, dtype=np.float32)
+    logits_BV = np.stack([0 * second_B, second_B, second_B - np.float32(3e-7)], axis=1)
+    kept_B1V = np.asarray(top_p(logits_BV[:, None], np.full(20, 0.5, np.float32))) > MASKED
+    assert kept_B1V[:, 0].tolist() == [[True, True, False]] * 20
+
+
 def test_each_example_has_a_min_p_of_its_own():
     logits_BKV, p_B = normal(2, B, K, V), np.array([0.05, 0.4], np.float32)
     found_BKV = np.asarray(min_p(logits_BKV, p_B))
@@ -171,7 +178,7 @@ def test_what_is_masked_stays_masked():
 
 @pytest.fixture(scope="module")
 def draws():
-    """Logits, and how often each token was drawn by each of the settings."""
+    """Logits, the numbers, and the tokens that were drawn with each of the settings."""
     logits_V = normal(5, V, scale=0.6)
 
     def numbers(name, nothing, dtype=np.float32):
@@ -180,21 +187,30 @@ def draws():
     logits_B1V = logits_V / numbers("temperature", 1)[:, None, None]
     logits_B1V = top_k(logits_B1V, numbers("top_k", 0, np.int32), most=128)
     logits_B1V = min_p(top_p(logits_B1V, numbers("top_p", 1)), numbers("min_p", 0))
-    uniform_BN = np.random.default_rng(6).random((len(SETTINGS), NUM_DRAWS), np.float32)
-    counts_BV = [np.bincount(tokens_N, minlength=V) for tokens_N in drawn(logits_B1V[:, 0], uniform_BN)]
-    return logits_V, dict(zip(SETTINGS, counts_BV, strict=True))
+    uniform_BN = np.random.default_rng(10).random((len(SETTINGS), NUM_DRAWS), np.float32)
+    tokens_BN = np.asarray(drawn(logits_B1V[:, 0], uniform_BN))
+    return logits_V, dict(zip(SETTINGS, zip(uniform_BN, tokens_BN, strict=True), strict=True))
 
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_tokens_are_drawn_as_often_as_they_are_probable_with(name, draws):
-    logits_V, counts = draws
-    assert surprise(counts[name], exact(logits_V, **SETTINGS[name])) < 1
+    logits_V, drawn_with = draws
+    assert surprise(np.bincount(drawn_with[name][1], minlength=V), exact(logits_V, **SETTINGS[name])) < 1
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_number_draws_the_token_that_double_precision_draws_with(name, draws):
+    logits_V, drawn_with = draws
+    uniform_N, tokens_N = drawn_with[name]
+    sums_V = np.cumsum(exact(logits_V, **SETTINGS[name]))
+    assert np.mean(np.searchsorted(sums_V, uniform_N, side="right") != tokens_N) < 2e-4  # but at borders, by rounding
 
 
 def test_the_statistic_tells_a_distribution_that_is_nearly_right(draws):
-    logits_V, counts = draws
-    assert surprise(counts["nothing"], exact(logits_V, temperature=1.08)) > 1
-    assert surprise(counts["nothing"], np.roll(exact(logits_V), 1)) > 1
+    logits_V, drawn_with = draws
+    counts_V = np.bincount(drawn_with["nothing"][1], minlength=V)
+    assert surprise(counts_V, exact(logits_V, temperature=1.15)) > 1
+    assert surprise(counts_V, np.roll(exact(logits_V), 1)) > 1
 
 
 def test_the_first_and_the_last_possible_token_are_drawn_at_both_ends():
@@ -209,6 +225,11 @@ def test_a_number_says_which_token_by_the_cumulated_probability():
     probabilities_V = np.float32([0.5, 0, 0.125, 0.375])
     numbers_N = np.float32([0.49, 0.51, 0.62, 0.63, 0.99])
     np.testing.assert_array_equal(drawn(log(probabilities_V)[None], numbers_N[None])[0], [0, 2, 2, 3, 3])
+
+
+def test_a_number_on_a_border_is_the_token_s_behind_it():
+    numbers_N = np.arange(256, dtype=np.float32) / 256
+    np.testing.assert_array_equal(drawn(np.zeros((1, 256), np.float32), numbers_N[None])[0], np.arange(256))
 
 
 def test_each_sequence_is_drawn_by_its_own_number_from_its_own_logits():
@@ -228,6 +249,15 @@ def test_what_has_no_probability_is_never_drawn_however_sums_are_rounded():
     numbers_N = np.concatenate([np.clip(border_W * np.float32(1 + ulp * 2**-24), 0, 0.999999) for ulp in range(-8, 9)])
     tokens_N = np.asarray(drawn(logits_V.reshape(1, -1), numbers_N[None].astype(np.float32)))[0]
     assert logits_V.flat[tokens_N].min() > MASKED
+
+
+def test_the_last_possible_token_is_drawn_where_sums_are_rounded_to_more():
+    # Of 64 distributions, the sums of some rise among the masked tokens at their ends, beyond what the last one adds.
+    rng = np.random.default_rng(9)
+    logits_BWV = np.full((64, 1004, 128), MASKED, np.float32)
+    logits_BWV[:, 7:750, 5] = rng.normal(size=(64, 743))
+    below_1 = np.full((64, 1), np.nextafter(np.float32(1), np.float32(0)))
+    assert drawn(logits_BWV.reshape(64, -1), below_1)[:, 0].tolist() == [749 * 128 + 5] * 64
 
 
 def test_where_nothing_is_possible_the_first_token_is_drawn():
