@@ -65,19 +65,29 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
         config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
         shots = read_shots(options, seed=config.seed)
         pretrained = load(options.checkpoint)
-        identity = {
-            "checkpoint": os.path.abspath(options.checkpoint),
-            "step": pretrained.step,
-            "input": options.input if options.input == STDIO else os.path.abspath(options.input),
-            **{name: getattr(options, name) for name in IDENTIFYING},
-            **{name: value for name, value in dataclasses.asdict(config).items() if value},
-        }
+        identity = _identity(options, pretrained, config)
         with resumable_lines(options.output, identity, name="--output") as output, _progress(options) as tick:
             tick(output.num_written)
             prompt = prompt_maker(options, shots, pretrained)
             for row in answer_lines(pretrained, inputs, options, config, skip=output.num_written, prompt=prompt):
                 output.write(json.dumps(row, ensure_ascii=False))
                 tick(1)
+
+
+def _identity(options: InferConfig, pretrained: Pretrained, config: GenerationConfig) -> dict[str, Any] | None:
+    """Returns what the rows of an output depend on; None if a pipe is read, which has no second time."""
+    if options.input == STDIO:
+        return None
+    state = os.stat(options.input)
+    return {
+        "checkpoint": os.path.abspath(options.checkpoint),
+        "step": pretrained.step,
+        "input": os.path.abspath(options.input),
+        "bytes of it": state.st_size,
+        "time of it": state.st_mtime_ns,
+        **{name: getattr(options, name) for name in IDENTIFYING},
+        **{name: value for name, value in dataclasses.asdict(config).items() if value},
+    }
 
 
 def generate(pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int = 8, **settings: Any) -> list[Any]:

@@ -23,12 +23,12 @@ class LineFile(NamedTuple):
 
 
 @contextlib.contextmanager
-def resumable_lines(path: str, identity: Mapping[str, Any], *, name: str) -> Iterator[LineFile]:
+def resumable_lines(path: str, identity: Mapping[str, Any] | None, *, name: str) -> Iterator[LineFile]:
     """Opens a file for lines; it gets its name when the block ends without an error, and replaces what was there.
 
     Args:
       path: of the file; - is standard output, which keeps nothing, nor does a device or a pipe.
-      identity: what the lines depend on, as JSON has it.
+      identity: what the lines depend on, as JSON has it; None goes on with nothing, and begins anew.
       name: of the option, for errors.
 
     Raises:
@@ -46,7 +46,9 @@ def resumable_lines(path: str, identity: Mapping[str, Any], *, name: str) -> Ite
             yield LineFile(lambda line: _write(file, line), 0)
         return
     partial = pathlib.Path(f"{path}.partial")
-    num_written = _written_before(partial, identity, name)
+    if identity is None:
+        partial.unlink(missing_ok=True)
+    num_written = _written_before(partial, identity or {}, name)
     with open(partial, "a", encoding="utf-8") as file:
         yield LineFile(lambda line: _write(file, line), num_written)
     _drop_first_line(partial, pathlib.Path(path))

@@ -244,3 +244,14 @@ def test_five_kills_at_random_moments_lose_no_line_and_repeat_none(path):
 def test_the_first_line_says_what_the_others_are_of(path):
     killed(path, ["a"])
     assert json.loads(partial(path).read_text().splitlines()[0]) == IDENTITY | {"stop_tokens": [1, 5]}
+
+
+def test_without_an_identity_a_file_begins_anew(tmp_path):
+    path = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), resumable_lines(str(path), None, name="--output") as file:
+        file.write("of another pipe")
+        raise KeyboardInterrupt
+    with resumable_lines(str(path), None, name="--output") as file:
+        assert file.num_written == 0
+        file.write("of this one")
+    assert path.read_text() == "of this one\n"
