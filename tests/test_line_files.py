@@ -248,8 +248,8 @@ def test_the_first_line_says_what_the_others_are_of(path):
 
 def test_without_an_identity_a_file_begins_anew(tmp_path):
     path = tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt):
-        write(path, ["of another pipe", "never"], identity=None, fails_after=1)
+    with pytest.raises(Killed):
+        write(path, ["of another pipe"], identity=None, kill=True)
     with resumable_lines(str(path), None, name="--output") as file:
         assert file.num_written == 0
         file.write("of this one")
