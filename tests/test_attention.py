@@ -56,7 +56,7 @@ def softmax(logits) -> np.ndarray:
     return exp / exp.sum(axis=-1, keepdims=True)
 
 
-@pytest.mark.parametrize("name", ["encoder_decoder", "causal_lm", "prefix_lm"])
+@pytest.mark.parametrize("name", ["encoder_decoder", pytest.param("causal_lm", marks=pytest.mark.slow), "prefix_lm"])
 def test_what_a_model_decodes_by_itself_is_the_most_probable_at_each_step(name):
     model = pretrained(name)
     contents = look(model, options())
