@@ -14,7 +14,7 @@ LAYERS = (
     "checkpoint decode interop run_directory tasks train_step",
     "evaluation pretrained",
     "answering prompting starting",
-    "attention conversion data_statistics inference inspection measurement model_listing preparation "
+    "attention conversion data_statistics inference inspection measurement model_listing preparation serving "
     "tokenizer_training",
     "training",
     "cli __init__",

@@ -8,6 +8,7 @@ from t5x_lite.config.commands import TRAINING_BYTES as TRAINING_BYTES
 from t5x_lite.config.commands import AttentionConfig as AttentionConfig
 from t5x_lite.config.commands import InferConfig as InferConfig
 from t5x_lite.config.commands import PrepareConfig as PrepareConfig
+from t5x_lite.config.commands import ServeConfig as ServeConfig
 from t5x_lite.config.commands import TokenizerTrainConfig as TokenizerTrainConfig
 from t5x_lite.config.generation import GenerationConfig as GenerationConfig
 from t5x_lite.config.model import ModelConfig as ModelConfig

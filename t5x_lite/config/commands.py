@@ -93,6 +93,64 @@ class InferConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class ServeConfig:
+    """One server.
+
+    Args:
+      checkpoint: a run directory, or any model that t5x-lite convert reads.
+      host: address to listen at; 127.0.0.1 is this machine alone, 0.0.0.0 all its networks.
+      port: to listen at; 0 is any free one.
+      model_name: what clients call the model; null is the checkpoint's own name, without its directory.
+      batch_size: sequences decoded at once.
+      max_queue: texts that may wait; those who ask for more are told to come back (429).
+      max_input_tokens: most tokens of a prompt.
+      max_new_tokens: most tokens of an answer.
+      max_body_bytes: most bytes of a request.
+      timeout_seconds: an answer that takes longer is given up (504).
+      shutdown_seconds: how long SIGTERM or Ctrl-C wait for what is being answered.
+      batch_wait_ms: how long a free model waits for more requests once it has one.
+      warm_up_tokens: inputs up to so many tokens are compiled for before the server is ready; 0 compiles nothing.
+      api_key: bearer token that requests must have; null is the environment's T5X_LITE_API_KEY, or none.
+    """
+
+    checkpoint: str
+    host: str = "127.0.0.1"
+    port: int = 8000
+    model_name: str | None = None
+    batch_size: int = 16
+    max_queue: int = 256
+    max_input_tokens: int = 2048
+    max_new_tokens: int = 512
+    max_body_bytes: int = 2**20
+    timeout_seconds: float = 120.0
+    shutdown_seconds: float = 30.0
+    batch_wait_ms: float = 5.0
+    warm_up_tokens: int = 64
+    api_key: str | None = None
+
+    def __post_init__(self):
+        require(bool(self.checkpoint), "--checkpoint is empty: name a run directory or a model")
+        require(bool(self.host), "--host is empty: use 127.0.0.1 for this machine alone")
+        require(0 <= self.port < 2**16, f"--port is {self.port}: use one from 1 to 65535, or 0 for any free one")
+        require(self.model_name != "", "--model_name is empty: give a name, or leave it out")
+        require(self.api_key != "", "--api_key is empty: give a secret, or leave it out")
+        for field in ("batch_size", "max_queue", "max_input_tokens", "max_new_tokens", "max_body_bytes"):
+            require(getattr(self, field) > 0, f"--{field} is {getattr(self, field)}: use a number above 0")
+        require(
+            0 < self.timeout_seconds < float("inf"),
+            f"--timeout_seconds is {self.timeout_seconds}: use a number above 0",
+        )
+        for field in ("shutdown_seconds", "batch_wait_ms", "warm_up_tokens"):
+            value = getattr(self, field)
+            require(0 <= value < float("inf"), f"--{field} is {value}: use 0 or more")
+        require(
+            self.warm_up_tokens <= self.max_input_tokens,
+            f"--warm_up_tokens is {self.warm_up_tokens} and --max_input_tokens {self.max_input_tokens}: use at most "
+            "that many",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class AttentionConfig:
     """One look at what a model attends to.
 

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A server that speaks OpenAI's protocol: `t5x-lite serve`."""

@@ -1,0 +1,159 @@
+"""Tests t5x_lite/serving/batch.py."""
+
+import numpy as np
+import pytest
+
+from t5x_lite.answering import Request, answer_batch
+from t5x_lite.config import GenerationConfig
+from t5x_lite.serving import batch
+from t5x_lite.serving.batch import group_of, padded_inputs, power_of_two, run_batch, warm_up
+from tests.serving.models import CFG, Listener, alone, pretrained
+
+TEXTS = ["one", "the second of the texts", "3"]
+
+
+def run(*listeners, name="encoder_decoder", most_rows=4):
+    run_batch(pretrained(name), [listener.job for listener in listeners], most_rows=most_rows)
+    return listeners
+
+
+@pytest.mark.parametrize(("number", "power"), [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (16, 16), (17, 32)])
+def test_numbers_are_rounded_up_to_powers_of_two(number, power):
+    assert power_of_two(number) == power
+
+
+def test_inputs_are_padded_to_a_power_of_two_of_at_least_16_tokens():
+    short, long = Listener("abc"), Listener("x" * 20)
+    assert padded_inputs([short.job], 2).shape == (2, 16)
+    inputs_BS = padded_inputs([short.job, long.job], 4)
+    assert inputs_BS.shape == (4, 32)
+    assert inputs_BS[0, :4].tolist() == short.job.ids
+    assert not inputs_BS[0, 4:].any()
+    assert not inputs_BS[2:].any()
+
+
+def test_what_one_program_cannot_decode_is_not_one_batch():
+    plain = group_of(Listener("a").job)
+    assert plain == group_of(Listener("b" * 60, temperature=0.5, max_new_tokens=9, log_probs=True).job)
+    for other in (
+        Listener("a", num_beams=2),
+        Listener("a", temperature=1.0, num_return_sequences=2),
+        Listener("a", no_repeat_ngram_size=3),
+        Listener("a", embeds=True),
+        Listener("a" * 64),
+    ):
+        assert group_of(other.job) != plain
+    assert group_of(Listener("a" * 64).job) == group_of(Listener("a" * 127).job)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"num_beams": 3}, {"repetition_penalty": 1.5}], ids=["greedy", "beams", "rep"]
+)
+def test_each_of_a_batch_gets_what_it_gets_alone(settings):
+    listeners = [Listener(text, max_new_tokens=new, **settings) for text, new in zip(TEXTS, (6, 9, 11), strict=True)]
+    for listener, text, new in zip(run(*listeners), TEXTS, (6, 9, 11), strict=True):
+        assert listener.text() == alone(text, max_new_tokens=new, **settings)
+
+
+def test_tokens_come_a_few_at_a_time_and_those_told_before_stay():
+    [listener] = run(Listener("one", max_new_tokens=10))
+    sequences = [event.sequences[0] for event in listener.heard()]
+    assert [grown.num_tokens for grown in sequences] == [4, 8, 10]
+    assert [grown.finish for grown in sequences] == [None, None, "length"]
+    for before, after in zip(sequences, sequences[1:], strict=False):
+        assert after.ids[: len(before.ids)] == before.ids
+
+
+def test_a_short_answer_does_not_wait_for_the_long_ones_beside_it():
+    short, long = Listener("one", max_new_tokens=2), Listener("two", max_new_tokens=12)
+    order = []
+    short.job.notify = lambda event: order.append(("short", event.is_last))
+    long.job.notify = lambda event: order.append(("long", event.is_last))
+    run(short, long)
+    assert order == [("short", True), ("long", False), ("long", False), ("long", True)]
+
+
+def test_what_ends_an_answer_is_counted_and_is_no_part_of_it():
+    first = run(Listener("one", max_new_tokens=6))[0].last().sequences[0].ids
+    stop = first[3]
+    [listener] = run(Listener("one", max_new_tokens=6, stop_tokens=(stop,)))
+    grown = listener.last().sequences[0]
+    assert grown.ids == first[: first.index(stop)]
+    assert (grown.num_tokens, grown.finish) == (first.index(stop) + 1, "stop")
+
+
+def test_log_probabilities_are_those_of_the_same_answer_alone():
+    listeners = run(*[Listener(text, max_new_tokens=6, log_probs=True) for text in TEXTS])
+    for text, listener in zip(TEXTS, listeners, strict=True):
+        request = Request(text, GenerationConfig(max_new_tokens=6))
+        expected = answer_batch(pretrained(), [request], batch_size=1, scores=True)[0].sequences[0]
+        grown = listener.last().sequences[0]
+        assert len(grown.log_probs) == len(grown.ids)
+        np.testing.assert_allclose(grown.log_probs, expected.log_probs[: len(grown.ids)], rtol=1e-4)
+
+
+def test_several_sequences_of_a_seed_are_drawn_the_same_again_and_differ():
+    settings = {"max_new_tokens": 8, "temperature": 1.0, "num_return_sequences": 3, "seed": 5}
+    drawn = [run(Listener("one", **settings), Listener("two", **settings))[0].last().sequences for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert len({tuple(grown.ids) for grown in drawn[0]}) == 3
+
+
+def test_a_batch_that_nobody_waits_for_ends(monkeypatch):
+    looks = []
+    monkeypatch.setattr(batch, "_look", lambda *args, look=batch._look: looks.append(1) or look(*args))
+    listener, other = Listener("one", max_new_tokens=100), Listener("two", max_new_tokens=7)
+    heard = []
+
+    def leave(event):
+        heard.append(event)
+        listener.job.given_up = True
+
+    listener.job.notify = leave
+    run(listener, other)
+    assert len(heard) == 1
+    assert len(looks) == 2
+    assert other.last().sequences[0].num_tokens == 7
+
+
+def test_a_beam_search_that_nobody_waits_for_ends(monkeypatch):
+    looks = []
+    monkeypatch.setattr(batch, "_look", lambda *args, look=batch._look: looks.append(1) or look(*args))
+    listener, other = Listener("one", max_new_tokens=100, num_beams=2), Listener("two", max_new_tokens=7, num_beams=2)
+    listener.job.given_up = True
+    run(listener, other)
+    assert len(looks) == 2
+    assert not listener.heard()
+    assert other.last().is_last
+
+
+def test_an_embedding_is_the_encoders_mean_over_the_tokens_with_length_1():
+    listeners = run(*[Listener(text, embeds=True) for text in TEXTS])
+    for listener in listeners:
+        ids_1S = np.asarray([listener.job.ids], np.int32)
+        mean_D = np.asarray(pretrained().model.encode(ids_1S))[0].mean(axis=0)
+        values_D = listener.last().values_D
+        assert values_D.shape == (CFG.emb_dim,)
+        np.testing.assert_allclose(values_D, mean_D / np.linalg.norm(mean_D), rtol=1e-3, atol=1e-5)
+
+
+def test_an_encoder_alone_embeds():
+    [listener] = run(Listener("one", embeds=True), name="masked_lm")
+    np.testing.assert_allclose(np.linalg.norm(listener.last().values_D), 1, rtol=1e-5)
+
+
+def test_a_decoder_alone_goes_on_with_the_text():
+    [listener] = run(Listener("one", max_new_tokens=6), name="causal_lm")
+    expected = answer_batch(pretrained("causal_lm"), [Request("one", GenerationConfig(max_new_tokens=6))], batch_size=1)
+    assert listener.text() == expected[0].sequences[0].text
+
+
+def test_warming_up_runs_every_power_of_two_greedy_and_drawn(monkeypatch):
+    seen = []
+
+    def see(pretrained, jobs, *, most_rows):
+        seen.append((len(jobs), len(jobs[0].ids), jobs[0].config and jobs[0].config.temperature))
+
+    monkeypatch.setattr(batch, "run_batch", see)
+    warm_up(pretrained(), most_rows=3, num_tokens=9, decodes=True)
+    assert seen == [(rows, 9, temperature) for rows in (1, 2, 4) for temperature in (0.0, 1.0)]
