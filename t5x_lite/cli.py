@@ -23,10 +23,11 @@ from t5x_lite.config import (
     InferConfig,
     PrepareConfig,
     RunConfig,
+    ServeConfig,
     TokenizerTrainConfig,
 )
 
-Config = TypeVar("Config", RunConfig, InferConfig, AttentionConfig, PrepareConfig, TokenizerTrainConfig)
+Config = TypeVar("Config", RunConfig, InferConfig, ServeConfig, AttentionConfig, PrepareConfig, TokenizerTrainConfig)
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
 USER_MISTAKE, INTERRUPTED = 2, 130  # exit statuses, as argparse and shells have them
 
@@ -78,6 +79,7 @@ def make_parser() -> ArgumentParser:
     infer.add_class_arguments(InferConfig)
     infer.add_class_arguments(GenerationConfig)
     subcommands.add_subcommand("infer", infer, help="fill in blanks, answer, label")
+    _add_serve(subcommands)
     _add_attention(subcommands)
     _add_data(subcommands)
     _add_eval(subcommands)
@@ -85,6 +87,15 @@ def make_parser() -> ArgumentParser:
     _add_convert(subcommands)
     _add_models(subcommands)
     return parser
+
+
+def _add_serve(subcommands: Any) -> None:
+    serve = ArgumentParser(
+        description="Answers over HTTP as OpenAI does: /v1/completions, /v1/embeddings, /v1/models; /health, /metrics.",
+        allow_abbrev=False,
+    )
+    serve.add_class_arguments(ServeConfig)
+    subcommands.add_subcommand("serve", serve, help="an OpenAI-compatible server")
 
 
 def _add_attention(subcommands: Any) -> None:
@@ -240,6 +251,13 @@ def infer(options: Namespace) -> None:
     inference.run(_instance(InferConfig, options), settings)
 
 
+def serve(options: Namespace) -> None:
+    """`t5x-lite serve`."""
+    from t5x_lite import serving
+
+    serving.run(_instance(ServeConfig, options))
+
+
 def attention(options: Namespace) -> None:
     """`t5x-lite attention`."""
     from t5x_lite import attention
@@ -334,6 +352,7 @@ COMMANDS = {
     "train": train,
     "eval": evaluate,
     "infer": infer,
+    "serve": serve,
     "attention": attention,
     "data": data,
     "tokenizer": tokenizer,

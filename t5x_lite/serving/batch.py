@@ -7,7 +7,6 @@ Shape letters: B rows of the batch, S input tokens, K sequences of a job, T new 
 """
 
 import dataclasses
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple

@@ -1,5 +1,7 @@
 """Tests t5x_lite/serving/batch.py."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -60,7 +62,7 @@ def test_tokens_come_a_few_at_a_time_and_those_told_before_stay():
     sequences = [event.sequences[0] for event in listener.heard()]
     assert [grown.num_tokens for grown in sequences] == [4, 8, 10]
     assert [grown.finish for grown in sequences] == [None, None, "length"]
-    for before, after in zip(sequences, sequences[1:], strict=False):
+    for before, after in itertools.pairwise(sequences):
         assert after.ids[: len(before.ids)] == before.ids
 
 
