@@ -125,7 +125,7 @@ class ServeConfig:
     timeout_seconds: float = 120.0
     shutdown_seconds: float = 30.0
     batch_wait_ms: float = 5.0
-    warm_up_tokens: int = 64
+    warm_up_tokens: int = 32
     api_key: str | None = None
 
     def __post_init__(self):

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One batch of jobs from begin to end: decoded together, each told of its own tokens as they come.
 
-Whatever is compiled is compiled for a power of two: rows, input tokens, new tokens. A server then meets few programs.
+Whatever is compiled is compiled for a power: of four for rows, of two for input tokens and new tokens. A server then
+meets few programs.
 
 Shape letters: B rows of the batch, S input tokens, K sequences of a job, T new tokens, D embedding.
 """
@@ -24,7 +25,7 @@ from t5x_lite.model.encoder import mean_of_tokens
 from t5x_lite.pretrained import Pretrained
 
 STEPS_BETWEEN_LOOKS = 4  # tokens that are decoded before anyone is told, or found to have left
-SMALLEST_LENGTH = 16
+SMALLEST_LENGTH = 32
 SHORT = 64  # inputs up to it are decoded together; longer ones with those of at most twice their length
 USUAL_NEW_TOKENS = 16  # what OpenAI's clients ask for if they do not say
 
@@ -103,10 +104,10 @@ def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) ->
     Args:
       pretrained: the model, of an architecture that can do them.
       jobs: at most `most_rows` sequences in all, or one job.
-      most_rows: rounded up to a power of two, what a batch has at most.
+      most_rows: what a batch has at most.
     """
-    num_rows = min(power_of_two(len(jobs)), power_of_two(most_rows))
-    inputs_BS = padded_inputs(jobs, num_rows)
+    sizes = batch_sizes(max(1, most_rows // jobs[0].num_rows))
+    inputs_BS = padded_inputs(jobs, next(size for size in sizes if size >= len(jobs)))
     if jobs[0].config is None:
         means_BD = np.asarray(embed(pretrained.model, inputs_BS))
         for job, mean_D in zip(jobs, means_BD, strict=False):
@@ -125,18 +126,23 @@ def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) ->
 def warm_up(pretrained: Pretrained, *, most_rows: int, num_tokens: int, decodes: bool) -> None:
     """Compiles what most requests need: up to `num_tokens` input tokens, greedy and drawn."""
     ids = [3] * (num_tokens - 1) + [pretrained.tokenizer.eos_id]
-    for exponent in range(power_of_two(most_rows).bit_length()):
+    for num_rows in batch_sizes(most_rows):
         for temperature in (0.0, 1.0) if decodes else (None,):
             config = None
             if temperature is not None:
                 config = GenerationConfig(max_new_tokens=USUAL_NEW_TOKENS, temperature=temperature)
-            jobs = [Job(ids=ids, notify=_nobody, config=config) for _ in range(2**exponent)]
+            jobs = [Job(ids=ids, notify=_nobody, config=config) for _ in range(num_rows)]
             run_batch(pretrained, jobs, most_rows=most_rows)
 
 
 def power_of_two(number: int) -> int:
     """Returns the lowest one that is not below a number."""
     return 1 << max(number - 1, 0).bit_length()
+
+
+def batch_sizes(most: int) -> list[int]:
+    """Returns how many rows a batch may have: 1, 4, 16 and so on, and the most."""
+    return [*itertools.takewhile(lambda size: size < most, (4**i for i in itertools.count())), most]
 
 
 def padded_inputs(jobs: Sequence[Job], num_rows: int) -> np.ndarray:
@@ -163,7 +169,15 @@ def _decoded(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray)
     controls, plan = controls_and_plan(pretrained, requests, len(inputs_BS), scores=scores)
     plan = plan._replace(num_steps=power_of_two(plan.num_steps))
     stops = [set(row.tolist()) for row in controls.stop_BW]
-    state, placed = begin(model, pretrained.architecture, inputs_BS, controls, plan, HERE)
+    # Reading is the same however tokens are chosen then: one program does.
+    reading = Plan(
+        vocab_size=None,
+        num_steps=plan.num_steps,
+        num_sequences=plan.num_sequences,
+        scores=plan.scores,
+        beam_rules=plan.beam_rules,
+    )
+    state, placed = begin(model, pretrained.architecture, inputs_BS, controls, reading, HERE)
     for until in itertools.count(STEPS_BETWEEN_LOOKS, STEPS_BETWEEN_LOOKS):
         state = go_on(model, state, placed, until, plan=plan)
         over_BK, grown = _look(state, placed, plan)

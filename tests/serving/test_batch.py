@@ -8,7 +8,7 @@ import pytest
 from t5x_lite.answering import Request, answer_batch
 from t5x_lite.config import GenerationConfig
 from t5x_lite.serving import batch
-from t5x_lite.serving.batch import group_of, padded_inputs, power_of_two, run_batch, warm_up
+from t5x_lite.serving.batch import batch_sizes, group_of, padded_inputs, power_of_two, run_batch, warm_up
 from tests.serving.models import CFG, Listener, alone, pretrained
 
 TEXTS = ["one", "the second of the texts", "3"]
@@ -24,11 +24,16 @@ def test_numbers_are_rounded_up_to_powers_of_two(number, power):
     assert power_of_two(number) == power
 
 
-def test_inputs_are_padded_to_a_power_of_two_of_at_least_16_tokens():
-    short, long = Listener("abc"), Listener("x" * 20)
-    assert padded_inputs([short.job], 2).shape == (2, 16)
+@pytest.mark.parametrize(("most", "sizes"), [(1, [1]), (4, [1, 4]), (6, [1, 4, 6]), (16, [1, 4, 16])])
+def test_batches_have_few_sizes(most, sizes):
+    assert batch_sizes(most) == sizes
+
+
+def test_inputs_are_padded_to_a_power_of_two_of_at_least_32_tokens():
+    short, long = Listener("abc"), Listener("x" * 40)
+    assert padded_inputs([short.job], 2).shape == (2, 32)
     inputs_BS = padded_inputs([short.job, long.job], 4)
-    assert inputs_BS.shape == (4, 32)
+    assert inputs_BS.shape == (4, 64)
     assert inputs_BS[0, :4].tolist() == short.job.ids
     assert not inputs_BS[0, 4:].any()
     assert not inputs_BS[2:].any()
@@ -150,7 +155,7 @@ def test_a_decoder_alone_goes_on_with_the_text():
     assert listener.text() == expected[0].sequences[0].text
 
 
-def test_warming_up_runs_every_power_of_two_greedy_and_drawn(monkeypatch):
+def test_warming_up_runs_every_size_greedy_and_drawn(monkeypatch):
     seen = []
 
     def see(pretrained, jobs, *, most_rows):
@@ -158,4 +163,4 @@ def test_warming_up_runs_every_power_of_two_greedy_and_drawn(monkeypatch):
 
     monkeypatch.setattr(batch, "run_batch", see)
     warm_up(pretrained(), most_rows=3, num_tokens=9, decodes=True)
-    assert seen == [(rows, 9, temperature) for rows in (1, 2, 4) for temperature in (0.0, 1.0)]
+    assert seen == [(rows, 9, temperature) for rows in (1, 3) for temperature in (0.0, 1.0)]
