@@ -19,7 +19,22 @@ import threading
 import time
 from typing import Any
 
-WORDS = "the model reads a text of some words and writes another one about rivers stones birds letters and rain".split()
+WORDS = (
+    "the",
+    "model",
+    "reads",
+    "a",
+    "text",
+    "of",
+    "words",
+    "and",
+    "writes",
+    "one",
+    "about",
+    "rivers",
+    "stones",
+    "rain",
+)
 START = "import sys; from t5x_lite.cli import main; sys.exit(main())"
 URL = re.compile(r"http://([^:]+):(\d+)/v1")
 SECONDS_TO_STOP = 60

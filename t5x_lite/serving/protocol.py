@@ -175,7 +175,8 @@ def _generation(fields: Mapping[str, Any], served: Served) -> GenerationConfig:
     n = _integer(fields, "n", 1, (1, num_beams if num_beams > 1 else options.batch_size))
     if temperature == 0 and n > 1 and num_beams == 1:
         raise Refused(400, f"n is {n} and temperature 0, which has one answer: add temperature or num_beams", "n")
-    settings: dict[str, Any] = {field: value for field, value in floats.items() if value is not None}
+    settings: dict[str, Any] = {"repetition_penalty": own.repetition_penalty, "length_penalty": own.length_penalty}
+    settings |= {field: value for field, value in floats.items() if value is not None}
     settings["top_k"] = min(_integer(fields, "top_k", 0, (0, None)), served.pretrained.tokenizer.vocab_size)
     if "top_p" in settings:
         settings["top_p"] = max(settings["top_p"], SMALLEST_TOP_P)
@@ -197,7 +198,7 @@ def _generation(fields: Mapping[str, Any], served: Served) -> GenerationConfig:
             forced_prefix=own.forced_prefix,
             banned_tokens=own.banned_tokens,
             stop_tokens=own.stop_tokens,
-            **{"repetition_penalty": own.repetition_penalty, "length_penalty": own.length_penalty} | settings,
+            **settings,
         )
         forced = served.pretrained.tokenizer.encode(config.forced_prefix) if config.forced_prefix else []
         check_tokens(config, forced, served.pretrained)

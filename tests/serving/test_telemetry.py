@@ -1,0 +1,38 @@
+"""Tests t5x_lite/serving/telemetry.py."""
+
+import pytest
+
+pytest.importorskip("prometheus_client", reason="the extra serve is not installed")
+
+from t5x_lite.serving.telemetry import Telemetry
+
+
+def value(telemetry: Telemetry, name: str, **labels) -> float | None:
+    return telemetry.registry.get_sample_value(name, labels)
+
+
+def test_what_happens_is_counted():
+    telemetry = Telemetry(lambda: 7)
+    for status in (200, 200, 429):
+        telemetry.request("/v1/completions", status, 0.3)
+    telemetry.tokens(11, 5)
+    telemetry.tokens(2, 1)
+    telemetry.batch(3)
+    telemetry.first_tokens(0.2)
+    assert value(telemetry, "t5x_lite_requests_total", route="/v1/completions", status="200") == 2
+    assert value(telemetry, "t5x_lite_requests_total", route="/v1/completions", status="429") == 1
+    assert value(telemetry, "t5x_lite_request_seconds_sum", route="/v1/completions") == pytest.approx(0.9)
+    assert value(telemetry, "t5x_lite_input_tokens_total") == 13
+    assert value(telemetry, "t5x_lite_new_tokens_total") == 6
+    assert value(telemetry, "t5x_lite_batch_size_bucket", le="2.0") == 0
+    assert value(telemetry, "t5x_lite_batch_size_bucket", le="4.0") == 1
+    assert value(telemetry, "t5x_lite_first_token_seconds_sum") == pytest.approx(0.2)
+    assert value(telemetry, "t5x_lite_queue_length") == 7
+
+
+def test_it_is_written_as_prometheus_reads_it_and_two_servers_are_apart():
+    telemetry, other = Telemetry(lambda: 0), Telemetry(lambda: 0)
+    telemetry.request("/health", 200, 0.0)
+    line = 't5x_lite_requests_total{route="/health",status="200"} 1.0'
+    assert line in telemetry.text().decode().splitlines()
+    assert line not in other.text().decode()
