@@ -88,7 +88,8 @@ def test_a_top_k_above_the_vocabulary_is_all_of_it():
 
 def test_the_models_own_settings_hold_where_no_field_is_given():
     own = GenerationConfig(
-        max_new_tokens=3, num_beams=4, repetition_penalty=1.25, no_repeat_ngram_size=2, banned_tokens=(5,), stop_tokens=(9,)
+        max_new_tokens=3, num_beams=4, repetition_penalty=1.25, no_repeat_ngram_size=2, banned_tokens=(5,),
+        stop_tokens=(9,),
     )  # fmt: skip
     config = parse_completion(RIGHT, served(generation=own)).config
     assert (config.banned_tokens, config.stop_tokens) == ((5,), (9,))
