@@ -23,7 +23,8 @@ SECONDS = 60  # that a test waits before it fails
 
 @functools.cache
 def pretrained(name: str = "encoder_decoder") -> Pretrained:
-    return Pretrained(tiny.drawn(KINDS[name], CFG), TOKENIZER, CFG, 7, Architecture(name))
+    # Of this seed, different texts have different answers, few of them short.
+    return Pretrained(tiny.drawn(KINDS[name], CFG, seed=2), TOKENIZER, CFG, 7, Architecture(name))
 
 
 def options(**fields) -> ServeConfig:

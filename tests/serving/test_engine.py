@@ -77,6 +77,7 @@ def test_every_text_gets_its_own_answer_from_many_threads(make):
     for thread in threads:
         thread.join()
     assert answers == {text: alone(text, max_new_tokens=NEW) for text in texts}
+    assert len(set(answers.values())) > 9  # mixed up ones would be noticed
 
 
 def test_what_waits_becomes_one_batch_of_at_most_batch_size_in_order(make, held):
