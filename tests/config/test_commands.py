@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from t5x_lite.config import AttentionConfig, TokenizerTrainConfig
+from t5x_lite.config import AttentionConfig, ServeConfig, TokenizerTrainConfig
 
 RIGHT = {"input": ("a.txt",), "output": "a.model", "vocab_size": 300}
 
@@ -59,3 +59,35 @@ def test_reading_it_needs_the_standard_library_alone():
     code = "import sys, t5x_lite.config; print([m for m in ('jax', 'numpy', 'yaml') if m in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"checkpoint": ""}, r"--checkpoint is empty: name a run directory"),
+        ({"host": ""}, r"--host is empty: use 127.0.0.1"),
+        ({"port": -1}, r"--port is -1: use one from 1 to 65535"),
+        ({"port": 65536}, r"--port is 65536: use"),
+        ({"model_name": ""}, r"--model_name is empty: give a name"),
+        ({"api_key": ""}, r"--api_key is empty: give a secret"),
+        ({"batch_size": 0}, r"--batch_size is 0: use a number above 0"),
+        ({"max_queue": 0}, r"--max_queue is 0: use a number above 0"),
+        ({"max_input_tokens": 0}, r"--max_input_tokens is 0: use"),
+        ({"max_new_tokens": -1}, r"--max_new_tokens is -1: use"),
+        ({"max_body_bytes": 0}, r"--max_body_bytes is 0: use"),
+        ({"timeout_seconds": 0}, r"--timeout_seconds is 0: use a number above 0"),
+        ({"timeout_seconds": float("nan")}, r"--timeout_seconds is nan: use"),
+        ({"timeout_seconds": float("inf")}, r"--timeout_seconds is inf: use"),
+        ({"shutdown_seconds": -1}, r"--shutdown_seconds is -1: use 0 or more"),
+        ({"batch_wait_ms": -1}, r"--batch_wait_ms is -1: use 0 or more"),
+        ({"warm_up_tokens": -1}, r"--warm_up_tokens is -1: use 0 or more"),
+        ({"warm_up_tokens": 33, "max_input_tokens": 32}, r"--warm_up_tokens is 33 and --max_input_tokens 32: use at"),
+    ],
+)
+def test_a_wrong_value_of_a_server_is_refused_with_its_option_and_a_remedy(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ServeConfig(**{"checkpoint": "run"} | wrong)
+
+
+def test_a_server_listens_to_this_machine_alone_unless_told_otherwise():
+    assert (ServeConfig(checkpoint="run").host, ServeConfig(checkpoint="run").api_key) == ("127.0.0.1", None)

@@ -1,5 +1,7 @@
 """Tests t5x_lite/serving/app.py: over ASGI, without a socket."""
 
+# ruff: noqa: E402 - imports come after the skip
+
 import asyncio
 import base64
 import contextlib

@@ -1,5 +1,7 @@
 """Tests t5x_lite/serving/middleware.py."""
 
+# ruff: noqa: E402 - imports come after the skip
+
 import asyncio
 
 import pytest

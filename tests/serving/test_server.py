@@ -1,5 +1,7 @@
 """Tests t5x_lite/serving/server.py: with sockets, and clients that know nothing of t5x_lite."""
 
+# ruff: noqa: E402 - imports come after the skip
+
 import contextlib
 import http.client
 import json
@@ -131,7 +133,7 @@ def test_a_client_that_hangs_up_in_mid_stream_ends_its_batch(running):
     connection.request("POST", "/v1/completions", json.dumps(asked))
     response = connection.getresponse()
     assert response.status == 200
-    assert response.fp.readline().startswith(b"data: ")
+    assert response.readline().startswith(b"data: ")
     response.close()
     connection.close()
     wait_for(lambda: not server.engine._running)
@@ -157,7 +159,12 @@ def test_stopping_finishes_what_runs_and_refuses_what_is_new(running, held):
 
 def test_a_second_signal_stops_at_once(running, held):
     server = running()
-    asking = threading.Thread(target=lambda: pytest.raises(Exception, server.post, RIGHT))
+
+    def ask():
+        with contextlib.suppress(OSError, ValueError, http.client.HTTPException):  # whatever becomes of it
+            server.post(RIGHT)
+
+    asking = threading.Thread(target=ask)
     asking.start()
     wait_for(lambda: server.engine._running)
     server.server.handle_exit(signal.SIGINT, None)
