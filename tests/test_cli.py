@@ -15,10 +15,11 @@ from t5x_lite import (
     inference,
     measurement,
     model_listing,
+    serving,
     tokenizer_training,
     training,
 )
-from t5x_lite.config import AttentionConfig, InferConfig, RunConfig, TokenizerTrainConfig
+from t5x_lite.config import AttentionConfig, InferConfig, RunConfig, ServeConfig, TokenizerTrainConfig
 from t5x_lite.data.tokenizer import ByteTokenizer
 from t5x_lite.pretrained import save_hf
 from tests import tiny
@@ -105,6 +106,16 @@ def test_infer_says_which_settings_were_given_be_they_the_default_or_not(monkeyp
 def test_a_setting_out_of_its_range_is_one_line_before_anything_is_loaded(capsys):
     assert cli.main(["infer", "--checkpoint", "no/model", "--top_p", "3", "--temperature", "1"]) == 2
     assert capsys.readouterr().err == "t5x-lite infer: top_p is 3.0: use a share above 0, at most 1\n"
+
+
+def test_serve_passes_its_options_on(monkeypatch):
+    calls = []
+    monkeypatch.setattr(serving, "run", calls.append)
+    assert cli.main(["serve", "--checkpoint", "runs/x"]) == 0
+    chosen = {"host": "0.0.0.0", "port": 80, "model_name": "x", "api_key": "secret", "timeout_seconds": 2.5}
+    options = [part for name, value in chosen.items() for part in (f"--{name}", str(value))]
+    assert cli.main(["serve", "--checkpoint", "runs/x", *options]) == 0
+    assert calls == [ServeConfig(checkpoint="runs/x"), ServeConfig(checkpoint="runs/x", **chosen)]
 
 
 def test_attention_passes_its_options_on(monkeypatch):

@@ -1,7 +1,5 @@
 """Tests t5x_lite/serving/telemetry.py."""
 
-
-
 import pytest
 
 pytest.importorskip("prometheus_client", reason="the extra serve is not installed")
