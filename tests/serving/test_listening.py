@@ -54,7 +54,7 @@ async def all_of(listening):
 
 def test_events_are_heard_with_the_number_of_their_job_until_each_had_its_last():
     async def play(listening, jobs):
-        for job, event in ((jobs[1], MORE), (jobs[0], LAST), (jobs[1], LAST), (jobs[1], MORE)):
+        for job, event in ((jobs[1], MORE), (jobs[0], LAST), (jobs[0], LAST), (jobs[1], LAST), (jobs[1], MORE)):
             job.notify(event)
         return await all_of(listening)
 

@@ -74,6 +74,7 @@ def test_a_request_that_breaks_counts_as_500():
         ("Bearer secret2", 401),
         ("Bearer", 401),
         ("secret", 401),
+        ("Basic secret", 401),
         (None, 401),
     ],
 )
