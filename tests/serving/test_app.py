@@ -114,7 +114,7 @@ def test_a_completion_is_the_models_answer(server):
 
 
 def test_many_at_once_get_their_own_answers_in_few_batches(make):
-    asked, texts = make(batch_wait_ms=200), [f"text {number}" for number in range(24)]
+    asked, texts = make(batch_wait_ms=200), [chr(97 + number) * (1 + number % 5) + "?" for number in range(24)]
 
     async def all_at_once():
         return await asyncio.gather(

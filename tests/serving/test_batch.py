@@ -14,7 +14,7 @@ from tests.serving.models import CFG, Listener, alone, pretrained
 TEXTS = ["one", "the second of the texts", "3"]
 
 
-def run(*listeners, name="encoder_decoder", most_rows=4):
+def run(*listeners, name="encoder_decoder", most_rows=9):
     run_batch(pretrained(name), [listener.job for listener in listeners], most_rows=most_rows)
     return listeners
 

@@ -70,7 +70,7 @@ def test_every_text_gets_its_own_answer_from_many_threads(make):
         submit(engine, listener)
         answers[text] = listener.text()
 
-    texts = [f"text number {number}" for number in range(20)]
+    texts = [chr(97 + number) * (1 + number % 5) + "?" for number in range(24)]
     threads = [threading.Thread(target=ask, args=[text]) for text in texts]
     for thread in threads:
         thread.start()
