@@ -21,6 +21,7 @@ NEW = 6
 GREEDY = GenerationConfig(max_new_tokens=NEW)
 BEAMS = GenerationConfig(max_new_tokens=NEW, num_beams=3)
 DRAWN = GenerationConfig(max_new_tokens=NEW, temperature=1.0, top_k=30, num_return_sequences=2)
+LONGER_GREEDY, LONGER_DRAWN = (pytest.param(config, marks=pytest.mark.slow) for config in (GREEDY, DRAWN))
 
 
 def inputs():
@@ -47,7 +48,7 @@ def test_greedy_decoding_takes_the_most_probable_token_given_all_before():
     np.testing.assert_allclose(result.scores_BK, result.log_probs_BKT.sum(-1), rtol=1e-6)
 
 
-@pytest.mark.parametrize("config", [GREEDY, BEAMS, DRAWN], ids=["greedy", "beams", "drawn"])
+@pytest.mark.parametrize("config", [LONGER_GREEDY, BEAMS, DRAWN], ids=["greedy", "beams", "drawn"])
 def test_an_examples_result_does_not_depend_on_padding_or_on_what_is_beside_it(config):
     inputs_BS = inputs()
     together = generated(config, inputs_BS, streams=[0, 1, 2])
@@ -58,7 +59,7 @@ def test_an_examples_result_does_not_depend_on_padding_or_on_what_is_beside_it(c
     np.testing.assert_array_equal(alone.tokens_BKT, together.tokens_BKT[1:2])
 
 
-@pytest.mark.parametrize("config", [GREEDY, BEAMS, DRAWN], ids=["greedy", "beams", "drawn"])
+@pytest.mark.parametrize("config", [LONGER_GREEDY, BEAMS, LONGER_DRAWN], ids=["greedy", "beams", "drawn"])
 def test_on_a_mesh_the_result_is_that_of_one_device(config):
     import jax
 

@@ -54,7 +54,13 @@ def test_what_one_program_cannot_decode_is_not_one_batch():
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"num_beams": 3}, {"repetition_penalty": 1.5}], ids=["greedy", "beams", "rep"]
+    "settings",
+    [
+        {},
+        pytest.param({"num_beams": 3}, marks=pytest.mark.slow),
+        pytest.param({"repetition_penalty": 1.5}, marks=pytest.mark.slow),
+    ],
+    ids=["greedy", "beams", "penalty"],
 )
 def test_each_of_a_batch_gets_what_it_gets_alone(settings):
     listeners = [Listener(text, max_new_tokens=new, **settings) for text, new in zip(TEXTS, (6, 9, 11), strict=True)]
