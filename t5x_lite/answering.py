@@ -15,7 +15,7 @@ from t5x_lite.config import GenerationConfig
 from t5x_lite.data.tokenizer import Tokenizer
 from t5x_lite.decode.answers import label_probabilities, make_answer
 from t5x_lite.decode.controls import Controls, Plan, batches_with, make_controls, make_plan
-from t5x_lite.decode.generation import DECODERS, Generated, generate_ids, stream_ids
+from t5x_lite.decode.generation import DECODERS, HERE, Devices, Generated, generate_ids, stream_ids
 from t5x_lite.pretrained import Pretrained
 
 LENGTH_BUCKET = 64  # lengths are rounded up to a multiple of it, so that few are compiled
@@ -49,7 +49,12 @@ class Request(NamedTuple):
 
 
 def answer_batch(
-    pretrained: Pretrained, requests: Sequence[Request], *, batch_size: int, scores: bool = False
+    pretrained: Pretrained,
+    requests: Sequence[Request],
+    *,
+    batch_size: int,
+    scores: bool = False,
+    devices: Devices = HERE,
 ) -> list[Answer]:
     """Returns what a model makes of up to `batch_size` texts, decoded together.
 
@@ -58,15 +63,16 @@ def answer_batch(
       requests: the texts; their configs may differ, but not in what `decode.controls.batches_with` tells.
       batch_size: rows of the batch that is computed, whatever number of requests there is.
       scores: whether log-probabilities of tokens are wanted.
+      devices: that the model is on.
     """
     tokenizer, architecture = pretrained.tokenizer, pretrained.architecture
     encoded = [[*tokenizer.encode(request.text), tokenizer.eos_id] for request in requests]
     inputs_BS = padded(encoded, batch_size)
     lengths = [len(ids) for ids in encoded]
     if architecture.name not in DECODERS:
-        return _of_encoder(pretrained, inputs_BS, lengths)
+        return _of_encoder(pretrained, inputs_BS, lengths, devices)
     controls, plan = controls_and_plan(pretrained, requests, batch_size, scores=scores)
-    generated = generate_ids(pretrained.model, architecture, inputs_BS, controls, plan)
+    generated = generate_ids(pretrained.model, architecture, inputs_BS, controls, plan, devices)
     return [
         Answer(_sequences(generated, row, request, controls, tokenizer), length, {})
         for row, (request, length) in enumerate(zip(requests, lengths, strict=True))
@@ -185,9 +191,11 @@ def _surfaces(tokenizer: Tokenizer) -> list[str]:
     return surfaces
 
 
-def _of_encoder(pretrained: Pretrained, inputs_BS: np.ndarray, lengths: Sequence[int]) -> list[Answer]:
+def _of_encoder(
+    pretrained: Pretrained, inputs_BS: np.ndarray, lengths: Sequence[int], devices: Devices
+) -> list[Answer]:
     architecture = pretrained.architecture
-    texts = make_answer(architecture, pretrained.tokenizer, GenerationConfig())(pretrained.model, inputs_BS)
+    texts = make_answer(architecture, pretrained.tokenizer, GenerationConfig(), devices)(pretrained.model, inputs_BS)
     shares: Sequence[dict[str, float]] = [{}] * len(lengths)
     if architecture.name == "sequence_classifier":
         shares = label_probabilities(pretrained.model, inputs_BS, architecture.labels)

@@ -7,13 +7,14 @@ import itertools
 import json
 import math
 import os
-import pathlib
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -21,18 +22,21 @@ from t5x_lite.answering import Answer, Request, answer_batch, batched, padded
 from t5x_lite.config import GenerationConfig, InferConfig
 from t5x_lite.data.converters import encoder_decoder
 from t5x_lite.data.features import continuation
-from t5x_lite.data.rows import input_maker
-from t5x_lite.decode.generation import DECODERS
+from t5x_lite.decode.generation import DECODERS, HERE, Devices
 from t5x_lite.decode.scoring import target_log_probs
-from t5x_lite.line_files import STDIO, resumable_lines
+from t5x_lite.inputs import Inputs, open_inputs
+from t5x_lite.line_files.resumable import STDIO
+from t5x_lite.line_files.shared import Share, shared_lines
 from t5x_lite.pretrained import Pretrained, generation_config, load
-from t5x_lite.prompting import prompt_maker, read_shots, templates
+from t5x_lite.prompting import prompt_maker, read_shots
+from t5x_lite.sharding import batch_sharding, make_mesh
 
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
 # What rows depend on, beside the model, the input and how it decodes.
 IDENTIFYING = (
     "template",
     "task",
+    "split",
     "shots",
     "examples",
     "targets_template",
@@ -59,32 +63,55 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
     Raises:
       ValueError: if the checkpoint or the input cannot be read, or the output has the beginning of something else.
     """
-    with _lines(options.input) as file:
-        inputs = inputs_of(file, options)
+    with open_inputs(options) as inputs:
         # What is wrong with the settings is said before a model is read for minutes.
         config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
         shots = read_shots(options, seed=config.seed)
-        pretrained = load(options.checkpoint)
-        identity = _identity(options, pretrained, config)
-        with resumable_lines(options.output, identity, name="--output") as output, _progress(options) as tick:
-            tick(output.num_written)
+        mesh = _local_mesh(options)
+        options = dataclasses.replace(options, batch_size=_batch_size(options, mesh))
+        pretrained = load(options.checkpoint, mesh)
+        identity = _identity(options, inputs, pretrained, config)
+        share = Share(jax.process_index(), jax.process_count(), options.batch_size * WINDOW_BATCHES)
+        with (
+            shared_lines(options.output, identity, share, name="--output") as output,
+            _progress(options, inputs.number) as tick,
+        ):
+            tick(output.num_written * share.count)
+            numbered = itertools.islice(share.of(enumerate(inputs.texts)), output.num_written, None)
             prompt = prompt_maker(options, shots, pretrained)
-            for row in answer_lines(pretrained, inputs, options, config, skip=output.num_written, prompt=prompt):
+            for row in answer_lines(pretrained, numbered, options, config, prompt=prompt, devices=_devices(mesh)):
                 output.write(json.dumps(row, ensure_ascii=False))
-                tick(1)
+                tick(share.count)
 
 
-def _identity(options: InferConfig, pretrained: Pretrained, config: GenerationConfig) -> dict[str, Any] | None:
+def _local_mesh(options: InferConfig) -> Mesh | None:
+    """Returns this process's own devices, for each process answers its own lines; None if there is one in all."""
+    mesh = make_mesh(options.mesh, jax.local_devices())
+    return mesh if jax.device_count() > 1 else None
+
+
+def _batch_size(options: InferConfig, mesh: Mesh | None) -> int:
+    """Returns how many lines are decoded at once, the same number on each device."""
+    parts = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+    return -(-options.batch_size // parts) * parts
+
+
+def _devices(mesh: Mesh | None) -> Devices:
+    if mesh is None:
+        return HERE
+    return Devices(lambda rows: jax.device_put(rows, batch_sharding(mesh)))
+
+
+def _identity(
+    options: InferConfig, inputs: Inputs, pretrained: Pretrained, config: GenerationConfig
+) -> dict[str, Any] | None:
     """Returns what the rows of an output depend on; None if a pipe is read, which has no second time."""
-    if options.input == STDIO:
+    if inputs.identity is None:
         return None
-    state = os.stat(options.input)
     return {
         "checkpoint": os.path.abspath(options.checkpoint),
         "step": pretrained.step,
-        "input": os.path.abspath(options.input),
-        "bytes of it": state.st_size,
-        "time of it": state.st_mtime_ns,
+        **inputs.identity,
         **{name: getattr(options, name) for name in IDENTIFYING},
         **{name: value for name, value in dataclasses.asdict(config).items() if value},
     }
@@ -107,7 +134,7 @@ def generate(pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int =
     """
     config = dataclasses.replace(pretrained.generation, **settings)
     options = InferConfig(checkpoint="", batch_size=batch_size)
-    answers = [answer for _, answer in _answers(pretrained, enumerate(inputs), options, config, str)]
+    answers = [answer for _, answer in _answers(pretrained, enumerate(inputs), options, config)]
     if config.num_return_sequences > 1:
         return [[decoded.text for decoded in answer.sequences] for answer in answers]
     return [answer.sequences[0].text for answer in answers]
@@ -161,24 +188,24 @@ def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str],
 
 def answer_lines(
     pretrained: Pretrained,
-    lines: Iterable[str],
+    numbered: Iterable[tuple[int, str]],
     options: InferConfig,
     config: GenerationConfig,
     *,
-    skip: int = 0,
     prompt: Callable[[str], str] = str,
+    devices: Devices = HERE,
 ) -> Iterator[dict[str, Any]]:
-    """Yields a row for each line but the first `skip`, in their order.
+    """Yields a row for each line, in their order.
 
     Args:
       pretrained: what `load` returns.
-      lines: the inputs.
+      numbered: the inputs, each with its number, which what is drawn depends on.
       options: of which `template`, `output` and what makes prompts mean nothing here.
       config: how to decode.
-      skip: lines that are not answered.
       prompt: makes what the model reads from a line.
+      devices: that the model is on.
     """
-    for line, answer in _answers(pretrained, itertools.islice(enumerate(lines), skip, None), options, config, prompt):
+    for line, answer in _answers(pretrained, iter(numbered), options, config, prompt=prompt, devices=devices):
         best = answer.sequences[0]
         row: dict[str, Any] = {"inputs": line, "prediction": best.text}
         if pretrained.architecture.name == "encoder_decoder":
@@ -201,18 +228,25 @@ def _answers(
     numbered: Iterator[tuple[int, str]],
     options: InferConfig,
     config: GenerationConfig,
-    prompt: Callable[[str], str],
+    *,
+    prompt: Callable[[str], str] = str,
+    devices: Devices = HERE,
 ) -> Iterator[tuple[str, Answer]]:
     """Yields each line with its answer; lines of similar length are decoded together."""
     # From a pipe, lines are answered as they come.
-    num_batches = 1 if options.input == STDIO and options.checkpoint else WINDOW_BATCHES
+    is_pipe = options.input == STDIO and options.split is None and options.checkpoint
+    num_batches = 1 if is_pipe else WINDOW_BATCHES
     while window := list(itertools.islice(numbered, options.batch_size * num_batches)):
         answers: dict[int, Answer] = {}
         by_length = sorted(window, key=lambda numbered: -len(numbered[1]))
         for batch in batched(by_length, options.batch_size):
             requests = [Request(prompt(line), config, stream=number) for number, line in batch]
             answered = answer_batch(
-                pretrained, requests, batch_size=options.batch_size, scores=options.log_probs or config.temperature > 0
+                pretrained,
+                requests,
+                batch_size=options.batch_size,
+                scores=options.log_probs or config.temperature > 0,
+                devices=devices,
             )
             answers |= {number: answer for (number, _), answer in zip(batch, answered, strict=True)}
         yield from ((line, answers[number]) for number, line in window)
@@ -227,51 +261,13 @@ def fill_in(text: str, prediction: str) -> str:
     return SENTINEL.sub(lambda match: spans.get(match[1], match[0]), text)
 
 
-def inputs_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
-    """Yields the inputs of a file: its lines, or, of a .jsonl file or with a template, what that makes of records."""
-    lines = (line.rstrip("\n") for line in file)
-    if options.template is None and options.task is None and not options.input.endswith(".jsonl"):
-        yield from lines
-        return
-    make_inputs = input_maker(templates(options))
-    for number, line in enumerate(lines, start=1):
-        where = f"--input {options.input}, line {number},"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where} is not JSON ({error.msg}): mend it, or name a file of plain lines") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"{where} is a {type(record).__name__} and no object with fields: mend it")
-        yield from make_inputs(record, where)
-
-
 @contextlib.contextmanager
-def _lines(path: str) -> Iterator[TextIO]:
-    if path == STDIO:
-        yield sys.stdin
-        return
-    if not pathlib.Path(path).is_file():
-        raise ValueError(
-            f"--input {path} is not a file: name a text file with an example a line, or - for standard input"
-        )
-    with open(path, encoding="utf-8") as lines:
-        try:
-            yield lines
-        except UnicodeDecodeError as error:
-            raise ValueError(f"--input {path} is not UTF-8 ({error.reason}): convert it") from error
-
-
-def _num_lines(path: str) -> int:
-    with open(path, "rb") as file:
-        return sum(1 for _ in file)
-
-
-@contextlib.contextmanager
-def _progress(options: InferConfig) -> Iterator[Callable[[int], None]]:
+def _progress(options: InferConfig, number: int | None) -> Iterator[Callable[[int], None]]:
     """Shows how many lines are done, on a terminal that shows nothing else of it."""
     console = Console(file=sys.stderr)
-    hidden = not console.is_terminal or options.input == STDIO or options.output == STDIO
+    reads_pipe = options.split is None and options.input == STDIO
+    hidden = not console.is_terminal or reads_pipe or options.output == STDIO or jax.process_index() > 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=hidden) as bar:
-        shown = bar.add_task("answering", total=None if hidden else _num_lines(options.input))
+        shown = bar.add_task("answering", total=number)
         yield lambda count: bar.advance(shown, count)

@@ -7,30 +7,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from t5x_lite.config import InferConfig, TaskConfig
-from t5x_lite.data.definitions import resolved
+from t5x_lite.config import InferConfig
 from t5x_lite.data.prompts import Pair, PromptMaker, draw_shots
 from t5x_lite.data.rows import LeftOut, read_rows
 from t5x_lite.data.sources import open_source
+from t5x_lite.inputs import templates
 from t5x_lite.pretrained import Pretrained, trained_length
-
-
-def templates(options: InferConfig) -> TaskConfig:
-    """Returns a task whose inputs and targets are the templates of some options.
-
-    Raises:
-      ValueError: if the task that is named has none.
-    """
-    given = {"inputs": options.template, "targets": options.targets_template}
-    given = {name: value for name, value in given.items() if value is not None}
-    if options.task is None:
-        filled = {"inputs": "{inputs}", "targets": "{targets}"} | given
-        return TaskConfig(source=options.examples or options.input, inputs=filled["inputs"], targets=filled["targets"])
-    task = resolved(TaskConfig(base=options.task))
-    if task.mixture is not None or task.inputs is None:
-        what = "is a mixture" if task.mixture is not None else "has no inputs"
-        raise ValueError(f"task {options.task} {what}: name one of inputs and targets, or use template")
-    return dataclasses.replace(task, **given)
 
 
 def read_shots(options: InferConfig, *, seed: int) -> list[Pair]:

@@ -11,7 +11,7 @@ LAYERS = (
     "atomic config",
     "attention_views compiler_options kernels line_files metrics optim plot report stopping trees",
     "data model sharding",
-    "checkpoint decode interop run_directory tasks train_step",
+    "checkpoint decode inputs interop run_directory tasks train_step",
     "evaluation pretrained",
     "answering prompting starting",
     "attention conversion data_statistics inference inspection measurement model_listing preparation serving "

@@ -3,17 +3,32 @@
 import dataclasses
 import io
 import json
+import os
+import pathlib
+import socket
+import subprocess
+import sys
 
+import jax
 import pytest
 
 from t5x_lite import inference
-from t5x_lite.config import GenerationConfig, InferConfig
+from t5x_lite.config import GenerationConfig, InferConfig, MeshConfig
 from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.decode.generation import Devices
 from t5x_lite.inference import answer_lines, fill_in
-from t5x_lite.pretrained import Pretrained
+from t5x_lite.pretrained import Pretrained, save_hf
+from t5x_lite.sharding import batch_sharding, make_mesh, replicated
 from tests import tiny
 
 CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
+ONE_OF_SEVERAL = """
+import sys, jax
+if sys.argv[1]:
+    jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+from t5x_lite.cli import main
+sys.exit(main(sys.argv[3:]))
+"""
 LINES = ["The <extra_id_0> fox", "", "no blank, but ümlauts", "x " * 50 + "<extra_id_1>"]
 
 
@@ -26,9 +41,19 @@ def options(**fields):
     return InferConfig(**{"checkpoint": "run", "batch_size": 3} | fields)
 
 
+def loaded(pretrained):
+    """Returns what takes the place of `load`."""
+
+    def load(checkpoint, mesh):
+        assert checkpoint == "run"
+        return pretrained._replace(model=jax.device_put(pretrained.model, replicated(mesh)))
+
+    return load
+
+
 def rows_of(pretrained, lines, fields=None, **settings):
     config = GenerationConfig(**{"max_new_tokens": 5} | settings)
-    return list(answer_lines(pretrained, lines, options(**fields or {}), config))
+    return list(answer_lines(pretrained, enumerate(lines), options(**fields or {}), config))
 
 
 def test_each_blank_gets_the_words_after_its_sentinel():
@@ -59,7 +84,7 @@ def test_a_row_does_not_depend_on_the_lines_beside_it(pretrained):
 
 
 def test_files_are_read_and_written(pretrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    monkeypatch.setattr(inference, "load", loaded(pretrained))
     (tmp_path / "in.txt").write_text("\n".join(LINES), encoding="utf-8")
     inference.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "out.jsonl")))
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -68,19 +93,19 @@ def test_files_are_read_and_written(pretrained, tmp_path, monkeypatch):
 
 
 def test_a_pipe_is_read_and_written(pretrained, monkeypatch, capsys):
-    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    monkeypatch.setattr(inference, "load", loaded(pretrained))
     monkeypatch.setattr("sys.stdin", io.StringIO("one <extra_id_0>\n"))
     inference.run(options())
     assert json.loads(capsys.readouterr().out)["inputs"] == "one <extra_id_0>"
 
 
 def test_an_input_that_is_not_there_is_named_before_anything_is_loaded(tmp_path):
-    with pytest.raises(ValueError, match=r"--input .*nowhere.txt is not a file"):
+    with pytest.raises(ValueError, match=r"--input .*nowhere.txt' names no file"):
         inference.run(options(input=str(tmp_path / "nowhere.txt")))
 
 
 def test_an_output_in_no_directory_is_named(pretrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    monkeypatch.setattr(inference, "load", loaded(pretrained))
     (tmp_path / "in.txt").write_text("x")
     with pytest.raises(ValueError, match=r"--output .* is in a directory that does not exist"):
         inference.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "no" / "out.jsonl")))
@@ -94,8 +119,9 @@ def test_rows_do_not_depend_on_where_lines_are_in_the_file(pretrained):
 
 def test_what_is_drawn_for_a_line_stays_when_a_run_goes_on(pretrained):
     config = GenerationConfig(max_new_tokens=5, temperature=1.0)
-    whole = list(answer_lines(pretrained, LINES * 3, options(), config))
-    rest = list(answer_lines(pretrained, LINES * 3, options(), config, skip=5))
+    numbered = list(enumerate(LINES * 3))
+    whole = list(answer_lines(pretrained, numbered, options(), config))
+    rest = list(answer_lines(pretrained, numbered[5:], options(), config))
     assert [row["prediction"] for row in whole[5:]] == [row["prediction"] for row in rest]
     assert whole[0]["prediction"] != whole[4]["prediction"]  # the same text on another line
 
@@ -110,7 +136,7 @@ def test_rows_have_scores_and_tokens_where_they_are_asked_for(pretrained):
 
 
 def test_records_are_read_with_a_template(pretrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    monkeypatch.setattr(inference, "load", loaded(pretrained))
     (tmp_path / "in.jsonl").write_text('{"q": "why", "inputs": "i"}\n{"q": "how", "inputs": "j"}\n')
     for template, expected in ((None, ["i", "j"]), ("question: {q}", ["question: why", "question: how"])):
         asked = options(input=str(tmp_path / "in.jsonl"), output=str(tmp_path / "out.jsonl"), template=template)
@@ -121,22 +147,22 @@ def test_records_are_read_with_a_template(pretrained, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("line", ["no json", "[1]", '{"q": 1}', "", '{"q": "\\ud800"}'])
 def test_a_record_that_cannot_be_read_is_named(line, tmp_path, pretrained, monkeypatch):
-    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    monkeypatch.setattr(inference, "load", loaded(pretrained))
     (tmp_path / "in.jsonl").write_text('{"inputs": "fine"}\n' + line + "\n")
     with pytest.raises(ValueError, match=r"--input .*in.jsonl, line 2,"):
         inference.run(options(input=str(tmp_path / "in.jsonl"), output=str(tmp_path / "out.jsonl")))
 
 
 def test_a_file_that_is_no_text_is_named(tmp_path, pretrained, monkeypatch):
-    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
+    monkeypatch.setattr(inference, "load", loaded(pretrained))
     (tmp_path / "in.txt").write_bytes(b"\xff\xfe\n")
     with pytest.raises(ValueError, match=r"in.txt is not UTF-8"):
         inference.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "out.jsonl")))
 
 
 def test_a_run_that_was_cut_off_goes_on_where_it_was(tmp_path, pretrained, monkeypatch):
-    monkeypatch.setattr(inference, "load", lambda checkpoint: pretrained)
-    (tmp_path / "in.txt").write_text("\n".join(LINES * 2), encoding="utf-8")
+    monkeypatch.setattr(inference, "load", loaded(pretrained))
+    (tmp_path / "in.txt").write_text("\n".join(LINES * 6), encoding="utf-8")
     whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
     inference.run(options(input=str(tmp_path / "in.txt"), output=str(whole)), {"max_new_tokens": 3})
     calls = []
@@ -179,3 +205,35 @@ def test_scores_are_log_likelihoods_of_targets_in_any_batch(pretrained):
         assert one.perplexity == pytest.approx(2.718281828 ** (-one.log_likelihood / len(one.log_probs)))
     with pytest.raises(ValueError, match="there are 3 inputs and 2 targets"):
         inference.score(pretrained, inputs, targets[:2])
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_writes(pretrained, tmp_path):
+    (tmp_path / "in.txt").write_text("\n".join(f"line {'x' * (number % 9)} {number}" for number in range(50)))
+    save_hf(pretrained.model, pretrained.tokenizer, tmp_path / "model")
+    asked = ["infer", "--checkpoint", str(tmp_path / "model"), "--input", str(tmp_path / "in.txt"), "--batch_size", "1"]
+    asked += ["--max_new_tokens", "4", "--temperature", "1", "--output"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    where = {"cwd": pathlib.Path(__file__).parents[1], "env": {**os.environ, "XLA_FLAGS": ""}}  # a device each
+    start = [sys.executable, "-c", ONE_OF_SEVERAL]
+    processes = [
+        subprocess.Popen([*start, address, str(index), *asked, str(tmp_path / "both.jsonl")], **where)
+        for index in range(2)
+    ]
+    processes.append(subprocess.Popen([*start, "", "0", *asked, str(tmp_path / "one.jsonl")], **where))
+    assert [process.wait(300) for process in processes] == [0, 0, 0]
+    assert (tmp_path / "both.jsonl").read_text() == (tmp_path / "one.jsonl").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both.jsonl", "in.txt", "model", "one.jsonl"]
+
+
+def test_a_mesh_gives_each_device_as_many_lines(pretrained):
+    mesh = make_mesh(MeshConfig(data=2, fsdp=4))
+    on_mesh = pretrained._replace(model=jax.device_put(pretrained.model, replicated(mesh)))
+    devices = Devices(lambda rows: jax.device_put(rows, batch_sharding(mesh)))
+    config = GenerationConfig(max_new_tokens=5)
+    asked = options(batch_size=inference._batch_size(options(batch_size=9), mesh))
+    assert asked.batch_size == 16
+    rows = list(answer_lines(on_mesh, enumerate(LINES), asked, config, devices=devices))
+    assert rows == rows_of(pretrained, LINES)

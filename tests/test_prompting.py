@@ -7,8 +7,9 @@ import pytest
 from t5x_lite.config import InferConfig
 from t5x_lite.data.rows import input_maker
 from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.inputs import templates
 from t5x_lite.pretrained import Pretrained
-from t5x_lite.prompting import prompt_maker, read_shots, templates
+from t5x_lite.prompting import prompt_maker, read_shots
 from tests import tiny
 
 

@@ -127,7 +127,7 @@ def test_every_architecture_learns_goes_on_and_answers(tmp_path, architecture, t
     newest = read_rows(tmp_path / "run" / "metrics.jsonl")[-1]
     assert evaluated["eval/loss"] == pytest.approx(newest["eval/loss"], rel=1e-4)
     config = GenerationConfig(max_new_tokens=3)
-    (row,) = answer_lines(pretrained, ["17 17"], InferConfig(checkpoint="", batch_size=2), config)
+    (row,) = answer_lines(pretrained, [(0, "17 17")], InferConfig(checkpoint="", batch_size=2), config)
     assert row["inputs"] == "17 17"
     assert set(row["prediction"].split()) <= {"even", "odd"} or not is_labelled
 

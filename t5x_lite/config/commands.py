@@ -5,6 +5,7 @@ import dataclasses
 from typing import Literal
 
 from t5x_lite.config.checks import require
+from t5x_lite.config.run import MeshConfig
 
 # EM takes time in proportion to the text, and 8,192 ids from 2 MB of docstrings need 0.8% more tokens than those from
 # 4 MB.
@@ -48,10 +49,12 @@ class InferConfig:
 
     Args:
       checkpoint: a run directory, or any model that t5x-lite convert reads.
-      input: a file with an example a line, - for standard input; a .jsonl file has records.
+      input: a file with an example a line, - for standard input; a .jsonl file has records; or any other source of
+        records, named as in task.source: tables, folders, patterns, tfds:NAME@SPLIT, hf:NAME@SPLIT.
       output: the JSON lines, - for standard output.
       template: the inputs, from the fields of a record: "question: {question}"; null is "{inputs}", or the task's.
       task: package.module:NAME, a Task whose inputs and targets are the templates, such as t5x_lite.tasks.glue:COLA.
+      split: in place of input, the records that the task learns from (train), or those it holds out (eval).
       shots: how many examples with their answers come before each input.
       examples: files of records to draw them from, named as in task.source.
       targets_template: the answers, from the fields of a record of examples; null is "{targets}", or the task's.
@@ -60,7 +63,8 @@ class InferConfig:
       shot_separator: what is between examples.
       inputs_length: most tokens of a prompt, for which examples are left out; null is what the model was trained with,
         where it says.
-      batch_size: lines decoded at once.
+      batch_size: lines decoded at once by a process; rounded up to as many on each of its devices.
+      mesh: how a process arranges its own devices.
       log_probs: whether rows get the answer's tokens and their log-probabilities; not of beams.
     """
 
@@ -69,6 +73,7 @@ class InferConfig:
     output: str = "-"
     template: str | None = None
     task: str | None = None
+    split: Literal["train", "eval"] | None = None
     shots: int = 0
     examples: str | None = None
     targets_template: str | None = None
@@ -77,11 +82,16 @@ class InferConfig:
     shot_separator: str = "\n\n"
     inputs_length: int | None = None
     batch_size: int = 16
+    mesh: MeshConfig = MeshConfig()
     log_probs: bool = False
 
     def __post_init__(self):
         require(self.batch_size > 0, f"batch_size is {self.batch_size}: use a number above 0")
         require(self.shots >= 0, f"shots is {self.shots}: use 0 or more")
+        require(
+            self.split is None or (self.task is not None and self.input == "-"),
+            f"split is {self.split}, task {self.task} and input {self.input}: give split with task alone",
+        )
         require(
             (self.shots > 0) == (self.examples is not None),
             f"shots is {self.shots} and examples is {self.examples}: give both, or neither",

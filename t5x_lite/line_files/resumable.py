@@ -37,24 +37,29 @@ def resumable_lines(path: str, identity: Mapping[str, Any] | None, *, name: str)
     if path == STDIO:
         yield LineFile(lambda line: print(line, flush=True), 0)
         return
-    if not os.path.isdir(os.path.dirname(path) or "."):
-        raise ValueError(f"{name} {path} is in a directory that does not exist: make it, or name another file")
-    if os.path.isdir(path):
-        raise ValueError(f"{name} {path} is a directory: name a file")
+    check_place(path, name)
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "w", encoding="utf-8") as file:
-            yield LineFile(lambda line: _write(file, line), 0)
+            yield LineFile(lambda line: write_line(file, line), 0)
         return
     partial = pathlib.Path(f"{path}.partial")
     if identity is None:
         partial.unlink(missing_ok=True)
-    num_written = _written_before(partial, identity or {}, name)
+    num_written = written_before(partial, identity or {}, name)
     with open(partial, "a", encoding="utf-8") as file:
-        yield LineFile(lambda line: _write(file, line), num_written)
+        yield LineFile(lambda line: write_line(file, line), num_written)
     _drop_first_line(partial, pathlib.Path(path))
 
 
-def _written_before(partial: pathlib.Path, identity: Mapping[str, Any], name: str) -> int:
+def check_place(path: str, name: str) -> None:
+    """Raises ValueError unless a file can be there."""
+    if not os.path.isdir(os.path.dirname(path) or "."):
+        raise ValueError(f"{name} {path} is in a directory that does not exist: make it, or name another file")
+    if os.path.isdir(path):
+        raise ValueError(f"{name} {path} is a directory: name a file")
+
+
+def written_before(partial: pathlib.Path, identity: Mapping[str, Any], name: str) -> int:
     """Returns how many whole lines there are; cuts off what is behind them, and begins a file that is not there."""
     content = partial.read_bytes() if partial.exists() else b""
     first, end, _ = content.partition(b"\n")
@@ -78,7 +83,8 @@ def _written_before(partial: pathlib.Path, identity: Mapping[str, Any], name: st
     return content.count(b"\n") - 1
 
 
-def _write(file: Any, line: str) -> None:
+def write_line(file: Any, line: str) -> None:
+    """Writes a line, so that a kill cannot lose it."""
     file.write(line + "\n")
     file.flush()
 

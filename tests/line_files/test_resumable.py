@@ -1,4 +1,4 @@
-"""Tests t5x_lite/line_files.py."""
+"""Tests t5x_lite/line_files/resumable.py."""
 
 import json
 import os
@@ -11,14 +11,14 @@ import time
 
 import pytest
 
-from t5x_lite.line_files import resumable_lines
+from t5x_lite.line_files.resumable import resumable_lines
 
 IDENTITY = {"checkpoint": "/runs/é", "step": 7, "stop_tokens": (1, 5)}
 NUM_LINES = 10_000
 # Arguments: a file, and how many lines to write at most before it waits to be killed.
 WRITER = """
 import sys, time
-from t5x_lite.line_files import resumable_lines
+from t5x_lite.line_files.resumable import resumable_lines
 with resumable_lines(sys.argv[1], {"of": "a test"}, name="--output") as output:
     for number in range(output.num_written, 10_000):
         if number == int(sys.argv[2]):
@@ -221,7 +221,7 @@ def num_lines(path):
 
 
 def test_five_kills_at_random_moments_lose_no_line_and_repeat_none(path):
-    root = pathlib.Path(__file__).parents[1]
+    root = pathlib.Path(__file__).parents[2]
     rng = random.Random(time.time_ns())
     for fifth in range(1, 6):
         most = NUM_LINES * fifth // 6
