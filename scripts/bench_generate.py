@@ -126,9 +126,11 @@ def ours(options: argparse.Namespace):
     from t5x_lite.model.architectures import ENCODER_DECODER
     from t5x_lite.model.presets import presets
     from t5x_lite.model.transformer import T5
+    from t5x_lite.model.unstacked import unstacked
 
     cfg = presets["t5_1_1_small"]
     model = jax.jit(lambda: T5(cfg, rngs=nnx.Rngs(0)), compiler_options=compiler_options.for_init("cpu"))()
+    model = unstacked(model)  # once a model, as infer and serve do
     inputs_BS = random_ids(np, options)
     length = {"max_new_tokens": options.new, "min_new_tokens": options.new}
     configs = {"greedy": {}, "beam4": {"num_beams": 4, "length_penalty": 1.0, "beam_rules": "hf"}, "sample": SAMPLING}

@@ -130,7 +130,7 @@ def our_step(options: argparse.Namespace):
     platform = jax.default_backend()
     state = jax.jit(init, compiler_options=compiler_options.for_init(platform))()
     update = functools.partial(train_step, tx=tx, cfg=TrainConfig(), seed=0)
-    compiled = jax.jit(update, donate_argnums=0, compiler_options=compiler_options.for_train_step(platform))
+    compiled = jax.jit(update, donate_argnums=0, compiler_options=compiler_options.for_long_products(platform))
     rng = np.random.default_rng(0)
     rows = {
         "inputs": rng.integers(2, 32_000, (options.batch, options.inputs)).astype(np.int32),

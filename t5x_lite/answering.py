@@ -16,6 +16,7 @@ from t5x_lite.data.tokenizer import Tokenizer
 from t5x_lite.decode.answers import label_probabilities, make_answer
 from t5x_lite.decode.controls import Controls, Plan, batches_with, make_controls, make_plan
 from t5x_lite.decode.generation import DECODERS, HERE, Devices, Generated, generate_ids, stream_ids
+from t5x_lite.model.unstacked import unstacked
 from t5x_lite.pretrained import Pretrained
 
 LENGTH_BUCKET = 64  # lengths are rounded up to a multiple of it, so that few are compiled
@@ -92,6 +93,13 @@ def stream_answer(pretrained: Pretrained, request: Request) -> Iterator[str]:
     stops = set(controls.stop_BW[0].tolist())
     for tokens_BKT in stream_ids(pretrained.model, pretrained.architecture, inputs_BS, controls, plan):
         yield tokenizer.decode(_without_end(tokens_BKT[0, 0], stops)[0])
+
+
+def laid_out(pretrained: Pretrained) -> Pretrained:
+    """Returns a model as its batches are decoded fastest, for those who have many of them; it answers, and no more."""
+    if pretrained.architecture.name not in DECODERS:
+        return pretrained
+    return pretrained._replace(model=unstacked(pretrained.model))
 
 
 def controls_and_plan(

@@ -18,7 +18,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from t5x_lite.answering import Answer, Request, answer_batch, batched, padded
+from t5x_lite.answering import Answer, Request, answer_batch, batched, laid_out, padded
 from t5x_lite.config import GenerationConfig, InferConfig
 from t5x_lite.data.converters import encoder_decoder
 from t5x_lite.data.features import continuation
@@ -234,6 +234,7 @@ def _answers(
 ) -> Iterator[tuple[str, Answer]]:
     """Yields each line with its answer; lines of similar length are decoded together."""
     # From a pipe, lines are answered as they come.
+    pretrained = laid_out(pretrained)
     is_pipe = options.input == STDIO and options.split is None and options.checkpoint
     num_batches = 1 if is_pipe else WINDOW_BATCHES
     while window := list(itertools.islice(numbered, options.batch_size * num_batches)):

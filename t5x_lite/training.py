@@ -134,7 +134,7 @@ def build(
         donate_argnums=0,
         in_shardings=(placed, batch_sharding(mesh)),
         out_shardings=(placed, replicated(mesh)),
-        compiler_options=compiler_options.for_train_step(platform),
+        compiler_options=compiler_options.for_long_products(platform),
     )
     at_start = {"out_shardings": placed, "compiler_options": compiler_options.for_init(platform)}
     init = jax.jit(draw, **at_start)

@@ -8,26 +8,26 @@ from t5x_lite import compiler_options
 
 def test_only_a_cpu_gets_options():
     assert compiler_options.for_init("tpu") is None
-    assert compiler_options.for_train_step("gpu") is None
+    assert compiler_options.for_long_products("gpu") is None
 
 
 def test_what_xla_flags_says_about_a_train_step_is_left_alone(monkeypatch):
     monkeypatch.setattr(jax, "__version__", "0.10.2")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT")
-    assert compiler_options.for_train_step("cpu") is None
+    assert compiler_options.for_long_products("cpu") is None
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_use_onednn=true")
-    assert compiler_options.for_train_step("cpu") == {compiler_options.YNN_FLAG: "LIBRARY_FUSION_TYPE_REDUCE"}
+    assert compiler_options.for_long_products("cpu") == {compiler_options.YNN_FLAG: "LIBRARY_FUSION_TYPE_REDUCE"}
 
 
 def test_another_jax_keeps_its_own_defaults(monkeypatch):
     monkeypatch.setattr(jax, "__version__", "0.11.1")
-    assert compiler_options.for_train_step("cpu") is None
+    assert compiler_options.for_long_products("cpu") is None
 
 
 def test_a_train_step_leaves_its_products_to_eigen_where_jax_has_the_choice():
     if not jax.__version__.startswith("0.10."):
         pytest.skip(f"jax {jax.__version__} keeps its defaults")
-    product = jax.jit(jnp.dot, compiler_options=compiler_options.for_train_step("cpu"))
+    product = jax.jit(jnp.dot, compiler_options=compiler_options.for_long_products("cpu"))
     text = product.lower(jnp.ones((64, 96)), jnp.ones((96, 128))).compile().as_text()
     assert "ynn_fusion" not in text
     assert "dot(" in text

@@ -7,7 +7,7 @@ D model, N heads, H head.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -79,7 +79,7 @@ def of_layer(stack: Any, index: int) -> Any:
     """Returns what a stack has for one layer.
 
     A decoding step goes through the layers one by one and does not scan: a scan copies each layer's parameters, and on
-    a CPU that took longer than their products (137 ms a step of T5 1.1 small, where 40 do).
+    a CPU that took longer than their products (137 ms a step of T5 1.1 small, where 40 do; see `unstacked.py`, too).
     """
     return jax.tree.map(lambda array: array[index], stack)
 
@@ -131,6 +131,10 @@ class SelfAttentionStack(nnx.Module):
         x_BTD, _ = jax.lax.scan(rematerialized(layer, self.cfg.remat), x_BTD, (self.blocks, tables_L, keys_L))
         return self.final_norm(x_BTD)
 
+    def layers(self) -> tuple[EncoderBlock, ...]:
+        """Returns the blocks, one by one."""
+        return tuple(of_layer(self.blocks, index) for index in range(self.num_layers))
+
 
 class EncoderStack(SelfAttentionStack):
     """Turns embedded inputs into a vector a token that has seen the whole input."""
@@ -168,13 +172,13 @@ class DecoderOnlyStack(SelfAttentionStack):
         _, read_L = jax.lax.scan(layer, x_BPD, (self.blocks, tables_L))
         return tuple(of_layer(read_L, index) for index in range(self.num_layers))
 
-    def step(self, x_BKD, cache: Cache) -> tuple[jax.Array, Cache]:
-        """Decodes a token of each beam; returns hidden_BKD and the cache that has seen them."""
+    def step(self, x_BKD, cache: Cache, layers: Sequence[EncoderBlock] | None = None) -> tuple[jax.Array, Cache]:
+        """Decodes a token of each beam; returns hidden_BKD and the cache that has seen them; `layers` if at hand."""
         visible_BKC = cache.step_places()
+        blocks = self.layers() if layers is None else layers
 
         def layer(index, x_BKD, bias_1N1C):
-            block, cached = of_layer(self.blocks, index), cache.layers[index]
-            return block.step(x_BKD, cached, cache.place, bias_1N1C, visible_BKC[:, None])
+            return blocks[index].step(x_BKD, cache.layers[index], cache.place, bias_1N1C, visible_BKC[:, None])
 
         x_BKD, cache = through_layers(layer, x_BKD, cache, self.position_bias)
         return self.final_norm(x_BKD), dataclasses.replace(cache, visible_BKC=visible_BKC)
@@ -215,14 +219,19 @@ class DecoderStack(nnx.Module):
         cache = with_room(no_prompts(cfg, B), jnp.zeros((B, 0), bool), num_steps, num_beams)
         return dataclasses.replace(cache, encoded=encoded, inputs_mask_B11S=inputs_mask_B11S)
 
-    def step(self, x_BKD, cache: Cache) -> tuple[jax.Array, Cache]:
-        """Decodes a token of each beam; returns hidden_BKD and the cache that has seen them."""
+    def layers(self) -> tuple[DecoderBlock, ...]:
+        """Returns the blocks, one by one."""
+        return tuple(of_layer(self.blocks, index) for index in range(self.cfg.num_decoder_layers))
+
+    def step(self, x_BKD, cache: Cache, layers: Sequence[DecoderBlock] | None = None) -> tuple[jax.Array, Cache]:
+        """Decodes a token of each beam; returns hidden_BKD and the cache that has seen them; `layers` if at hand."""
         visible_BKC = cache.step_places()
+        blocks = self.layers() if layers is None else layers
         masks = (visible_BKC[:, None], cache.inputs_mask_B11S)
 
         def layer(index, x_BKD, bias_1N1C):
             cached = (cache.layers[index], cache.encoded[index])
-            return of_layer(self.blocks, index).step(x_BKD, cached, cache.place, bias_1N1C, masks)
+            return blocks[index].step(x_BKD, cached, cache.place, bias_1N1C, masks)
 
         x_BKD, cache = through_layers(layer, x_BKD, cache, self.position_bias)
         return self.final_norm(x_BKD), dataclasses.replace(cache, visible_BKC=visible_BKC)

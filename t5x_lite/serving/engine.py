@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from t5x_lite.answering import laid_out
 from t5x_lite.config import ServeConfig
 from t5x_lite.decode.generation import DECODERS
 from t5x_lite.pretrained import Pretrained
@@ -122,7 +123,7 @@ class Engine:
         assert self._load is not None
         options = self._options
         try:
-            pretrained = self._load()
+            pretrained = laid_out(self._load())
             decodes = pretrained.architecture.name in DECODERS
             if options.warm_up_tokens:
                 warm_up(pretrained, most_rows=options.batch_size, num_tokens=options.warm_up_tokens, decodes=decodes)
