@@ -6,6 +6,7 @@ Shape letters: B batch, S input tokens, K sequences of an example, T new tokens.
 
 import functools
 import itertools
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from t5x_lite.pretrained import Pretrained
 
 LENGTH_BUCKET = 64  # lengths are rounded up to a multiple of it, so that few are compiled
 SMALLEST_BUCKET = 16
+SENTINEL = re.compile(r"<extra_id_(\d+)>")
 
 
 class Decoded(NamedTuple):
@@ -100,6 +102,15 @@ def laid_out(pretrained: Pretrained) -> Pretrained:
     if pretrained.architecture.name not in DECODERS:
         return pretrained
     return pretrained._replace(model=unstacked(pretrained.model))
+
+
+def fill_in(text: str, prediction: str) -> str:
+    """Replaces each sentinel of the text by what the prediction says after it; one it leaves out stays as it is."""
+    _, *numbered = SENTINEL.split(prediction)
+    spans: dict[str, str] = {}
+    for number, span in zip(numbered[::2], numbered[1::2], strict=True):
+        spans.setdefault(number, span.strip())
+    return SENTINEL.sub(lambda match: spans.get(match[1], match[0]), text)
 
 
 def controls_and_plan(

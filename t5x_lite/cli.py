@@ -76,7 +76,12 @@ def make_parser() -> ArgumentParser:
         description="Answers every line: fills in its blanks, goes on with it, labels it; writes JSON lines.",
         allow_abbrev=False,
     )
-    infer.add_class_arguments(InferConfig)
+    infer.add_argument(
+        "--interactive",
+        action="store_true",
+        help="a prompt in the terminal in place of files; /help lists what it knows",
+    )
+    infer.add_class_arguments(InferConfig, skip={"interactive"})
     infer.add_class_arguments(GenerationConfig)
     subcommands.add_subcommand("infer", infer, help="fill in blanks, answer, label")
     _add_serve(subcommands)
@@ -243,12 +248,14 @@ def train(options: Namespace) -> None:
 
 def infer(options: Namespace) -> None:
     """`t5x-lite infer`."""
-    from t5x_lite import inference
-
+    chosen = _instance(InferConfig, options)
+    if chosen.interactive:
+        from t5x_lite.interactive import run
+    else:
+        from t5x_lite.inference import run
     # Only what was given: the model may come with settings of its own.
     fields = [field.name for field in dataclasses.fields(GenerationConfig)]
-    settings = {name: options[name] for name in fields if name in options.given}
-    inference.run(_instance(InferConfig, options), settings)
+    run(chosen, {name: options[name] for name in fields if name in options.given})
 
 
 def serve(options: Namespace) -> None:

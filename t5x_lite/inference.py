@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from t5x_lite.answering import Answer, Request, answer_batch, batched, laid_out, padded
+from t5x_lite.answering import Answer, Request, answer_batch, batched, fill_in, laid_out, padded
 from t5x_lite.config import GenerationConfig, InferConfig
 from t5x_lite.data.converters import encoder_decoder
 from t5x_lite.data.features import continuation
@@ -31,7 +30,6 @@ from t5x_lite.pretrained import Pretrained, generation_config, load
 from t5x_lite.prompting import prompt_maker, read_shots
 from t5x_lite.sharding import batch_sharding, make_mesh
 
-SENTINEL = re.compile(r"<extra_id_(\d+)>")
 # What rows depend on, beside the model, the input and how it decodes.
 IDENTIFYING = (
     "template",
@@ -251,15 +249,6 @@ def _answers(
             )
             answers |= {number: answer for (number, _), answer in zip(batch, answered, strict=True)}
         yield from ((line, answers[number]) for number, line in window)
-
-
-def fill_in(text: str, prediction: str) -> str:
-    """Replaces each sentinel of the text by what the prediction says after it; one it leaves out stays as it is."""
-    _, *numbered = SENTINEL.split(prediction)
-    spans: dict[str, str] = {}
-    for number, span in zip(numbered[::2], numbered[1::2], strict=True):
-        spans.setdefault(number, span.strip())
-    return SENTINEL.sub(lambda match: spans.get(match[1], match[0]), text)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from t5x_lite.answering import Request, answer_batch, batched, bucket, padded, stream_answer
+from t5x_lite.answering import Request, answer_batch, batched, bucket, fill_in, padded, stream_answer
 from t5x_lite.config import GenerationConfig
 from t5x_lite.data.tokenizer import ByteTokenizer
 from t5x_lite.model.architectures import Architecture
@@ -77,6 +77,20 @@ def test_a_stream_grows_to_the_answer():
     assert texts[-1] == ask(TEXTS[1:2])[0].sequences[0].text
     assert len(texts) <= NEW
     assert all(len(before) <= len(after) + 1 for before, after in itertools.pairwise(texts))
+
+
+def test_each_blank_gets_the_words_after_its_sentinel():
+    prediction = "<extra_id_0> quick brown <extra_id_1> over<extra_id_2>"
+    text = "The <extra_id_0> fox jumps <extra_id_1> the <extra_id_3> dog<extra_id_2>."
+    assert fill_in(text, prediction) == "The quick brown fox jumps over the <extra_id_3> dog."
+
+
+def test_a_sentinel_that_is_predicted_twice_counts_once():
+    assert fill_in("a <extra_id_0> b", "<extra_id_0> one <extra_id_0> two") == "a one b"
+
+
+def test_a_prediction_without_sentinels_changes_nothing():
+    assert fill_in("a <extra_id_0> b", "words alone") == "a <extra_id_0> b"
 
 
 @pytest.mark.parametrize("field", ["banned_tokens", "stop_tokens"])

@@ -14,8 +14,8 @@ LAYERS = (
     "checkpoint decode inputs interop run_directory tasks train_step",
     "evaluation pretrained",
     "answering prompting starting",
-    "attention conversion data_statistics inference inspection measurement model_listing preparation serving "
-    "tokenizer_training",
+    "attention conversion data_statistics inference inspection interactive measurement model_listing preparation "
+    "serving tokenizer_training",
     "training",
     "cli __init__",
 )

@@ -13,6 +13,7 @@ from t5x_lite import (
     cli,
     data_statistics,
     inference,
+    interactive,
     measurement,
     model_listing,
     serving,
@@ -106,6 +107,17 @@ def test_infer_says_which_settings_were_given_be_they_the_default_or_not(monkeyp
 def test_a_setting_out_of_its_range_is_one_line_before_anything_is_loaded(capsys):
     assert cli.main(["infer", "--checkpoint", "no/model", "--top_p", "3", "--temperature", "1"]) == 2
     assert capsys.readouterr().err == "t5x-lite infer: top_p is 3.0: use a share above 0, at most 1\n"
+
+
+def test_infer_interactive_is_a_flag_that_reads_no_file(monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(interactive, "run", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(inference, "run", lambda *arguments: pytest.fail("a file is read"))
+    command = ["infer", "--interactive", "--checkpoint", "runs/x"]
+    assert cli.main([*command, "--temperature", "0.5"]) == 0
+    assert calls == [(InferConfig(checkpoint="runs/x", interactive=True), {"temperature": 0.5})]
+    assert cli.main([*command, "--input", "questions.txt"]) == 2
+    assert "and --input is questions.txt: leave out --interactive, or --input" in capsys.readouterr().err
 
 
 def test_serve_passes_its_options_on(monkeypatch):

@@ -13,10 +13,11 @@ import jax
 import pytest
 
 from t5x_lite import inference
+from t5x_lite.answering import fill_in
 from t5x_lite.config import GenerationConfig, InferConfig, MeshConfig
 from t5x_lite.data.tokenizer import ByteTokenizer
 from t5x_lite.decode.generation import Devices
-from t5x_lite.inference import answer_lines, fill_in
+from t5x_lite.inference import answer_lines
 from t5x_lite.pretrained import Pretrained, save_hf
 from t5x_lite.sharding import batch_sharding, make_mesh, replicated
 from tests import tiny
@@ -54,20 +55,6 @@ def loaded(pretrained):
 def rows_of(pretrained, lines, fields=None, **settings):
     config = GenerationConfig(**{"max_new_tokens": 5} | settings)
     return list(answer_lines(pretrained, enumerate(lines), options(**fields or {}), config))
-
-
-def test_each_blank_gets_the_words_after_its_sentinel():
-    prediction = "<extra_id_0> quick brown <extra_id_1> over<extra_id_2>"
-    text = "The <extra_id_0> fox jumps <extra_id_1> the <extra_id_3> dog<extra_id_2>."
-    assert fill_in(text, prediction) == "The quick brown fox jumps over the <extra_id_3> dog."
-
-
-def test_a_sentinel_that_is_predicted_twice_counts_once():
-    assert fill_in("a <extra_id_0> b", "<extra_id_0> one <extra_id_0> two") == "a one b"
-
-
-def test_a_prediction_without_sentinels_changes_nothing():
-    assert fill_in("a <extra_id_0> b", "words alone") == "a <extra_id_0> b"
 
 
 def test_every_line_gets_its_row_in_order(pretrained):

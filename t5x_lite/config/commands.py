@@ -45,10 +45,11 @@ class PrepareConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InferConfig:
-    """One pass over a file.
+    """One pass over a file, or over what is typed.
 
     Args:
       checkpoint: a run directory, or any model that t5x-lite convert reads.
+      interactive: a prompt in the terminal in place of files; /help there lists what it knows.
       input: a file with an example a line, - for standard input; a .jsonl file has records; or any other source of
         records, named as in task.source: tables, folders, patterns, tfds:NAME@SPLIT, hf:NAME@SPLIT.
       output: the JSON lines, - for standard output.
@@ -69,6 +70,7 @@ class InferConfig:
     """
 
     checkpoint: str
+    interactive: bool = False
     input: str = "-"
     output: str = "-"
     template: str | None = None
@@ -100,6 +102,15 @@ class InferConfig:
             self.inputs_length is None or self.inputs_length > 0,
             f"inputs_length is {self.inputs_length}: use a number above 0",
         )
+        if self.interactive:
+            defaults = {"input": "-", "output": "-", "log_probs": False}
+            given = {f"--{name}": getattr(self, name) for name in defaults if getattr(self, name) != defaults[name]}
+            what = " and ".join(f"{name} is {value}" for name, value in given.items())
+            require(
+                not given,
+                f"--interactive answers in the terminal what is typed there, and {what}: leave out --interactive, or "
+                f"{' and '.join(given)}",
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

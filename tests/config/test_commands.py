@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from t5x_lite.config import AttentionConfig, ServeConfig, TokenizerTrainConfig
+from t5x_lite.config import AttentionConfig, InferConfig, ServeConfig, TokenizerTrainConfig
 
 RIGHT = {"input": ("a.txt",), "output": "a.model", "vocab_size": 300}
 
@@ -91,3 +91,22 @@ def test_a_wrong_value_of_a_server_is_refused_with_its_option_and_a_remedy(wrong
 
 def test_a_server_listens_to_this_machine_alone_unless_told_otherwise():
     assert (ServeConfig(checkpoint="run").host, ServeConfig(checkpoint="run").api_key) == ("127.0.0.1", None)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"input": "q.txt"}, r"and --input is q\.txt: leave out --interactive, or --input$"),
+        ({"output": "a.jsonl"}, r"and --output is a\.jsonl: leave out --interactive, or --output$"),
+        ({"log_probs": True}, r"and --log_probs is True: leave out --interactive, or --log_probs$"),
+        (
+            {"input": "q.txt", "output": "a.jsonl"},
+            r"--input is q\.txt and --output is a\.jsonl: leave out --interactive, or --input and --output$",
+        ),
+    ],
+)
+def test_a_prompt_in_the_terminal_reads_and_writes_no_files(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        InferConfig(checkpoint="run", interactive=True, **wrong)
+    assert InferConfig(checkpoint="run", **wrong)
+    assert InferConfig(checkpoint="run", interactive=True, input="-", output="-").interactive
