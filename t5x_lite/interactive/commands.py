@@ -25,7 +25,7 @@ COMMANDS = {
     "examples": ("[FILE]", "draw examples from this file, named as in task.source; alone, show its name"),
     "template": ("[TEXT]", "what is made of a text, such as summarize: {inputs}; alone, show it"),
     "prompt": ("", "show what the model reads for the last text"),
-    "help": ("", "show this"),
+    "help": ("", "show these lines"),
     "quit": ("", "leave, as Ctrl-D does"),
 }
 NAMES = (*COMMANDS, *FIELDS)
@@ -49,7 +49,7 @@ def parsed(line: str) -> Command | str:
         return line[1:]
     if not line.startswith(SLASH):
         return line
-    name, argument = ([*line[1:].split(maxsplit=1), "", ""])[:2]
+    name, _, argument = line[1:].partition(" ")
     if name not in NAMES:
         near = [known for known in NAMES if name and known.startswith(name)]
         near = near or difflib.get_close_matches(name, NAMES, n=1)

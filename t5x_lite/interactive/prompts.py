@@ -26,7 +26,7 @@ class Prompts:
       seed: of what is drawn.
     """
 
-    def __init__(self, options: InferConfig, shots: list[Pair], pretrained: Pretrained, *, seed: int):
+    def __init__(self, options: InferConfig, shots: list[Pair], *, pretrained: Pretrained, seed: int):
         self.options, self.shots = options, shots
         self.examples = options.examples  # stays while no shots are drawn from it
         self._pretrained, self._seed, self._num_drawn = pretrained, seed, 0

@@ -38,9 +38,9 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
     shots = read_shots(options, seed=config.seed)
     pretrained = load(options.checkpoint)
     print(_description(options.checkpoint, pretrained), file=sys.stderr, flush=True)
-    prompts = Prompts(options, shots, pretrained, seed=config.seed)
+    prompts = Prompts(options, shots, pretrained=pretrained, seed=config.seed)
     terminal = Terminal(commands.completions)
-    Session(pretrained, prompts, config, terminal).run()
+    Session(pretrained, prompts, config=config, terminal=terminal).run()
 
 
 class Session:
@@ -56,7 +56,7 @@ class Session:
       ValueError: if the settings do not suit the model.
     """
 
-    def __init__(self, pretrained: Pretrained, prompts: Prompts, config: GenerationConfig, terminal: Terminal):
+    def __init__(self, pretrained: Pretrained, prompts: Prompts, *, config: GenerationConfig, terminal: Terminal):
         self._pretrained, self._prompts, self._terminal = pretrained, prompts, terminal
         self._decodes = pretrained.architecture.name in DECODERS
         self._begun_with = config

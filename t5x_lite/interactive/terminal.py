@@ -2,7 +2,6 @@
 """Lines read from a terminal or a pipe, with history and completion; texts written as they grow."""
 
 import contextlib
-import importlib
 import os
 import pathlib
 import sys
@@ -35,7 +34,8 @@ class Terminal:
             sys.stdin.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
         if self.is_typed and self.is_seen:
             with contextlib.suppress(ImportError):  # Windows has none
-                readline = importlib.import_module("readline")
+                import readline
+
                 _complete(readline, completions)
                 self._history = History(readline, history_path())
 
