@@ -13,7 +13,7 @@ from t5x_lite.inputs import templates
 from t5x_lite.pretrained import Pretrained
 from t5x_lite.prompting import prompt_maker, read_shots
 
-WHERE = "what was typed"  # as errors call it
+WHERE = "the typed line (a JSON object gives fields)"  # as errors call it
 
 
 class Prompts:
@@ -92,7 +92,7 @@ def _record(line: str, task: TaskConfig) -> dict[str, Any]:
         try:
             found = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{WHERE} begins as a JSON object and is none ({error.msg}): mend it") from error
+            raise ValueError(f"the typed line begins as a JSON object and is none ({error.msg}): mend it") from error
         if isinstance(found, dict):
             return found
     fields = {field.rstrip("?") for _, field, _, _ in string.Formatter().parse(task.inputs or "") if field}

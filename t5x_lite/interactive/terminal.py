@@ -4,6 +4,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +13,8 @@ from rich.console import Console
 
 PROMPT = "> "
 MOST_LINES = 1_000  # of the history
-INCOMPLETE = "\ufffd"  # what stands for the first bytes of a character
+# What stands for the first bytes of a character: ByT5's sentinels are bytes too.
+INCOMPLETE = re.compile(r"(?:\ufffd|<extra_id_\d+>){1,3}\Z")
 # Control characters, which could move the cursor or worse, become their pictures; a line's end and a tab are kept.
 VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
 VISIBLE |= dict.fromkeys(range(128, 160), 65533)
@@ -87,7 +89,7 @@ class Growing:
 
     def show(self, text: str) -> None:
         """Writes what is new in the text so far; a character whose last bytes may follow has to wait."""
-        certain = text.rstrip(INCOMPLETE)
+        certain = INCOMPLETE.sub("", text)
         if certain.startswith(self._written):
             self._add(certain)
 

@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from t5x_lite.data.tokenizer import ByteTokenizer
 from t5x_lite.interactive.terminal import Growing, History, Terminal, history_path
 
 
@@ -61,6 +62,19 @@ def test_a_character_is_written_when_its_bytes_are_there():
     assert written("a", "a\ufffd", "a\ufffd\ufffd", "a\u20ac", "a\u20acb") == ["a", "\u20ac", "b"]
 
 
+def test_a_sentinel_waits_for_it_may_be_the_first_byte_of_a_character():
+    tokenizer = ByteTokenizer(100)
+    ids = tokenizer.encode("a\u20acb<extra_id_1>\u00fc<extra_id_2>")
+    texts = [tokenizer.decode(ids[: count + 1]) for count in range(len(ids))]
+    assert texts[1] == "a<extra_id_29>"
+    assert written(*texts) == ["a", "\u20ac", "b", "<extra_id_1>\u00fc", "<extra_id_2>"]
+
+
+def test_more_sentinels_than_a_character_has_bytes_are_written():
+    texts = ["".join(f"<extra_id_{n}>" for n in range(count)) for count in range(1, 6)]
+    assert written(*texts) == ["<extra_id_0>", "<extra_id_1>", "<extra_id_2><extra_id_3><extra_id_4>"]
+
+
 def test_bytes_that_become_no_character_are_written_once_that_is_certain():
     assert written("a\ufffd", "a\ufffdb\ufffd") == ["a", "\ufffdb", "\ufffd"]
 
@@ -77,7 +91,8 @@ def test_a_pipe_gets_answers_as_they_are_and_no_prompt(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo"))
     pipe = Terminal(no_completions)
     assert [pipe.read(), pipe.read()] == ["one", "two"]
-    pytest.raises(EOFError, pipe.read)
+    with pytest.raises(EOFError):
+        pipe.read()
     pipe.write("an\x1b[2Jswer\n")
     pipe.note("12 tokens")
     pipe.tell("wrong")
@@ -100,7 +115,8 @@ def test_the_prompt_of_a_redirected_session_is_not_in_its_output(monkeypatch, ca
     monkeypatch.setattr("sys.stdin", Keyboard(io.BytesIO(b"one \xff\n"), encoding="utf-8"))
     redirected = Terminal(no_completions)
     assert redirected.read() == "one \ufffd"
-    pytest.raises(EOFError, redirected.read)
+    with pytest.raises(EOFError):
+        redirected.read()
     assert capsys.readouterr() == ("", "> > \n")
 
 
