@@ -95,8 +95,8 @@ class Session:
             raise
         except (ValueError, OSError) as error:
             self._terminal.tell(str(error))
-        except jax.errors.JaxRuntimeError as error:  # such as too little memory for max_new_tokens
-            self._terminal.tell(f"the model could not answer: {str(error).splitlines()[0]}")
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:  # too little of it for max_new_tokens, say
+            self._terminal.tell(f"the model could not answer: {(str(error) or 'too little memory').splitlines()[0]}")
         return True
 
     def _do(self, line: str) -> bool:

@@ -255,6 +255,8 @@ def test_too_little_memory_ends_one_answer_and_a_reader_that_went_away_all(monke
     seen = converse("one", "/settings")
     assert seen.told == ["the model could not answer: RESOURCE_EXHAUSTED: Out of memory"]
     assert seen.out.startswith("max_new_tokens 6")
+    failing(MemoryError())
+    assert converse("one", "/settings").told == ["the model could not answer: too little memory"]
     failing(BrokenPipeError())
     with pytest.raises(BrokenPipeError):
         converse("one")
