@@ -80,9 +80,15 @@ class Person:
         return before
 
     def leaves(self):
-        """Returns the exit status."""
-        self.types(CTRL_D)
-        return self.process.wait(timeout=TIMEOUT_SECONDS)
+        """Returns the exit status after Ctrl-D, which a terminal loses unless the prompt is there."""
+        self.waits_for("> ")
+        for _ in range(TIMEOUT_SECONDS // 5):
+            self.types(CTRL_D)
+            try:
+                return self.process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                continue
+        raise AssertionError("Ctrl-D did not end the session")
 
 
 def test_a_session_in_a_terminal(checkpoint, tmp_path):
