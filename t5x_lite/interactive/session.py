@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from t5x_lite.answering import Answer, Request, answer_batch, controls_and_plan, fill_in, stream_answer
+from t5x_lite.answering import Answer, Request, answer_batch, controls_and_plan, fill_in, laid_out, stream_answer
 from t5x_lite.config import GenerationConfig, InferConfig
 from t5x_lite.decode.generation import DECODERS
 from t5x_lite.interactive import commands
@@ -40,7 +40,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
     print(_description(options.checkpoint, pretrained), file=sys.stderr, flush=True)
     prompts = Prompts(options, shots, pretrained=pretrained, seed=config.seed)
     terminal = Terminal(commands.completions)
-    Session(pretrained, prompts, config=config, terminal=terminal).run()
+    Session(laid_out(pretrained), prompts, config=config, terminal=terminal).run()
 
 
 class Session:
