@@ -19,11 +19,12 @@ from t5x_lite.pretrained import load, save_hf
 from tests import tiny
 
 pytestmark = pytest.mark.slow
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 25
 MAIN = "import sys; from t5x_lite.cli import main; sys.exit(main(sys.argv[1:]))"
 OWN_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR)); "  # the one where Ctrl-C is typed
 COMMAND = ("infer", "--interactive", "--checkpoint")
 ESCAPES = re.compile(r"\x1b\[[?\d;]*[a-zA-Z]")
+AT_PROMPT = re.compile(r"(\A|\n)> \Z")
 UP, CTRL_C, CTRL_D, TAB = "\x1b[A", "\x03", "\x04", "\t"
 
 
@@ -57,38 +58,36 @@ class Person:
         os.close(self.keyboard)
 
     def types(self, keys):
+        """Types once the prompt is there: before, a terminal echoes keys itself, and takes Ctrl-D for its own."""
+        self.waits_for(AT_PROMPT)
         os.write(self.keyboard, keys.encode())
 
-    def waits_for(self, text, *, typing=""):
-        """Returns what appeared up to some text, without the codes of colours and the cursor.
+    def waits_for(self, pattern, *, typing=""):
+        """Returns what appeared up to a pattern, without the codes of colours and the cursor.
 
         What is typed meanwhile is typed every few seconds: readline may hear of Ctrl-C with the next key.
         """
+        pattern = pattern if isinstance(pattern, re.Pattern) else re.compile(re.escape(pattern))
         deadline, next_typing = time.monotonic() + TIMEOUT_SECONDS, time.monotonic()
-        while text not in (shown := ESCAPES.sub("", self.seen.decode(errors="replace")).replace("\r", "")):
-            assert time.monotonic() < deadline, f"{text!r} did not appear: {shown!r}"
+        while not (found := pattern.search(shown := self.shown())):
+            assert time.monotonic() < deadline, f"{pattern.pattern} did not appear: {shown!r}"
             if typing and time.monotonic() >= next_typing:
-                self.types(typing)
+                os.write(self.keyboard, typing.encode())
                 next_typing += 5
             if select.select([self.keyboard], [], [], 0.1)[0]:
                 try:
                     self.seen += os.read(self.keyboard, 4096)
                 except OSError:  # Linux's way to say that the process has closed its end
-                    raise AssertionError(f"{text!r} did not appear before the end: {shown!r}") from None
-        before, _, after = shown.partition(text)
-        self.seen = after.encode()
-        return before
+                    raise AssertionError(f"{pattern.pattern} did not appear before the end: {shown!r}") from None
+        self.seen = shown[found.end() :].encode(errors="surrogateescape")
+        return shown[: found.start()]
+
+    def shown(self):
+        return ESCAPES.sub("", self.seen.decode(errors="surrogateescape")).replace("\r", "")
 
     def leaves(self):
-        """Returns the exit status after Ctrl-D, which a terminal loses unless the prompt is there."""
-        self.waits_for("> ")
-        for _ in range(TIMEOUT_SECONDS // 5):
-            self.types(CTRL_D)
-            try:
-                return self.process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                continue
-        raise AssertionError("Ctrl-D did not end the session")
+        """Returns the exit status, once the process has ended."""
+        return self.process.wait(timeout=TIMEOUT_SECONDS)
 
 
 def test_a_session_in_a_terminal(checkpoint, tmp_path):
@@ -98,7 +97,6 @@ def test_a_session_in_a_terminal(checkpoint, tmp_path):
     shown = answer.translate({code: 0x2400 + code for code in range(32)} | {127: 0x2421})
     with Person(checkpoint, tmp_path, "--max_new_tokens", "5", "--shots", "2", "--examples", str(examples)) as person:
         assert "tiny_byt5: step 0, encoder_decoder, " in person.waits_for(HOW_TO_LEAVE)
-        person.waits_for("> ")
         person.types("/shots 0\n")
         person.waits_for("0 examples before each text")
         person.types("hello\n")
@@ -119,28 +117,27 @@ def test_a_session_in_a_terminal(checkpoint, tmp_path):
         person.types(UP * 2 + "\n")  # the line before the last one
         person.waits_for("-> a")
 
-        person.waits_for("> ")
+        person.waits_for(AT_PROMPT)
         person.waits_for(HOW_TO_LEAVE, typing=CTRL_C)
-        person.types("/max_new_tokens 20000\n/min_new_tokens 20000\n")
+        person.types("/max_new_tokens 20000\n")
+        person.types("/min_new_tokens 20000\n")
         person.waits_for("min_new_tokens 20000\n")
         person.types("for ever\n")
         person.waits_for("for ever\n")
-        while len(person.seen) < 100:  # tokens come
-            person.seen += os.read(person.keyboard, 4096)
-        person.types(CTRL_C)
-        person.waits_for("stopped\n")
+        person.waits_for(re.compile(r"(?s).{100}"))  # tokens come
+        person.waits_for("stopped\n", typing=CTRL_C)
         person.types("/temperature\n")
         person.waits_for("temperature 0.5\n")
+        person.types(CTRL_D)
         assert person.leaves() == 0
 
     history = tmp_path / "t5x-lite" / "history"
     assert history.read_text().splitlines()[:3] == ["/shots 0", "hello", "/temperature 0.7"]
     with Person(checkpoint, tmp_path) as person:
-        person.waits_for("> ")
         person.types(UP + "\n")  # of the session before
         person.waits_for("temperature 0.0\n")
         person.types("/quit\n")
-        assert person.process.wait(timeout=TIMEOUT_SECONDS) == 0
+        assert person.leaves() == 0
     assert history.read_text().splitlines()[-2:] == ["/temperature", "/quit"]
 
 
