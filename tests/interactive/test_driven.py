@@ -19,7 +19,7 @@ from t5x_lite.pretrained import load, save_hf
 from tests import tiny
 
 pytestmark = pytest.mark.slow
-TIMEOUT_SECONDS = 25
+TIMEOUT_SECONDS = 120
 MAIN = "import sys; from t5x_lite.cli import main; sys.exit(main(sys.argv[1:]))"
 OWN_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR)); "  # the one where Ctrl-C is typed
 COMMAND = ("infer", "--interactive", "--checkpoint")
