@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from t5x_lite.config import TaskConfig as Task
     from t5x_lite.data.tokenizer import Tokenizer as Tokenizer
     from t5x_lite.inference import generate as generate
-    from t5x_lite.inference import score as score
     from t5x_lite.measurement import evaluate as evaluate
     from t5x_lite.model.decoder import Decoder as Decoder
     from t5x_lite.model.encoder import Encoder as Encoder
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from t5x_lite.model.transformer import T5 as T5
     from t5x_lite.pretrained import load as load
     from t5x_lite.pretrained import save_hf as save_hf
+    from t5x_lite.scoring import rank as rank
+    from t5x_lite.scoring import score as score
     from t5x_lite.training import run as train
 
 _HOMES = {
@@ -39,7 +40,8 @@ _HOMES = {
     "generate": ("t5x_lite.inference", "generate"),
     "load": ("t5x_lite.pretrained", "load"),
     "save_hf": ("t5x_lite.pretrained", "save_hf"),
-    "score": ("t5x_lite.inference", "score"),
+    "rank": ("t5x_lite.scoring", "rank"),
+    "score": ("t5x_lite.scoring", "score"),
     "presets": ("t5x_lite.model.presets", "presets"),
     "train": ("t5x_lite.training", "run"),
 }
@@ -57,6 +59,7 @@ __all__ = [
     "generate",
     "load",
     "presets",
+    "rank",
     "save_hf",
     "score",
     "train",

@@ -5,24 +5,19 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from t5x_lite.answering import Answer, Request, answer_batch, batched, fill_in, laid_out, padded
+from t5x_lite.answering import Answer, Request, answer_batch, batched, fill_in, laid_out
 from t5x_lite.config import GenerationConfig, InferConfig
-from t5x_lite.data.converters import encoder_decoder
-from t5x_lite.data.features import continuation
-from t5x_lite.decode.generation import DECODERS, HERE, Devices
-from t5x_lite.decode.scoring import target_log_probs
+from t5x_lite.decode.generation import HERE, Devices
 from t5x_lite.inputs import Inputs, open_inputs
 from t5x_lite.line_files.resumable import STDIO
 from t5x_lite.line_files.shared import Share, shared_lines
@@ -136,52 +131,6 @@ def generate(pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int =
     if config.num_return_sequences > 1:
         return [[decoded.text for decoded in answer.sequences] for answer in answers]
     return [answer.sequences[0].text for answer in answers]
-
-
-class Score(NamedTuple):
-    """How probable a model finds a text."""
-
-    log_likelihood: float  # nats, the sum of log_probs
-    log_probs: list[float]  # of each token, EOS the last
-
-    @property
-    def perplexity(self) -> float:
-        """Of a token."""
-        return math.exp(-self.log_likelihood / len(self.log_probs))
-
-
-def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str], *, batch_size: int = 8) -> list[Score]:
-    """Returns how probable a model finds each target after its input, EOS included.
-
-    To choose among answers, score each and take the highest: `log_likelihood`, or divided by the number of tokens.
-
-    Args:
-      pretrained: what `load` returns, of a model that decodes.
-      inputs: as the model is to read them.
-      targets: of each input.
-      batch_size: texts scored at once.
-
-    Raises:
-      ValueError: if there are not as many targets as inputs, or the model does not decode.
-    """
-    tokenizer, name = pretrained.tokenizer, pretrained.architecture.name
-    if name not in DECODERS:
-        raise ValueError(f"the model is a {name}, which has no targets to score: use one of {', '.join(DECODERS)}")
-    if len(inputs) != len(targets):
-        raise ValueError(f"there are {len(inputs)} inputs and {len(targets)} targets: give one target for each input")
-    scores = []
-    for pairs in batched(list(zip(inputs, targets, strict=True)), batch_size):
-        sides = [[[*tokenizer.encode(text), tokenizer.eos_id] for text in side] for side in zip(*pairs, strict=True)]
-        rows = {side: padded(ids, batch_size) for side, ids in zip(("inputs", "targets"), sides, strict=True)}
-        if name == "encoder_decoder":
-            batch = encoder_decoder(rows)
-        else:
-            batch = continuation(rows, eos_id=tokenizer.eos_id, sees_prefix=name == "prefix_lm")
-        log_probs_BT, weights_BT = target_log_probs(pretrained.model, batch), batch["decoder_loss_weights"]
-        for row in range(len(pairs)):
-            of_row = np.asarray(log_probs_BT)[row][weights_BT[row] > 0].tolist()
-            scores.append(Score(math.fsum(of_row), of_row))
-    return scores
 
 
 def answer_lines(

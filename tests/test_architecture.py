@@ -15,7 +15,7 @@ LAYERS = (
     "evaluation pretrained",
     "answering prompting starting",
     "attention conversion data_statistics inference inspection interactive measurement model_listing preparation "
-    "serving tokenizer_training",
+    "scoring serving tokenizer_training",
     "training",
     "cli __init__",
 )

@@ -182,18 +182,6 @@ def test_generate_takes_settings_and_gives_texts(pretrained):
         inference.generate(pretrained, LINES[:1], temperature=1.0, top_p=2.0)
 
 
-def test_scores_are_log_likelihoods_of_targets_in_any_batch(pretrained):
-    inputs, targets = ["a", "some longer text", "b"], ["yes", "", "no, never"]
-    together = inference.score(pretrained, inputs, targets, batch_size=2)
-    for one, given, target in zip(together, inputs, targets, strict=True):
-        (alone,) = inference.score(pretrained, [given], [target], batch_size=1)
-        assert len(one.log_probs) == len(target) + 1
-        assert one.log_likelihood == pytest.approx(alone.log_likelihood, rel=1e-5)
-        assert one.perplexity == pytest.approx(2.718281828 ** (-one.log_likelihood / len(one.log_probs)))
-    with pytest.raises(ValueError, match="there are 3 inputs and 2 targets"):
-        inference.score(pretrained, inputs, targets[:2])
-
-
 @pytest.mark.slow
 def test_two_processes_write_what_one_writes(pretrained, tmp_path):
     (tmp_path / "in.txt").write_text("\n".join(f"line {'x' * (number % 9)} {number}" for number in range(50)))

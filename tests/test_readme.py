@@ -50,7 +50,7 @@ def test_a_flan_t5_is_loaded_asked_trained_on_and_exported(folder, capsys):
     assert answer == t5x_lite.generate(names["flan"], ["Answer the question: what is the boiling point of water?"])[0]
     (scored,) = re.findall(r"```python\n(.*?)```", README[README.index("## Ask") :], re.DOTALL)[:1]
     exec(scored, names)
-    assert re.fullmatch(r"(True|False) [\d.e+]+\n", capsys.readouterr().out)
+    assert re.fullmatch(r"(True|False) [\d.e+]+\n(yes|no)\n", capsys.readouterr().out)
     train, convert = (shlex.split(code.replace("\\\n", "")) for code in codes[2:])
     assert (train[:2], convert[:2]) == (["t5x-lite", "train"], ["t5x-lite", "convert"])
     assert cli.main([*train[1:], "--train.num_steps", "2"]) == 0
