@@ -99,8 +99,6 @@ def stream_answer(pretrained: Pretrained, request: Request) -> Iterator[str]:
 
 def laid_out(pretrained: Pretrained) -> Pretrained:
     """Returns a model as its batches are decoded fastest, for those who have many of them; it answers, and no more."""
-    if pretrained.architecture.name not in DECODERS:
-        return pretrained
     return pretrained._replace(model=unstacked(pretrained.model))
 
 

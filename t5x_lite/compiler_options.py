@@ -27,7 +27,7 @@ def for_long_products(platform: str) -> CompilerOptions:
 
     A flag that XLA_FLAGS names keeps the value it has there. On a CPU, XLA of jax 0.10 hands products and reductions to
     its library YNNPACK. For reductions alone that is right: with products left to Eigen, a train step of T5 small takes
-    2 to 5% less, its encoder 9% less. For the products of a decoding step, with few rows, YNNPACK is the faster one.
+    2 to 5% less, its encoder 8% less. For the products of a decoding step, with few rows, YNNPACK is the faster one.
     """
     if platform != "cpu" or not jax.__version__.startswith("0.10.") or YNN_FLAG in os.environ.get("XLA_FLAGS", ""):
         return None

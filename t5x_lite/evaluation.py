@@ -26,7 +26,7 @@ from t5x_lite.data.features import Converter, make_converter
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
 from t5x_lite.data.tokenizer import Tokenizer
 from t5x_lite.decode.answers import make_answer
-from t5x_lite.decode.generation import DECODERS, Devices
+from t5x_lite.decode.generation import Devices
 from t5x_lite.kernels.cross_entropy import token_scores
 from t5x_lite.metrics import Reference, check_names, measure
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model
@@ -162,8 +162,7 @@ class Evaluation:
         config = GenerationConfig(max_new_tokens=self._examples[name].targets_length)
         devices = Devices(functools.partial(on_mesh, mesh=self._mesh), fetched)
         answer = make_answer(self._architecture, self._tokenizer, config, devices)
-        if self._architecture.name in DECODERS:
-            model = unstacked(model)  # once for all batches
+        model = unstacked(model)  # once for all batches
         answers: list[str] = []
         for rows in self._rows(name):
             answers += answer(model, rows["inputs"])

@@ -47,8 +47,8 @@ class Unstacked:
 
 
 def unstacked(model: Any) -> Any:
-    """Returns what to decode many steps with: the model itself, or on a CPU its unstacked form."""
-    if isinstance(model, Unstacked) or jax.default_backend() != "cpu":
+    """Returns what to decode many steps with: on a CPU its unstacked form, else, or if it does not decode, itself."""
+    if isinstance(model, Unstacked) or not hasattr(model, "decode_step") or jax.default_backend() != "cpu":
         return model
     if any(len(leaf.sharding.device_set) > 1 for leaf in jax.tree.leaves(model)):
         return model

@@ -73,20 +73,6 @@ def server():
     asked.engine.close(SECONDS)
 
 
-@pytest.fixture
-def held(monkeypatch):
-    """Batches begin once it is set."""
-    gate, run_batch = threading.Event(), engine_module.run_batch
-
-    def run(pretrained, jobs, **more):
-        assert gate.wait(SECONDS)
-        run_batch(pretrained, jobs, **more)
-
-    monkeypatch.setattr(engine_module, "run_batch", run)
-    yield gate
-    gate.set()
-
-
 def events_of(response) -> list:
     """The JSON objects of a stream, whose end is checked."""
     *data, done, nothing = response.text.split("\n\n")

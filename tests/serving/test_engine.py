@@ -15,22 +15,6 @@ pytest.importorskip("starlette", reason="the extra serve is not installed")
 NEW = 6
 
 
-@pytest.fixture
-def held(monkeypatch):
-    """Batches wait until the event is set; the jobs of each are in its list `batches`."""
-    gate, run_batch = threading.Event(), engine_module.run_batch
-    gate.batches = []
-
-    def run(pretrained, jobs, **more):
-        gate.batches.append(jobs)
-        assert gate.wait(SECONDS)
-        run_batch(pretrained, jobs, **more)
-
-    monkeypatch.setattr(engine_module, "run_batch", run)
-    yield gate
-    gate.set()
-
-
 def started(load=pretrained, **fields) -> Engine:
     engine, loaded = Engine(options(**fields)), threading.Event()
     engine.start(load, loaded.set)

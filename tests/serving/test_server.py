@@ -22,7 +22,6 @@ for needed in ("starlette", "uvicorn", "prometheus_client"):
     pytest.importorskip(needed, reason="the extra serve is not installed")
 
 from t5x_lite.pretrained import save_hf
-from t5x_lite.serving import engine as engine_module
 from t5x_lite.serving import server as server_module
 from t5x_lite.serving.app import make_app
 from t5x_lite.serving.engine import Engine
@@ -80,20 +79,6 @@ def running():
     yield run
     for server in servers:
         server.stop()
-
-
-@pytest.fixture
-def held(monkeypatch):
-    """Batches begin once it is set."""
-    gate, run_batch = threading.Event(), engine_module.run_batch
-
-    def run(pretrained, jobs, **more):
-        assert gate.wait(SECONDS)
-        run_batch(pretrained, jobs, **more)
-
-    monkeypatch.setattr(engine_module, "run_batch", run)
-    yield gate
-    gate.set()
 
 
 def wait_for(condition):
