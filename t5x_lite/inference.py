@@ -182,8 +182,7 @@ def _answers(
     """Yields each line with its answer; lines of similar length are decoded together."""
     # From a pipe, lines are answered as they come.
     pretrained = laid_out(pretrained)
-    is_pipe = options.input == STDIO and options.split is None and options.checkpoint
-    num_batches = 1 if is_pipe else WINDOW_BATCHES
+    num_batches = 1 if options.reads_pipe and options.checkpoint else WINDOW_BATCHES
     while window := list(itertools.islice(numbered, options.batch_size * num_batches)):
         answers: dict[int, Answer] = {}
         by_length = sorted(window, key=lambda numbered: -len(numbered[1]))
@@ -204,8 +203,7 @@ def _answers(
 def _progress(options: InferConfig, number: int | None) -> Iterator[Callable[[int], None]]:
     """Shows how many lines are done, on a terminal that shows nothing else of it."""
     console = Console(file=sys.stderr)
-    reads_pipe = options.split is None and options.input == STDIO
-    hidden = not console.is_terminal or reads_pipe or options.output == STDIO or jax.process_index() > 0
+    hidden = not console.is_terminal or options.reads_pipe or options.output == STDIO or jax.process_index() > 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=hidden) as bar:
         shown = bar.add_task("answering", total=number)

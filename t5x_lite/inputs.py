@@ -17,7 +17,6 @@ from t5x_lite.data.rows import input_maker
 from t5x_lite.data.sources import named, open_source, skip
 from t5x_lite.data.sources.records import BadRecord, Source
 from t5x_lite.data.splits import is_held_out
-from t5x_lite.line_files.resumable import STDIO
 
 RECORDS = (".csv", ".tsv", ".parquet", ".array_record", ".gz", ".zst")  # files that are not read line by line
 
@@ -44,7 +43,7 @@ def open_inputs(options: InferConfig) -> Iterator[Inputs]:
             if wanted is None and task.preprocess is None and task.bad_records == "error":
                 number = len(records)
             yield Inputs(texts, number, {"split": options.split, "source": named(names), "records": len(records)})
-    elif options.input == STDIO:
+    elif options.reads_pipe:
         yield Inputs(inputs_of(sys.stdin, options), None, None)
     elif os.path.isfile(options.input) and not options.input.endswith(RECORDS):
         with _lines(options.input) as lines:

@@ -112,6 +112,11 @@ class InferConfig:
                 f"{' and '.join(given)}",
             )
 
+    @property
+    def reads_pipe(self) -> bool:
+        """Whether the inputs come from standard input, which can be read once."""
+        return self.input == "-" and self.split is None
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ServeConfig:
