@@ -29,9 +29,9 @@ from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_
 from t5x_lite.evaluation import Evaluation, check_metrics
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model
 from t5x_lite.pretrained import Pretrained, load
+from t5x_lite.program import asked_architecture
 from t5x_lite.report import as_json, tasks_measured
 from t5x_lite.sharding import make_mesh, replicated
-from t5x_lite.starting import asked_architecture
 
 HELD_OUT = ("eval",)  # the only split that is read
 WORDS = {  # of a table, first, in this order

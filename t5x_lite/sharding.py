@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where arrays live: the mesh, and the one table from parameter axis names to mesh axes.
+"""Where arrays live: the mesh, and what `axes.RULES` makes of it for parameters, optimizer state and batches."""
 
-The model never mentions devices. Each parameter names its dimensions; RULES says which mesh axis cuts a name, and
-everything here follows from that.
-"""
-
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,47 +10,82 @@ import numpy as np
 from flax import nnx
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from t5x_lite.axes import MESH_AXES, RULES, partition_spec
 from t5x_lite.config import MeshConfig
+from t5x_lite.trees import named_leaves
 
-MESH_AXES = ("data", "fsdp", "tensor")
-
-RULES: Mapping[str, str | None] = {
-    "layers": None,
-    "vocab": "tensor",
-    "embed": "fsdp",
-    "heads": "tensor",
-    "head_dim": None,
-    "mlp": "tensor",
-    "buckets": None,
-    "labels": None,
-}
-
-# Sequences of a batch are spread over both: `fsdp` cuts the parameters, and each part works on its own sequences.
-BATCH_AXES = ("data", "fsdp")
+# What may be whole on every device: vectors and tables of a few numbers a layer are, by design.
+MOST_WHOLE_SHARE, MOST_WHOLE_BYTES = 0.02, 2**24
 
 
 def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """Arranges the devices as `cfg` says.
+    """Arranges the devices as `cfg` says; what is cut over slices is `data` alone, its slowest axis.
+
+    Args:
+      cfg: how.
+      devices: which; None takes all there are.
+
+    Raises:
+      ValueError: if the sizes do not multiply to the number of devices, or do not suit their slices.
+    """
+    devices = jax.devices() if devices is None else list(devices)
+    slices = by_slice(devices, cfg.slices)
+    shape = mesh_shape(cfg, len(devices))
+    if shape[0] % len(slices):
+        raise ValueError(
+            f"mesh.data is {shape[0]}, and the devices are in {len(slices)} slices, over which nothing but data is "
+            "cut: use a multiple of them"
+        )
+    shape = (shape[0] // len(slices), *shape[1:])
+    auto = (AxisType.Auto,) * len(MESH_AXES)
+    meshes = [jax.make_mesh(shape, MESH_AXES, axis_types=auto, devices=part) for part in slices]
+    return Mesh(np.concatenate([mesh.devices for mesh in meshes]), MESH_AXES, axis_types=auto)
+
+
+def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
+    """Returns how many devices there are along each of MESH_AXES.
 
     Raises:
       ValueError: if the sizes do not multiply to the number of devices.
     """
-    devices = jax.devices() if devices is None else devices
     sizes = {axis: getattr(cfg, axis) for axis in MESH_AXES}
     shown = ", ".join(f"mesh.{axis} {size}" for axis, size in sizes.items())
-    known = int(np.prod([size for size in sizes.values() if size != -1]))
+    known = math.prod(size for size in sizes.values() if size != -1)
     if -1 in sizes.values():
-        if len(devices) % known:
+        if num_devices % known:
             raise ValueError(
-                f"{shown}: {known} does not divide the {len(devices)} devices there are, so -1 cannot be filled in"
+                f"{shown}: {known} does not divide the {num_devices} devices there are, so -1 cannot be filled in"
             )
-        sizes = {axis: len(devices) // known if size == -1 else size for axis, size in sizes.items()}
-    elif known != len(devices):
+        sizes = {axis: num_devices // known if size == -1 else size for axis, size in sizes.items()}
+    elif known != num_devices:
         raise ValueError(
-            f"{shown} ask for {known} devices, but there are {len(devices)}: set one of them to -1 to take what is left"
+            f"{shown} ask for {known} devices, but there are {num_devices}: set one of them to -1 to take what is left"
         )
-    shape = tuple(sizes.values())
-    return jax.make_mesh(shape, MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES), devices=devices)
+    return tuple(sizes.values())
+
+
+def by_slice(devices: Sequence[Any], num_slices: int | None = None) -> list[list[Any]]:
+    """Returns the devices of each slice: a part of a pod, or a host, whose own network is the fast one.
+
+    Args:
+      devices: all.
+      num_slices: how many; None is what the devices say, and one if they say nothing.
+
+    Raises:
+      ValueError: if there are not so many, all of one size.
+    """
+    told: dict[int, list[Any]] = {}
+    for device in devices:
+        told.setdefault(getattr(device, "slice_index", 0) or 0, []).append(device)
+    slices = [told[index] for index in sorted(told)]
+    if num_slices is not None and len(slices) == 1:  # devices that do not know of slices are cut as they come
+        slices = [list(part) for part in np.array_split(np.array(devices, object), num_slices)]
+    if num_slices not in (None, len(slices)) or len({len(part) for part in slices}) > 1:
+        raise ValueError(
+            f"mesh.slices is {num_slices}, and the {len(devices)} devices are in slices of "
+            f"{', '.join(str(len(part)) for part in slices)}: leave mesh.slices out, or use as many as there are"
+        )
+    return slices
 
 
 def parameter_axes(model: nnx.Module) -> Any:
@@ -66,11 +98,6 @@ def parameter_axes(model: nnx.Module) -> Any:
     return jax.tree.map(axes, model, is_leaf=lambda node: isinstance(node, nnx.Variable))
 
 
-def partition_spec(axes: tuple[str | None, ...]) -> PartitionSpec:
-    """Returns how an array with these axis names is cut."""
-    return PartitionSpec(*(None if name is None else RULES[name] for name in axes))
-
-
 def shardings(mesh: Mesh, shapes: Any, axes: Any) -> Any:
     """Returns a tree of shardings for a tree of shapes and its tree of axis names.
 
@@ -79,16 +106,39 @@ def shardings(mesh: Mesh, shapes: Any, axes: Any) -> Any:
     """
 
     def sharding(leaf: jax.ShapeDtypeStruct, names: tuple[str | None, ...]) -> NamedSharding:
-        spec = partition_spec(names)
-        for size, name, mesh_axis in zip(leaf.shape, names, spec, strict=True):
-            if mesh_axis is not None and size % mesh.shape[mesh_axis]:
-                raise ValueError(
-                    f"mesh.{mesh_axis} is {mesh.shape[mesh_axis]}, which does not divide the model's {name} "
-                    f"dimension of {size}: change one of them"
-                )
-        return NamedSharding(mesh, spec)
+        for size, name in zip(leaf.shape, names, strict=True):
+            check_divides(mesh, name, size)
+        return NamedSharding(mesh, partition_spec(names))
 
     return jax.tree.map(sharding, shapes, axes)
+
+
+def check_cut(shapes: Any, mesh: Mesh) -> None:
+    """Raises ValueError if a mesh that could cut arrays leaves much of them whole on every device.
+
+    Args:
+      shapes: of `jax.ShapeDtypeStruct` with shardings.
+      mesh: the devices.
+    """
+    if all(mesh.shape[axis] == 1 for axis in MESH_AXES if axis != "data"):
+        return
+    sizes = {name: math.prod(leaf.shape) * leaf.dtype.itemsize for name, leaf in named_leaves(shapes).items()}
+    whole = {name: sizes[name] for name, leaf in named_leaves(shapes).items() if leaf.sharding.is_fully_replicated}
+    share = sum(whole.values()) / sum(sizes.values())
+    if sum(whole.values()) > MOST_WHOLE_BYTES and share > MOST_WHOLE_SHARE:
+        largest = max(whole, key=lambda name: whole[name])
+        raise ValueError(
+            f"mesh {dict(mesh.shape)} leaves {share:.0%} of the parameters and the optimizer's state whole on every "
+            f"device, the largest of them {largest}: cut over fsdp or tensor, or name its dimensions in axes.RULES"
+        )
+
+
+def check_divides(mesh: Mesh, name: str | None, size: int) -> None:
+    """Raises ValueError unless the mesh axes that cut a dimension of the model divide it."""
+    cut = [axis for axis in RULES[name] if mesh.shape[axis] > 1] if name else []
+    if size % math.prod(mesh.shape[axis] for axis in cut):
+        shown = " x ".join(f"mesh.{axis} {mesh.shape[axis]}" for axis in cut)
+        raise ValueError(f"{shown} does not divide the model's {name} dimension of {size}: change one of them")
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -98,7 +148,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Returns the sharding of arrays whose first dimension is the batch."""
-    return NamedSharding(mesh, PartitionSpec(BATCH_AXES))
+    return NamedSharding(mesh, partition_spec(("batch",)))
 
 
 def check_batch_size(mesh: Mesh, batch_size: int, num_microbatches: int = 1) -> None:

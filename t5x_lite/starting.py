@@ -12,11 +12,10 @@ import jax.numpy as jnp
 
 from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.data.definitions import resolved
-from t5x_lite.data.features import labels_of
 from t5x_lite.data.tokenizer import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
 from t5x_lite.interop.t5x_optimizer import read_opt_state
 from t5x_lite.interop.weights import read_arrays
-from t5x_lite.model.architectures import CLASSIFIERS, ENCODER_DECODER, Architecture
+from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
 from t5x_lite.pretrained import OnDisk, open_pretrained
 from t5x_lite.trees import from_named_leaves, named_leaves
 
@@ -53,12 +52,6 @@ def open_start(cfg: RunConfig) -> tuple[RunConfig, OnDisk | None]:
             f"task.tokenizer is given beside model.pretrained {cfg.model.pretrained}, which has its own: leave it out"
         )
     return dataclasses.replace(cfg, task=dataclasses.replace(cfg.task, tokenizer=own)), weights
-
-
-def asked_architecture(cfg: RunConfig) -> Architecture:
-    """Returns the class of model that a run trains; its task is resolved."""
-    name = cfg.model.architecture
-    return Architecture(name, labels_of(cfg.task) if name in CLASSIFIERS else ())
 
 
 def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> TokenizerConfig:

@@ -23,27 +23,18 @@ from t5x_lite.data.examples import Examples, PackedPairs, Pairs
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizer import Tokenizer
 from t5x_lite.evaluation import Evaluation, check_metrics
-from t5x_lite.model.architectures import Architecture, abstract
+from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.flops import peak_flops, train_flops
-from t5x_lite.model.presets import resolve_model
-from t5x_lite.optim import make_optimizer, make_schedule, state_axes
+from t5x_lite.optim import make_schedule
 from t5x_lite.plot import line_chart
 from t5x_lite.pretrained import OnDisk
+from t5x_lite.program import make_program
 from t5x_lite.report import Report, Stopwatch, read_rows
 from t5x_lite.run_directory import RunDirectory
-from t5x_lite.sharding import (
-    batch_sharding,
-    check_batch_size,
-    device_batches,
-    local_rows,
-    make_mesh,
-    parameter_axes,
-    replicated,
-    shardings,
-)
-from t5x_lite.starting import asked_architecture, begin, begin_optimizer, open_start
+from t5x_lite.sharding import device_batches, local_rows, make_mesh
+from t5x_lite.starting import begin, begin_optimizer, open_start
 from t5x_lite.stopping import StopSignal
-from t5x_lite.train_step import TrainState, init_state, state_of, train_step
+from t5x_lite.train_step import TrainState, state_of
 
 COUNTERS = ("step", "nonfinite_steps", "nonfinite_in_a_row")
 BLANKS = ("span_corruption", "iid_denoising", "ul2")  # objectives whose inputs have blanks
@@ -114,65 +105,25 @@ def build(
     """
     tokenizer = next(iter(corpora.values())).tokenizer
     examples = make_examples(cfg, corpora)
-    mesh = make_mesh(cfg.mesh, devices)
-    check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
-    platform = mesh.devices.flat[0].platform
-    model = resolve_model(
-        cfg.model,
-        vocab_size=tokenizer.padded_vocab_size,
-        remat=cfg.train.remat,
-        platform=platform,
-        pretrained=None if weights is None else weights.config,
-    )
-    architecture = asked_architecture(cfg)
-    axes = parameter_axes(abstract(model, architecture))
-    tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
-    draw = functools.partial(init_state, model, tx, cfg.seed, architecture)
-    placed, shapes = place(draw, axes, mesh)
-    step = jax.jit(
-        functools.partial(train_step, tx=tx, cfg=cfg.train, seed=cfg.seed),
-        donate_argnums=0,
-        in_shardings=(placed, batch_sharding(mesh)),
-        out_shardings=(placed, replicated(mesh)),
-        compiler_options=compiler_options.for_long_products(platform),
-    )
-    at_start = {"out_shardings": placed, "compiler_options": compiler_options.for_init(platform)}
-    init = jax.jit(draw, **at_start)
+    pretrained = None if weights is None else weights.config
+    program = make_program(cfg, tokenizer.padded_vocab_size, pretrained, devices=devices)
+    architecture, model, mesh, tx, shapes, init, step = program
     if weights is None:
         return Job(cfg, tokenizer, corpora, examples, architecture, model, mesh, shapes, init, step)
 
     def init_from_weights() -> TrainState:
         model = begin(shapes.model, architecture, weights, lambda: init().model)
+        placed = jax.tree.map(lambda leaf: leaf.sharding, shapes)
         if cfg.optimizer.from_pretrained:
             step, opt_state = begin_optimizer(shapes.opt_state, weights)
             return jax.device_put(
                 TrainState(step, model, opt_state, jnp.zeros_like(step), jnp.zeros_like(step)), placed
             )
-        return jax.jit(functools.partial(state_of, tx=tx), donate_argnums=0, **at_start)(model)
+        options = compiler_options.for_init(mesh.devices.flat[0].platform)
+        make_state = functools.partial(state_of, tx=tx)
+        return jax.jit(make_state, donate_argnums=0, out_shardings=placed, compiler_options=options)(model)
 
     return Job(cfg, tokenizer, corpora, examples, architecture, model, mesh, shapes, init_from_weights, step)
-
-
-def place(draw: Callable[[], TrainState], axes: Any, mesh: Mesh) -> tuple[TrainState, TrainState]:
-    """Returns (the shardings of a state, its shapes with them).
-
-    Args:
-      draw: makes a state.
-      axes: of the parameters.
-      mesh: the devices.
-    """
-    state = jax.eval_shape(draw)
-    placed = state._replace(
-        step=replicated(mesh),
-        model=shardings(mesh, state.model, axes),
-        opt_state=shardings(mesh, state.opt_state, state_axes(state.opt_state, state.model, axes)),
-        nonfinite_steps=replicated(mesh),
-        nonfinite_in_a_row=replicated(mesh),
-    )
-    shapes = jax.tree.map(
-        lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state, placed
-    )
-    return placed, shapes
 
 
 def train_loop(

@@ -8,11 +8,11 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "t5x_lite"
 LAYERS = (
-    "atomic config",
+    "atomic axes config",
     "attention_views compiler_options kernels line_files metrics optim plot report stopping trees",
     "data model sharding",
     "checkpoint decode inputs interop run_directory tasks train_step",
-    "evaluation pretrained",
+    "evaluation pretrained program",
     "answering prompting starting",
     "attention conversion data_statistics inference inspection interactive measurement model_listing preparation "
     "scoring serving tokenizer_training",

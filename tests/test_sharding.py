@@ -1,36 +1,49 @@
 """Tests t5x_lite/sharding.py on eight fake devices."""
 
+from typing import NamedTuple
+
 import jax
 import numpy as np
 import pytest
 from flax import nnx
-from jax.sharding import PartitionSpec
 
+from t5x_lite.axes import partition_spec
 from t5x_lite.config import MeshConfig
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import MaskedLM, SequenceClassifier, TokenClassifier
 from t5x_lite.model.transformer import T5
 from t5x_lite.sharding import (
+    batch_sharding,
+    by_slice,
     check_batch_size,
+    check_cut,
     device_batches,
     local_rows,
     make_mesh,
     parameter_axes,
-    partition_spec,
+    replicated,
     shardings,
 )
 from tests import tiny
 
 
+class FakeDevice(NamedTuple):
+    id: int
+    slice_index: int
+
+
 def test_minus_one_takes_the_devices_that_are_left():
     mesh = make_mesh(MeshConfig(data=2, fsdp=-1, tensor=2))
-    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "tensor": 2}
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 2, "context": 1, "tensor": 2}
 
 
 @pytest.mark.parametrize(
     ("cfg", "message"),
     [
-        (MeshConfig(data=3, fsdp=-1), r"mesh.data 3, mesh.fsdp -1, mesh.tensor 1: 3 does not divide the 8 devices"),
+        (
+            MeshConfig(data=3, fsdp=-1),
+            r"mesh.data 3, mesh.fsdp -1, mesh.context 1, mesh.tensor 1: 3 does not divide the 8 devices",
+        ),
         (MeshConfig(data=16), r"ask for 16 devices, but there are 8: set one of them to -1"),
         (MeshConfig(data=2), r"ask for 2 devices, but there are 8"),
     ],
@@ -40,21 +53,40 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused(cfg, message):
         make_mesh(cfg)
 
 
-def test_a_parameter_is_cut_as_the_table_says():
-    assert partition_spec(("layers", "embed", "heads", "head_dim")) == PartitionSpec(None, "fsdp", "tensor", None)
-    assert partition_spec(("embed", "labels")) == PartitionSpec("fsdp", None)
-    assert partition_spec((None, "vocab")) == PartitionSpec(None, "tensor")
+def test_devices_that_know_no_slices_are_cut_into_them_as_they_come():
+    mesh = make_mesh(MeshConfig(data=4, fsdp=2, slices=2))
+    assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "context": 1, "tensor": 1}
+    assert [{device.id for device in half.flat} for half in np.split(mesh.devices, 2)] == [{0, 1, 2, 3}, {4, 5, 6, 7}]
 
 
-def test_fsdp_and_tensor_each_cut_every_matrix_of_the_model():
-    model = jax.eval_shape(lambda: T5(tiny.T5_1_1, rngs=nnx.Rngs(0)))
-    for names in jax.tree.leaves(parameter_axes(model), is_leaf=lambda node: isinstance(node, tuple)):
-        cut = set(partition_spec(names)) - {None}
-        if "embed" in names and len(set(names) - {"layers"}) > 1:
-            assert cut == {"fsdp", "tensor"}, names
-        else:  # a norm's scale, a position bias table
-            assert cut <= {"fsdp", "tensor"}, names
-            assert len(cut) == 1, names
+def test_data_alone_is_cut_over_slices():
+    with pytest.raises(
+        ValueError, match=r"mesh.data is 1, and the devices are in 2 slices, over which nothing but data"
+    ):
+        make_mesh(MeshConfig(data=1, fsdp=8, slices=2))
+
+
+def test_the_slices_that_devices_tell_of_are_taken():
+    devices = [FakeDevice(index, index % 2) for index in range(6)]
+    assert [[device.id for device in part] for part in by_slice(devices)] == [[0, 2, 4], [1, 3, 5]]
+    with pytest.raises(
+        ValueError, match=r"mesh.slices is 3, and the 6 devices are in slices of 3, 3: leave mesh.slices"
+    ):
+        by_slice(devices, 3)
+    with pytest.raises(ValueError, match=r"the 5 devices are in slices of 3, 2"):
+        by_slice(devices[:5])
+
+
+def test_a_mesh_that_could_cut_what_it_leaves_whole_is_refused():
+    mesh = make_mesh(MeshConfig(data=1, fsdp=8))
+    shapes = {
+        "cut": jax.ShapeDtypeStruct((2**22, 8), np.float32, sharding=batch_sharding(mesh)),
+        "whole": jax.ShapeDtypeStruct((2**23,), np.float32, sharding=replicated(mesh)),
+    }
+    with pytest.raises(ValueError, match=r"leaves 20% of the parameters .* the largest of them whole: cut over fsdp"):
+        check_cut(shapes, mesh)
+    check_cut(shapes, make_mesh(MeshConfig()))  # which has nothing to cut with
+    check_cut({"cut": shapes["cut"]}, mesh)
 
 
 def test_every_parameter_has_a_name_for_each_dimension():
@@ -66,7 +98,7 @@ def test_every_parameter_has_a_name_for_each_dimension():
 
 def test_a_mesh_axis_that_does_not_divide_a_dimension_is_named_with_both_sizes():
     model = jax.eval_shape(lambda: T5(tiny.T5_1_1, rngs=nnx.Rngs(0)))
-    with pytest.raises(ValueError, match=r"mesh.tensor is 8, .* heads dimension of 3"):
+    with pytest.raises(ValueError, match=r"mesh.tensor 8 does not divide the model's heads dimension of 3"):
         shardings(make_mesh(MeshConfig(data=1, tensor=8)), model, parameter_axes(model))
 
 
@@ -93,7 +125,7 @@ def test_batches_reach_the_devices_in_order_and_one_ahead():
     arrived = device_batches(batches(), mesh)
     first = next(arrived)
     assert taken == [0, 1]
-    assert first["inputs"].sharding.spec == PartitionSpec(("data", "fsdp"))
+    assert first["inputs"].sharding.spec == partition_spec(("batch",))
     assert [int(batch["inputs"][0, 0]) for batch in (first, *arrived)] == [0, 1, 2]
 
 

@@ -6,6 +6,7 @@ Standard library only, so that reading a config or printing `--help` costs no JA
 
 from t5x_lite.config.commands import TRAINING_BYTES as TRAINING_BYTES
 from t5x_lite.config.commands import AttentionConfig as AttentionConfig
+from t5x_lite.config.commands import CompileConfig as CompileConfig
 from t5x_lite.config.commands import InferConfig as InferConfig
 from t5x_lite.config.commands import PrepareConfig as PrepareConfig
 from t5x_lite.config.commands import ServeConfig as ServeConfig

@@ -4,7 +4,7 @@
 import dataclasses
 from typing import Literal
 
-from t5x_lite.config.checks import require
+from t5x_lite.config.checks import require, require_positive
 from t5x_lite.config.run import MeshConfig
 
 # EM takes time in proportion to the text, and 8,192 ids from 2 MB of docstrings need 0.8% more tokens than those from
@@ -116,6 +116,32 @@ class InferConfig:
     def reads_pipe(self) -> bool:
         """Whether the inputs come from standard input, which can be read once."""
         return self.input == "-" and self.split is None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CompileConfig:
+    """One compilation for machines that are not at hand.
+
+    Args:
+      topology: TPU chips and how they are wired, as v5e:16x16, v5p:8x8x8 or v6e:16x16; null compiles for the devices
+        of this machine.
+      slices: how many of them, connected over the data-centre network.
+      what: the train step, or generation of train.targets_length tokens for train.batch_size inputs.
+      output: directory for the program as text (program.hlo.txt), compiled (program.bin), and the report; null writes
+        nothing.
+    """
+
+    topology: str | None = None
+    slices: int = 1
+    what: Literal["train", "generate"] = "train"
+    output: str | None = None
+
+    def __post_init__(self):
+        require_positive("compile", self, "slices")
+        require(
+            self.topology is not None or self.slices == 1,
+            f"slices is {self.slices} and topology is null: name the topology of a slice",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

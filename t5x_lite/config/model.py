@@ -41,6 +41,7 @@ class ModelConfig:
     dropout_rate: float = 0.0
     dtype: str = "float32"  # of the computation; parameters, softmax, norms and loss are float32
     remat: str | tuple[str, ...] = "none"  # what the backward pass recomputes; see model/stacks.py
+    offload: tuple[str, ...] = ()  # which of the tensors it keeps are kept in the host's memory
 
     def __post_init__(self):
         sizes = (

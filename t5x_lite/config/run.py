@@ -44,6 +44,7 @@ class TrainConfig:
       inputs_length: tokens the encoder reads, EOS included.
       targets_length: tokens the decoder predicts, EOS included; null is what the objective yields (114 for 512).
       remat: what the backward pass recomputes rather than keeps: none, minimal, full, or a list of tensors to keep.
+      offload: which of the tensors that remat keeps are kept in the host's memory; the backward pass fetches them.
       z_loss: coefficient of (log Z)^2 a token, which keeps the logits' normaliser near 0.
       label_smoothing: probability mass moved from the target to the other tokens.
       log_every_steps: steps between rows of metrics.jsonl.
@@ -56,6 +57,7 @@ class TrainConfig:
     inputs_length: int = 512
     targets_length: int | None = None
     remat: str | tuple[str, ...] = "none"
+    offload: tuple[str, ...] = ()
     z_loss: float = 1e-4
     label_smoothing: float = 0.0
     log_every_steps: int = 10
@@ -92,6 +94,8 @@ class OptimizerConfig:
       weight_decay: share of each parameter removed a step, times the learning rate (adafactor: not times it).
       beta1: decay of the first moment; null is none for adafactor and 0.9 for the others.
       beta2: decay of the second moment of adamw and adamw_rms.
+      momentum_dtype: what the first moment is kept in, float32 or bfloat16; in bfloat16 the second one, whose steps are
+        1 - beta2 of its size, would not move.
     """
 
     from_pretrained: bool = False
@@ -104,6 +108,7 @@ class OptimizerConfig:
     weight_decay: float = 0.0
     beta1: float | None = None
     beta2: float = 0.999
+    momentum_dtype: Literal["float32", "bfloat16"] = "float32"
 
     def __post_init__(self):
         require_positive("optimizer", self, "learning_rate", "clip_norm")
@@ -111,6 +116,11 @@ class OptimizerConfig:
         require(
             self.schedule != "rsqrt" or self.warmup_steps > 0,
             "optimizer.warmup_steps is 0: the rsqrt schedule divides by it; use 1 or more, or another schedule",
+        )
+        require(
+            self.momentum_dtype == "float32" or self.name != "adafactor" or self.beta1 is not None,
+            f"optimizer.momentum_dtype is {self.momentum_dtype}, and adafactor keeps no first moment without "
+            "optimizer.beta1: give it, or leave this out",
         )
         for field in ("beta1", "beta2"):
             value = getattr(self, field)
@@ -156,15 +166,22 @@ class MeshConfig:
     Args:
       data: copies of the parameters, each with its own part of the batch.
       fsdp: parts the parameters, the optimizer state and the batch are cut into.
+      context: parts the parameters, the optimizer state and the encoder's tokens are cut into: for inputs so long that
+        there is less than one a device.
       tensor: parts heads, feed-forward and vocabulary are cut into.
+      slices: groups of devices with a fast network within and a slower one (DCN) between, over which data alone is cut;
+        null is what the devices themselves say.
     """
 
     data: int = -1
     fsdp: int = 1
+    context: int = 1
     tensor: int = 1
+    slices: int | None = None
 
     def __post_init__(self):
-        sizes = {axis: getattr(self, axis) for axis in ("data", "fsdp", "tensor")}
+        require_positive("mesh", self, "slices")
+        sizes = {axis: getattr(self, axis) for axis in ("data", "fsdp", "context", "tensor")}
         for axis, size in sizes.items():
             require(size == -1 or size > 0, f"mesh.{axis} is {size}: use a number above 0, or -1 for what is left")
         require(

@@ -149,6 +149,15 @@ def go_on(model: Any, state: State, controls: Controls, until: Any, *, plan: Pla
     return _method(plan).advance(model.decode_step, state, controls, plan, until)
 
 
+def decode(model: T5, inputs_BS: jax.Array, controls: Controls, *, plan: Plan) -> jax.Array:
+    """Reads inputs and decodes them to their end in one program; returns tokens_BKT.
+
+    `generate_ids` has two, so that one of them serves all lengths of inputs; this is what is compiled ahead of time.
+    """
+    state = _begin_encoded(model, inputs_BS, plan=plan)
+    return _method(plan).advance(model.decode_step, state, controls, plan, plan.num_steps).tokens_BKT
+
+
 def finished(state: State, controls: Controls, plan: Plan, devices: Devices) -> Generated:
     """Returns what a decoding that has ended came to."""
     if isinstance(state, beam.Beams):

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from t5x_lite.axes import constrain, gathered
+
 # Float32 logits a device holds at once: 128 MiB, or 1,044 tokens of T5's vocabulary. Every chunk reads and writes all
 # of dkernel_DV: on 2 CPU cores, 912 tokens of T5 small took about 1.1 times as long in six chunks as in one.
 CHUNK_LOGITS = 2**25
@@ -92,7 +94,8 @@ def _loss_sums(hidden_BTD, kernel_DV, targets_BT, weights_BT, z_loss, label_smoo
 def _loss_sums_forward(hidden_BTD, kernel_DV, targets_BT, weights_BT, z_loss, label_smoothing):
     V = kernel_DV.shape[1]
     on, off = _smoothed(label_smoothing, V)
-    kernel = kernel_DV.astype(hidden_BTD.dtype)
+    kernel = gathered(kernel_DV.astype(hidden_BTD.dtype), "embed", "vocab")
+    hidden_BTD = constrain(hidden_BTD, "batch", None, None)
 
     def step(dkernel_DV, chunk):
         hidden_BCD, targets_BC, weights_BC = chunk
@@ -105,10 +108,11 @@ def _loss_sums_forward(hidden_BTD, kernel_DV, targets_BT, weights_BT, z_loss, la
         dlogits_BCV = weights_BC[..., None] * (with_z_loss_BC1 * softmax_BCV - wanted_BCV)
         dlogits_BCV = dlogits_BCV.astype(hidden_BCD.dtype)
         dhidden_BCD = jnp.einsum("BCV,DV->BCD", dlogits_BCV, kernel, preferred_element_type=jnp.float32)
-        dkernel_DV += jnp.einsum("BCD,BCV->DV", hidden_BCD, dlogits_BCV, preferred_element_type=jnp.float32)
+        added_DV = jnp.einsum("BCD,BCV->DV", hidden_BCD, dlogits_BCV, preferred_element_type=jnp.float32)
+        dkernel_DV += constrain(added_DV, "embed", "vocab")
         return dkernel_DV, (stats, dhidden_BCD.astype(hidden_BCD.dtype))
 
-    chunks = _split((hidden_BTD, targets_BT, weights_BT.astype(jnp.float32)), _chunk_length(targets_BT.shape, V))
+    chunks = _split((hidden_BTD, targets_BT, weights_BT.astype(jnp.float32)), _chunk_length(targets_BT, V))
     dkernel_DV, results = jax.lax.scan(step, jnp.zeros(kernel_DV.shape, jnp.float32), chunks)
     logits, dhidden_BTD = _join(results, targets_BT.shape[1])
     sums = _sums(logits, weights_BT, V, z_loss, label_smoothing)
@@ -125,14 +129,16 @@ _loss_sums.defvjp(_loss_sums_forward, _loss_sums_backward)
 
 
 def _all_logits(hidden_BTD, kernel_DV, targets_BT) -> _Logits:
-    kernel = kernel_DV.astype(hidden_BTD.dtype)
-    chunks = _split((hidden_BTD, targets_BT), _chunk_length(targets_BT.shape, kernel_DV.shape[1]))
+    kernel = gathered(kernel_DV.astype(hidden_BTD.dtype), "embed", "vocab")
+    hidden_BTD = constrain(hidden_BTD, "batch", None, None)
+    chunks = _split((hidden_BTD, targets_BT), _chunk_length(targets_BT, kernel_DV.shape[1]))
     results = jax.lax.map(lambda chunk: _reduce(_project(chunk[0], kernel), chunk[1]), chunks)
     return _join(results, targets_BT.shape[1])
 
 
 def _project(hidden_BCD, kernel_DV) -> jax.Array:
-    return jnp.einsum("BCD,DV->BCV", hidden_BCD, kernel_DV, preferred_element_type=jnp.float32)
+    logits_BCV = jnp.einsum("BCD,DV->BCV", hidden_BCD, kernel_DV, preferred_element_type=jnp.float32)
+    return constrain(logits_BCV, "batch", None, "vocab")
 
 
 def _reduce(logits_BCV, targets_BC) -> _Logits:
@@ -163,11 +169,21 @@ def _sums(logits: _Logits, weights_BT, V, z_loss, label_smoothing) -> LossSums:
     return jax.tree.map(lambda values_BT: jnp.sum(values_BT * weights_BT, dtype=jnp.float32), per_token)
 
 
-def _chunk_length(shape_BT, V) -> int:
-    # The mesh cuts batch and vocabulary, never time steps: a chunk of those has its share of rows on every device.
+def chunk_length(shape_BT: tuple[int, int], V: int, num_devices: int) -> int:
+    """Returns how many time steps are worked on at once.
+
+    Args:
+      shape_BT: of the targets.
+      V: the vocabulary.
+      num_devices: that the mesh cuts batch and vocabulary over; never time steps, so that a chunk of those has its
+        share of rows on every device.
+    """
     B, T = shape_BT
-    num_devices = max(1, jax.sharding.get_abstract_mesh().size)
     return math.ceil(T / math.ceil(B * T * V / (CHUNK_LOGITS * num_devices)))
+
+
+def _chunk_length(targets_BT, V) -> int:
+    return chunk_length(targets_BT.shape, V, max(1, jax.sharding.get_abstract_mesh().size))
 
 
 def _split(arrays, C):

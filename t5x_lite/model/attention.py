@@ -10,10 +10,15 @@ import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from t5x_lite.axes import constrain
 from t5x_lite.config import ModelConfig
 from t5x_lite.kernels.attention import cached_attention, dot_product_attention
 from t5x_lite.model.cache import KeysValues
-from t5x_lite.model.layers import dropout, project, weight
+from t5x_lite.model.layers import dropout, project, weight, whole_tokens
+
+# Queries stay with their tokens; each sees the keys of all.
+OF_QUERIES = ("batch", "tokens", "heads", "head_dim")
+OF_KEYS = ("batch", None, "heads", "head_dim")
 
 
 class Attention(nnx.Module):
@@ -31,12 +36,12 @@ class Attention(nnx.Module):
 
     def project_queries(self, x_BTD: jax.Array) -> jax.Array:
         """Returns q_BTNH."""
-        return checkpoint_name(_into_heads(x_BTD, self.query), "query")
+        return checkpoint_name(constrain(_into_heads(x_BTD, self.query), *OF_QUERIES), "query")
 
     def project_keys_values(self, y_BSD: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns k_BSNH and v_BSNH."""
-        k_BSNH = checkpoint_name(_into_heads(y_BSD, self.key), "key")
-        v_BSNH = checkpoint_name(_into_heads(y_BSD, self.value), "value")
+        k_BSNH = checkpoint_name(constrain(_into_heads(y_BSD, self.key), *OF_KEYS), "key")
+        v_BSNH = checkpoint_name(constrain(_into_heads(y_BSD, self.value), *OF_KEYS), "value")
         return k_BSNH, v_BSNH
 
     def attend(self, q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
@@ -45,7 +50,7 @@ class Attention(nnx.Module):
         if dropout_key is not None and self.cfg.dropout_rate > 0:
             drop = functools.partial(dropout, rate=self.cfg.dropout_rate, key=dropout_key)
         o_BTNH = dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, drop)
-        return self._out(checkpoint_name(o_BTNH, "attention_out"))
+        return self._out(checkpoint_name(constrain(o_BTNH, *OF_QUERIES), "attention_out"))
 
     def __call__(self, x_BTD, y_BSD, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
         """Lets each position of x look at the positions of y; returns [B, T, D]."""
@@ -69,9 +74,9 @@ class Attention(nnx.Module):
 
     def _out(self, o_BTNH: jax.Array) -> jax.Array:
         B, T, N, H = o_BTNH.shape
-        return project(o_BTNH.reshape(B, T, N * H), self.out[...].reshape(N * H, -1))
+        return project(o_BTNH.reshape(B, T, N * H), self.out[...].reshape(N * H, -1), ("heads", "embed"))
 
 
 def _into_heads(x_BTD: jax.Array, kernel: nnx.Param) -> jax.Array:
     (B, T, _), (D, N, H) = x_BTD.shape, kernel.shape
-    return project(x_BTD, kernel[...].reshape(D, N * H)).reshape(B, T, N, H)
+    return project(whole_tokens(x_BTD), kernel[...].reshape(D, N * H), ("embed", "heads")).reshape(B, T, N, H)

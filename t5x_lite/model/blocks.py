@@ -11,7 +11,7 @@ from flax import nnx
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.attention import Attention
 from t5x_lite.model.cache import KeysValues, keys_values
-from t5x_lite.model.layers import MLP, RMSNorm, dropout
+from t5x_lite.model.layers import MLP, RMSNorm, dropout, residual
 
 
 def split_key(key: jax.Array | None, num: int) -> tuple[jax.Array | None, ...]:
@@ -34,8 +34,8 @@ class EncoderBlock(nnx.Module):
         rate = self.cfg.dropout_rate
         normed_BSD = self.attention_norm(x_BSD)
         attended_BSD = self.attention(normed_BSD, normed_BSD, bias_1NSS, mask_B1SS, keys[0])
-        x_BSD = x_BSD + dropout(attended_BSD, rate, keys[1])
-        return x_BSD + dropout(self.mlp(self.mlp_norm(x_BSD), keys[2]), rate, keys[3])
+        x_BSD = residual(x_BSD + dropout(residual(attended_BSD), rate, keys[1]))
+        return residual(x_BSD + dropout(residual(self.mlp(self.mlp_norm(x_BSD), keys[2])), rate, keys[3]))
 
     def read(self, x_BPD, bias_1NPP, mask_B1PP) -> tuple[jax.Array, KeysValues]:
         """Reads a prompt; returns x_BPD and the keys and values that decoding goes on with."""
@@ -71,11 +71,11 @@ class DecoderBlock(nnx.Module):
         rate = self.cfg.dropout_rate
         normed_BTD = self.self_attention_norm(x_BTD)
         attended_BTD = self.self_attention(normed_BTD, normed_BTD, bias_1NTT, self_mask_B1TT, keys[0])
-        x_BTD = x_BTD + dropout(attended_BTD, rate, keys[1])
+        x_BTD = residual(x_BTD + dropout(residual(attended_BTD), rate, keys[1]))
         normed_BTD = self.cross_attention_norm(x_BTD)
         attended_BTD = self.cross_attention(normed_BTD, encoded_BSD, None, cross_mask_B1TS, keys[2])
-        x_BTD = x_BTD + dropout(attended_BTD, rate, keys[3])
-        return x_BTD + dropout(self.mlp(self.mlp_norm(x_BTD), keys[4]), rate, keys[5])
+        x_BTD = residual(x_BTD + dropout(residual(attended_BTD), rate, keys[3]))
+        return residual(x_BTD + dropout(residual(self.mlp(self.mlp_norm(x_BTD), keys[4])), rate, keys[5]))
 
     def step(self, x_BKD, cached: tuple[KeysValues, KeysValues], place, bias_1N1C, masks) -> tuple:
         """Decodes a token of each beam.

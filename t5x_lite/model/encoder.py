@@ -159,7 +159,7 @@ class LabelHead(nnx.Module):
     def __call__(self, x_BSD: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
         """Returns logits_BSC."""
         x_BSD = self._dropped(x_BSD, dropout_key)
-        return project(x_BSD, self.kernel[...]) + self.bias[...][None, None]
+        return project(x_BSD, self.kernel[...], ("embed", "labels")) + self.bias[...][None, None]
 
     def predict(self, x_BSD: jax.Array, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
         """Returns the predictions of `target_labels`, the bias being the last row of their kernel."""

@@ -5,13 +5,14 @@ Shape letters: B batch, T tokens, D model, F feed-forward.
 """
 
 import functools
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
+from t5x_lite.axes import constrain, gathered
 from t5x_lite.config import ModelConfig
 
 NORM_EPSILON = 1e-6
@@ -60,28 +61,41 @@ def _draw(key: jax.Array, stddev: float, shape: tuple[int, ...], law: str) -> ja
             raise ValueError(f"no law of distribution is named {law!r}")
 
 
-@jax.custom_vjp
-def project(x_BTI: jax.Array, kernel_IO: jax.Array) -> jax.Array:
-    """Returns x kernel, shaped [B, T, O], computed in the type of x; the gradient of the kernel adds up in float32."""
-    return jnp.einsum("BTI,IO->BTO", x_BTI, kernel_IO.astype(x_BTI.dtype))
+def project(x_BTI: jax.Array, kernel_IO: jax.Array, axes: tuple[str, str]) -> jax.Array:
+    """Returns x kernel, shaped [B, T, O], computed in the type of x; the gradient of the kernel adds up in float32.
+
+    On a mesh the kernel is gathered for the product, and again for the gradient of x: it is never kept whole.
+
+    Args:
+      x_BTI: activations.
+      kernel_IO: a parameter.
+      axes: the names of its two dimensions.
+    """
+    product: Any = _project(x_BTI, kernel_IO, axes)
+    return product
 
 
-def _project_forward(x_BTI, kernel_IO):
-    return project(x_BTI, kernel_IO), (x_BTI, kernel_IO)
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _project(x_BTI, kernel_IO, axes):
+    return jnp.einsum("BTI,IO->BTO", x_BTI, gathered(kernel_IO.astype(x_BTI.dtype), *axes))
 
 
-def _project_backward(residuals, dy_BTO):
+def _project_forward(x_BTI, kernel_IO, axes):
+    return _project(x_BTI, kernel_IO, axes), (x_BTI, kernel_IO)
+
+
+def _project_backward(axes, residuals, dy_BTO):
     # Left to itself, JAX computes the kernel's gradient transposed, and XLA on a CPU then runs what made dy (the
     # derivative of GELU, say) through a strided, scalar transposition: a sixth of a small model's step.
     x_BTI, kernel_IO = residuals
-    dx_BTI = jnp.einsum("BTO,IO->BTI", dy_BTO, kernel_IO.astype(dy_BTO.dtype))
+    dx_BTI = jnp.einsum("BTO,IO->BTI", dy_BTO, gathered(kernel_IO.astype(dy_BTO.dtype), *axes))
     # As a product of matrices: for one of [B, T, I] arrays XLA on a CPU writes x transposed first.
     x_BtI, dy_BtO = (array.reshape(-1, array.shape[-1]) for array in (x_BTI, dy_BTO))
     dkernel_IO = jax.lax.dot_general(x_BtI, dy_BtO, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
-    return dx_BTI, dkernel_IO.astype(kernel_IO.dtype)
+    return dx_BTI, constrain(dkernel_IO.astype(kernel_IO.dtype), *axes)
 
 
-project.defvjp(_project_forward, _project_backward)
+_project.defvjp(_project_forward, _project_backward)
 
 # Element-wise work is cheaper to do again in the backward pass than to keep: a scan would stack every step of it in
 # memory, eight arrays [B, T, F] a layer for the gated GELU alone.
@@ -105,6 +119,16 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, shared_dim: int
         shape[shared_dim] = 1
     keep = jax.random.bernoulli(key, 1 - rate, tuple(shape))
     return jnp.where(keep, x / jnp.asarray(1 - rate, x.dtype), jnp.zeros_like(x))
+
+
+def residual(x_BTD: jax.Array) -> jax.Array:
+    """Returns what goes from block to block, cut over the mesh as it is to be there."""
+    return constrain(x_BTD, "batch", "residual_tokens", None)
+
+
+def whole_tokens(x_BTD: jax.Array) -> jax.Array:
+    """Returns what a product with a kernel that `tensor` cuts takes."""
+    return constrain(x_BTD, "batch", "tokens", None)
 
 
 class RMSNorm(nnx.Module):
@@ -143,11 +167,15 @@ class MLP(nnx.Module):
 
     def __call__(self, x_BTD: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
         kernels = (self.wi,) if len(self.cfg.mlp_activations) == 1 else (self.wi_0, self.wi_1)
+        x_BTD = whole_tokens(x_BTD)
         projected = [
-            checkpoint_name(project(x_BTD, kernel[...]), f"mlp_wi_{index}") for index, kernel in enumerate(kernels)
+            checkpoint_name(
+                constrain(project(x_BTD, kernel[...], ("embed", "mlp")), "batch", "tokens", "mlp"), f"mlp_wi_{index}"
+            )
+            for index, kernel in enumerate(kernels)
         ]
         hidden_BTF = dropout(self._activated(projected), self.cfg.dropout_rate, dropout_key)
-        return project(hidden_BTF, self.wo[...])
+        return project(hidden_BTF, self.wo[...], ("mlp", "embed"))
 
     def _activated(self, projected: list[jax.Array]) -> jax.Array:
         @recomputed

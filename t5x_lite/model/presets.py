@@ -7,7 +7,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
-from t5x_lite.config import ModelConfig, ModelOptions
+from t5x_lite.config import ModelConfig, ModelOptions, TrainConfig
 
 
 def _t5(emb_dim: int, num_heads: int, head_dim: int, mlp_dim: int, num_layers: int) -> ModelConfig:
@@ -101,7 +101,7 @@ def resolve_model(
     options: ModelOptions,
     *,
     vocab_size: int,
-    remat: str | tuple[str, ...],
+    train: TrainConfig,
     platform: str,
     pretrained: ModelConfig | None = None,
 ) -> ModelConfig:
@@ -110,7 +110,7 @@ def resolve_model(
     Args:
       options: a preset and the fields that depart from it.
       vocab_size: rows of the embedding, the tokenizer's size padded.
-      remat: what the backward pass recomputes.
+      train: says what the backward pass recomputes, and what is kept for it where.
       platform: `cpu`, `gpu` or `tpu`; decides what dtype `auto` is.
       pretrained: of the model that training goes on with, if it does; nothing but dropout may depart from it.
 
@@ -135,4 +135,5 @@ def resolve_model(
                     f"{getattr(base, name)}: leave it out"
                 )
         departures.setdefault("dropout_rate", base.dropout_rate)
-    return dataclasses.replace(base, vocab_size=vocab_size, remat=remat, dtype=dtype, **departures)
+    departures |= {"remat": train.remat, "offload": train.offload, "dtype": dtype}
+    return dataclasses.replace(base, vocab_size=vocab_size, **departures)

@@ -25,24 +25,39 @@ REMAT_TENSORS = ("query", "key", "value", "attention_out", "mlp_wi_0", "mlp_wi_1
 
 
 def check_remat(cfg: ModelConfig) -> None:
-    """Raises ValueError if `cfg.remat` names a tensor that is not one of REMAT_TENSORS."""
+    """Raises ValueError if `cfg.remat` names a tensor that is not one of REMAT_TENSORS, or `cfg.offload` another."""
     if not isinstance(cfg.remat, str) and (unknown := set(cfg.remat) - set(REMAT_TENSORS)):
         raise ValueError(f"train.remat names {sorted(unknown)}: use some of {', '.join(REMAT_TENSORS)}")
+    if cfg.offload and (cfg.remat == "none" or set(cfg.offload) - set(kept_tensors(cfg.remat))):
+        raise ValueError(
+            f"train.offload is {list(cfg.offload)} and train.remat {cfg.remat}: offload some that minimal, or a "
+            f"list in train.remat, keeps; there are {', '.join(REMAT_TENSORS)}"
+        )
 
 
-def rematerialized(layer: Callable, remat: str | tuple[str, ...]) -> Callable:
-    """Wraps a scanned layer so that its backward pass recomputes all but the tensors that `remat` keeps.
+def kept_tensors(remat: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the tensors of REMAT_TENSORS that the backward pass finds as the forward pass left them."""
+    return {"none": REMAT_TENSORS, "minimal": REMAT_TENSORS, "full": ()}[remat] if isinstance(remat, str) else remat
+
+
+def rematerialized(layer: Callable, cfg: ModelConfig) -> Callable:
+    """Wraps a scanned layer so that its backward pass recomputes all but the tensors that `cfg.remat` keeps.
 
     Args:
       layer: the body of a scan.
-      remat: `none` keeps everything; `full` keeps each layer's input alone; `minimal` keeps the results of the
-        projections, so that only attention weights and element-wise work are computed again; a tuple names the
-        tensors to keep, of REMAT_TENSORS.
+      cfg: a `remat` of `none` keeps everything; `full` keeps each layer's input alone; `minimal` keeps the results of
+        the projections, so that only attention weights and element-wise work are computed again; a tuple names the
+        tensors to keep, of REMAT_TENSORS. Those in `offload` wait in the host's memory.
     """
-    if remat == "none":
+    if cfg.remat == "none":
         return layer
-    kept = {"minimal": REMAT_TENSORS, "full": ()}.get(remat, remat) if isinstance(remat, str) else remat
-    policy = jax.checkpoint_policies.save_only_these_names(*kept)
+    kept = [name for name in kept_tensors(cfg.remat) if name not in cfg.offload]
+    policy = jax.checkpoint_policies.save_and_offload_only_these_names(
+        names_which_can_be_saved=kept,
+        names_which_can_be_offloaded=list(cfg.offload),
+        offload_src="device",
+        offload_dst="pinned_host",
+    )
     return jax.checkpoint(layer, policy=policy, prevent_cse=False)
 
 
@@ -128,7 +143,7 @@ class SelfAttentionStack(nnx.Module):
             return block(x_BTD, bias_1NTT(table), mask_B1TT, key), None
 
         keys_L = None if within is None else jax.random.split(within, self.num_layers)
-        x_BTD, _ = jax.lax.scan(rematerialized(layer, self.cfg.remat), x_BTD, (self.blocks, tables_L, keys_L))
+        x_BTD, _ = jax.lax.scan(rematerialized(layer, self.cfg), x_BTD, (self.blocks, tables_L, keys_L))
         return self.final_norm(x_BTD)
 
     def layers(self) -> tuple[EncoderBlock, ...]:
@@ -206,7 +221,7 @@ class DecoderStack(nnx.Module):
             return block(x_BTD, encoded_BSD, bias_1NTT(table), (self_mask_B1TT, cross_mask_B1TS), key), None
 
         keys_L = None if within is None else jax.random.split(within, self.cfg.num_decoder_layers)
-        x_BTD, _ = jax.lax.scan(rematerialized(layer, self.cfg.remat), x_BTD, (self.blocks, tables_L, keys_L))
+        x_BTD, _ = jax.lax.scan(rematerialized(layer, self.cfg), x_BTD, (self.blocks, tables_L, keys_L))
         return dropout(self.final_norm(x_BTD), self.cfg.dropout_rate, after)
 
     def init_cache(self, encoded_BSD, inputs_mask_B11S, num_steps: int, num_beams: int) -> Cache:

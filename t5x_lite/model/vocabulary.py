@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from t5x_lite.axes import constrain
 from t5x_lite.config import ModelConfig
-from t5x_lite.model.layers import weight
+from t5x_lite.model.layers import residual, weight
 
 
 class Predictions(NamedTuple):
@@ -35,7 +36,11 @@ class Reader(nnx.Module):
 
     def embed(self, ids: jax.Array) -> jax.Array:
         """Returns the embeddings of ids in the compute dtype, unscaled."""
-        return jnp.take(self.embedding[...], ids, axis=0).astype(self.cfg.dtype)
+        # Each device looks up its own part of D for the ids of all, and then gets the rest of its own tokens: to gather
+        # the table, and to reduce its gradient, would move all of it.
+        ids = constrain(ids, "lookup_batch", None)
+        x_BTD = jnp.take(self.embedding[...], ids, axis=0).astype(self.cfg.dtype)
+        return residual(constrain(x_BTD, "lookup_batch", None, "embed"))
 
 
 class Predictor(nnx.Module):

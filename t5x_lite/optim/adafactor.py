@@ -46,7 +46,7 @@ def adafactor(
     beta1: float | None = None,
     weight_decay: float = 0.0,
     min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR,
-    multiply_by_parameter_scale: bool = True,
+    momentum_dtype: str = "float32",
 ) -> optax.GradientTransformation:
     """Adafactor, learning rate included.
 
@@ -56,16 +56,16 @@ def adafactor(
       beta1: decay of the first moment, which averages updates already times the learning rate; None keeps none.
       weight_decay: share of each parameter removed a step, not times the learning rate.
       min_dim_size_to_factor: size from which on, in both its sides, a layer's matrix has its second moment factored.
-      multiply_by_parameter_scale: whether the learning rate is relative to the parameter's RMS rather than absolute.
+      momentum_dtype: what the first moment is kept in.
 
     Source: Shazeer and Stern, https://arxiv.org/abs/1804.04235; order and numbers are T5X's `adafactor.py`.
     """
     return optax.chain(
         scale_by_factored_rms(axes, min_dim_size_to_factor),
         clip_by_layer_rms(axes),
-        scale_by_parameter_rms(axes) if multiply_by_parameter_scale else optax.identity(),
+        scale_by_parameter_rms(axes),
         optax.scale_by_schedule(learning_rate),
-        optax.identity() if beta1 is None else optax.ema(beta1, debias=False),
+        optax.identity() if beta1 is None else optax.ema(beta1, debias=False, accumulator_dtype=momentum_dtype),
         optax.add_decayed_weights(weight_decay),
         optax.scale(-1),
     )

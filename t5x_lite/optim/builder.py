@@ -27,12 +27,13 @@ def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.Gra
     """
     learning_rate = make_schedule(cfg, num_steps)
     beta1 = DEFAULT_ADAM_BETA1 if cfg.beta1 is None else cfg.beta1
+    decay, dtype = cfg.weight_decay, cfg.momentum_dtype
     if cfg.name == "adafactor":
-        core = adafactor(learning_rate, axes, beta1=cfg.beta1, weight_decay=cfg.weight_decay)
+        core = adafactor(learning_rate, axes, beta1=cfg.beta1, weight_decay=decay, momentum_dtype=dtype)
     elif cfg.name == "adamw_rms":
-        core = adamw_rms(learning_rate, axes, beta1=beta1, beta2=cfg.beta2, weight_decay=cfg.weight_decay)
+        core = adamw_rms(learning_rate, axes, beta1=beta1, beta2=cfg.beta2, weight_decay=decay, momentum_dtype=dtype)
     else:
-        core = optax.adamw(learning_rate, b1=beta1, b2=cfg.beta2, weight_decay=cfg.weight_decay)
+        core = optax.adamw(learning_rate, b1=beta1, b2=cfg.beta2, weight_decay=decay, mu_dtype=dtype)
     return core if cfg.clip_norm is None else optax.chain(optax.clip_by_global_norm(cfg.clip_norm), core)
 
 

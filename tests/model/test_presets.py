@@ -6,7 +6,7 @@ import jax
 import pytest
 from flax import nnx
 
-from t5x_lite.config import ModelConfig, ModelOptions
+from t5x_lite.config import ModelConfig, ModelOptions, TrainConfig
 from t5x_lite.model.presets import presets, resolve_model
 from t5x_lite.model.transformer import T5
 
@@ -109,21 +109,24 @@ def test_all_of_a_family_compute_alike(start, kind):
 
 def test_options_depart_from_the_preset_where_they_are_given():
     cfg = resolve_model(
-        ModelOptions(preset="t5_small", emb_dim=96, dropout_rate=0.25), vocab_size=384, remat="full", platform="cpu"
+        ModelOptions(preset="t5_small", emb_dim=96, dropout_rate=0.25),
+        vocab_size=384,
+        train=TrainConfig(remat="full"),
+        platform="cpu",
     )
     assert (cfg.emb_dim, cfg.dropout_rate, cfg.vocab_size, cfg.remat) == (96, 0.25, 384, "full")
     assert (cfg.num_heads, cfg.mlp_activations, cfg.tie_embeddings) == (8, ("relu",), True)
 
 
 def test_a_run_has_its_tokenizer_s_vocabulary_and_the_preset_s_architecture():
-    cfg = resolve_model(ModelOptions(preset="umt5_small"), vocab_size=640, remat="none", platform="cpu")
+    cfg = resolve_model(ModelOptions(preset="umt5_small"), vocab_size=640, train=TrainConfig(), platform="cpu")
     assert (cfg.vocab_size, cfg.relative_bias_per_layer, presets["umt5_small"].vocab_size) == (640, True, 256_384)
 
 
 @pytest.mark.parametrize(("platform", "dtype"), [("cpu", "float32"), ("gpu", "bfloat16"), ("tpu", "bfloat16")])
 def test_the_compute_dtype_follows_the_platform_unless_it_is_given(platform, dtype):
     def resolved(option):
-        return resolve_model(ModelOptions(dtype=option), vocab_size=128, remat="none", platform=platform).dtype
+        return resolve_model(ModelOptions(dtype=option), vocab_size=128, train=TrainConfig(), platform=platform).dtype
 
     assert resolved("auto") == dtype
     assert resolved("bfloat16") == "bfloat16"
@@ -138,4 +141,4 @@ def test_the_compute_dtype_follows_the_platform_unless_it_is_given(platform, dty
 )
 def test_an_unknown_preset_is_refused_with_the_nearest_names_or_all(name, remedy):
     with pytest.raises(ValueError, match=rf"^model.preset is '{name}': {remedy}$"):
-        resolve_model(ModelOptions(preset=name), vocab_size=128, remat="none", platform="cpu")
+        resolve_model(ModelOptions(preset=name), vocab_size=128, train=TrainConfig(), platform="cpu")

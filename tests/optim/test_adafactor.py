@@ -209,12 +209,6 @@ def test_a_parameter_at_zero_moves_by_a_thousandth_of_the_learning_rate():
     np.testing.assert_allclose(got["norm"], np.full((L, D), 0.5e-3), rtol=1e-6)
 
 
-def test_without_the_parameter_scale_the_learning_rate_is_absolute():
-    params, grads = {"norm": jnp.full((L, D), 100.0)}, {"norm": jnp.full((L, D), -4.0)}
-    tx = adafactor(lambda _: 0.5, {"norm": AXES["norm"]}, multiply_by_parameter_scale=False)
-    np.testing.assert_allclose(run(tx, params, [grads])[0]["norm"], np.full((L, D), 100.5), rtol=1e-6)
-
-
 def test_a_gradient_of_zero_changes_nothing():
     params, axes = {"out": random_tree(0)["out"]}, {"out": AXES["out"]}
     got, _ = run(adafactor(schedule, axes, min_dim_size_to_factor=MIN_SIZE), params, [{"out": np.zeros((L, N, H, D))}])

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The devices of a pod that is not at hand, by the name of their topology.
+
+libtpu, of the extra `tpu`, holds the whole compiler: it needs no TPU to compile for one.
+"""
+
+import importlib.util
+import os
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+CHIP_NAMES = ("v4", "v5e", "v5p", "v6e", "tpu7x")
+TOPOLOGY = re.compile(r"(?P<chip>[a-z0-9]+):(?P<bounds>\d+x\d+(x\d+)?)")
+# How many of its units the accelerator type of so many chips counts: cores of some, chips of others.
+UNITS = {"v4": 2, "v5e": 1, "v5p": 2, "v6e": 1, "tpu7x": 2}
+HOST_BOUNDS = (2, 2, 1)  # chips that share a host
+
+
+def bounds_of(name: str) -> tuple[int, ...]:
+    """Returns the chips along each dimension of a topology.
+
+    Raises:
+      ValueError: if it is not the name of one.
+    """
+    match = TOPOLOGY.fullmatch(name)
+    if not match or match["chip"] not in CHIP_NAMES or "0" in match["bounds"].split("x"):
+        raise ValueError(
+            f"topology is {name!r}: give a chip of {', '.join(CHIP_NAMES)} and how many are along each dimension, "
+            "such as v5e:4x4, v5p:4x4x8 or v6e:16x16"
+        )
+    return tuple(int(number) for number in match["bounds"].split("x"))
+
+
+def prepare_process(name: str, num_chips: int) -> None:
+    """Tells libtpu and JAX, before either is used, that there is no TPU here."""
+    chip = name.partition(":")[0]
+    accelerator = {"v5e": "v5litepod"}.get(chip, chip)
+    settings = {
+        "TPU_SKIP_MDS_QUERY": "1",
+        "TPU_ACCELERATOR_TYPE": f"{accelerator}-{num_chips * UNITS[chip]}",
+        "TPU_WORKER_HOSTNAMES": "localhost",
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # a compilation holds no chip
+    }
+    for setting, value in settings.items():
+        os.environ.setdefault(setting, value)
+    jax.config.update("jax_platforms", "cpu")
+
+
+def topology_devices(name: str, num_slices: int) -> Sequence[Any]:
+    """Returns the devices of some slices of a topology, to compile for.
+
+    Args:
+      name: such as v5e:16x16.
+      num_slices: connected over the data-centre network.
+
+    Raises:
+      ValueError: if libtpu is not installed, or knows no such topology.
+    """
+    bounds = bounds_of(name)
+    if importlib.util.find_spec("libtpu") is None:
+        raise ValueError(f"topology is {name}, and libtpu is not installed: pip install 't5x-lite[tpu]'")
+    num_chips = 1
+    for bound in bounds:
+        num_chips *= bound
+    prepare_process(name, num_chips)
+    from jax.experimental import topologies  # after the process is prepared
+
+    host = [min(chips, there) for chips, there in zip(HOST_BOUNDS, (*bounds, 1), strict=False)]
+    options: dict[str, Any] = {"chips_per_host_bounds": host} if tuple(host) != HOST_BOUNDS else {}
+    if num_slices > 1:
+        options["num_slices"] = num_slices
+    try:
+        return topologies.get_topology_desc(topology_name=name, platform="tpu", **options).devices
+    except Exception as error:  # whatever libtpu raises
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(f"topology is {name}, which libtpu refuses: {lines[0]}") from error
