@@ -19,6 +19,7 @@ from t5x_lite import __version__
 from t5x_lite.config import (
     AttentionConfig,
     CheckpointConfig,
+    CompileConfig,
     GenerationConfig,
     InferConfig,
     PrepareConfig,
@@ -27,7 +28,16 @@ from t5x_lite.config import (
     TokenizerTrainConfig,
 )
 
-Config = TypeVar("Config", RunConfig, InferConfig, ServeConfig, AttentionConfig, PrepareConfig, TokenizerTrainConfig)
+Config = TypeVar(
+    "Config",
+    RunConfig,
+    InferConfig,
+    ServeConfig,
+    AttentionConfig,
+    CompileConfig,
+    PrepareConfig,
+    TokenizerTrainConfig,
+)
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
 USER_MISTAKE, INTERRUPTED = 2, 130  # exit statuses, as argparse and shells have them
 
@@ -91,6 +101,7 @@ def make_parser() -> ArgumentParser:
     _add_tokenizer(subcommands)
     _add_convert(subcommands)
     _add_models(subcommands)
+    _add_compile(subcommands)
     return parser
 
 
@@ -227,6 +238,19 @@ def _add_convert(subcommands: Any) -> None:
     subcommands.add_subcommand("convert", convert, help="a model to and from Hugging Face and T5X")
 
 
+def _add_compile(subcommands: Any) -> None:
+    compiler = ArgumentParser(
+        description="Compiles a run for machines that are not at hand: what it needs, whether it fits, how fast it can "
+        "be at best. Reads neither its text nor its devices.",
+        allow_abbrev=False,
+    )
+    compiler.add_argument("--config", action="config", help="YAML file as for train; what comes later wins")
+    compiler.add_argument("--json", action="store_true", help="print one JSON object instead of a text")
+    compiler.add_class_arguments(CompileConfig)
+    compiler.add_class_arguments(RunConfig)
+    subcommands.add_subcommand("compile", compiler, help="compile for a pod, without one")
+
+
 def _add_models(subcommands: Any) -> None:
     models = ArgumentParser(
         description="Lists the published architectures: their sizes, the memory they take and their FLOPs a token.",
@@ -339,6 +363,13 @@ def convert(options: Namespace) -> None:
     )
 
 
+def compile_ahead(options: Namespace) -> None:
+    """`t5x-lite compile`."""
+    from t5x_lite import aot
+
+    aot.run(_instance(RunConfig, options), _instance(CompileConfig, options), as_json=options.json)
+
+
 def models(options: Namespace) -> None:
     """`t5x-lite models`."""
     from t5x_lite import model_listing
@@ -363,6 +394,7 @@ COMMANDS = {
     "attention": attention,
     "data": data,
     "tokenizer": tokenizer,
+    "compile": compile_ahead,
     "models": models,
     "convert": convert,
 }

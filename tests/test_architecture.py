@@ -8,7 +8,7 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "t5x_lite"
 LAYERS = (
-    "atomic axes config",
+    "atomic axes config cost",
     "attention_views compiler_options kernels line_files metrics optim plot report stopping trees",
     "data model sharding",
     "checkpoint decode inputs interop run_directory tasks train_step",
@@ -16,7 +16,7 @@ LAYERS = (
     "answering prompting starting",
     "attention conversion data_statistics inference inspection interactive measurement model_listing preparation "
     "scoring serving tokenizer_training",
-    "training",
+    "aot training",
     "cli __init__",
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names.split()}

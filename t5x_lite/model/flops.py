@@ -1,37 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much arithmetic a model asks for, from its shapes alone, and how much a chip can do.
+"""How much arithmetic a model asks for, from its shapes alone.
 
 Shape letters: B batch, S input tokens, T target tokens, D model, F feed-forward, N heads, H head, V vocabulary.
 """
 
-from collections.abc import Mapping
-
 from t5x_lite.config import ModelConfig
-
-# Dense bfloat16 FLOP/s of one device, by the start of its `device_kind`. Source: the makers' data sheets.
-PEAK_FLOPS: Mapping[str, float] = {
-    "NVIDIA A100": 312e12,
-    "NVIDIA H100 PCIe": 756e12,
-    "NVIDIA H100 NVL": 835e12,
-    "NVIDIA H100": 989e12,
-    "NVIDIA H200": 989e12,
-    "NVIDIA B200": 2_250e12,
-    "TPU v4": 275e12,
-    "TPU v5 lite": 197e12,
-    "TPU v5e": 197e12,
-    "TPU v5p": 459e12,
-    "TPU v5": 459e12,
-    "TPU v6 lite": 918e12,
-    "TPU v6e": 918e12,
-}
+from t5x_lite.cost.chips import chip_of
+from t5x_lite.model.stacks import kept_tensors
 
 
 def peak_flops(device_kind: str) -> float | None:
     """Returns a device's bfloat16 FLOP/s, or None where it is not known, as on a CPU."""
-    for name, flops in PEAK_FLOPS.items():
-        if device_kind.startswith(name):
-            return flops
-    return None
+    chip = chip_of(device_kind)
+    return None if chip is None else chip.flops
 
 
 def forward_flops(
@@ -64,6 +45,50 @@ def train_flops(
 ) -> int:
     """Counts the FLOPs of one sequence's forward and backward pass, without recomputation."""
     return 3 * forward_flops(cfg, inputs_length, targets_length, architecture)
+
+
+def recompute_flops(
+    cfg: ModelConfig, inputs_length: int, targets_length: int, architecture: str = "encoder_decoder"
+) -> int:
+    """Counts the FLOPs of the products that one sequence's backward pass does again, under `cfg.remat`.
+
+    Whatever is kept, each layer's attention logits and its projection of the attended values are done again; its last
+    product never is. One CPU, whose attention always does its logits again, is not counted.
+    """
+    if cfg.remat == "none":
+        return 0
+    S, T, inner, D = inputs_length, targets_length, cfg.num_heads * cfg.head_dim, cfg.emb_dim
+    has_encoder = architecture not in ("causal_lm", "prefix_lm")
+    has_decoder = architecture in ("causal_lm", "prefix_lm", "encoder_decoder")
+
+    def attention(queries: int, keys: int) -> int:
+        lost = {"query": queries * D * inner, "key": keys * D * inner, "value": keys * D * inner}
+        lost["attention_out"] = queries * keys * inner
+        again = sum(flops for name, flops in lost.items() if name not in kept_tensors(cfg.remat))
+        return again + queries * keys * inner + queries * inner * D
+
+    def mlp(length: int) -> int:
+        names = [f"mlp_wi_{index}" for index in range(len(cfg.mlp_activations))]
+        return sum(length * D * cfg.mlp_dim for name in names if name not in kept_tensors(cfg.remat))
+
+    total = 0
+    if has_encoder:
+        total += cfg.num_encoder_layers * (attention(S, S) + mlp(S))
+    if has_decoder:
+        total += cfg.num_decoder_layers * (attention(T, T) + mlp(T))
+    if has_encoder and has_decoder:
+        total += cfg.num_decoder_layers * attention(T, S)
+    return 2 * total
+
+
+def generate_flops(cfg: ModelConfig, inputs_length: int, new_tokens: int) -> int:
+    """Counts the FLOPs of an encoder-decoder reading one sequence and decoding tokens with a cache of that many."""
+    S, T, D, inner = inputs_length, new_tokens, cfg.emb_dim, cfg.num_heads * cfg.head_dim
+    mlp = (len(cfg.mlp_activations) + 1) * D * cfg.mlp_dim
+    # Of each layer: self- and cross-attention but for the keys and values of the latter, which are made once.
+    step = cfg.num_decoder_layers * (6 * D * inner + 2 * (T + S) * inner + mlp) + D * cfg.vocab_size
+    reading = cfg.num_encoder_layers * _layer(cfg, S) + cfg.num_decoder_layers * 2 * S * D * inner
+    return 2 * (reading + T * step)
 
 
 def _layer(cfg: ModelConfig, length: int) -> int:

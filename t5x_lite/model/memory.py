@@ -78,8 +78,8 @@ def _cross_attention(cfg: ModelConfig, length: float, num_keys: int, tensor: int
 
 def _attention_sizes(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> dict[str, float]:
     inner = cfg.num_heads * cfg.head_dim / tensor
-    of_queries = dict.fromkeys(("query", "attention_out"), length * inner)
-    return of_queries | dict.fromkeys(("key", "value"), num_keys * inner)
+    queries, keys = length * inner, num_keys * inner
+    return {"query": queries, "key": keys, "value": keys, "attention_out": queries}
 
 
 def _weights(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What accelerators can do, as their makers publish it."""
+
+import dataclasses
+
+GIB = 2**30
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chip:
+    """One JAX device.
+
+    Args:
+      name: as people call it.
+      flops: dense bfloat16 FLOP/s.
+      hbm_bytes: of its memory that a program can have.
+      hbm_bandwidth: bytes/s.
+      ici_bandwidth: bytes/s that it can send to its neighbours over all links at once, one way; None where devices are
+        wired otherwise.
+      dcn_bandwidth: bytes/s that it can send to other slices, its share of its host's network cards; None if not known.
+      source: of these numbers.
+    """
+
+    name: str
+    flops: float
+    hbm_bytes: float
+    hbm_bandwidth: float
+    ici_bandwidth: float | None = None
+    dcn_bandwidth: float | None = None
+    source: str
+
+
+TPU_DOCS = "https://cloud.google.com/tpu/docs/"
+DATA_SHEET = "NVIDIA's data sheet"
+# What XLA says it can give a program of v5e's 16 GB: the rest is the system's.
+V5E_USABLE = 15.75 * GIB
+
+# By the start of `device_kind`; longer names come first. TPUs' links are published in both directions together, and
+# halved here; DCN a chip is that of a pod or host over its chips.
+CHIPS = {
+    "TPU v4": Chip(
+        name="TPU v4",
+        flops=275e12,
+        hbm_bytes=32 * GIB,
+        hbm_bandwidth=1_228e9,
+        ici_bandwidth=300e9 / 2,
+        source=TPU_DOCS + "v4",
+    ),
+    "TPU v5 lite": Chip(
+        name="TPU v5e",
+        flops=197e12,
+        hbm_bytes=V5E_USABLE,
+        hbm_bandwidth=819e9,
+        ici_bandwidth=400e9 / 2,
+        dcn_bandwidth=6.4e12 / 8 / 256,
+        source=TPU_DOCS + "v5e",
+    ),
+    "TPU v5": Chip(
+        name="TPU v5p",
+        flops=459e12,
+        hbm_bytes=95 * GIB,
+        hbm_bandwidth=2_765e9,
+        ici_bandwidth=1_200e9 / 2,
+        dcn_bandwidth=50e9 / 8,
+        source=TPU_DOCS + "v5p",
+    ),
+    "TPU v6 lite": Chip(
+        name="TPU v6e",
+        flops=918e12,
+        hbm_bytes=32 * GIB,
+        hbm_bandwidth=1_600e9,
+        ici_bandwidth=800e9 / 2,
+        dcn_bandwidth=25.6e12 / 8 / 256,
+        source=TPU_DOCS + "v6e",
+    ),
+    "NVIDIA A100": Chip(
+        name="A100", flops=312e12, hbm_bytes=80e9, hbm_bandwidth=2_039e9, source=f"{DATA_SHEET} (SXM, 80 GB)"
+    ),
+    "NVIDIA H100 PCIe": Chip(name="H100 PCIe", flops=756e12, hbm_bytes=80e9, hbm_bandwidth=2_000e9, source=DATA_SHEET),
+    "NVIDIA H100 NVL": Chip(name="H100 NVL", flops=835e12, hbm_bytes=94e9, hbm_bandwidth=3_900e9, source=DATA_SHEET),
+    "NVIDIA H100": Chip(name="H100", flops=989e12, hbm_bytes=80e9, hbm_bandwidth=3_350e9, source=f"{DATA_SHEET} (SXM)"),
+    "NVIDIA H200": Chip(
+        name="H200", flops=989e12, hbm_bytes=141e9, hbm_bandwidth=4_800e9, source=f"{DATA_SHEET} (SXM)"
+    ),
+    "NVIDIA B200": Chip(name="B200", flops=2_250e12, hbm_bytes=180e9, hbm_bandwidth=7_700e9, source=DATA_SHEET),
+}
+OTHER_NAMES = {"TPU v5e": "TPU v5 lite", "TPU v5p": "TPU v5", "TPU v6e": "TPU v6 lite"}
+
+
+def chip_of(device_kind: str) -> Chip | None:
+    """Returns what a device can do by its `device_kind`, or None where that is not known, as of a CPU."""
+    for name, kind in OTHER_NAMES.items():
+        if device_kind.startswith(name):
+            return CHIPS[kind]
+    found = [name for name in CHIPS if device_kind.startswith(name)]
+    return CHIPS[max(found, key=len)] if found else None

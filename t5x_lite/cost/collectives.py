@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the chips of a compiled program send each other, over which network."""
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from t5x_lite.cost.hlo import Computation, Instruction, Module
+
+KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute")
+EXPLICIT = re.compile(r"replica_groups=\{(\{[\d,{}\s]*\})\}")
+IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
+MESH = re.compile(r"replica_groups=mesh\[(?P<axes>[^\]]*)\]\s*\{(?P<cut>[^}]*)\}")
+PAIRS = re.compile(r"source_target_pairs=\{(\{[\d,{}\s]*\})\}")
+REDUCE_SCATTER_FUSION = "all-reduce-scatter"  # how a TPU's text names a reduce-scatter: a sum of which a slice is kept
+
+
+@dataclasses.dataclass(frozen=True)
+class Traffic:
+    """The collectives of one kind over one network, in one run of the program."""
+
+    kind: str
+    network: str  # ici: within a slice; dcn: between slices
+    count: int
+    bytes_moved: int  # of the whole arrays
+    bytes_sent: int  # by each chip, where each sends to the next of a ring
+
+
+def traffic(module: Module, slices: Sequence[int]) -> list[Traffic]:
+    """Returns what goes over the networks, the most first.
+
+    Args:
+      module: the program of one chip; all run the same.
+      slices: the number of the slice of each chip, in the order of the mesh.
+    """
+    totals: dict[tuple[str, str], list[int]] = {}
+    for computation, times in module.runs():
+        for kind, instruction in _once_a_channel(_collectives(module, computation)):
+            size, network = _group(instruction, slices)
+            if size == 1:
+                continue
+            whole = _whole_bytes(kind, instruction, size)
+            total = totals.setdefault((kind, network), [0, 0, 0])
+            for index, value in enumerate((1, whole, _sent(kind, whole, size))):
+                total[index] += times * value
+    found = [Traffic(*key, *total) for key, total in totals.items()]
+    return sorted(found, key=lambda row: -row.bytes_sent)
+
+
+def _once_a_channel(found: Iterator[tuple[str, Instruction]]) -> Iterator[tuple[str, Instruction]]:
+    """A TPU spreads a collective over several fusions, in each of which its text names the whole of it."""
+    channels = set()
+    for kind, instruction in found:
+        channel = instruction.attribute("channel_id")
+        if channel is None or channel not in channels:
+            channels.add(channel)
+            yield kind, instruction
+
+
+def _collectives(module: Module, computation: Computation, inside: str = "") -> Iterator[tuple[str, Instruction]]:
+    for instruction in computation.instructions:
+        kind = instruction.opcode.removesuffix("-start")
+        if kind in KINDS:
+            scatters = kind == "all-reduce" and REDUCE_SCATTER_FUSION in inside
+            yield "reduce-scatter" if scatters else kind, instruction
+        elif instruction.opcode == "fusion":
+            for called in module.called(instruction):
+                yield from _collectives(module, module.computations[called], called + instruction.name)
+
+
+def _whole_bytes(kind: str, instruction: Instruction, size: int) -> int:
+    """The bytes of the arrays that are gathered, summed or exchanged."""
+    sizes = [array.num_bytes for array in instruction.arrays]
+    if instruction.opcode.endswith("-start"):
+        if kind == "collective-permute":
+            return sizes[0]
+        if kind == "all-gather":  # its result holds what goes in and what comes out
+            return sum(sorted(sizes)[len(sizes) // 2 :])
+    return sum(sizes) * (size if kind == "reduce-scatter" and REDUCE_SCATTER_FUSION not in instruction.name else 1)
+
+
+def _sent(kind: str, whole: int, size: int) -> int:
+    if kind == "collective-permute":
+        return whole
+    return math.ceil(whole * (size - 1) / size) * (2 if kind == "all-reduce" else 1)
+
+
+def _group(instruction: Instruction, slices: Sequence[int]) -> tuple[int, str]:
+    """(how many chips take part together, the slowest network between them)."""
+    groups = _groups(instruction.attributes, len(slices))
+    spans = any(len({slices[chip] for chip in group}) > 1 for group in groups)
+    return max(map(len, groups)), "dcn" if spans else "ici"
+
+
+def _groups(attributes: str, num_chips: int) -> list[list[int]]:
+    if match := (PAIRS.search(attributes) or EXPLICIT.search(attributes)):
+        return [[int(chip) for chip in re.findall(r"\d+", group)] for group in re.findall(r"\{[^{}]*\}", match[1])]
+    if match := IOTA.search(attributes):
+        shape, dims = ([int(size) for size in text.split(",")] for text in (match[1], match[2]))
+        chips = np.arange(math.prod(dims)).reshape(dims)
+        if match[3]:
+            chips = chips.transpose([int(axis) for axis in match[3].split(",")])
+        return chips.reshape(shape).tolist()
+    if match := MESH.search(attributes):
+        sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", match["axes"])}
+        cut = re.findall(r"'([^']+)'", match["cut"])
+        names = list(sizes)
+        chips = np.arange(math.prod(sizes.values())).reshape(list(sizes.values()))
+        order = [names.index(name) for name in names if name not in cut] + [names.index(name) for name in cut]
+        return chips.transpose(order).reshape(-1, math.prod(sizes[name] for name in cut)).tolist()
+    return [list(range(num_chips))]
