@@ -16,15 +16,17 @@ import jax
 from rich.console import Console
 from rich.table import Table
 
-from t5x_lite.config import ModelConfig, OptimizerConfig
+from t5x_lite.config import REMAT_NAMES, ModelConfig, OptimizerConfig
 from t5x_lite.model.architectures import abstract
 from t5x_lite.model.flops import forward_flops, train_flops
+from t5x_lite.model.memory import Lengths, activation_bytes, logit_bytes
 from t5x_lite.model.presets import no_such_preset, presets
 from t5x_lite.optim import make_optimizer
 from t5x_lite.sharding import parameter_axes
 
-GIB = 2**30
-WIDTH = 200  # more than the table has: in a narrower window lines are broken, and no number is left out
+GIB, MIB = 2**30, 2**20
+ONE_PART = {"context": 1, "tensor": 1}
+WIDTH = 240  # more than the table has: in a narrower window lines are broken, and no number is left out
 NUM_STEPS = 1_000_000  # any that a schedule takes: no optimizer's state depends on it
 # One size a dimension, no two alike, so that a dimension of a traced parameter tells which it is.
 TEMPLATE = ModelConfig(
@@ -71,6 +73,10 @@ class Row:
       targets_length: the same of the targets.
       forward_flops_per_token: of the matrix products of a forward pass, over inputs_length + targets_length.
       train_flops_per_token: the same of a forward and backward pass, without recomputation.
+      activations_none_bytes: of one such sequence, kept in bfloat16 for the backward pass, with train.remat none.
+      activations_minimal_bytes: the same with minimal.
+      activations_full_bytes: the same with full.
+      logits_bytes: of one such sequence, in float32, and of their gradient in bfloat16.
     """
 
     name: str
@@ -90,6 +96,10 @@ class Row:
     targets_length: int
     forward_flops_per_token: float
     train_flops_per_token: float
+    activations_none_bytes: int
+    activations_minimal_bytes: int
+    activations_full_bytes: int
+    logits_bytes: int
 
 
 def run(names: Sequence[str], *, as_json: bool, inputs_length: int, targets_length: int) -> None:
@@ -113,7 +123,8 @@ def run(names: Sequence[str], *, as_json: bool, inputs_length: int, targets_leng
     console.print()
     for line in (
         "Training: float32 parameters, their gradients and the optimizer's state. Inference: the weights.",
-        "Activations, the key/value cache and the batch are not included.",
+        "MiB a sequence: activations kept in bfloat16 for the backward pass, by train.remat, and the loss's logits.",
+        "The key/value cache and the batch are not included.",
         f"GFLOPs: of the matrix products, a token, at {inputs_length:,} tokens of inputs and {targets_length:,} of "
         "targets.",
     ):
@@ -135,6 +146,7 @@ def checked(names: Sequence[str]) -> tuple[str, ...]:
 def row(name: str, inputs_length: int, targets_length: int) -> Row:
     """Returns a preset in numbers."""
     cfg, num_tokens = presets[name], inputs_length + targets_length
+    one = Lengths(1, inputs_length, targets_length)
     sizes = {field.name: getattr(cfg, field.name) for field in dataclasses.fields(Row) if hasattr(cfg, field.name)}
     shapes, adafactor_bytes, adamw_bytes = memory(cfg)
     num_parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
@@ -151,7 +163,14 @@ def row(name: str, inputs_length: int, targets_length: int) -> Row:
         targets_length=targets_length,
         forward_flops_per_token=forward_flops(cfg, inputs_length, targets_length) / num_tokens,
         train_flops_per_token=train_flops(cfg, inputs_length, targets_length) / num_tokens,
+        **{f"activations_{remat}_bytes": kept(cfg, remat, one) for remat in REMAT_NAMES},
+        logits_bytes=logit_bytes(dataclasses.replace(cfg, dtype="bfloat16"), one, ONE_PART),
     )
+
+
+def kept(cfg: ModelConfig, remat: str, lengths: Lengths) -> int:
+    """Returns the bytes that are kept of the layers for the backward pass, in bfloat16."""
+    return activation_bytes(dataclasses.replace(cfg, remat=remat, dtype="bfloat16"), lengths, ONE_PART)
 
 
 @functools.cache
@@ -201,11 +220,14 @@ def table(rows: Sequence[Row]) -> Table:
     columns = ("preset", "parameters", "layers\nenc + dec", "D", "N x H", "F", "vocabulary")
     columns += ("train GiB\nAdafactor", "train GiB\nAdamW", "infer GiB\nbfloat16", "infer GiB\nfloat32")
     columns += ("GFLOPs\nforward", "GFLOPs\ntraining")
+    columns += ("MiB/seq.\nremat full", "MiB/seq.\nminimal", "MiB/seq.\nnone", "MiB/seq.\nlogits")
     for number, column in enumerate(columns):
         result.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         memories = row.train_adafactor_bytes, row.train_adamw_bytes
         memories += row.inference_bfloat16_bytes, row.inference_float32_bytes
+        sequences = row.activations_full_bytes, row.activations_minimal_bytes, row.activations_none_bytes
+        sequences += (row.logits_bytes,)
         result.add_row(
             row.name,
             f"{row.num_parameters:,}",
@@ -216,5 +238,6 @@ def table(rows: Sequence[Row]) -> Table:
             f"{row.vocab_size:,}",
             *(f"{memory / GIB:,.2f}" for memory in memories),
             *(f"{flops / 1e9:,.2f}" for flops in (row.forward_flops_per_token, row.train_flops_per_token)),
+            *(f"{memory / MIB:,.1f}" for memory in sequences),
         )
     return result

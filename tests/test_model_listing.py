@@ -71,10 +71,12 @@ def test_a_table_shows_the_numbers_with_their_units_and_says_what_is_left_out(ca
     (byt5,) = (line.split() for line in lines if line.startswith("byt5_base"))
     sizes = ["581,653,248", "18", "+", "6", "1,536", "12", "x", "64", "3,968", "384"]
     # GiB: 581,653,248 times 8 and Adafactor's few, 16, 2 and 4 bytes.
-    assert byt5[1:] == [*sizes, "4.34", "8.67", "1.08", "2.17", byt5[-2], byt5[-1]]
+    assert byt5[1:] == [*sizes, "4.34", "8.67", "1.08", "2.17", *byt5[-6:]]
     gigaflops = forward_flops(presets["byt5_base"], 1_024, 189) / 1_213 / 1e9
-    assert [float(text) for text in byt5[-2:]] == pytest.approx([gigaflops, 3 * gigaflops], abs=0.006)
-    assert any(line.startswith("Activations") and line.endswith("not included.") for line in lines)
+    assert [float(text) for text in byt5[-6:-4]] == pytest.approx([gigaflops, 3 * gigaflops], abs=0.006)
+    # 18 layers keep 1,024 tokens of 1,536 numbers, and 6 keep 189.
+    assert byt5[-4] == f"{(18 * 1_024 + 6 * 189) * 1_536 * 2 / 2**20:.1f}"
+    assert any(line.startswith("The key/value cache") and line.endswith("not included.") for line in lines)
     assert any("at 1,024 tokens of inputs and 189 of targets" in line for line in lines)
     assert not any(line.startswith("t5_") for line in lines)
 

@@ -12,6 +12,7 @@ from t5x_lite.config.commands import PrepareConfig as PrepareConfig
 from t5x_lite.config.commands import ServeConfig as ServeConfig
 from t5x_lite.config.commands import TokenizerTrainConfig as TokenizerTrainConfig
 from t5x_lite.config.generation import GenerationConfig as GenerationConfig
+from t5x_lite.config.model import REMAT_NAMES as REMAT_NAMES
 from t5x_lite.config.model import ModelConfig as ModelConfig
 from t5x_lite.config.model import ModelOptions as ModelOptions
 from t5x_lite.config.model import check_dtype as check_dtype

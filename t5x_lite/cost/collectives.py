@@ -2,6 +2,7 @@
 """What the chips of a compiled program send each other, over which network."""
 
 import dataclasses
+import itertools
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,11 @@ from t5x_lite.cost.hlo import Computation, Instruction, Module
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute")
 EXPLICIT = re.compile(r"replica_groups=\{(\{[\d,{}\s]*\})\}")
 IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
-MESH = re.compile(r"replica_groups=mesh\[(?P<axes>[^\]]*)\]\s*\{(?P<cut>[^}]*)\}")
+# The chips as a mesh with named axes, in an order of their own, and the axes that a group goes along; 'x':(2)4 is the
+# part of an axis that has 4 places, each 2 of them apart from the slowest.
+MESH = re.compile(r"replica_groups=mesh\[(?P<axes>[^\]]*)\](?:, device_ids=\((?P<ids>.*?)\))?\s*\{(?P<cut>[^}]*)\}")
+ORDER = re.compile(r"\[(?P<dims>[\d,]+)\](?:T\((?P<axes>[\d,]+)\)?)?")
+CUT = re.compile(r"'(?P<name>[^']+)'(?::\((?P<before>\d+)\)(?P<size>\d+))?")
 PAIRS = re.compile(r"source_target_pairs=\{(\{[\d,{}\s]*\})\}")
 REDUCE_SCATTER_FUSION = "all-reduce-scatter"  # how a TPU's text names a reduce-scatter: a sum of which a slice is kept
 
@@ -39,13 +44,15 @@ def traffic(module: Module, slices: Sequence[int]) -> list[Traffic]:
     totals: dict[tuple[str, str], list[int]] = {}
     for computation, times in module.runs():
         for kind, instruction in _once_a_channel(_collectives(module, computation)):
-            size, network = _group(instruction, slices)
-            if size == 1:
-                continue
-            whole = _whole_bytes(kind, instruction, size)
-            total = totals.setdefault((kind, network), [0, 0, 0])
-            for index, value in enumerate((1, whole, _sent(kind, whole, size))):
-                total[index] += times * value
+            per_slice, num_slices = _group(instruction, slices)
+            whole = _whole_bytes(kind, instruction, per_slice * num_slices)
+            # Between slices, each chip of one exchanges its share with its peers in the others.
+            parts = {"ici": (whole, per_slice), "dcn": (whole // per_slice, num_slices)}
+            for network, (size, members) in parts.items():
+                if members > 1:
+                    total = totals.setdefault((kind, network), [0, 0, 0])
+                    for index, value in enumerate((1, size, _sent(kind, size, members))):
+                        total[index] += times * value
     found = [Traffic(*key, *total) for key, total in totals.items()]
     return sorted(found, key=lambda row: -row.bytes_sent)
 
@@ -88,11 +95,12 @@ def _sent(kind: str, whole: int, size: int) -> int:
     return math.ceil(whole * (size - 1) / size) * (2 if kind == "all-reduce" else 1)
 
 
-def _group(instruction: Instruction, slices: Sequence[int]) -> tuple[int, str]:
-    """(how many chips take part together, the slowest network between them)."""
+def _group(instruction: Instruction, slices: Sequence[int]) -> tuple[int, int]:
+    """(how many chips of a slice take part together, with how many slices)."""
     groups = _groups(instruction.attributes, len(slices))
-    spans = any(len({slices[chip] for chip in group}) > 1 for group in groups)
-    return max(map(len, groups)), "dcn" if spans else "ici"
+    largest = max(groups, key=lambda group: (len({slices[chip] for chip in group}), len(group)))
+    num_slices = len({slices[chip] for chip in largest})
+    return math.ceil(len(largest) / num_slices), num_slices
 
 
 def _groups(attributes: str, num_chips: int) -> list[list[int]]:
@@ -105,10 +113,36 @@ def _groups(attributes: str, num_chips: int) -> list[list[int]]:
             chips = chips.transpose([int(axis) for axis in match[3].split(",")])
         return chips.reshape(shape).tolist()
     if match := MESH.search(attributes):
-        sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", match["axes"])}
-        cut = re.findall(r"'([^']+)'", match["cut"])
-        names = list(sizes)
-        chips = np.arange(math.prod(sizes.values())).reshape(list(sizes.values()))
-        order = [names.index(name) for name in names if name not in cut] + [names.index(name) for name in cut]
-        return chips.transpose(order).reshape(-1, math.prod(sizes[name] for name in cut)).tolist()
+        return _along(match["axes"], match["ids"], match["cut"])
+    if "replica_groups=" in attributes and "replica_groups={}" not in attributes:
+        raise ValueError(f"cannot read the groups of a collective: {attributes[:200]}")
     return [list(range(num_chips))]
+
+
+def _along(axes: str, ids: str | None, cut: str) -> list[list[int]]:
+    """The groups along some axes of a mesh."""
+    sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
+    chips = _ordered(ids, math.prod(sizes.values()))
+    along = []
+    for part in CUT.finditer(cut):
+        name = part["name"]
+        if part["size"]:
+            before, size = int(part["before"]), int(part["size"])
+            parts = {f"{name}<": before, f"{name}=": size, f"{name}>": sizes[name] // (before * size)}
+            items = [(parts.items() if axis == name else [(axis, count)]) for axis, count in sizes.items()]
+            sizes, name = dict(itertools.chain.from_iterable(items)), f"{name}="
+        along.append(name)
+    names = list(sizes)
+    order = [names.index(name) for name in [*(name for name in names if name not in along), *along]]
+    groups = chips.reshape(list(sizes.values())).transpose(order)
+    return groups.reshape(-1, math.prod(sizes[name] for name in along)).tolist()
+
+
+def _ordered(ids: str | None, num_chips: int) -> np.ndarray:
+    if ids is None:
+        return np.arange(num_chips)
+    if match := ORDER.match(ids):
+        dims = [int(size) for size in match["dims"].split(",")]
+        chips = np.arange(math.prod(dims)).reshape(dims)
+        return chips.transpose([int(axis) for axis in match["axes"].split(",")]) if match["axes"] else chips
+    return np.array([int(chip) for chip in re.findall(r"\d+", ids)])

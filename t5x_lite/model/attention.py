@@ -14,7 +14,7 @@ from t5x_lite.axes import constrain
 from t5x_lite.config import ModelConfig
 from t5x_lite.kernels.attention import cached_attention, dot_product_attention
 from t5x_lite.model.cache import KeysValues
-from t5x_lite.model.layers import dropout, project, weight, whole_tokens
+from t5x_lite.model.layers import dropout, project, weight
 
 # Queries stay with their tokens; each sees the keys of all.
 OF_QUERIES = ("batch", "tokens", "heads", "head_dim")
@@ -79,4 +79,4 @@ class Attention(nnx.Module):
 
 def _into_heads(x_BTD: jax.Array, kernel: nnx.Param) -> jax.Array:
     (B, T, _), (D, N, H) = x_BTD.shape, kernel.shape
-    return project(whole_tokens(x_BTD), kernel[...].reshape(D, N * H), ("embed", "heads")).reshape(B, T, N, H)
+    return project(x_BTD, kernel[...].reshape(D, N * H), ("embed", "heads")).reshape(B, T, N, H)

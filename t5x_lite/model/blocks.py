@@ -11,7 +11,7 @@ from flax import nnx
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.attention import Attention
 from t5x_lite.model.cache import KeysValues, keys_values
-from t5x_lite.model.layers import MLP, RMSNorm, dropout, residual
+from t5x_lite.model.layers import MLP, RMSNorm, dropout, residual, whole_tokens
 
 
 def split_key(key: jax.Array | None, num: int) -> tuple[jax.Array | None, ...]:
@@ -32,7 +32,7 @@ class EncoderBlock(nnx.Module):
     def __call__(self, x_BSD, bias_1NSS, mask_B1SS, dropout_key=None) -> jax.Array:
         keys = split_key(dropout_key, 4)
         rate = self.cfg.dropout_rate
-        normed_BSD = self.attention_norm(x_BSD)
+        normed_BSD = whole_tokens(self.attention_norm(x_BSD))
         attended_BSD = self.attention(normed_BSD, normed_BSD, bias_1NSS, mask_B1SS, keys[0])
         x_BSD = residual(x_BSD + dropout(residual(attended_BSD), rate, keys[1]))
         return residual(x_BSD + dropout(residual(self.mlp(self.mlp_norm(x_BSD), keys[2])), rate, keys[3]))
@@ -69,10 +69,10 @@ class DecoderBlock(nnx.Module):
         self_mask_B1TT, cross_mask_B1TS = masks
         keys = split_key(dropout_key, 6)
         rate = self.cfg.dropout_rate
-        normed_BTD = self.self_attention_norm(x_BTD)
+        normed_BTD = whole_tokens(self.self_attention_norm(x_BTD))
         attended_BTD = self.self_attention(normed_BTD, normed_BTD, bias_1NTT, self_mask_B1TT, keys[0])
         x_BTD = residual(x_BTD + dropout(residual(attended_BTD), rate, keys[1]))
-        normed_BTD = self.cross_attention_norm(x_BTD)
+        normed_BTD = whole_tokens(self.cross_attention_norm(x_BTD))
         attended_BTD = self.cross_attention(normed_BTD, encoded_BSD, None, cross_mask_B1TS, keys[2])
         x_BTD = residual(x_BTD + dropout(residual(attended_BTD), rate, keys[3]))
         return residual(x_BTD + dropout(residual(self.mlp(self.mlp_norm(x_BTD), keys[4])), rate, keys[5]))

@@ -62,9 +62,8 @@ def _layer(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float
     sizes |= {f"mlp_wi_{index}": length * F for index in range(len(cfg.mlp_activations))}
     kept = length * cfg.emb_dim / tensor + sum(sizes[name] for name in kept_tensors(cfg.remat) if name in sizes)
     if cfg.remat == "none":
-        # The normed inputs of both, the attention weights (twice: in float32 and as the product takes them), and what
-        # the last product of the feed-forward network takes.
-        kept += 2 * length * cfg.emb_dim + _weights(cfg, length, num_keys, tensor) + length * F
+        # The normed inputs of both, the sum between them, and what the last product of the feed-forward network takes.
+        kept += (2 + 1 / tensor) * length * cfg.emb_dim + _weights(cfg, length, num_keys, tensor) + length * F
     return kept
 
 
@@ -72,7 +71,7 @@ def _cross_attention(cfg: ModelConfig, length: float, num_keys: int, tensor: int
     sizes = _attention_sizes(cfg, length, num_keys, tensor)
     kept = sum(sizes[name] for name in kept_tensors(cfg.remat) if name in sizes)
     if cfg.remat == "none":
-        kept += length * cfg.emb_dim + _weights(cfg, length, num_keys, tensor)
+        kept += (1 + 1 / tensor) * length * cfg.emb_dim + _weights(cfg, length, num_keys, tensor)
     return kept
 
 
@@ -83,4 +82,6 @@ def _attention_sizes(cfg: ModelConfig, length: float, num_keys: int, tensor: int
 
 
 def _weights(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:
-    return cfg.num_heads / tensor * length * num_keys * (1 + 4 / BYTES[cfg.dtype])
+    """The attention weights, in float32 and as the product takes them, and what they are normalised with."""
+    float32 = 4 / BYTES[cfg.dtype]
+    return cfg.num_heads / tensor * length * (num_keys * (1 + float32) + 2 * float32)

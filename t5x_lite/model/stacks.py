@@ -17,7 +17,7 @@ from flax import nnx
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.blocks import DecoderBlock, EncoderBlock, split_key
 from t5x_lite.model.cache import Cache, KeysValues, keys_values, no_prompts, with_room
-from t5x_lite.model.layers import RMSNorm, dropout
+from t5x_lite.model.layers import RMSNorm, dropout, whole_tokens
 from t5x_lite.model.position import RelativePositionBias
 
 # The tensors of a block that the backward pass may keep, by the names given to them where they are computed.
@@ -215,6 +215,7 @@ class DecoderStack(nnx.Module):
         T = x_BTD.shape[1]
         tables_L, bias_1NTT = layer_biases(self.position_bias, lambda table: table(T, T))
         x_BTD = dropout(x_BTD, self.cfg.dropout_rate, before)
+        encoded_BSD = whole_tokens(encoded_BSD)
 
         def layer(x_BTD, of_layer):
             block, table, key = of_layer

@@ -1,16 +1,23 @@
 """Tests t5x_lite/model/flops.py."""
 
+import dataclasses
 import math
 
 import jax
+import jax.numpy as jnp
 import pytest
 from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
+from t5x_lite.config import GenerationConfig, MeshConfig, TrainConfig
+from t5x_lite.decode.controls import make_controls, make_plan
+from t5x_lite.decode.generation import decode
 from t5x_lite.model.architectures import Architecture, abstract
-from t5x_lite.model.flops import forward_flops, peak_flops, train_flops
+from t5x_lite.model.flops import forward_flops, generate_flops, peak_flops, recompute_flops, train_flops
 from t5x_lite.model.presets import presets
 from t5x_lite.model.transformer import T5
+from t5x_lite.sharding import make_mesh
+from t5x_lite.train_step import loss_sums
 from tests import tiny
 
 
@@ -66,3 +73,45 @@ def test_the_peak_of_a_chip_is_known_by_its_kind():
     assert peak_flops("NVIDIA H100 PCIe") == 756e12
     assert peak_flops("TPU v5 lite") == 197e12
     assert peak_flops("cpu") is None
+
+
+REMATS = ("none", "minimal", "full", ("query", "mlp_wi_1"), ("attention_out",))
+
+
+@pytest.mark.parametrize("remat", REMATS, ids=str)
+@pytest.mark.parametrize("version", ["1.1", "1.0"])
+def test_a_step_on_a_mesh_asks_for_the_products_of_training_and_of_recomputation(version, remat):
+    cfg, rows = dataclasses.replace(tiny.BOTH[version], remat=remat), 8
+    model = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
+    lengths = {"encoder_input_tokens": tiny.S, "decoder_input_tokens": tiny.T}
+    lengths |= {"decoder_target_tokens": tiny.T, "decoder_loss_weights": tiny.T}
+    batch = {name: jax.ShapeDtypeStruct((rows, length), jnp.int32) for name, length in lengths.items()}
+    with jax.set_mesh(make_mesh(MeshConfig())):
+        gradients = jax.grad(lambda model, batch: loss_sums(model, batch, TrainConfig(), None).loss)
+        found = product_flops(jax.make_jaxpr(gradients)(model, batch).jaxpr)
+    counted = train_flops(cfg, tiny.S, tiny.T) + recompute_flops(cfg, tiny.S, tiny.T)
+    assert found == rows * counted
+
+
+@pytest.mark.parametrize(("architecture", "stacks"), [("causal_lm", (0, 4)), ("masked_lm", (2, 0))])
+def test_models_of_one_stack_do_the_layers_of_theirs_again(architecture, stacks):
+    cfg = dataclasses.replace(tiny.T5_1_1, remat="full")
+    D, inner, F, L = cfg.emb_dim, cfg.num_heads * cfg.head_dim, cfg.mlp_dim, tiny.S
+    a_layer = 2 * (4 * L * D * inner + 2 * L * L * inner + 2 * L * D * F)  # all but the last product
+    assert recompute_flops(cfg, L, L, architecture) == sum(stacks) * a_layer
+
+
+def test_generation_asks_for_the_products_that_its_program_has():
+    cfg, num_steps = tiny.T5_1_1, 9
+    model = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
+    configs = [GenerationConfig(max_new_tokens=num_steps)] * tiny.B
+    plan = make_plan(configs, vocab_size=cfg.vocab_size, num_steps=num_steps)
+    controls = make_controls(configs, range(tiny.B), eos_id=1)
+    program = jax.make_jaxpr(lambda model: decode(model, tiny.ids(tiny.B, tiny.S), controls, plan=plan))(model)
+    once = product_flops(program.jaxpr)  # the loop's body once, for it has no length
+
+    def counted(steps):
+        return tiny.B * generate_flops(cfg, tiny.S, steps)
+
+    a_step = counted(num_steps) - tiny.B * generate_flops(cfg, tiny.S, 0)
+    assert once == counted(num_steps) - a_step * (num_steps - 1) // num_steps

@@ -1,0 +1,54 @@
+"""Tests t5x_lite/cost/memory_traffic.py."""
+
+from t5x_lite.cost.hlo import parse
+from t5x_lite.cost.memory_traffic import hbm_bytes
+
+PROGRAM = """%slicing (p: f32[6,8], q: s32[]) -> f32[8] {
+  %p = f32[6,8]{1,0} parameter(0)
+  %q = s32[] parameter(1)
+  %s = f32[1,8]{1,0} dynamic-slice(%p, %q), dynamic_slice_sizes={1,8}
+  ROOT %n = f32[8]{0} negate(%s)
+}
+
+%updating (p.1: f32[6,8], u: f32[1,8]) -> f32[6,8] {
+  %p.1 = f32[6,8]{1,0} parameter(0)
+  %u = f32[1,8]{1,0} parameter(1)
+  ROOT %d = f32[6,8]{1,0} dynamic-update-slice(%p.1, %u)
+}
+
+ENTRY %main (a: f32[6,8]) -> f32[8] {
+  %a = f32[6,8]{1,0} parameter(0)
+  %i = s32[]{:S(1)} constant(1)
+  LINE
+}
+"""
+
+
+def moved(line):
+    return hbm_bytes(parse(PROGRAM.replace("LINE", line)))
+
+
+def test_operands_are_read_and_results_written():
+    assert moved("ROOT %x = f32[6,8]{1,0} negate(%a)") == 2 * 192
+
+
+def test_fast_memory_is_no_memory_traffic():
+    assert moved("ROOT %x = f32[6,8]{1,0:T(8,128)S(1)} negate(%a)") == 192
+
+
+def test_a_fusion_that_takes_a_slice_reads_the_slice():
+    assert moved("ROOT %x = f32[8]{0} fusion(%a, %i), kind=kLoop, calls=%slicing") == 32 + 32
+
+
+def test_a_fusion_that_changes_a_part_in_place_writes_the_part():
+    line = "%v = f32[1,8]{1,0:S(1)} constant({...})\n  ROOT %x = f32[6,8]{1,0} fusion(%a, %v), calls=%updating"
+    assert moved(line) == 32
+
+
+def test_a_copy_into_fast_memory_is_counted_where_it_starts():
+    line = "%c = (f32[6,8]{1,0:S(1)}, f32[6,8]{1,0}, u32[]) copy-start(%a)"
+    assert moved(f"{line}\n  ROOT %x = f32[6,8]{{1,0:S(1)}} copy-done(%c)") == 192
+
+
+def test_names_and_tuples_move_nothing():
+    assert moved("%t = (f32[6,8]{1,0}) tuple(%a)\n  ROOT %x = f32[6,8]{1,0} get-tuple-element(%t), index=0") == 0
