@@ -41,6 +41,7 @@ def test_the_number_of_input_tokens_counts_eos():
     assert [answer.num_input_tokens for answer in ask(TEXTS)] == [len(text) + 1 for text in TEXTS]
 
 
+@pytest.mark.slow
 def test_requests_with_settings_of_their_own_are_answered_as_alone():
     configs = [
         GenerationConfig(max_new_tokens=NEW),

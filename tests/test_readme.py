@@ -39,6 +39,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_flan_t5_is_loaded_asked_trained_on_and_exported(folder, capsys):
     languages, codes = zip(*snippets(), strict=True)
     assert languages == ("python", "python", "bash", "bash")

@@ -116,6 +116,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
     assert (metrics["nonfinite_steps"], metrics["nonfinite_in_a_row"]) == (2, 0)
 
 
+@pytest.mark.slow
 def test_dropout_differs_from_step_to_step_and_not_from_run_to_run():
     cfg = dataclasses.replace(tiny.T5_1_1, dropout_rate=0.2)
     tx = optax.set_to_zero()

@@ -18,6 +18,7 @@ TINY = ["--model.emb_dim", "128", "--model.num_heads", "2", "--model.mlp_dim", "
 TINY += ["--model.num_encoder_layers", "2", "--model.num_decoder_layers", "3", "--task.tokenizer.kind", "bytes"]
 
 
+@pytest.mark.slow
 def test_the_program_and_its_report_are_written_where_they_are_asked_for(tmp_path, capsys):
     cfg = runs.config(tmp_path / "run", mesh=MeshConfig(data=8), num_steps=5)
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, num_encoder_layers=1))

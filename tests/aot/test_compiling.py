@@ -16,6 +16,7 @@ def config(tmp_path, **changes):
     return dataclasses.replace(cfg, task=TaskConfig(source="nowhere.jsonl", tokenizer=tokenizer), **changes)
 
 
+@pytest.mark.slow
 def test_a_run_is_compiled_without_its_text_its_vocabulary_or_its_parameters(tmp_path, capsys):
     compiled = compile_ahead(config(tmp_path), "train", None, None)
     assert compiled.program.shapes.model.embedding.shape == (256, 16)

@@ -175,10 +175,12 @@ def workers_run(tmp_path_factory):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_worker_processes_make_the_same_batches(workers_run):
     assert workers_run.stdout.splitlines()[:-1] == ["same"] * 7, workers_run.stderr
 
 
+@pytest.mark.slow
 def test_an_abandoned_iterator_neither_hangs_nor_warns_nor_leaves_processes(workers_run):
     assert (workers_run.returncode, workers_run.stderr) == (0, "")
     pids = [int(pid) for pid in workers_run.stdout.splitlines()[-1].split()]
