@@ -66,6 +66,7 @@ class CompileReport:
       hbm_bytes: that a chip moves to and from its memory.
       collectives: what a chip sends, by kind and network.
       memory: where the bytes go, from shapes.
+      checkpoint_gib: of parameters and the optimizer's state, of all chips.
       roofline: bounds; null where the chip is not known.
     """
 
@@ -90,6 +91,7 @@ class CompileReport:
     hbm_bytes: int
     collectives: list[Traffic]
     memory: Bytes
+    checkpoint_gib: float
     roofline: Roofline | None
 
 
@@ -132,6 +134,7 @@ def report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str | Non
         hbm_bytes=moved,
         collectives=rows,
         memory=_memory(cfg, compiled),
+        checkpoint_gib=whole_bytes((compiled.program.shapes.model, compiled.program.shapes.opt_state)) / GIB,
         roofline=None if chip is None else _roofline(chip, (flops, again), moved, rows, mesh),
     )
 
@@ -180,6 +183,11 @@ def chip_bytes(shapes: Any) -> int:
     return sum(
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes)
     )
+
+
+def whole_bytes(shapes: Any) -> int:
+    """Returns the bytes of a tree of shapes on all chips together, each part counted once."""
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def _roofline(chip: Chip, flops: tuple[int, int], moved: int, rows: Sequence[Traffic], mesh: Mesh) -> Roofline:
