@@ -9,6 +9,7 @@ import dataclasses
 import os
 import pathlib
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
@@ -39,6 +40,7 @@ Config = TypeVar(
     TokenizerTrainConfig,
 )
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
+OF_SEVERAL_PROCESSES = ("train", "eval", "infer")
 USER_MISTAKE, INTERRUPTED = 2, 130  # exit statuses, as argparse and shells have them
 
 
@@ -54,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = parser.instantiate(options)[options.subcommand]
         if options.subcommand == "infer":
             chosen.given = parser.parse_args(arguments, defaults=False)[options.subcommand]
+        if options.subcommand in OF_SEVERAL_PROCESSES:
+            from t5x_lite import distributed
+
+            distributed.start()
         COMMANDS[options.subcommand](chosen)
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get(SHOW_TRACEBACK):
@@ -63,7 +69,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"t5x-lite {options.subcommand}: interrupted", file=sys.stderr)
         return INTERRUPTED
+    except RuntimeError as error:
+        _end_without_peer(options.subcommand, error)
+        raise
     return 0
+
+
+def _end_without_peer(subcommand: str, error: RuntimeError) -> None:
+    """Ends the process if what has failed is a collective: on the usual way out it would wait for the others."""
+    from t5x_lite import distributed
+
+    if distributed.is_of_several():
+        print(f"t5x-lite {subcommand}: {distributed.lost_peer(error)}", file=sys.stderr, flush=True)
+        if os.environ.get(SHOW_TRACEBACK):
+            traceback.print_exc()
+        os._exit(distributed.PEER_LOST)
 
 
 def make_parser() -> ArgumentParser:

@@ -22,6 +22,7 @@ from t5x_lite.data.corpus import Corpus
 from t5x_lite.data.examples import Examples, PackedPairs, Pairs
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.distributed import first_alone
 from t5x_lite.evaluation import Evaluation, check_metrics
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.flops import peak_flops, train_flops
@@ -78,7 +79,7 @@ def run(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
         directory.check(cfg)
         make_mesh(cfg.mesh)  # says what is wrong with it before the text takes its time
         check_metrics(cfg.task)
-        corpora = prepare_corpora(cfg.task, directory.path, announce=lambda stage: print(stage, file=sys.stderr))
+        corpora = first_alone(lambda: prepare_corpora(cfg.task, directory.path, announce=announce))
         job = build(cfg, corpora, weights)
         directory.record(cfg)
         checkpoints = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep)
@@ -87,6 +88,12 @@ def run(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
                 return train_loop(job, directory, checkpoints, stop, profile=profile)
         finally:
             checkpoints.close()
+
+
+def announce(stage: str) -> None:
+    """Says what is being prepared, in one process of several."""
+    if jax.process_index() == 0:
+        print(stage, file=sys.stderr)
 
 
 def build(
@@ -159,7 +166,7 @@ def train_loop(
                 results = evaluate(state.model)
                 report.write(step, results)
                 watch.restart_clock()
-            if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stop.requested:
+            if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stop.reached(step):
                 watch.flush()
                 seen = first_example + (step - start) * cfg.train.batch_size
                 checkpoints.save(step, to_items(state), {"next_example": seen} | describe_model(job))

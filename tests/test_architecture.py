@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "t5x_lite"
 LAYERS = (
     "atomic axes config cost",
-    "attention_views compiler_options kernels line_files metrics optim plot report stopping trees",
+    "attention_views compiler_options distributed kernels line_files metrics optim plot report stopping trees",
     "data model sharding",
     "checkpoint decode inputs interop run_directory tasks train_step",
     "evaluation pretrained program",

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# GPUs of a SLURM cluster, a process each; JAX finds the others by SLURM's variables.
+#   sbatch --nodes 4 scripts/launch/slurm_gpu.sh train --config configs/pretrain/t5_1_1_large_v5e_32.yaml \
+#     --run_dir /shared/runs/large --mesh.fsdp 8 --mesh.data -1 --task.source '/shared/data/*.jsonl.gz'
+# run_dir and the data are on a file system that all nodes see. Two minutes before its time is over the job gets SIGTERM,
+# saves, and is queued again; it goes on where it stopped. VENV names the environment, .venv of the checkout if unset.
+#SBATCH --job-name=t5x-lite
+#SBATCH --gpus-per-node=8
+#SBATCH --ntasks-per-node=8
+#SBATCH --cpus-per-task=8
+#SBATCH --time=24:00:00
+#SBATCH --signal=B:TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --output=t5x-lite-%j.log
+set -euo pipefail
+program=${VENV:-.venv}/bin/t5x-lite
+stopped=
+srun --kill-on-bad-exit=1 "$program" "$@" &
+step=$!
+trap 'stopped=yes; kill -TERM "$step"' TERM # srun passes it on to all processes
+status=0
+wait "$step" || status=$?
+if [[ $stopped ]]; then
+  status=0
+  wait "$step" || status=$?
+  if ((status == 0)); then scontrol requeue "$SLURM_JOB_ID"; fi
+fi
+exit "$status"

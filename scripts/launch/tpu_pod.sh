@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# A TPU slice of Google Cloud: asks for it, waits, installs on all hosts, and runs one command on all of them.
+#   NAME=t5 ZONE=us-west4-a TYPE=v5litepod-64 bash scripts/launch/tpu_pod.sh train \
+#     --config configs/pretrain/t5_1_1_xl_v5e_64.yaml --run_dir /mnt/shared/runs/xl --task.source '/mnt/shared/data/*.gz'
+# The same command again finds the slice and goes on. run_dir is on a file system that all hosts see (Filestore, gcsfuse).
+# VERSION is the VM's image; SPOT=yes asks for a slice that may be taken away. Delete it with:
+#   gcloud compute tpus queued-resources delete "$NAME" --zone "$ZONE" --force
+set -euo pipefail
+: "${NAME:?names the slice}" "${ZONE:?is where it is}" "${TYPE:?is its accelerator type, such as v5litepod-64}"
+repository=${REPOSITORY:-$(git -C "$(dirname "${BASH_SOURCE[0]}")" remote get-url origin)}
+tpus=(gcloud compute tpus)
+
+if ! "${tpus[@]}" queued-resources describe "$NAME" --zone "$ZONE" > /dev/null 2>&1; then
+  spot=()
+  if [[ ${SPOT:-} ]]; then spot=(--spot); fi
+  "${tpus[@]}" queued-resources create "$NAME" --node-id "$NAME" --zone "$ZONE" --accelerator-type "$TYPE" \
+    --runtime-version "${VERSION:-v2-alpha-tpuv5-lite}" "${spot[@]}"
+fi
+until state=$("${tpus[@]}" queued-resources describe "$NAME" --zone "$ZONE" --format 'value(state.state)') &&
+  [[ $state == ACTIVE ]]; do
+  if [[ $state == FAILED || $state == SUSPENDED ]]; then
+    echo "the slice is $state: delete it (see the top of this file) and run this again" >&2
+    exit 1
+  fi
+  echo "waiting for $NAME: $state"
+  sleep 30
+done
+
+on_all_hosts() { "${tpus[@]}" tpu-vm ssh "$NAME" --zone "$ZONE" --worker all --command "$1"; }
+on_all_hosts "test -d t5x_lite || git clone --depth 1 $(printf %q "$repository") t5x_lite
+  cd t5x_lite && test -d .venv || python3 -m venv .venv && .venv/bin/pip install --quiet '.[tpu]'"
+# JAX finds the other hosts by itself. A lost connection leaves the run going; the log is on every host.
+on_all_hosts "cd t5x_lite && .venv/bin/t5x-lite $(printf '%q ' "$@") 2>&1 | tee -a ~/t5x-lite.log"

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes as one: who they are, what one does before the others, when all of them stop.
+
+`start` has to come before anything else of JAX. On TPU pods, GKE, SLURM and Open MPI JAX finds the others by itself;
+anywhere else three variables of the environment say who there is (ADDRESS, COUNT, INDEX below).
+"""
+
+import atexit
+import concurrent.futures
+import os
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
+Result = TypeVar("Result")
+
+ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
+# JAX's own are 100 and 300: a process that is gone or hangs ends the others after the first.
+HEARTBEAT_SECONDS, SHUTDOWN_SECONDS, CONNECT_SECONDS = 30, 60, 300
+POLL_SECONDS = 0.2
+SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
+OPEN_MPI_4 = "OMPI_MCA_orte_hnp_uri"  # how Open MPI 4 says where process 0 is; 5 does not
+OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
+TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
+PEER_LOST = 70  # exit status
+# Waits for a byte that says that all is well; else, once the process is gone, prints what it is given.
+HERALD = "import sys; sys.stdin.buffer.read(1) or print(sys.argv[1], file=sys.stderr, flush=True)"
+
+
+def settings(environment: Mapping[str, str]) -> dict[str, str | int] | None:
+    """Returns what `jax.distributed.initialize` is told: nothing where it finds out itself; None for a single process.
+
+    Args:
+      environment: of this process.
+
+    Raises:
+      ValueError: if it says something impossible, or only a part.
+    """
+    told = {name: environment[name] for name in (ADDRESS, COUNT, INDEX) if environment.get(name)}
+    if COUNT not in told and all(name in environment for name in OPEN_MPI) and OPEN_MPI_4 not in environment:
+        told |= dict(zip((COUNT, INDEX), (environment[name] for name in OPEN_MPI), strict=True))
+        if told[COUNT] == "1" and ADDRESS not in told:
+            return None
+    if COUNT in told or INDEX in told:
+        return _checked(told)
+    if all(name in environment for name in SLURM):
+        return {} if _number(environment, "SLURM_NTASKS") > 1 else None
+    if OPEN_MPI_4 in environment:
+        return {} if _number(environment, OPEN_MPI[0]) > 1 else None
+    if "TPU_SKIP_MDS_QUERY" in environment:
+        return None
+    several = "," in environment.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in environment
+    return {} if several or any(pathlib.Path(device).exists() for device in TPU_DEVICES) else None
+
+
+def _checked(told: Mapping[str, str]) -> dict[str, str | int] | None:
+    missing = [name for name in (ADDRESS, COUNT, INDEX) if name not in told]
+    if missing:
+        raise ValueError(
+            f"{', '.join(told)} say that this is one of several processes, and {', '.join(missing)} is not set: set "
+            f"{ADDRESS} (host:port of process 0), {COUNT} and {INDEX} for each of them, or none"
+        )
+    count, index = _number(told, COUNT), _number(told, INDEX)
+    if not 0 <= index < count:
+        raise ValueError(f"{INDEX} is {index} and {COUNT} is {count}: use numbers from 0 to {COUNT} - 1")
+    if not told[ADDRESS].rpartition(":")[2].isdigit() or ":" not in told[ADDRESS]:
+        raise ValueError(f"{ADDRESS} is {told[ADDRESS]!r}: use host:port, such as 10.0.0.1:1234")
+    if count == 1:
+        return None
+    return {"coordinator_address": told[ADDRESS], "num_processes": count, "process_id": index}
+
+
+def _number(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name, "")
+    if not value.isdigit():
+        raise ValueError(f"{name} is {value!r}: it is to be a number of processes, or that of one")
+    return int(value)
+
+
+def start() -> None:
+    """Joins the other processes, if there are any.
+
+    Raises:
+      ValueError: if the environment is contradictory, or the others cannot be reached.
+    """
+    found = settings(os.environ)
+    if found is None or jax.distributed.is_initialized():
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(
+            **found,  # pyright: ignore[reportArgumentType] - of the types that _checked gives them
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+            initialization_timeout=CONNECT_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:  # of JAX's own and XLA's kinds
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"cannot join the other processes: {lines[0]}. Are all of them started, with the same {ADDRESS}, reachable "
+            "from here, and does each have its own number?"
+        ) from error
+    if jax.process_count() > 1:
+        _have_end_explained()
+
+
+def _have_end_explained() -> None:
+    """Has another process say in one line why this one has ended, if it does so without a word.
+
+    JAX aborts a process from a thread of C++ when others are gone or do not answer, even while it waits for them.
+    """
+    index, count = jax.process_index(), jax.process_count()
+    message = (
+        f"t5x-lite: process {index} of {count} was ended: it has lost another one, which has ended or does not answer "
+        f"for {HEARTBEAT_SECONDS} seconds, or was killed itself. Look at what the others printed, and start all of "
+        "them again: the run goes on from its last checkpoint"
+    )
+    command = [sys.executable, "-c", HERALD, message]
+    herald = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+
+    def all_is_well() -> None:
+        herald.communicate(b".")
+
+    atexit.register(all_is_well)
+
+
+def is_of_several() -> bool:
+    """Whether this process has joined others."""
+    return jax.distributed.is_initialized()
+
+
+def first_alone(work: Callable[[], Result]) -> Result:
+    """Does the same work in all processes, in process 0 before the others, who find what it has left.
+
+    The others ask again and again and do not wait in one collective: those of CPUs give up after 30 seconds.
+
+    Args:
+      work: of any length.
+
+    Raises:
+      ValueError: in the others, if it failed in process 0.
+    """
+    if jax.process_count() == 1:
+        return work()
+    failed = False
+    if jax.process_index() == 0:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            future = pool.submit(work)
+            while not _of_first(future.done()):
+                time.sleep(POLL_SECONDS)
+        failed = future.exception() is not None
+        _of_first(failed)
+        return future.result()
+    while not _of_first(False):
+        time.sleep(POLL_SECONDS)
+    if _of_first(failed):
+        raise ValueError("process 0 has failed before this one could begin: see what it printed")
+    return work()
+
+
+def _of_first(flag: bool) -> bool:
+    """What process 0 gives, in all of them."""
+    return bool(np.asarray(multihost_utils.broadcast_one_to_all(np.int32(flag))))
+
+
+def lost_peer(error: Exception) -> str:
+    """Returns what to say when a collective has failed: another process is gone."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return (
+        f"process {jax.process_index()} of {jax.process_count()} has lost another one, which has ended or does not "
+        f"answer: see what that one printed, and start all of them again: the run goes on from its last checkpoint "
+        f"({lines[0][:200]})"
+    )
