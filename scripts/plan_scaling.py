@@ -3,6 +3,7 @@
 
     python scripts/plan_scaling.py                 the tables, of what is in docs/scaling; compiles what is missing
     python scripts/plan_scaling.py --again NAME    compiles a row again (or: all)
+    python scripts/plan_scaling.py --kept          compiles nothing: leaves out what is missing
 
 Each row is one `t5x-lite compile --json`, whose answer is kept as docs/scaling/NAME.json. Needs the extra `tpu`.
 """
@@ -64,17 +65,26 @@ def main() -> None:
     """Compiles what is missing, and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", nargs="*", default=[], metavar="NAME", help="rows to compile again, or all")
-    again = parser.parse_args().again
+    parser.add_argument("--kept", action="store_true", help="compile nothing")
+    options = parser.parse_args()
     page = PAGE.read_text()
     for table, rows in TABLES.items():
-        found = {name: answer(name, row, again=name in again or "all" in again) for name, row in rows.items()}
-        page = replaced(page, table, tabulated(found, weak=table == "weak"))
+        if options.kept:
+            rows = {name: row for name, row in rows.items() if path_of(name).is_file()}
+        again = {name for name in rows if name in options.again or "all" in options.again}
+        found = {name: answer(name, row, again=name in again) for name, row in rows.items()}
+        page = replaced(page, table, tabulated(found, weak=table == "weak") if found else "Not compiled yet.")
     PAGE.write_text(page)
+
+
+def path_of(name: str) -> pathlib.Path:
+    """Returns where a row's answer is kept."""
+    return ANSWERS / f"{name}.json"
 
 
 def answer(name: str, row: Row, *, again: bool) -> dict[str, Any]:
     """Returns what `t5x-lite compile --json` says of a row."""
-    path = ANSWERS / f"{name}.json"
+    path = path_of(name)
     if again or not path.is_file():
         print(f"compiling {name}", file=sys.stderr)
         config = str(ROOT / "configs" / "pretrain" / f"{row.config}.yaml")

@@ -152,7 +152,7 @@ class Checkpoints:
         """
         saved = self._read(step, ocp.args.Composite(**{SHAPES: ocp.args.JsonRestore()}))[SHAPES]
         narrow = self.meta(step).get(BFLOAT16, ())
-        place = SingleDeviceSharding(jax.devices()[0])
+        place = SingleDeviceSharding(jax.local_devices()[0])
         tree: dict[str, Any] = {}
         for path, shape in saved.items():
             first, *parents, name = path.split("/")

@@ -74,6 +74,7 @@ def run(
         raise ValueError("--json and --output - both print to standard output: name a file for one of them")
     if output not in (None, "-") and not os.path.isdir(os.path.dirname(output) or "."):
         raise ValueError(f"--output {output} is in a directory that does not exist: make it, or name another file")
+    is_first = jax.process_index() == 0
     pretrained = load(checkpoint)
     with Bar() as bar, opened(cfg, pretrained.tokenizer, pathlib.Path(checkpoint), announce=_say) as corpora:
         cfg = as_trained(cfg, pretrained.architecture)
@@ -81,11 +82,14 @@ def run(
         bar.show(measurement.num_batches(decodes_all=output is not None))
         model, predictions = measurement.place(pretrained.model), {}
         if output is not None:
-            with _writer(output) as file:
+            # All of several processes take part; the first one writes.
+            with _writer(output if is_first else os.devnull) as file:
                 for row in measurement.rows(model, predictions, name):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
         results = measurement.results(model, predictions)
     facts = {"checkpoint": checkpoint, "step": pretrained.step, "task": name}
+    if not is_first:
+        return
     if print_json:
         numbers = {"num_examples": sum(measurement.counts.values())} | results
         print(json.dumps(facts | {key: as_json(value) for key, value in numbers.items()}, ensure_ascii=False))
@@ -250,6 +254,21 @@ def _is_stored(task: TaskConfig, name: str, home: pathlib.Path) -> bool:
     return all(manifest["task"].get(field) == value for field, value in asked.items())
 
 
+def num_devices(batch_size: int) -> int:
+    """Returns how many devices measure: as many as divide a batch, and all where there are several processes.
+
+    Raises:
+      ValueError: if there are several, and their devices do not divide it.
+    """
+    count = jax.device_count()
+    if jax.process_count() > 1 and batch_size % count:
+        raise ValueError(
+            f"train.batch_size is {batch_size}, and the {jax.process_count()} processes have {count} devices: use a "
+            "multiple of them"
+        )
+    return math.gcd(count, batch_size)
+
+
 class Measurement:
     """Held-out examples, on as many devices as share their batches evenly.
 
@@ -278,7 +297,7 @@ class Measurement:
         cfg = dataclasses.replace(
             cfg, eval=dataclasses.replace(cfg.eval, num_batches=min(num_batches or longest, longest))
         )
-        self._mesh = make_mesh(MeshConfig(), jax.devices()[: math.gcd(len(jax.devices()), batch_size)])
+        self._mesh = make_mesh(MeshConfig(), jax.devices()[: num_devices(batch_size)])
         self._evaluation = Evaluation(cfg, corpora, examples, self._mesh, architecture=architecture, on_batch=on_batch)
         self._tasks, self._batch_size = tasks_of(cfg.task), batch_size
         self._has_pairs = {name: corpus.has_pairs for name, corpus in corpora.items()}
@@ -293,7 +312,15 @@ class Measurement:
 
     def place(self, model: Model) -> Model:
         """Returns a model, copied to the devices."""
-        return jax.device_put(model, replicated(self._mesh))
+        everywhere = replicated(self._mesh)
+        if jax.process_count() == 1:
+            return jax.device_put(model, everywhere)
+
+        def copied(leaf: jax.Array) -> jax.Array:  # each process has all of it, on a device of its own
+            whole = np.asarray(leaf)
+            return jax.make_array_from_callback(whole.shape, everywhere, lambda index: whole[index])
+
+        return jax.tree.map(copied, model)
 
     def rows(self, model: Model, predictions: dict[str, list[str]], task: str) -> Iterator[dict[str, Any]]:
         """Yields what a model makes of each example, in the order of the held-out text.

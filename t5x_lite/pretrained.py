@@ -206,7 +206,7 @@ def placed(cfg: ModelConfig, mesh: Mesh | None, architecture: Architecture = ENC
     """Returns a model of `jax.ShapeDtypeStruct` with shardings: over a mesh, or all on the default device."""
     shapes = abstract(cfg, architecture)
     if mesh is None:
-        single = SingleDeviceSharding(jax.devices()[0])
+        single = SingleDeviceSharding(jax.local_devices()[0])
         places = jax.tree.map(lambda _: single, shapes)
     else:
         places = shardings(mesh, shapes, parameter_axes(shapes))

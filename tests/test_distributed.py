@@ -91,33 +91,22 @@ def test_the_end_of_a_process_is_explained_unless_all_was_well():
 # Real processes from here on: two or four, which share four devices.
 
 START = "import sys; from t5x_lite.cli import main; sys.exit(main(sys.argv[1:]))"
-TINY = [
-    "--task.packages",
-    "[optax]",
-    "--task.tokenizer.kind",
-    "bytes",
-    "--model.emb_dim",
-    "32",
-    "--model.num_encoder_layers",
-    "1",
-    "--model.num_decoder_layers",
-    "1",
-    "--train.batch_size",
-    "8",
-    "--train.inputs_length",
-    "32",
-    "--train.log_every_steps",
-    "1",
-    "--eval.num_batches",
-    "1",
-    "--eval.every_steps",
-    "60",
-    "--checkpoint.every_steps",
-    "20",
-    "--checkpoint.keep",
-    "20",
-]
-SIGNAL_AT, NUM_STEPS = 30, 120
+FIELDS = {
+    "task.packages": "[optax]",
+    "task.tokenizer.kind": "bytes",
+    "model.emb_dim": 32,
+    "model.num_encoder_layers": 1,
+    "model.num_decoder_layers": 1,
+    "train.batch_size": 8,
+    "train.inputs_length": 32,
+    "train.log_every_steps": 1,
+    "eval.num_batches": 1,
+    "eval.every_steps": 30,
+    "checkpoint.every_steps": 10,
+    "checkpoint.keep": 20,
+}
+TINY = [f"--{name}={value}" for name, value in FIELDS.items()]
+SIGNAL_AT, NUM_STEPS = 15, 50
 
 
 def environment(num_processes, **more):
@@ -233,7 +222,7 @@ def test_sigterm_to_one_saves_once_for_all_and_another_number_of_processes_goes_
     assert statuses == [0] * 4, printed
     last = max(losses(tmp_path / "run"))
     assert last < NUM_STEPS
-    assert steps_saved(tmp_path / "run") == [*range(20, last, 20), last]
+    assert steps_saved(tmp_path / "run") == [*range(10, last, 10), last]
     assert f"Stopped by SIGTERM at step {last}, saved" in printed[0]
     _, statuses = ended(training(tmp_path / "run", 2))
     assert statuses == [0, 0]
