@@ -32,6 +32,12 @@ def test_a_tensor_to_keep_must_be_one_that_has_a_name():
         check_remat(dataclasses.replace(tiny.T5_1_1, remat=("query", "wi_0")))
 
 
+@pytest.mark.parametrize(("remat", "offload"), [("none", ("query",)), ("full", ("query",)), ("minimal", ("wi_0",))])
+def test_what_is_not_kept_cannot_be_offloaded(remat, offload):
+    with pytest.raises(ValueError, match=rf"train.offload is \['{offload[0]}'\] and train.remat {remat}: offload some"):
+        check_remat(dataclasses.replace(tiny.T5_1_1, remat=remat, offload=offload))
+
+
 @pytest.mark.parametrize("stack", [EncoderStack, DecoderStack, DecoderOnlyStack])
 def test_every_stack_checks_the_tensors_to_keep(stack):
     with pytest.raises(ValueError, match=r"train.remat names \['wi_0'\]"):

@@ -125,8 +125,10 @@ def test_padding_of_the_inputs_changes_nothing():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("remat", ["minimal", "full", ("query", "mlp_wi_0")])
-def test_rematerialisation_changes_no_gradient(remat):
+@pytest.mark.parametrize(
+    ("remat", "offload"), [("minimal", ()), ("full", ()), (("query", "mlp_wi_0"), ()), ("minimal", ("key", "mlp_wi_1"))]
+)
+def test_rematerialisation_and_offloading_change_no_gradient(remat, offload):
     inputs_BS, decoder_inputs_BT = tiny.batch()
     model = tiny.model(tiny.T5_1_1)
 
@@ -138,7 +140,7 @@ def test_rematerialisation_changes_no_gradient(remat):
         return jax.jit(jax.grad(lambda model: jnp.sum(model(inputs_BS, decoder_inputs_BT) ** 2)))(other)
 
     expected = jax.tree.leaves(gradient(tiny.T5_1_1))
-    actual = jax.tree.leaves(gradient(dataclasses.replace(tiny.T5_1_1, remat=remat)))
+    actual = jax.tree.leaves(gradient(dataclasses.replace(tiny.T5_1_1, remat=remat, offload=offload)))
     for one, other in zip(actual, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
 

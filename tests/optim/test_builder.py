@@ -154,6 +154,21 @@ def test_beta1_null_is_0_9_for_both_adams(name):
 
 
 @pytest.mark.parametrize("name", ["adafactor", "adamw_rms", "adamw"])
+def test_first_moments_in_bfloat16_step_nearly_as_those_in_float32(name):
+    def third_update(dtype):
+        cfg = OptimizerConfig(name=name, beta1=0.9, momentum_dtype=dtype, schedule="constant", warmup_steps=0)
+        tx = make_optimizer(cfg, NUM_STEPS, PARAMS_AXES)
+        state, update = tx.init(PARAMS), PARAMS
+        for _ in range(3):
+            update, state = tx.update(GRADS, state, PARAMS)
+        return update, {leaf.dtype for leaf in jax.tree.leaves(state) if leaf.ndim > 1}
+
+    (narrow, dtypes), (wide, _) = third_update("bfloat16"), third_update("float32")
+    assert dtypes == {jnp.dtype("bfloat16"), jnp.dtype("float32")}
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-7), narrow, wide)
+
+
+@pytest.mark.parametrize("name", ["adafactor", "adamw_rms", "adamw"])
 def test_clip_norm_scales_all_gradients_by_their_common_norm(name):
     clip_norm = float(optax.tree.norm(GRADS)) / 4
     states = [step(OptimizerConfig(name=name, clip_norm=clip_norm))[1] for clip_norm in (None, clip_norm)]

@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times train steps of T5 1.1 small, base and large on the GPU at hand, in bfloat16, 512 tokens in and 128 out.
+
+    python scripts/bench_gpu.py [--models t5_1_1_large --remat none minimal --rounds 10]
+    python scripts/bench_gpu.py --dry_run      tiny models on whatever device there is: does it run at all
+
+Of each model and each `train.remat` the batch is doubled until it no longer fits, each size in a process of its own,
+and a JSON object printed for each: sequences/s of the best and the median step, MFU (the model's FLOPs over the peak,
+without recomputation), the most memory that was in use. Beside the largest, what NVIDIA has published of the same
+lengths, on its own hardware: it was not measured here.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from typing import Any
+
+MODELS = ("t5_1_1_small", "t5_1_1_base", "t5_1_1_large")
+# Sequences a second of one GPU, inputs 512, targets 128: NVIDIA's Rosetta T5X.
+PUBLISHED = {
+    "t5_1_1_small": {"sequences_per_s": 714, "hardware": "A100, bfloat16"},
+    "t5_1_1_large": {"sequences_per_s": 174.1, "hardware": "H100, fp8"},
+}
+TINY = {"emb_dim": 32, "num_heads": 2, "head_dim": 8, "mlp_dim": 48, "num_encoder_layers": 1, "num_decoder_layers": 1}
+LENGTHS, TINY_LENGTHS = (512, 128), (24, 8)
+VOCAB_SIZE, TINY_VOCAB_SIZE = 32_128, 256
+FIRST_BATCH, LAST_TINY_BATCH = 8, 16
+OUT_OF_MEMORY = 3  # exit status of a worker
+
+
+def main() -> None:
+    """Times them and prints the results; with --worker, is one of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--remat", nargs="+", default=["none", "minimal"], choices=("none", "minimal", "full"))
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--dry_run", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--worker", type=int, metavar="BATCH", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        work(options)
+        return
+    for model in options.models:
+        for remat in options.remat:
+            for found in doubled(options, model, remat):
+                print(json.dumps(found), flush=True)
+
+
+def doubled(options: argparse.Namespace, model: str, remat: str) -> list[dict[str, Any]]:
+    """Returns what each size of batch comes to, up to the largest that fits."""
+    found, batch = [], FIRST_BATCH
+    while not (options.dry_run and batch > LAST_TINY_BATCH):
+        command = [sys.executable, os.path.abspath(__file__), "--models", model, "--remat", remat]
+        command += ["--rounds", str(options.rounds), "--worker", str(batch)] + ["--dry_run"] * options.dry_run
+        worker = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if worker.returncode == OUT_OF_MEMORY:
+            break
+        if worker.returncode:
+            sys.exit(f"{model}, remat {remat}, batch {batch}: the worker failed, see its error above")
+        found.append(json.loads(worker.stdout))
+        batch *= 2
+    if found and not options.dry_run:
+        found[-1]["published"] = PUBLISHED.get(model)
+    return found
+
+
+def work(options: argparse.Namespace) -> None:
+    """Makes steps with one size of batch and prints what they come to; exits with OUT_OF_MEMORY if it does not fit."""
+    import jax
+
+    try:
+        print(json.dumps(timed(options)))
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower():
+            sys.exit(OUT_OF_MEMORY)
+        raise
+
+
+def timed(options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the numbers of one model with one size of batch, on one device."""
+    import jax
+    import numpy as np
+
+    from t5x_lite.data.ahead import feature_shapes
+    from t5x_lite.model.flops import peak_flops, train_flops
+    from t5x_lite.program import make_program
+    from t5x_lite.sharding import batch_sharding
+
+    cfg, device = config(options), jax.devices()[0]
+    vocab_size = TINY_VOCAB_SIZE if options.dry_run else VOCAB_SIZE
+    program = make_program(cfg, vocab_size, devices=[device])
+    generator = np.random.default_rng(0)
+    rows = {
+        name: generator.integers(1, vocab_size, (cfg.train.batch_size, *shape)).astype(np.int32)
+        for name, shape in feature_shapes(cfg).items()
+    }
+    rows["decoder_loss_weights"][:] = 1
+    seconds = []
+    with jax.set_mesh(program.mesh):
+        batch, state = jax.device_put(rows, batch_sharding(program.mesh)), program.init()
+        for _ in range(options.rounds + 2):  # the first two compile and warm up
+            begin = time.perf_counter()
+            state, metrics = jax.block_until_ready(program.step(state, batch))
+            seconds.append(time.perf_counter() - begin)
+    best, median = min(seconds[2:]), statistics.median(seconds[2:])
+    lengths, size = TINY_LENGTHS if options.dry_run else LENGTHS, cfg.train.batch_size
+    peak, flops = peak_flops(device.device_kind), size * train_flops(program.model, *lengths)
+    memory = (device.memory_stats() or {}).get("peak_bytes_in_use")
+    return {
+        "model": options.models[0],
+        "batch": size,
+        "remat": options.remat[0],
+        "dtype": program.model.dtype,
+        "inputs_length": lengths[0],
+        "targets_length": lengths[1],
+        "sequences_per_s": size / best,
+        "sequences_per_s_median": size / median,
+        "tokens_per_s": size * sum(lengths) / best,
+        "step_s": best,
+        "first_step_s": seconds[0],
+        "loss": float(metrics["loss"]),
+        "mfu": None if peak is None else flops / best / peak,
+        "peak_bytes": memory,
+        "device": device.device_kind,
+        "dry_run": options.dry_run,
+    }
+
+
+def config(options: argparse.Namespace) -> Any:
+    """Returns the run whose step is timed: pairs of inputs and targets, which are then made of random ids."""
+    from t5x_lite.config import MeshConfig, ModelOptions, RunConfig, TaskConfig, TrainConfig
+
+    inputs_length, targets_length = TINY_LENGTHS if options.dry_run else LENGTHS
+    model = ModelOptions(preset=options.models[0], dtype="bfloat16")
+    return RunConfig(
+        run_dir="unused",
+        task=TaskConfig(source="unused.jsonl", inputs="{inputs}", targets="{targets}"),
+        model=dataclasses.replace(model, **TINY) if options.dry_run else model,
+        train=TrainConfig(
+            batch_size=options.worker,
+            inputs_length=inputs_length,
+            targets_length=targets_length,
+            remat=options.remat[0],
+        ),
+        mesh=MeshConfig(),
+    )
+
+
+if __name__ == "__main__":
+    main()
