@@ -161,17 +161,18 @@ def train_loop(
                 trace(directory, step - start)
             state, metrics = job.step(state, next(device))
             watch.add(step, metrics)
+            stops = stop.reached(step)
             if step % cfg.eval.every_steps == 0 or step == num_steps:
                 watch.flush()
                 results = evaluate(state.model)
                 report.write(step, results)
                 watch.restart_clock()
-            if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stop.reached(step):
+            if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stops:
                 watch.flush()
                 seen = first_example + (step - start) * cfg.train.batch_size
                 checkpoints.save(step, to_items(state), {"next_example": seen} | describe_model(job))
                 watch.restart_clock()
-            if stop.requested:
+            if stops:
                 break
         watch.flush()
         checkpoints.wait()
