@@ -133,7 +133,7 @@ def report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str | Non
         recompute_flops=again,
         hbm_bytes=moved,
         collectives=rows,
-        memory=_memory(cfg, compiled),
+        memory=_memory(cfg, compiled, what),
         checkpoint_gib=whole_bytes((compiled.program.shapes.model, compiled.program.shapes.opt_state)) / GIB,
         roofline=None if chip is None else _roofline(chip, (flops, again), moved, rows, mesh),
     )
@@ -163,12 +163,15 @@ def lengths(compiled: Compiled) -> tuple[int, int]:
     return inputs, targets
 
 
-def _memory(cfg: RunConfig, compiled: Compiled) -> Bytes:
+def _memory(cfg: RunConfig, compiled: Compiled, what: str) -> Bytes:
     shapes, mesh = compiled.program.shapes, compiled.program.mesh
     model: ModelConfig = compiled.program.model
     rows = cfg.train.batch_size // cfg.train.num_microbatches // (mesh.shape["data"] * mesh.shape["fsdp"])
     held = Lengths(rows, *lengths(compiled))
     parameters = chip_bytes(shapes.model)
+    if what == "generate":  # a row of logits a sequence; nothing is kept for a backward pass
+        logits = held.sequences * model.vocab_size // mesh.shape["tensor"] * 4
+        return Bytes(parameters=parameters, optimizer=0, gradients=0, activations=0, logits=logits)
     return Bytes(
         parameters=parameters,
         optimizer=chip_bytes(shapes.opt_state),

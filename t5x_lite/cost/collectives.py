@@ -20,6 +20,8 @@ MESH = re.compile(r"replica_groups=mesh\[(?P<axes>[^\]]*)\](?:, device_ids=\((?P
 ORDER = re.compile(r"\[(?P<dims>[\d,]+)\](?:T\((?P<axes>[\d,]+)\)?)?")
 CUT = re.compile(r"'(?P<name>[^']+)'(?::\((?P<before>\d+)\)(?P<size>\d+))?")
 PAIRS = re.compile(r"source_target_pairs=\{(\{[\d,{}\s]*\})\}")
+# Slices of TPUs exchange through their hosts: of these pairs of send and recv, the hosts make a collective.
+BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 REDUCE_SCATTER_FUSION = "all-reduce-scatter"  # how a TPU's text names a reduce-scatter: a sum of which a slice is kept
 
 
@@ -44,17 +46,23 @@ def traffic(module: Module, slices: Sequence[int]) -> list[Traffic]:
     totals: dict[tuple[str, str], list[int]] = {}
     for computation, times in module.runs():
         for kind, instruction in _once_a_channel(_collectives(module, computation)):
-            per_slice, num_slices = _group(instruction, slices)
-            whole = _whole_bytes(kind, instruction, per_slice * num_slices)
-            # Between slices, each chip of one exchanges its share with its peers in the others.
-            parts = {"ici": (whole, per_slice), "dcn": (whole // per_slice, num_slices)}
-            for network, (size, members) in parts.items():
+            for network, (size, members) in _parts(kind, instruction, slices).items():
                 if members > 1:
                     total = totals.setdefault((kind, network), [0, 0, 0])
                     for index, value in enumerate((1, size, _sent(kind, size, members))):
                         total[index] += times * value
     found = [Traffic(*key, *total) for key, total in totals.items()]
     return sorted(found, key=lambda row: -row.bytes_sent)
+
+
+def _parts(kind: str, instruction: Instruction, slices: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """By network, (the bytes of the arrays that go over it, how many take part)."""
+    if instruction.opcode == "send":
+        return {"dcn": (instruction.arrays[0].num_bytes, len(set(slices)))}
+    per_slice, num_slices = _group(instruction, slices)
+    whole = _whole_bytes(kind, instruction, per_slice * num_slices)
+    # Between slices, each chip of one exchanges its share with its peers in the others.
+    return {"ici": (whole, per_slice), "dcn": (whole // per_slice, num_slices)}
 
 
 def _once_a_channel(found: Iterator[tuple[str, Instruction]]) -> Iterator[tuple[str, Instruction]]:
@@ -73,6 +81,8 @@ def _collectives(module: Module, computation: Computation, inside: str = "") -> 
         if kind in KINDS:
             scatters = kind == "all-reduce" and REDUCE_SCATTER_FUSION in inside
             yield "reduce-scatter" if scatters else kind, instruction
+        elif match := BETWEEN_SLICES.search(instruction.attributes) if instruction.opcode == "send" else None:
+            yield match[1].lower().replace("_", "-"), instruction
         elif instruction.opcode == "fusion":
             for called in module.called(instruction):
                 yield from _collectives(module, module.computations[called], called + instruction.name)

@@ -92,6 +92,14 @@ def test_a_sum_over_slices_sends_each_chip_s_share_between_them():
     assert found["dcn"].bytes_sent == 2 * (32 // 4) // 2
 
 
+def test_what_tpu_hosts_exchange_between_slices_goes_over_dcn():
+    line = (
+        "%x = (f32[8]{0:T(128)}, u32[], token[]) send(%a, %t), channel_id=2, is_host_transfer=true, "
+        'frontend_attributes={_xla_megascale_target="{1,2}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"}'
+    )
+    assert only(program(line), [0] * 4 + [1] * 4) == Traffic("all-reduce", "dcn", 1, 32, 32)
+
+
 def test_groups_that_cannot_be_read_are_an_error_and_no_guess():
     line = "%x = f32[8]{0} all-reduce(%a), channel_id=1, replica_groups=<new>, to_apply=%s"
     with pytest.raises(ValueError, match="cannot read the groups of a collective"):
