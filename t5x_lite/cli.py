@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.subcommand in OF_SEVERAL_PROCESSES:
             from t5x_lite import distributed
 
-            distributed.start()
+            distributed.start(saves_on_sigterm=options.subcommand == "train")
         COMMANDS[options.subcommand](chosen)
     except (ValueError, OSError, FloatingPointError) as error:
         if os.environ.get(SHOW_TRACEBACK):

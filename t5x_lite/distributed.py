@@ -84,8 +84,11 @@ def _number(environment: Mapping[str, str], name: str) -> int:
     return int(value)
 
 
-def start() -> None:
+def start(*, saves_on_sigterm: bool) -> None:
     """Joins the other processes, if there are any.
+
+    Args:
+      saves_on_sigterm: whether SIGTERM is for `stopping.StopSignal` to act on, and not the end of this process.
 
     Raises:
       ValueError: if the environment is contradictory, or the others cannot be reached.
@@ -94,6 +97,7 @@ def start() -> None:
     if found is None or jax.distributed.is_initialized():
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", saves_on_sigterm)  # it takes SIGTERM for itself
     try:
         jax.distributed.initialize(
             **found,  # pyright: ignore[reportArgumentType] - of the types that _checked gives them
