@@ -212,7 +212,7 @@ def test_the_stages_are_timed_when_the_text_is_made_and_not_again(cfg, measured)
     assert "Tokenised 4 pairs" in said
     making = first["tasks"]["task"]["making"]
     assert all(making[stage] >= 0 for stage in ("opening_source_s", "reading_s", "tokenising_s"))
-    assert making["tokenising_s"] > 0
+    assert making["reading_s"] + making["tokenising_s"] > 0  # reading is an estimate, and can take all of it
     assert first["vocabulary_s"] >= 0
     with RunDirectory(cfg.run_dir):  # as a training has it
         again, said = measured(cfg)
