@@ -41,7 +41,9 @@ Config = TypeVar(
 )
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
 OF_SEVERAL_PROCESSES = ("train", "eval", "infer")
-USER_MISTAKE, INTERRUPTED = 2, 130  # exit statuses, as argparse and shells have them
+MISTAKES = (ValueError, OSError, FloatingPointError)
+FAILED, USER_MISTAKE, INTERRUPTED = 1, 2, 130  # exit statuses, as Python, argparse and shells have them
+PEER_LOST = 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,29 +63,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             distributed.start(saves_on_sigterm=options.subcommand == "train")
         COMMANDS[options.subcommand](chosen)
-    except (ValueError, OSError, FloatingPointError) as error:
-        if os.environ.get(SHOW_TRACEBACK):
-            raise
-        print(f"t5x-lite {options.subcommand}: {error}", file=sys.stderr)
-        return USER_MISTAKE
-    except KeyboardInterrupt:
-        print(f"t5x-lite {options.subcommand}: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    except RuntimeError as error:
-        _end_without_peer(options.subcommand, error)
-        raise
+    except (Exception, KeyboardInterrupt) as error:
+        return _failed(options.subcommand, error)
     return 0
 
 
-def _end_without_peer(subcommand: str, error: RuntimeError) -> None:
-    """Ends the process if what has failed is a collective: on the usual way out it would wait for the others."""
-    from t5x_lite import distributed
+def _failed(subcommand: str, error: BaseException) -> int:
+    """Says what went wrong and returns the exit status; what is no user's mistake is raised.
 
-    if distributed.is_of_several():
-        print(f"t5x-lite {subcommand}: {distributed.lost_peer(error)}", file=sys.stderr, flush=True)
-        if os.environ.get(SHOW_TRACEBACK):
-            traceback.print_exc()
-        os._exit(distributed.PEER_LOST)
+    One of several processes leaves at once, and raises nothing: the others wait for it.
+    """
+    of_several, lost = False, None
+    if subcommand in OF_SEVERAL_PROCESSES:
+        from t5x_lite import distributed
+
+        of_several, lost = distributed.is_of_several(), distributed.lost_peer(error)
+    if lost:
+        message, status = lost, PEER_LOST
+    elif isinstance(error, KeyboardInterrupt):
+        message, status = "interrupted", INTERRUPTED
+    else:
+        message, status = (str(error), USER_MISTAKE) if isinstance(error, MISTAKES) else (None, FAILED)
+    if message is None or (os.environ.get(SHOW_TRACEBACK) and isinstance(error, Exception)):
+        if not of_several:
+            raise error
+        traceback.print_exception(error)
+    if message is not None:
+        print(f"t5x-lite {subcommand}: {message}", file=sys.stderr)
+    if of_several:
+        distributed.leave(status)
+    return status
 
 
 def make_parser() -> ArgumentParser:

@@ -32,3 +32,13 @@ def for_long_products(platform: str) -> CompilerOptions:
     if platform != "cpu" or not jax.__version__.startswith("0.10.") or YNN_FLAG in os.environ.get("XLA_FLAGS", ""):
         return None
     return {YNN_FLAG: "LIBRARY_FUSION_TYPE_REDUCE"}
+
+
+def for_gpus_elsewhere(platform: str) -> CompilerOptions:
+    """Returns the options to compile for GPUs that are not here: what a compiler tries out on a GPU is left out.
+
+    Products are cuBLAS's then; Triton's, whose tiles it would try, are refused where it cannot.
+    """
+    if platform not in ("gpu", "cuda"):
+        return None
+    return {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -26,6 +27,7 @@ from t5x_lite.data.corpus import OBJECTIVE_FIELDS, in_words, open_corpus, plain,
 from t5x_lite.data.definitions import resolved, tasks_of
 from t5x_lite.data.features import labels_of
 from t5x_lite.data.tokenizer import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash
+from t5x_lite.distributed import HangWatch
 from t5x_lite.evaluation import Evaluation, check_metrics
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model
 from t5x_lite.pretrained import Pretrained, load
@@ -76,9 +78,14 @@ def run(
         raise ValueError(f"--output {output} is in a directory that does not exist: make it, or name another file")
     is_first = jax.process_index() == 0
     pretrained = load(checkpoint)
-    with Bar() as bar, opened(cfg, pretrained.tokenizer, pathlib.Path(checkpoint), announce=_say) as corpora:
+    with (
+        Bar() as bar,
+        opened(cfg, pretrained.tokenizer, pathlib.Path(checkpoint), announce=_say) as corpora,
+        HangWatch() as hang_watch,
+    ):
         cfg = as_trained(cfg, pretrained.architecture)
-        measurement = Measurement(cfg, corpora, num_batches, pretrained.architecture, on_batch=bar.advance)
+        on_batch = functools.partial(_advance, bar, hang_watch)
+        measurement = Measurement(cfg, corpora, num_batches, pretrained.architecture, on_batch=on_batch)
         bar.show(measurement.num_batches(decodes_all=output is not None))
         model, predictions = measurement.place(pretrained.model), {}
         if output is not None:
@@ -385,6 +392,11 @@ class Bar:
     def advance(self) -> None:
         """Counts a batch."""
         self._progress.advance(self._task)
+
+
+def _advance(bar: Bar, hang_watch: HangWatch) -> None:
+    bar.advance()
+    hang_watch.alive()
 
 
 def table(counts: Mapping[str, int], results: Mapping[str, float]) -> str:

@@ -22,7 +22,7 @@ from t5x_lite.data.corpus import Corpus
 from t5x_lite.data.examples import Examples, PackedPairs, Pairs
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizer import Tokenizer
-from t5x_lite.distributed import first_alone
+from t5x_lite.distributed import HangWatch, first_alone
 from t5x_lite.evaluation import Evaluation, check_metrics
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.flops import peak_flops, train_flops
@@ -149,17 +149,22 @@ def train_loop(
         start_example=first_example,
         rows=local_rows(job.mesh, cfg.train.batch_size),
     )
-    with Report(
-        directory.metrics, directory.tensorboard, step=start, num_steps=num_steps, enabled=jax.process_index() == 0
-    ) as report:
+    is_first = jax.process_index() == 0
+    with (
+        Report(directory.metrics, directory.tensorboard, step=start, num_steps=num_steps, enabled=is_first) as report,
+        HangWatch() as hang_watch,
+    ):
         report.say(describe_job(job, start))
         watch = Watch(job, report)
-        evaluate = Evaluation(cfg, job.corpora, job.examples.eval, job.mesh, architecture=job.architecture)
+        evaluate = Evaluation(
+            cfg, job.corpora, job.examples.eval, job.mesh, architecture=job.architecture, on_batch=hang_watch.alive
+        )
         device = device_batches(batches, job.mesh)
         for step in range(start + 1, num_steps + 1):
             if profile:
                 trace(directory, step - start)
             state, metrics = job.step(state, next(device))
+            hang_watch.alive()
             watch.add(step, metrics)
             stops = stop.reached(step)
             if step % cfg.eval.every_steps == 0 or step == num_steps:
@@ -177,7 +182,7 @@ def train_loop(
         watch.flush()
         checkpoints.wait()
         report.say(farewell(cfg, int(state.step), stop))
-    if jax.process_index() == 0:
+    if is_first:
         write_atomically(directory.plot, loss_plot(read_rows(directory.metrics)))
     return results
 

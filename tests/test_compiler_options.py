@@ -31,3 +31,11 @@ def test_a_train_step_leaves_its_products_to_eigen_where_jax_has_the_choice():
     text = product.lower(jnp.ones((64, 96)), jnp.ones((96, 128))).compile().as_text()
     assert "ynn_fusion" not in text
     assert "dot(" in text
+
+
+def test_only_for_gpus_that_are_not_here_nothing_is_tried_out():
+    assert compiler_options.for_gpus_elsewhere("tpu") is None
+    assert compiler_options.for_gpus_elsewhere("gpu") == {
+        "xla_gpu_autotune_level": 0,
+        "xla_gpu_enable_triton_gemm": False,
+    }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 import yaml
 
@@ -78,6 +79,53 @@ def test_settings_that_cannot_be_are_refused(change, message):
         settings(HERE | change)
 
 
+def test_a_smoke_run_on_the_cpu_of_a_tpu_host_is_a_single_process():
+    assert settings({"TPU_WORKER_HOSTNAMES": "a,b", "JAX_PLATFORMS": "cpu"}) is None
+
+
+HANGS = """
+import sys, time
+from t5x_lite import distributed
+distributed.is_of_several = lambda: sys.argv[1] == "several"
+with distributed.HangWatch() as watch:
+    for _ in range(5):  # longer in all than it may take at once
+        time.sleep(0.5)
+        watch.alive()
+    time.sleep(3)
+"""
+
+
+@pytest.mark.parametrize(("processes", "status"), [("several", 1), ("one", 0)])
+def test_one_of_several_processes_that_comes_no_further_ends_and_says_where_it_is(processes, status):
+    variables = os.environ | {distributed.HANG: "2", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", HANGS, processes]
+    ended = subprocess.run(command, env=variables, capture_output=True, text=True)
+    assert ended.returncode == status, ended.stderr
+    assert ('"<string>", line 9' in ended.stderr) == (processes == "several")
+
+
+@pytest.mark.parametrize("name", [distributed.HANG, distributed.HEARTBEAT])
+def test_seconds_that_are_no_number_are_refused(name, monkeypatch):
+    for variable, value in (HERE | {name: "never"}).items():
+        monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=f"{name} is 'never': use a whole number of seconds, such as"):
+        distributed.start(saves_on_sigterm=False)
+
+
+@pytest.mark.parametrize(
+    ("error", "is_lost"),
+    [
+        (jax.errors.JaxRuntimeError("UNAVAILABLE: Gloo AllReduce failed: Connection closed by peer"), True),
+        (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), False),
+        (RuntimeError("unavailable"), False),
+    ],
+)
+def test_an_error_of_a_collective_says_that_another_process_is_gone(error, is_lost, monkeypatch):
+    assert distributed.lost_peer(error) is None  # not of several
+    monkeypatch.setattr(distributed, "is_of_several", lambda: True)
+    assert ("has lost another one" in (distributed.lost_peer(error) or "")) == is_lost
+
+
 def test_a_single_process_does_its_work_at_once():
     assert first_alone(lambda: 5) == 5
 
@@ -123,12 +171,12 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def started(num_processes, *arguments):
-    """The processes of a command."""
+def started(num_processes, *arguments, own=None):
+    """The processes of a command; `own` has more arguments for each."""
     address = f"localhost:{free_port()}"
     return [
         subprocess.Popen(
-            [sys.executable, "-c", START, *arguments],
+            [sys.executable, "-c", START, *arguments, *(own[index] if own else ())],
             env=environment(num_processes, **{ADDRESS: address, COUNT: str(num_processes), INDEX: str(index)}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -244,6 +292,19 @@ def test_sigterm_to_one_saves_once_for_all_and_another_number_of_processes_goes_
     _, statuses = ended(training(tmp_path / "run", 2, num_steps=last + 10))
     assert statuses == [0, 0]
     assert_goes_on_as_undisturbed(tmp_path / "run", undisturbed, last + 10)
+
+
+@pytest.mark.slow
+def test_a_process_that_fails_leaves_at_once_and_the_others_say_that_it_is_gone(tmp_path):
+    command = ["train", "--run_dir", str(tmp_path / "run"), *TINY, f"--train.num_steps={UNTIL_STOPPED}"]
+    processes = started(2, *command, own=[[], ["--mesh.tensor=3"]])
+    begin = time.monotonic()
+    printed, statuses = ended(processes)
+    assert statuses[1] == 2
+    assert "mesh.tensor" in printed[1].splitlines()[-1]
+    assert statuses[0] not in (0, 2)
+    assert "process 0 of 2 " in printed[0].splitlines()[-1]
+    assert time.monotonic() - begin < 60
 
 
 @pytest.mark.slow

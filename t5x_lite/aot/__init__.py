@@ -31,7 +31,11 @@ def run(cfg: RunConfig, options: CompileConfig, *, as_json: bool = False) -> Com
       ValueError: if the config is wrong, or the program does not fit.
       OSError: if `options.output` cannot be written.
     """
-    devices = None if options.topology is None else topology_devices(options.topology, options.slices)
+    devices = None
+    if options.topology is not None:
+        devices = topology_devices(options.topology, options.slices)
+        # GPUs that are not there do not say which host they are in.
+        cfg = dataclasses.replace(cfg, mesh=dataclasses.replace(cfg.mesh, slices=options.slices))
     cfg, weights = open_start(cfg)
     compiled = compile_ahead(cfg, options.what, None if weights is None else weights.config, devices)
     found = report(cfg, compiled, what=options.what, topology=options.topology)

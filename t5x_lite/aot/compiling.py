@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from t5x_lite.compiler_options import for_gpus_elsewhere
 from t5x_lite.config import GenerationConfig, ModelConfig, RunConfig
 from t5x_lite.data.ahead import feature_shapes, vocab_rows
 from t5x_lite.data.tokenizer import ByteAndSentinelTokenizer
@@ -47,7 +48,7 @@ def compile_ahead(cfg: RunConfig, what: str, pretrained: ModelConfig | None, dev
         lowered = {"train": _train, "generate": _generate}[what](cfg, program, features)
         lowered_at = time.perf_counter()
         try:
-            executable = lowered.compile()
+            executable = lowered.compile(None if devices is None else for_gpus_elsewhere(devices[0].platform))
         except jax.errors.JaxRuntimeError as error:
             raise _too_large(error) from error
     return Compiled(program, features, executable, lowered_at - begin, time.perf_counter() - lowered_at)

@@ -106,7 +106,9 @@ def report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str | Non
     """
     mesh, model = compiled.program.mesh, compiled.program.model
     slices = slice_numbers(mesh, cfg.mesh.slices)
-    module = parse(compiled.executable.as_text())
+    # Decoding ends when all sequences have; here none does before it is full.
+    num_tokens = lengths(compiled)[1] if what == "generate" else 1
+    module = parse(compiled.executable.as_text(), rounds_otherwise=num_tokens)
     rows, moved = traffic(module, slices), hbm_bytes(module)
     analysis = compiled.executable.memory_analysis()
     chip = chip_of(mesh.devices.flat[0].device_kind)
@@ -201,6 +203,7 @@ def _roofline(chip: Chip, flops: tuple[int, int], moved: int, rows: Sequence[Tra
 def described(found: CompileReport) -> str:
     """Returns a report for people to read."""
     mesh = " x ".join(f"{axis} {size}" for axis, size in found.mesh.items() if size > 1) or "one device"
+    unit = "step" if found.what == "train" else "batch"
     where = found.topology or "this machine's devices"
     slices = f", {found.num_slices} slices" if found.num_slices > 1 else ""
     remat = found.remat if isinstance(found.remat, str) else ", ".join(found.remat)
@@ -214,14 +217,14 @@ def described(found: CompileReport) -> str:
         "  by shapes  "
         + "   ".join(f"{value / GIB:.3f} GiB {name}" for name, value in dataclasses.asdict(found.memory).items()),
         "",
-        f"FLOPs a step: {found.model_flops:.4g} of the model, {found.recompute_flops:.4g} of recomputation",
-        "sent by each chip a step, collectives of the compiled program:",
+        f"FLOPs a {unit}: {found.model_flops:.4g} of the model, {found.recompute_flops:.4g} of recomputation",
+        f"sent by each chip a {unit}, collectives of the compiled program:",
     ]
     lines += [
         f"  {row.kind:<20} {row.network:<4} {row.count:>7,} times  {row.bytes_sent / GIB:10.3f} GiB"
         for row in found.collectives
     ] or ["  nothing"]
-    return "\n".join([*lines, "", *_bounds(found)])
+    return "\n".join([*lines, "", *_bounds(found, unit)])
 
 
 def _fit(found: CompileReport) -> str:
@@ -231,7 +234,7 @@ def _fit(found: CompileReport) -> str:
     return f"a chip holds {found.peak_gib:.3f} GiB at most, which {verdict} its {found.hbm_gib:.2f} GiB"
 
 
-def _bounds(found: CompileReport) -> list[str]:
+def _bounds(found: CompileReport, unit: str) -> list[str]:
     bounds = found.roofline
     if bounds is None:
         return ["no roofline: this device's speed is not known"]
@@ -240,7 +243,7 @@ def _bounds(found: CompileReport) -> list[str]:
     numbers = ", ".join(f"{name} {value:.4g}" for name, value in bounds.inputs.items() if isinstance(value, float))
     return [
         f"roofline: {busy}",
-        f"  a step takes {bounds.fastest_seconds:.4f} s if all of that overlaps ({bounds.bound} rules, MFU at most "
+        f"  a {unit} takes {bounds.fastest_seconds:.4f} s if all of that overlaps ({bounds.bound} rules, MFU at most "
         f"{bounds.mfu_bound:.1%}), {bounds.slowest_seconds:.4f} s if nothing does",
         f"  of {bounds.inputs['chip']}: {numbers}",
         f"  source: {bounds.inputs['source']}",

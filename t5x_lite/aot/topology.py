@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The devices of a pod that is not at hand, by the name of their topology.
 
-libtpu, of the extra `tpu`, holds the whole compiler: it needs no TPU to compile for one.
+libtpu, of the extra `tpu`, holds the whole compiler: it needs no TPU to compile for one. So does JAX's plugin for CUDA.
 """
 
 import importlib.util
@@ -12,8 +12,10 @@ from typing import Any
 
 import jax
 
+from t5x_lite.aot.gpus import GPUS, gpu_devices
+
 CHIP_NAMES = ("v4", "v5e", "v5p", "v6e", "tpu7x")
-TOPOLOGY = re.compile(r"(?P<chip>[a-z0-9]+):(?P<bounds>\d+x\d+(x\d+)?)")
+TOPOLOGY = re.compile(r"(?P<chip>[a-z0-9]+):(?P<bounds>\d+(x\d+){0,2})")
 # How many of its units the accelerator type of so many chips counts: cores of some, chips of others.
 UNITS = {"v4": 2, "v5e": 1, "v5p": 2, "v6e": 1, "tpu7x": 2}
 HOST_BOUNDS = (2, 2, 1)  # chips that share a host
@@ -26,12 +28,15 @@ def bounds_of(name: str) -> tuple[int, ...]:
       ValueError: if it is not the name of one.
     """
     match = TOPOLOGY.fullmatch(name)
-    if not match or match["chip"] not in CHIP_NAMES or "0" in match["bounds"].split("x"):
+    bounds = match["bounds"].split("x") if match else []
+    known = match and (len(bounds) > 1 if match["chip"] in CHIP_NAMES else match["chip"] in GPUS and len(bounds) == 1)
+    if not known or any(int(bound) == 0 for bound in bounds):
         raise ValueError(
-            f"topology is {name!r}: give a chip of {', '.join(CHIP_NAMES)} and how many are along each dimension, "
-            "such as v5e:4x4, v5p:4x4x8 or v6e:16x16"
+            f"topology is {name!r}: give a chip of {', '.join(CHIP_NAMES)} and how many are along each dimension, such "
+            f"as v5e:4x4, v5p:4x4x8 or v6e:16x16; or a GPU of {', '.join(GPUS)} and how many are in a host, such as "
+            "h100:8"
         )
-    return tuple(int(number) for number in match["bounds"].split("x"))
+    return tuple(int(bound) for bound in bounds)
 
 
 def prepare_process(name: str, num_chips: int) -> None:
@@ -53,13 +58,15 @@ def topology_devices(name: str, num_slices: int) -> Sequence[Any]:
     """Returns the devices of some slices of a topology, to compile for.
 
     Args:
-      name: such as v5e:16x16.
-      num_slices: connected over the data-centre network.
+      name: such as v5e:16x16, or h100:8.
+      num_slices: connected over the data-centre network; hosts of GPUs.
 
     Raises:
-      ValueError: if libtpu is not installed, or knows no such topology.
+      ValueError: if its compiler is not installed, or knows no such topology.
     """
     bounds = bounds_of(name)
+    if name.partition(":")[0] in GPUS:
+        return gpu_devices(name.partition(":")[0], bounds[0], num_slices)
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(f"topology is {name}, and libtpu is not installed: pip install 't5x-lite[tpu]'")
     num_chips = 1

@@ -123,8 +123,8 @@ class CompileConfig:
     """One compilation for machines that are not at hand.
 
     Args:
-      topology: TPU chips and how they are wired, as v5e:16x16, v5p:8x8x8 or v6e:16x16; null compiles for the devices
-        of this machine.
+      topology: TPU chips and how they are wired, as v5e:16x16, v5p:8x8x8 or v6e:16x16, or the GPUs of a host, as
+        h100:8; null compiles for the devices of this machine.
       slices: how many of them, connected over the data-centre network.
       what: the train step, or generation of train.targets_length tokens for train.batch_size inputs.
       output: directory for the program as text (program.hlo.txt), compiled (program.bin), and the report; null writes

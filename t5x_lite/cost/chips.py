@@ -35,8 +35,9 @@ DATA_SHEET = "NVIDIA's data sheet"
 # What XLA says it can give a program of v5e's 16 GB: the rest is the system's.
 V5E_USABLE = 15.75 * GIB
 
-# By the start of `device_kind`; longer names come first. TPUs' links are published in both directions together, and
-# halved here; DCN a chip is that of a pod or host over its chips.
+# By the start of `device_kind`; longer names come first. Links are published in both directions together, and halved
+# here: a TPU's to its neighbours, a GPU's NVLink to all of its host. DCN a chip is that of a pod or a host over its
+# chips.
 CHIPS = {
     "TPU v4": Chip(
         name="TPU v4",
@@ -74,15 +75,43 @@ CHIPS = {
         source=TPU_DOCS + "v6e",
     ),
     "NVIDIA A100": Chip(
-        name="A100", flops=312e12, hbm_bytes=80e9, hbm_bandwidth=2_039e9, source=f"{DATA_SHEET} (SXM, 80 GB)"
+        name="A100",
+        flops=312e12,
+        hbm_bytes=80e9,
+        hbm_bandwidth=2_039e9,
+        ici_bandwidth=600e9 / 2,
+        dcn_bandwidth=200e9 / 8,
+        source=f"{DATA_SHEET}s (SXM, 80 GB; DGX A100)",
     ),
     "NVIDIA H100 PCIe": Chip(name="H100 PCIe", flops=756e12, hbm_bytes=80e9, hbm_bandwidth=2_000e9, source=DATA_SHEET),
     "NVIDIA H100 NVL": Chip(name="H100 NVL", flops=835e12, hbm_bytes=94e9, hbm_bandwidth=3_900e9, source=DATA_SHEET),
-    "NVIDIA H100": Chip(name="H100", flops=989e12, hbm_bytes=80e9, hbm_bandwidth=3_350e9, source=f"{DATA_SHEET} (SXM)"),
-    "NVIDIA H200": Chip(
-        name="H200", flops=989e12, hbm_bytes=141e9, hbm_bandwidth=4_800e9, source=f"{DATA_SHEET} (SXM)"
+    "NVIDIA H100": Chip(
+        name="H100",
+        flops=989e12,
+        hbm_bytes=80e9,
+        hbm_bandwidth=3_350e9,
+        ici_bandwidth=900e9 / 2,
+        dcn_bandwidth=400e9 / 8,
+        source=f"{DATA_SHEET}s (SXM; DGX H100)",
     ),
-    "NVIDIA B200": Chip(name="B200", flops=2_250e12, hbm_bytes=180e9, hbm_bandwidth=7_700e9, source=DATA_SHEET),
+    "NVIDIA H200": Chip(
+        name="H200",
+        flops=989e12,
+        hbm_bytes=141e9,
+        hbm_bandwidth=4_800e9,
+        ici_bandwidth=900e9 / 2,
+        dcn_bandwidth=400e9 / 8,
+        source=f"{DATA_SHEET}s (SXM; DGX H200)",
+    ),
+    "NVIDIA B200": Chip(
+        name="B200",
+        flops=2_250e12,
+        hbm_bytes=180e9,
+        hbm_bandwidth=7_700e9,
+        ici_bandwidth=1_800e9 / 2,
+        dcn_bandwidth=400e9 / 8,
+        source=f"{DATA_SHEET}s (DGX B200)",
+    ),
 }
 OTHER_NAMES = {"TPU v5e": "TPU v5 lite", "TPU v5p": "TPU v5", "TPU v6e": "TPU v6 lite"}
 

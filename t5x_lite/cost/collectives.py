@@ -94,8 +94,9 @@ def _whole_bytes(kind: str, instruction: Instruction, size: int) -> int:
     if instruction.opcode.endswith("-start"):
         if kind == "collective-permute":
             return sizes[0]
-        if kind == "all-gather":  # its result holds what goes in and what comes out
-            return sum(sorted(sizes)[len(sizes) // 2 :])
+        if kind != "all-reduce":  # its result holds what goes in and what comes out; one of them is whole
+            half = len(sizes) // 2
+            return max(sum(sizes[:half]), sum(sizes[half:]))
     return sum(sizes) * (size if kind == "reduce-scatter" and REDUCE_SCATTER_FUSION not in instruction.name else 1)
 
 

@@ -64,6 +64,7 @@ class Module:
 
     computations: Mapping[str, Computation]
     entry: str
+    rounds_otherwise: int = 1  # of loops that do not say how often they run
 
     def runs(self) -> Iterator[tuple[Computation, int]]:
         """Yields each computation that is run as such, and how often; those inside of fusions are not."""
@@ -90,7 +91,7 @@ class Module:
         return [name for name in names if name in self.computations]
 
     def trip_count(self, loop: Instruction, around: Computation) -> int:
-        """Returns how often the body of a while loop runs: 1 if that cannot be told.
+        """Returns how often the body of a while loop runs: `rounds_otherwise` if that cannot be told.
 
         A TPU's text gives no count. It is worked out of the loop's counter: where it begins, how it grows, and what the
         condition compares it with.
@@ -101,21 +102,26 @@ class Module:
         body = self.computations[str(loop.attribute("body"))]
         compare = condition.root
         if compare.opcode != "compare" or compare.attribute("direction") != "LT":
-            return 1
+            return self.rounds_otherwise
         counter, limit = (condition.find(name) for name in compare.operands)
         if counter is None or counter.opcode != "get-tuple-element":
-            return 1
+            return self.rounds_otherwise
         index = int(counter.attribute("index") or 0)
         begin = _tuple_item(around, loop.operands[0], index)
         end = _constant(limit)
         if limit is not None and limit.opcode == "get-tuple-element":
             end = _constant(_tuple_item(around, loop.operands[0], int(limit.attribute("index") or 0)))
         step = _step(body, _tuple_item(body, body.root.name, index))
-        return 1 if end is None else math.ceil((end - (_constant(begin) or 0)) / step)
+        return self.rounds_otherwise if end is None else math.ceil((end - (_constant(begin) or 0)) / step)
 
 
-def parse(text: str) -> Module:
-    """Returns the program that `compiled.as_text()` describes."""
+def parse(text: str, *, rounds_otherwise: int = 1) -> Module:
+    """Returns the program that `compiled.as_text()` describes.
+
+    Args:
+      text: of the program.
+      rounds_otherwise: of loops that end when what they compute says so.
+    """
     computations: dict[str, Computation] = {}
     entry, name, lines = "", None, []
     for line in text.splitlines():
@@ -128,7 +134,7 @@ def parse(text: str) -> Module:
             name = None
         elif name is not None:
             lines.append(line)
-    return Module(computations, entry)
+    return Module(computations, entry, rounds_otherwise)
 
 
 def _instruction(line: str) -> Instruction | None:

@@ -5,11 +5,17 @@ Each instruction reads its operands and writes its result, but for what XLA has 
 what it only looks at a part of. A fusion counts as one instruction: what is inside of it goes through no memory.
 """
 
+import re
+
 from t5x_lite.cost.hlo import Array, Computation, Instruction, Module
 
 # They move nothing, or what they move is counted where they start or in the computations that they call.
 FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "while", "call", "conditional", "after-all"}
 FREE |= {"opt-barrier", "partition-id", "replica-id", "iota"}
+# Their results hold what comes out and, again, what goes in; and numbers that say how far they are.
+BOTH_SIDES = {"copy-start", "slice-start", "collective-permute-start"}
+BOTH_SIDES |= {f"{kind}-start" for kind in ("all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all")}
+LIBRARIES = re.compile(r'custom_call_target="__cu(blas|dnn)')  # of GPUs; the last result is room to work in
 
 
 def hbm_bytes(module: Module) -> int:
@@ -33,8 +39,10 @@ def _moved(module: Module, instruction: Instruction, operands: list[Instruction]
     if inner is not None:
         reads = sum(_read_by(inner, index, operand) for index, operand in enumerate(operands))
         return reads + _written_by(inner, instruction)
-    if instruction.opcode in ("copy-start", "slice-start"):  # the result holds what comes out and, again, what goes in
-        return sum(_in_memory(array) for array in instruction.arrays[:2])
+    if instruction.opcode in BOTH_SIDES:
+        return sum(_in_memory(array) for array in instruction.arrays if array.num_bytes > 4)
+    if LIBRARIES.search(instruction.attributes):
+        return _all_in_memory(instruction) - _in_memory(instruction.arrays[-1]) + sum(map(_all_in_memory, operands))
     if instruction.opcode in ("dynamic-slice", "slice", "gather"):
         return 2 * _all_in_memory(instruction)
     if instruction.opcode in ("dynamic-update-slice", "scatter"):

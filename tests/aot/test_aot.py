@@ -47,6 +47,20 @@ def compiled_for(topology, *arguments):
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jax_plugins") is None, reason="the extra cuda12-local is not installed")
+def test_hosts_of_gpus_are_compiled_for():
+    arguments = ["--slices", "2", "--train.batch_size", "16", "--mesh.fsdp", "4", "--mesh.data", "2"]
+    status, printed, errors = compiled_for("h100:4", *arguments)
+    assert status == 0, errors
+    found = json.loads(printed)
+    assert (found["num_slices"], found["num_chips"], found["fits"]) == (2, 8, True)
+    assert {row["network"] for row in found["collectives"]} == {"ici", "dcn"}
+    gathered = [row for row in found["collectives"] if row["kind"] == "all-gather"]
+    assert {row["network"] for row in gathered} == {"ici"}
+    assert found["roofline"]["inputs"]["chip"] == "H100"
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(not HAS_LIBTPU, reason="the extra tpu is not installed")
 class TestForTpus:
     def test_a_slice_is_compiled_for_and_fits(self):
@@ -73,6 +87,12 @@ class TestForTpus:
         status, printed, errors = compiled_for("v5e:2x2", "--what", "generate", "--train.batch_size", "8")
         assert status == 0, errors
         assert json.loads(printed)["recompute_flops"] == 0
+
+    def test_a_mesh_may_cut_an_axis_of_the_torus_in_two(self):
+        mesh = ["--mesh.data", "2", "--mesh.fsdp", "32", "--train.batch_size", "64"]
+        status, printed, errors = compiled_for("v5p:4x4x4", *mesh)
+        assert status == 0, errors
+        assert json.loads(printed)["mesh"] == {"data": 2, "fsdp": 32, "context": 1, "tensor": 1}
 
     def test_what_does_not_fit_says_what_to_change(self):
         arguments = ["--train.batch_size", "65536", "--train.remat", "none", "--train.inputs_length", "512"]

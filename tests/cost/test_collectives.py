@@ -61,6 +61,24 @@ def only(module, slices):
             128,
             112,
         ),
+        (
+            "%x = ((f32[4]{0}, f32[2]{0}), (f32[32]{0}, f32[2]{0})) all-gather-start(%a), replica_groups=[1,8]<=[8]",
+            "all-gather",
+            136,
+            119,
+        ),
+        (
+            "%x = ((f32[32]{0}), f32[4]{0}) reduce-scatter-start(%a), channel_id=1, replica_groups=[1,8]<=[8]",
+            "reduce-scatter",
+            128,
+            112,
+        ),
+        (
+            "%x = ((f32[32]{0}), f32[32]{0}) all-to-all-start(%a), channel_id=1, replica_groups=[1,8]<=[8]",
+            "all-to-all",
+            128,
+            112,
+        ),
     ],
 )
 def test_each_kind_and_notation_is_counted_by_what_a_ring_sends(line, kind, moved, sent):

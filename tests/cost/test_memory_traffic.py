@@ -52,3 +52,29 @@ def test_a_copy_into_fast_memory_is_counted_where_it_starts():
 
 def test_names_and_tuples_move_nothing():
     assert moved("%t = (f32[6,8]{1,0}) tuple(%a)\n  ROOT %x = f32[6,8]{1,0} get-tuple-element(%t), index=0") == 0
+
+
+def test_a_collective_that_starts_reads_and_writes_once():
+    assert moved("%g = (f32[6,8]{1,0}, f32[12,8]{1,0}) all-gather-start(%a), replica_groups={}") == 192 + 384
+
+
+def test_a_librarys_place_to_work_in_moves_nothing():
+    line = '%x = (f32[6,6]{1,0}, s8[4096]{0}) custom-call(%a, %a), custom_call_target="__cublas$lt$matmul"'
+    assert moved(line) == 2 * 192 + 144
+
+
+def test_a_loop_that_does_not_say_how_often_it_runs_is_taken_to_run_as_often_as_told():
+    body = """%body (s: f32[6,8]) -> f32[6,8] {
+  %s = f32[6,8]{1,0} parameter(0)
+  ROOT %m = f32[6,8]{1,0} negate(%s)
+}
+
+%going (c: f32[6,8]) -> pred[] {
+  %c = f32[6,8]{1,0} parameter(0)
+  ROOT %p = pred[]{:S(1)} constant(true)
+}
+
+"""
+    text = body + PROGRAM.replace("LINE", "ROOT %w = f32[6,8]{1,0} while(%a), condition=%going, body=%body")
+    assert hbm_bytes(parse(text)) == 2 * 192
+    assert hbm_bytes(parse(text, rounds_otherwise=5)) == 5 * 2 * 192
