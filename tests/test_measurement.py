@@ -104,8 +104,11 @@ def nats_by_hand(inputs, targets):
     return nats_BT * (targets_BT > 0), targets_BT
 
 
-def test_every_held_out_pair_counts_once(folder, capsys):
+def test_every_held_out_pair_counts_once(folder, capsys, monkeypatch):
+    said = []
+    monkeypatch.setattr(measurement.HangWatch, "alive", lambda watch: said.append(watch))
     found = measured(capsys, config(folder), folder)
+    assert len(said) > 1  # at the beginning, and for each batch
     nats_BT, targets_BT = nats_by_hand([f"spell: {n}" for n in range(len(WORDS))], WORDS)
     assert found["eval/loss"] == pytest.approx(nats_BT.sum() / (targets_BT > 0).sum(), rel=1e-5)
     is_text_BT = targets_BT > 1

@@ -34,9 +34,11 @@ pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided:UserW
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """An uninterrupted run, and what it returned."""
-    run_dir = tmp_path_factory.mktemp("runs") / "finished"
-    return run_dir, training.run(runs.config(run_dir))
+    """An uninterrupted run, what it returned, and how often it said that it comes further."""
+    run_dir, said = tmp_path_factory.mktemp("runs") / "finished", []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.HangWatch, "alive", lambda watch: said.append(watch))
+        return run_dir, training.run(runs.config(run_dir)), len(said)
 
 
 def started_like(finished, run_dir):
@@ -130,6 +132,11 @@ def test_every_architecture_learns_goes_on_and_answers(tmp_path, architecture, t
     (row,) = answer_lines(pretrained, [(0, "17 17")], InferConfig(checkpoint="", batch_size=2), config)
     assert row["inputs"] == "17 17"
     assert set(row["prediction"].split()) <= {"even", "odd"} or not is_labelled
+
+
+def test_the_watch_for_hanging_processes_hears_of_every_step_and_evaluation(finished):
+    _, _, num_times = finished
+    assert num_times >= 1 + 8 + 2  # the beginning, steps, and batches of two evaluations
 
 
 def test_the_loss_falls(finished):

@@ -97,7 +97,7 @@ def _whole_bytes(kind: str, instruction: Instruction, size: int) -> int:
         if kind != "all-reduce":  # its result holds what goes in and what comes out; one of them is whole
             half = len(sizes) // 2
             return max(sum(sizes[:half]), sum(sizes[half:]))
-    return sum(sizes) * (size if kind == "reduce-scatter" and REDUCE_SCATTER_FUSION not in instruction.name else 1)
+    return sum(sizes) * (size if instruction.opcode == "reduce-scatter" else 1)  # its result is a chip's part
 
 
 def _sent(kind: str, whole: int, size: int) -> int:

@@ -135,6 +135,19 @@ FUSED = """%start (p: f32[8]) -> f32[64] {
 """
 
 
+SCATTERED = """%all-reduce-scatter.6 (p: f32[64]) -> f32[8] {
+  %p = f32[64]{0} parameter(0)
+  %all-reduce.3 = f32[64]{0} all-reduce(%p), channel_id=5, replica_groups=[1,8]<=[8], to_apply=%s
+  ROOT %d = f32[8]{0} dynamic-slice(%all-reduce.3), dynamic_slice_sizes={8}
+}
+"""
+
+
+def test_a_sum_of_which_each_chip_keeps_a_slice_is_sent_once():
+    module = program("%f = f32[8]{0} fusion(%a), kind=kCustom, calls=%all-reduce-scatter.6", fused=SCATTERED)
+    assert only(module, [0] * 8) == Traffic("reduce-scatter", "ici", 1, 256, 256 * 7 // 8)
+
+
 def test_a_collective_that_is_spread_over_fusions_counts_once():
     line = "%f.{0} = f32[64]{{0}} fusion(%a), kind=kCustom, calls=%start"
     module = program(line.format(1), line.format(2), fused=FUSED)
