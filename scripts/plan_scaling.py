@@ -100,14 +100,15 @@ def answer(name: str, row: Row, *, again: bool) -> dict[str, Any]:
 
 def tabulated(found: dict[str, dict[str, Any]], *, weak: bool) -> str:
     """Returns a table in Markdown; efficiency is against the first row, if all of them are one series."""
-    columns = ["row", "model", "chips", "mesh", "batch", "remat", "GiB a chip", "step, s", "bound by", "MFU at most"]
-    columns += ["sent GiB, ICI / DCN", "compile, s"]
+    columns = ["row", "model", "chips", "mesh", "batch", "remat", "again", "GiB a chip", "step, s", "bound by"]
+    columns += ["MFU at most", "sent GiB, ICI / DCN", "compile, s"]
     columns += ["efficiency"] if weak else ["checkpoint, GiB", "written in, s"]
     first = next(iter(found.values()))["roofline"]["fastest_seconds"]
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name, row in found.items():
         cells = [name, row["model"], _chips(row), _mesh(row), f"{row['batch_size']:,}", str(row["remat"])]
         bounds = row["roofline"]
+        cells.append(f"{row['recompute_flops'] / row['model_flops']:.0%}")
         cells += [f"{row['peak_gib']:.2f} of {row['hbm_gib']:.2f}"]
         cells += [f"{bounds['fastest_seconds']:.3f} to {bounds['slowest_seconds']:.3f}", bounds["bound"]]
         cells += [f"{bounds['mfu_bound']:.0%}", f"{_sent(row, 'ici'):.2f} / {_sent(row, 'dcn'):.3f}"]

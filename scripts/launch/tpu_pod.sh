@@ -29,5 +29,7 @@ done
 on_all_hosts() { "${tpus[@]}" tpu-vm ssh "$NAME" --zone "$ZONE" --worker all --command "$1"; }
 on_all_hosts "test -d t5x_lite || git clone --depth 1 $(printf %q "$repository") t5x_lite
   cd t5x_lite && test -d .venv || python3 -m venv .venv && .venv/bin/pip install --quiet '.[tpu]'"
-# JAX finds the other hosts by itself. A lost connection leaves the run going; the log is on every host.
-on_all_hosts "cd t5x_lite && .venv/bin/t5x-lite $(printf '%q ' "$@") 2>&1 | tee -a ~/t5x-lite.log"
+# JAX finds the other hosts by itself. A lost connection leaves the run going: it writes to a log on every host.
+on_all_hosts "cd t5x_lite; touch ~/t5x-lite.log
+  nohup .venv/bin/t5x-lite $(printf '%q ' "$@") >> ~/t5x-lite.log 2>&1 < /dev/null &
+  run=\$!; tail --pid \$run --lines 0 --follow ~/t5x-lite.log; wait \$run"
