@@ -58,7 +58,7 @@ def assert_same_arrays(run_dir, other_run_dir):
 
 
 def test_a_run_directory_holds_what_a_person_looks_for(finished):
-    run_dir, _ = finished
+    run_dir, *_ = finished
     names = {path.name for path in run_dir.iterdir()}
     assert {
         "config.yaml",
@@ -74,7 +74,7 @@ def test_a_run_directory_holds_what_a_person_looks_for(finished):
 
 
 def test_every_step_and_evaluation_leaves_a_row(finished):
-    run_dir, results = finished
+    run_dir, results, _ = finished
     rows = read_rows(run_dir / "metrics.jsonl")
     trained = [row for row in rows if "loss" in row]
     assert [row["step"] for row in trained] == list(range(1, 9))
