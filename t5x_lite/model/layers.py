@@ -126,9 +126,15 @@ def residual(x_BTD: jax.Array) -> jax.Array:
     return constrain(x_BTD, "batch", "residual_tokens", None)
 
 
+@jax.custom_vjp
 def whole_tokens(x_BTD: jax.Array) -> jax.Array:
     """Returns what a product with a kernel that `tensor` cuts takes."""
     return constrain(x_BTD, "batch", "tokens", None)
+
+
+# Its gradient is the sum of what the devices along `tensor` have: cut like `residual` when it is summed, each of them
+# gets its part alone, which halves what they send.
+whole_tokens.defvjp(lambda x_BTD: (whole_tokens(x_BTD), None), lambda _, dx_BTD: (residual(dx_BTD),))
 
 
 class RMSNorm(nnx.Module):

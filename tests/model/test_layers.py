@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5x_lite.model.layers import RMSNorm, dropout, weight
+from t5x_lite.config import MeshConfig
+from t5x_lite.model.layers import RMSNorm, dropout, weight, whole_tokens
+from t5x_lite.sharding import make_mesh
 from tests import tiny
 
 
@@ -78,3 +80,13 @@ def test_dropout_keeps_the_mean_and_shares_its_mask_over_the_length():
 def test_nothing_is_dropped_without_a_key():
     x_BTD = jnp.ones((2, 3, 5))
     assert dropout(x_BTD, 0.5, None) is x_BTD
+
+
+def test_whole_tokens_are_whole_for_tensor_and_their_gradient_is_cut():
+    x_BTD = jnp.ones((6, 8, 5))
+    with jax.set_mesh(make_mesh(MeshConfig(data=2, fsdp=1, tensor=4))):
+        y_BTD, backward = jax.jit(lambda x_BTD: jax.vjp(whole_tokens, x_BTD))(x_BTD)
+        (dx_BTD,) = jax.jit(backward)(y_BTD)
+    assert y_BTD.addressable_shards[0].data.shape == (3, 8, 5)
+    assert dx_BTD.addressable_shards[0].data.shape == (3, 2, 5)
+    np.testing.assert_array_equal(dx_BTD, x_BTD)
