@@ -219,4 +219,8 @@ class RunConfig:
 
     def __post_init__(self):
         require(bool(self.run_dir), "run_dir is empty: name a directory for the run, for example --run_dir runs/first")
+        require(
+            "://" not in self.run_dir,
+            f"run_dir is {self.run_dir!r}: it is a directory; mount the bucket (gcsfuse, s3fs) and name where it is",
+        )
         require(0 <= self.seed < 2**31, f"seed is {self.seed}: use a number from 0 to 2147483647")

@@ -69,6 +69,7 @@ from t5x_lite import config
         (lambda: config.MeshConfig(data=-1, fsdp=-1), r"only one axis can be -1"),
         (lambda: config.MeshConfig(tensor=0), r"mesh.tensor is 0: "),
         (lambda: config.RunConfig(run_dir=""), r"run_dir is empty: "),
+        (lambda: config.RunConfig(run_dir="gs://b/run"), r"run_dir is 'gs://b/run': it is a directory"),
         (lambda: config.RunConfig(run_dir="x", seed=-1), r"seed is -1: "),
         (lambda: config.InferConfig(checkpoint="x", batch_size=0), r"batch_size is 0: "),
     ],

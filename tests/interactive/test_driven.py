@@ -21,7 +21,9 @@ from tests import tiny
 pytestmark = pytest.mark.slow
 TIMEOUT_SECONDS = 120
 MAIN = "import sys; from t5x_lite.cli import main; sys.exit(main(sys.argv[1:]))"
-OWN_TERMINAL = "import os; os.close(os.open(os.ttyname(0), os.O_RDWR)); "  # the one where Ctrl-C is typed
+# The terminal where Ctrl-C is typed, which tests that run in the background are told to ignore, and all they start.
+OWN_TERMINAL = "import os, signal; os.close(os.open(os.ttyname(0), os.O_RDWR)); "
+OWN_TERMINAL += "signal.signal(signal.SIGINT, signal.default_int_handler); "
 COMMAND = ("infer", "--interactive", "--checkpoint")
 ESCAPES = re.compile(r"\x1b\[[?\d;]*[a-zA-Z]")
 AT_PROMPT = re.compile(r"(\A|\n)> \Z")
