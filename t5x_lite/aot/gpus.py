@@ -6,10 +6,7 @@ Nothing of CUDA has to be installed beside the plugin, nor a driver.
 
 import importlib.util
 import os
-from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-import jax
 
 from t5x_lite.cost.chips import CHIPS
 
@@ -29,6 +26,7 @@ class Gpu(NamedTuple):
     clock_ghz: float
 
 
+# A100 and H100 as XLA describes them (xla/tools/hlo_opt/gpu_specs); the H200 has the die of the H100.
 GPUS = {
     "a100": Gpu("NVIDIA A100-SXM4-80GB", (8, 0), 108, 64, 167_936, 41_943_040, 1.41),
     "h100": Gpu("NVIDIA H100 80GB HBM3", (9, 0), 132, 128, 233_472, 52_428_800, 1.98),
@@ -37,8 +35,8 @@ GPUS = {
 RESERVED_SHARED_MEMORY = 1024  # bytes a block
 
 
-def gpu_devices(name: str, per_host: int, num_hosts: int) -> Sequence[Any]:
-    """Returns the devices of some hosts, to compile for.
+def gpu_topology(name: str, per_host: int, num_hosts: int) -> dict[str, Any]:
+    """Prepares the process, and returns what JAX takes to make the topology of some hosts.
 
     Args:
       name: of GPUS.
@@ -46,7 +44,7 @@ def gpu_devices(name: str, per_host: int, num_hosts: int) -> Sequence[Any]:
       num_hosts: connected by a network.
 
     Raises:
-      ValueError: if the plugin is not installed, or refuses.
+      ValueError: if the plugin is not installed.
     """
     if importlib.util.find_spec("jax_plugins") is None or not any(
         importlib.util.find_spec(f"jax_plugins.{plugin}") for plugin in PLUGINS
@@ -56,19 +54,12 @@ def gpu_devices(name: str, per_host: int, num_hosts: int) -> Sequence[Any]:
             "pip install 't5x-lite[cuda12-local]'"
         )
     os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # of what is installed of CUDA: nothing need be
-    jax.config.update("jax_platforms", "cpu")
-    from jax.experimental import topologies  # after the process is prepared
-
-    try:
-        return topologies.get_topology_desc(
-            platform="cuda",
-            topology_name="",
-            topology=f"{num_hosts}x1x{per_host}",  # domains of NVLink, hosts of each, GPUs of each
-            target_config=target_config(name),
-        ).devices
-    except Exception as error:  # whatever the plugin raises
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"topology is {name}:{per_host}, which JAX's plugin for CUDA refuses: {lines[0]}") from error
+    return {
+        "platform": "cuda",
+        "topology_name": "",
+        "topology": f"{num_hosts}x1x{per_host}",  # domains of NVLink, hosts of each, GPUs of each
+        "target_config": target_config(name),
+    }
 
 
 def target_config(name: str) -> str:

@@ -5,6 +5,7 @@ libtpu, of the extra `tpu`, holds the whole compiler: it needs no TPU to compile
 """
 
 import importlib.util
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 import jax
 
-from t5x_lite.aot.gpus import GPUS, gpu_devices
+from t5x_lite.aot.gpus import GPUS, gpu_topology
 
 CHIP_NAMES = ("v4", "v5e", "v5p", "v6e", "tpu7x")
 TOPOLOGY = re.compile(r"(?P<chip>[a-z0-9]+):(?P<bounds>\d+(x\d+){0,2})")
@@ -39,19 +40,36 @@ def bounds_of(name: str) -> tuple[int, ...]:
     return tuple(int(bound) for bound in bounds)
 
 
-def prepare_process(name: str, num_chips: int) -> None:
-    """Tells libtpu and JAX, before either is used, that there is no TPU here."""
+def tpu_topology(name: str, bounds: tuple[int, ...], num_slices: int) -> dict[str, Any]:
+    """Tells libtpu, before it is used, that there is no TPU here; returns what JAX takes to make the topology.
+
+    Args:
+      name: such as v5e:16x16.
+      bounds: of it, chips along each dimension.
+      num_slices: connected over the data-centre network.
+
+    Raises:
+      ValueError: if libtpu is not installed.
+    """
+    if importlib.util.find_spec("libtpu") is None:
+        raise ValueError(f"topology is {name}, and libtpu is not installed: pip install 't5x-lite[tpu]'")
     chip = name.partition(":")[0]
     accelerator = {"v5e": "v5litepod"}.get(chip, chip)
     settings = {
         "TPU_SKIP_MDS_QUERY": "1",
-        "TPU_ACCELERATOR_TYPE": f"{accelerator}-{num_chips * UNITS[chip]}",
+        "TPU_ACCELERATOR_TYPE": f"{accelerator}-{math.prod(bounds) * UNITS[chip]}",
         "TPU_WORKER_HOSTNAMES": "localhost",
         "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # a compilation holds no chip
     }
     for setting, value in settings.items():
         os.environ.setdefault(setting, value)
-    jax.config.update("jax_platforms", "cpu")
+    topology: dict[str, Any] = {"platform": "tpu", "topology_name": name}
+    host = [min(chips, there) for chips, there in zip(HOST_BOUNDS, (*bounds, 1), strict=False)]
+    if tuple(host) != HOST_BOUNDS:
+        topology["chips_per_host_bounds"] = host
+    if num_slices > 1:
+        topology["num_slices"] = num_slices
+    return topology
 
 
 def topology_devices(name: str, num_slices: int) -> Sequence[Any]:
@@ -64,23 +82,16 @@ def topology_devices(name: str, num_slices: int) -> Sequence[Any]:
     Raises:
       ValueError: if its compiler is not installed, or knows no such topology.
     """
-    bounds = bounds_of(name)
-    if name.partition(":")[0] in GPUS:
-        return gpu_devices(name.partition(":")[0], bounds[0], num_slices)
-    if importlib.util.find_spec("libtpu") is None:
-        raise ValueError(f"topology is {name}, and libtpu is not installed: pip install 't5x-lite[tpu]'")
-    num_chips = 1
-    for bound in bounds:
-        num_chips *= bound
-    prepare_process(name, num_chips)
+    bounds, chip = bounds_of(name), name.partition(":")[0]
+    if chip in GPUS:
+        compiler, topology = "JAX's plugin for CUDA", gpu_topology(chip, bounds[0], num_slices)
+    else:
+        compiler, topology = "libtpu", tpu_topology(name, bounds, num_slices)
+    jax.config.update("jax_platforms", "cpu")
     from jax.experimental import topologies  # after the process is prepared
 
-    host = [min(chips, there) for chips, there in zip(HOST_BOUNDS, (*bounds, 1), strict=False)]
-    options: dict[str, Any] = {"chips_per_host_bounds": host} if tuple(host) != HOST_BOUNDS else {}
-    if num_slices > 1:
-        options["num_slices"] = num_slices
     try:
-        return topologies.get_topology_desc(topology_name=name, platform="tpu", **options).devices
-    except Exception as error:  # whatever libtpu raises
+        return topologies.get_topology_desc(**topology).devices
+    except Exception as error:  # whatever the compiler raises
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"topology is {name}, which libtpu refuses: {lines[0]}") from error
+        raise ValueError(f"topology is {name}, which {compiler} refuses: {lines[0]}") from error

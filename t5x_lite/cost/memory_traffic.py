@@ -108,15 +108,16 @@ def _written_by(module: Module, inner: Computation, instruction: Instruction) ->
 
 def _written(module: Module, inner: Computation, result: Instruction | None, array: Array) -> int:
     """What is written of a result: of one that is changed in place, the part that changes."""
-    result = result and _named(inner, result)
-    nested = result and _inside(module, result)
-    if result is not None and nested and len(result.arrays) == 1:
+    if result is None:
+        return _in_memory(array)
+    result = _named(inner, result)
+    nested = _inside(module, result)
+    if nested is not None and len(result.arrays) == 1:
         return _written(module, nested, nested.root, array)
-    if result is not None and result.opcode == "dynamic-update-slice":
-        update = inner.find(result.operands[1])
-        if update is not None:
-            return min(sum(part.num_bytes for part in update.arrays), _in_memory(array))
-    return _in_memory(array)
+    update = inner.find(result.operands[1]) if result.opcode == "dynamic-update-slice" else None
+    if update is None:
+        return _in_memory(array)
+    return min(sum(part.num_bytes for part in update.arrays), _in_memory(array))
 
 
 def _named(inner: Computation, result: Instruction) -> Instruction:

@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from t5x_lite.aot.gpus import GPUS, gpu_devices, target_config
+from t5x_lite.aot.gpus import GPUS, gpu_topology, target_config
 from t5x_lite.cost.chips import chip_of
 
 
@@ -24,4 +24,4 @@ def test_a_gpu_is_described_with_the_memory_that_the_roofline_takes(name):
 @pytest.mark.skipif(importlib.util.find_spec("jax_plugins") is not None, reason="a plugin of JAX is installed")
 def test_without_the_plugin_the_extra_is_named():
     with pytest.raises(ValueError, match=r"for CUDA is not installed: pip install 't5x-lite\[cuda12-local\]'"):
-        gpu_devices("h100", 8, 1)
+        gpu_topology("h100", 8, 1)
