@@ -27,12 +27,12 @@ from multiprocessing import get_context
 import sentencepiece
 
 from t5x_lite.config import DataConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
-from t5x_lite.data.assembly import make_examples, num_examples
-from t5x_lite.data.corpora import prepare_all, prepare_corpora
+from t5x_lite.data.corpus.open import prepare_all, prepare_corpora
+from t5x_lite.data.dataset import make_examples, num_examples
 from t5x_lite.data.pipeline import train_batches
-from t5x_lite.data.rows import LeftOut, read_rows
+from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import open_source
-from t5x_lite.data.tokenizer import train_sentencepiece
+from t5x_lite.data.tokenizers import train_sentencepiece
 
 BATCH_SIZE = 128
 

@@ -119,17 +119,17 @@ def ours(options: argparse.Namespace):
     import numpy as np
     from flax import nnx
 
-    from t5x_lite import compiler_options
     from t5x_lite.config import GenerationConfig
-    from t5x_lite.decode.controls import make_controls, make_plan
-    from t5x_lite.decode.generation import HERE, begin, finished, go_on
+    from t5x_lite.inference.loop import HERE, begin, finished, go_on
+    from t5x_lite.inference.params import make_controls, make_plan
     from t5x_lite.model.architectures import ENCODER_DECODER
+    from t5x_lite.model.kernels.cpu import unstacked
     from t5x_lite.model.presets import presets
     from t5x_lite.model.transformer import T5
-    from t5x_lite.model.unstacked import unstacked
+    from t5x_lite.parallel import xla_options
 
     cfg = presets["t5_1_1_small"]
-    model = jax.jit(lambda: T5(cfg, rngs=nnx.Rngs(0)), compiler_options=compiler_options.for_init("cpu"))()
+    model = jax.jit(lambda: T5(cfg, rngs=nnx.Rngs(0)), compiler_options=xla_options.for_init("cpu"))()
     model = unstacked(model)  # once a model, as infer and serve do
     inputs_BS = random_ids(np, options)
     length = {"max_new_tokens": options.new, "min_new_tokens": options.new}

@@ -86,10 +86,10 @@ def timed(options: argparse.Namespace) -> dict[str, Any]:
     import jax
     import numpy as np
 
-    from t5x_lite.data.ahead import feature_shapes
-    from t5x_lite.model.flops import peak_flops, train_flops
-    from t5x_lite.program import make_program
-    from t5x_lite.sharding import batch_sharding
+    from t5x_lite.data.shapes import feature_shapes
+    from t5x_lite.parallel.mesh import batch_sharding
+    from t5x_lite.perf.flops import peak_flops, train_flops
+    from t5x_lite.training.program import make_program
 
     cfg, device = config(options), jax.devices()[0]
     vocab_size = TINY_VOCAB_SIZE if options.dry_run else VOCAB_SIZE

@@ -113,14 +113,14 @@ def our_step(options: argparse.Namespace):
     import jax
     import numpy as np
 
-    from t5x_lite import compiler_options
     from t5x_lite.config import OptimizerConfig, TrainConfig
     from t5x_lite.data.converters import encoder_decoder
     from t5x_lite.model.architectures import abstract
     from t5x_lite.model.presets import presets
     from t5x_lite.optim import make_optimizer
-    from t5x_lite.sharding import parameter_axes
-    from t5x_lite.train_step import init_state, train_step
+    from t5x_lite.parallel import xla_options
+    from t5x_lite.parallel.mesh import parameter_axes
+    from t5x_lite.training.step import init_state, train_step
 
     model = presets["t5_1_1_small"]
     axes = parameter_axes(abstract(model))
@@ -128,9 +128,9 @@ def our_step(options: argparse.Namespace):
     tx = make_optimizer(optimizer, 1_000, axes)
     init = functools.partial(init_state, model, tx, 0)
     platform = jax.default_backend()
-    state = jax.jit(init, compiler_options=compiler_options.for_init(platform))()
+    state = jax.jit(init, compiler_options=xla_options.for_init(platform))()
     update = functools.partial(train_step, tx=tx, cfg=TrainConfig(), seed=0)
-    compiled = jax.jit(update, donate_argnums=0, compiler_options=compiler_options.for_long_products(platform))
+    compiled = jax.jit(update, donate_argnums=0, compiler_options=xla_options.for_long_products(platform))
     rng = np.random.default_rng(0)
     rows = {
         "inputs": rng.integers(2, 32_000, (options.batch, options.inputs)).astype(np.int32),

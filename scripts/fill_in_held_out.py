@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 import t5x_lite
-from t5x_lite.answering import SENTINEL
-from t5x_lite.data.corpus import open_corpus
+from t5x_lite.data.corpus.manifest import open_corpus
+from t5x_lite.inference.engine import SENTINEL
 
 MIN_WORDS, MAX_WORDS = 12, 30
 WORDS_PER_BLANK = 2

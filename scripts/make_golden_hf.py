@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes tiny random models of every T5 family as Hugging Face saves them, and what its code computes with them.
 
-    pip install 'torch' 'transformers' && python scripts/make_golden_hf.py [--output tests/interop/golden] [--seed 0]
+    pip install torch transformers
+    python scripts/make_golden_hf.py [--output tests/checkpoints/hf/golden] [--seed 0]
 
 A directory a family: the model as `save_pretrained` writes it, and `expected.npz` with a batch (padding in it), logits,
 the mean loss, the gradient of every parameter, the encoder's output, and the tokens of greedy search and of four beams.
@@ -33,7 +34,7 @@ UNTIED = ("t5_1_1", "mt5", "byt5", "umt5")
 def main() -> None:
     """Writes all families."""
     parser = argparse.ArgumentParser(description="Writes golden files from Hugging Face's models.")
-    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("tests/interop/golden"))
+    parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("tests/checkpoints/hf/golden"))
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     for family in FAMILIES:

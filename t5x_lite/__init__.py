@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from t5x_lite.checkpoints.load import load as load
+    from t5x_lite.checkpoints.load import save_hf as save_hf
     from t5x_lite.config import MixtureConfig as Mixture
     from t5x_lite.config import ModelConfig as ModelConfig
     from t5x_lite.config import RunConfig as RunConfig
     from t5x_lite.config import TaskConfig as Task
-    from t5x_lite.data.tokenizer import Tokenizer as Tokenizer
-    from t5x_lite.inference import generate as generate
-    from t5x_lite.measurement import evaluate as evaluate
+    from t5x_lite.data.tokenizers import Tokenizer as Tokenizer
+    from t5x_lite.evaluation.api import evaluate as evaluate
+    from t5x_lite.inference.api import generate as generate
+    from t5x_lite.inference.score import rank as rank
+    from t5x_lite.inference.score import score as score
     from t5x_lite.model.decoder import Decoder as Decoder
     from t5x_lite.model.encoder import Encoder as Encoder
     from t5x_lite.model.presets import presets as presets
     from t5x_lite.model.transformer import T5 as T5
-    from t5x_lite.pretrained import load as load
-    from t5x_lite.pretrained import save_hf as save_hf
-    from t5x_lite.scoring import rank as rank
-    from t5x_lite.scoring import score as score
-    from t5x_lite.training import run as train
+    from t5x_lite.training.loop import train as train
 
 _HOMES = {
     "Decoder": ("t5x_lite.model.decoder", "Decoder"),
@@ -35,15 +35,15 @@ _HOMES = {
     "RunConfig": ("t5x_lite.config", "RunConfig"),
     "T5": ("t5x_lite.model.transformer", "T5"),
     "Task": ("t5x_lite.config", "TaskConfig"),
-    "Tokenizer": ("t5x_lite.data.tokenizer", "Tokenizer"),
-    "evaluate": ("t5x_lite.measurement", "evaluate"),
-    "generate": ("t5x_lite.inference", "generate"),
-    "load": ("t5x_lite.pretrained", "load"),
-    "save_hf": ("t5x_lite.pretrained", "save_hf"),
-    "rank": ("t5x_lite.scoring", "rank"),
-    "score": ("t5x_lite.scoring", "score"),
+    "Tokenizer": ("t5x_lite.data.tokenizers", "Tokenizer"),
+    "evaluate": ("t5x_lite.evaluation.api", "evaluate"),
+    "generate": ("t5x_lite.inference.api", "generate"),
+    "load": ("t5x_lite.checkpoints.load", "load"),
+    "save_hf": ("t5x_lite.checkpoints.load", "save_hf"),
+    "rank": ("t5x_lite.inference.score", "rank"),
+    "score": ("t5x_lite.inference.score", "score"),
     "presets": ("t5x_lite.model.presets", "presets"),
-    "train": ("t5x_lite.training", "run"),
+    "train": ("t5x_lite.training.loop", "train"),
 }
 
 __all__ = [

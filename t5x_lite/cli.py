@@ -59,9 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.subcommand == "infer":
             chosen.given = parser.parse_args(arguments, defaults=False)[options.subcommand]
         if options.subcommand in OF_SEVERAL_PROCESSES:
-            from t5x_lite import distributed
+            from t5x_lite.parallel import multihost
 
-            distributed.start(saves_on_sigterm=options.subcommand == "train")
+            multihost.start(saves_on_sigterm=options.subcommand == "train")
         COMMANDS[options.subcommand](chosen)
     except (Exception, KeyboardInterrupt) as error:
         return _failed(options.subcommand, error)
@@ -75,9 +75,9 @@ def _failed(subcommand: str, error: BaseException) -> int:
     """
     of_several, lost = False, None
     if subcommand in OF_SEVERAL_PROCESSES:
-        from t5x_lite import distributed
+        from t5x_lite.parallel import multihost
 
-        of_several, lost = distributed.is_of_several(), distributed.lost_peer(error)
+        of_several, lost = multihost.is_of_several(), multihost.lost_peer(error)
     if lost:
         message, status = lost, PEER_LOST
     elif isinstance(error, KeyboardInterrupt):
@@ -91,7 +91,7 @@ def _failed(subcommand: str, error: BaseException) -> int:
     if message is not None:
         print(f"t5x-lite {subcommand}: {message}", file=sys.stderr)
     if of_several:
-        distributed.leave(status)
+        multihost.leave(status)
     return status
 
 
@@ -294,18 +294,18 @@ def _add_models(subcommands: Any) -> None:
 
 def train(options: Namespace) -> None:
     """`t5x-lite train`."""
-    from t5x_lite import training
+    from t5x_lite.commands import train
 
-    training.run(_instance(RunConfig, options), profile=options.profile)
+    train.run(_instance(RunConfig, options), profile=options.profile)
 
 
 def infer(options: Namespace) -> None:
     """`t5x-lite infer`."""
     chosen = _instance(InferConfig, options)
     if chosen.interactive:
-        from t5x_lite.interactive import run
+        from t5x_lite.commands.chat.session import run
     else:
-        from t5x_lite.inference import run
+        from t5x_lite.commands.infer import run
     # Only what was given: the model may come with settings of its own.
     fields = [field.name for field in dataclasses.fields(GenerationConfig)]
     run(chosen, {name: options[name] for name in fields if name in options.given})
@@ -313,26 +313,26 @@ def infer(options: Namespace) -> None:
 
 def serve(options: Namespace) -> None:
     """`t5x-lite serve`."""
-    from t5x_lite import serving
+    from t5x_lite.commands import serve
 
-    serving.run(_instance(ServeConfig, options))
+    serve.run(_instance(ServeConfig, options))
 
 
 def attention(options: Namespace) -> None:
     """`t5x-lite attention`."""
-    from t5x_lite import attention
+    from t5x_lite.commands import attention
 
     attention.run(_instance(AttentionConfig, options))
 
 
 def evaluate(options: Namespace) -> None:
     """`t5x-lite eval`."""
-    from t5x_lite import measurement
+    from t5x_lite.commands import eval
 
     if not isinstance(options.checkpoint, str):
         raise ValueError("--checkpoint is missing: name a run directory")
     checkpoint, options.checkpoint = options.checkpoint, CheckpointConfig()
-    measurement.run(
+    eval.run(
         _instance(RunConfig, options),
         checkpoint,
         output=options.output,
@@ -359,51 +359,51 @@ def data(options: Namespace) -> None:
     """`t5x-lite data inspect|prepare|stats`."""
     action, options = options.action, options[options.action]
     if action == "prepare":
-        from t5x_lite import preparation
+        from t5x_lite.commands import data_prepare
 
-        preparation.run(options.task, _instance(PrepareConfig, options))
+        data_prepare.run(options.task, _instance(PrepareConfig, options))
     elif action == "stats":
-        from t5x_lite import data_statistics
+        from t5x_lite.commands import data_stats
 
-        data_statistics.run(_instance(RunConfig, options), as_json=options.json, output=options.output)
+        data_stats.run(_instance(RunConfig, options), as_json=options.json, output=options.output)
     else:
-        from t5x_lite import inspection
+        from t5x_lite.commands import data_inspect
 
-        inspection.run(
+        data_inspect.run(
             _instance(RunConfig, options), num_examples=options.num_examples, start=options.start, as_json=options.json
         )
 
 
 def tokenizer(options: Namespace) -> None:
     """`t5x-lite tokenizer train`."""
-    from t5x_lite import tokenizer_training
+    from t5x_lite.commands import tokenizer_train
 
     options = options[options.make]
     options.input = tuple(options.input)
-    tokenizer_training.run(_instance(TokenizerTrainConfig, options))
+    tokenizer_train.run(_instance(TokenizerTrainConfig, options))
 
 
 def convert(options: Namespace) -> None:
     """`t5x-lite convert`."""
-    from t5x_lite import conversion
+    from t5x_lite.commands import convert
 
-    conversion.run(
+    convert.run(
         options.source, options.destination, format=options.format, dtype=options.dtype, tokenizer=options.tokenizer
     )
 
 
 def compile_ahead(options: Namespace) -> None:
     """`t5x-lite compile`."""
-    from t5x_lite import aot
+    from t5x_lite.commands import compile
 
-    aot.run(_instance(RunConfig, options), _instance(CompileConfig, options), as_json=options.json)
+    compile.run(_instance(RunConfig, options), _instance(CompileConfig, options), as_json=options.json)
 
 
 def models(options: Namespace) -> None:
     """`t5x-lite models`."""
-    from t5x_lite import model_listing
+    from t5x_lite.commands import models
 
-    model_listing.run(
+    models.run(
         options.names,
         as_json=options.json,
         inputs_length=options.inputs_length,

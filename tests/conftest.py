@@ -24,7 +24,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
 # The files that take longest, which a second process would otherwise wait for at the end.
-LONGEST = ("test_training.py", "test_train_step.py", "test_transformer.py", "test_measurement.py")
+LONGEST = ("test_loop.py", "test_step.py", "test_transformer.py", "test_eval.py")
 
 
 def pytest_collection_modifyitems(items):

@@ -6,7 +6,7 @@ import pathlib
 import jax
 import numpy as np
 
-from t5x_lite.checkpoint import Checkpoints
+from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import (
     CheckpointConfig,
     EvalConfig,

@@ -1,78 +1,68 @@
-"""The layers drawn in README.md, enforced: an import may only point down. And the sizes CONTRIBUTING.md allows."""
+"""The folders drawn in README.md, enforced: an import may only point down. And the sizes CONTRIBUTING.md allows."""
 
 import ast
-import pathlib
 
-import pytest
+from tests.paths import ROOT
 
-ROOT = pathlib.Path(__file__).parents[1]
 PACKAGE = ROOT / "t5x_lite"
 LAYERS = (
-    "atomic axes config cost",
-    "attention_views compiler_options distributed kernels line_files metrics optim plot report stopping trees",
-    "data model sharding",
-    "checkpoint decode inputs interop run_directory tasks train_step",
-    "evaluation pretrained program",
-    "answering prompting starting",
-    "attention conversion data_statistics inference inspection interactive measurement model_listing preparation "
-    "scoring serving tokenizer_training",
-    "aot training",
+    "config",
+    "parallel files",
+    "model data optim",
+    "tasks checkpoints perf",
+    "inference",
+    "evaluation",
+    "training serving",
+    "commands",
     "cli __init__",
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names.split()}
 MAX_FILE_LINES, MAX_FUNCTION_LINES, MAX_PARAMETERS = 500, 60, 6
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+TREES = {path: ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def part(path: pathlib.Path) -> str:
-    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+def imports(tree: ast.Module) -> list[list[str]]:
+    """Returns the dotted parts of every module that a file imports, wherever in it."""
+    names = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+    return [name.split(".") for name in names]
 
 
-def imported(path: pathlib.Path) -> set[str]:
-    """The parts of the package that a file imports from."""
-    nodes = ast.walk(ast.parse(path.read_text()))
-    modules = [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
-    nodes = ast.walk(ast.parse(path.read_text()))
-    modules += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    nodes = ast.walk(ast.parse(path.read_text()))
-    names = [
-        f"t5x_lite.{alias.name}"
-        for node in nodes
-        if isinstance(node, ast.ImportFrom) and node.module == "t5x_lite"
-        for alias in node.names
-        if alias.name in LEVEL
-    ]
-    return {module.split(".")[1] for module in [*modules, *names] if module.startswith("t5x_lite.")}
+def test_imports_point_down_and_commands_are_imported_by_cli_alone():
+    for path, tree in TREES.items():
+        here = path.relative_to(PACKAGE).with_suffix("").parts
+        for package, *parts in imports(tree):
+            if package == "jax":
+                assert here[0] != "data", f"{path} imports jax: text becomes batches without it"
+            if package != "t5x_lite" or parts[0] not in LEVEL:
+                continue
+            assert here[0] == parts[0] or LEVEL[parts[0]] < LEVEL[here[0]], f"{path} imports {'.'.join(parts)}"
+            if parts[0] == "commands" and here[0] != "cli":
+                assert here[1] == parts[1], f"{path} imports the command {parts[1]}"
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_down(path):
-    here = part(path)
-    for there in imported(path):
-        assert here == there or LEVEL[there] < LEVEL[here], f"{path} imports {there}"
+def test_files_functions_and_signatures_stay_small():
+    for path, tree in TREES.items():
+        assert path.read_text().count("\n") <= MAX_FILE_LINES, f"{path} is too long"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, f"{path}: {node.name} is too long"
+                parameters = [arg for arg in node.args.args + node.args.kwonlyargs if arg.arg not in ("self", "cls")]
+                assert len(parameters) <= MAX_PARAMETERS, f"{path}: {node.name} takes {len(parameters)} parameters"
 
 
-def test_the_readme_draws_the_same_layers():
-    drawing = (ROOT / "README.md").read_text()
-    for level, names in enumerate(LAYERS):
-        row = next(line for line in drawing.splitlines() if line.strip().startswith(f"{level}  "))
-        for name in names.replace("__init__", "").split():
-            assert name in row.split(), f"{name} is missing from row {level} of the drawing in README.md"
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_files_and_functions_stay_small(path):
-    text = path.read_text()
-    assert text.count("\n") <= MAX_FILE_LINES
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < MAX_FUNCTION_LINES, f"{node.name} is too long"
-            parameters = [arg for arg in node.args.args + node.args.kwonlyargs if arg.arg not in ("self", "cls")]
-            assert len(parameters) <= MAX_PARAMETERS, f"{node.name} takes {len(parameters)} parameters"
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_every_module_has_tests_in_the_same_place(path):
-    if path.name != "__init__.py":
-        relative = path.relative_to(PACKAGE)
-        assert (ROOT / "tests" / relative.parent / f"test_{relative.name}").exists()
+def test_the_root_has_no_loose_modules_the_readme_draws_the_folders_and_tests_mirror_them():
+    entries = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert entries == {*LEVEL, "cli.py", "__init__.py", "py.typed"} - {"cli", "__init__"}
+    drawing = [line.split() for line in (ROOT / "README.md").read_text().splitlines()]
+    for names in LAYERS[:-1]:
+        folders = [f"{name}/" for name in names.split()]
+        assert any(row[: len(folders)] == folders for row in drawing), f"README.md does not draw {folders} on one line"
+    for path in TREES:
+        if path.name != "__init__.py":
+            relative = path.relative_to(PACKAGE)
+            assert (ROOT / "tests" / relative.parent / f"test_{relative.name}").exists(), f"{relative} has no test file"

@@ -1,37 +1,29 @@
-"""Tests t5x_lite/cli.py."""
+"""Tests t5x_lite/cli.py"""
 
 import dataclasses
 import json
-import pathlib
 import subprocess
 import sys
 
 import pytest
 
-from t5x_lite import (
-    attention,
-    cli,
-    data_statistics,
-    inference,
-    interactive,
-    measurement,
-    model_listing,
-    serving,
-    tokenizer_training,
-    training,
-)
+from t5x_lite import cli
+from t5x_lite.checkpoints.load import save_hf
+from t5x_lite.commands import attention, data_stats, infer, models, serve, tokenizer_train, train
+from t5x_lite.commands import eval as eval_command
+from t5x_lite.commands.chat import session
 from t5x_lite.config import AttentionConfig, InferConfig, RunConfig, ServeConfig, TokenizerTrainConfig
-from t5x_lite.data.tokenizer import ByteTokenizer
-from t5x_lite.pretrained import save_hf
+from t5x_lite.data.tokenizers import ByteTokenizer
 from tests import tiny
+from tests.paths import ROOT
 
-SMOKE = pathlib.Path(__file__).parents[1] / "configs" / "smoke" / "cpu.yaml"
+SMOKE = ROOT / "configs" / "smoke" / "cpu.yaml"
 
 
 @pytest.fixture
 def train_calls(monkeypatch):
     calls = []
-    monkeypatch.setattr(training, "run", lambda cfg, *, profile: calls.append((cfg, profile)))
+    monkeypatch.setattr(train, "run", lambda cfg, *, profile: calls.append((cfg, profile)))
     return calls
 
 
@@ -90,7 +82,7 @@ def test_a_misspelt_key_in_a_config_is_named(capsys, tmp_path):
 
 def test_infer_passes_its_options_on(monkeypatch):
     calls = []
-    monkeypatch.setattr(inference, "run", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(infer, "run", lambda *arguments: calls.append(arguments))
     command = ["infer", "--checkpoint", "runs/x", "--input", "-", "--output", "-"]
     assert cli.main(command) == 0
     assert calls == [(InferConfig(checkpoint="runs/x"), {})]
@@ -98,7 +90,7 @@ def test_infer_passes_its_options_on(monkeypatch):
 
 def test_infer_says_which_settings_were_given_be_they_the_default_or_not(monkeypatch):
     calls = []
-    monkeypatch.setattr(inference, "run", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(infer, "run", lambda *arguments: calls.append(arguments))
     settings = ["--temperature", "0.5", "--top_k=0", "--stop_tokens", "[5, 6]"]
     assert cli.main(["infer", "--checkpoint", "runs/x", *settings]) == 0
     assert calls[0][1] == {"temperature": 0.5, "top_k": 0, "stop_tokens": (5, 6)}
@@ -111,8 +103,8 @@ def test_a_setting_out_of_its_range_is_one_line_before_anything_is_loaded(capsys
 
 def test_infer_interactive_is_a_flag_that_reads_no_file(monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(interactive, "run", lambda *arguments: calls.append(arguments))
-    monkeypatch.setattr(inference, "run", lambda *arguments: pytest.fail("a file is read"))
+    monkeypatch.setattr(session, "run", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(infer, "run", lambda *arguments: pytest.fail("a file is read"))
     command = ["infer", "--interactive", "--checkpoint", "runs/x"]
     assert cli.main([*command, "--temperature", "0.5"]) == 0
     assert calls == [(InferConfig(checkpoint="runs/x", interactive=True), {"temperature": 0.5})]
@@ -122,7 +114,7 @@ def test_infer_interactive_is_a_flag_that_reads_no_file(monkeypatch, capsys):
 
 def test_serve_passes_its_options_on(monkeypatch):
     calls = []
-    monkeypatch.setattr(serving, "run", calls.append)
+    monkeypatch.setattr(serve, "run", calls.append)
     assert cli.main(["serve", "--checkpoint", "runs/x"]) == 0
     chosen = {"host": "0.0.0.0", "port": 80, "model_name": "x", "api_key": "secret", "timeout_seconds": 2.5}
     options = [part for name, value in chosen.items() for part in (f"--{name}", str(value))]
@@ -144,7 +136,9 @@ def test_attention_passes_its_options_on(monkeypatch):
 @pytest.fixture
 def eval_calls(monkeypatch):
     calls = []
-    monkeypatch.setattr(measurement, "run", lambda cfg, checkpoint, **options: calls.append((cfg, checkpoint, options)))
+    monkeypatch.setattr(
+        eval_command, "run", lambda cfg, checkpoint, **options: calls.append((cfg, checkpoint, options))
+    )
     return calls
 
 
@@ -183,7 +177,7 @@ def test_eval_without_a_checkpoint_is_one_message(eval_calls, run_dir, capsys):
 
 def test_tokenizer_train_passes_its_options_on(monkeypatch):
     calls = []
-    monkeypatch.setattr(tokenizer_training, "run", calls.append)
+    monkeypatch.setattr(tokenizer_train, "run", calls.append)
     command = ["tokenizer", "train", "--input", "a.txt", "b.jsonl", "--output", "my.model", "--vocab_size", "300"]
     assert cli.main([*command, "--columns", "[x, y]", "--overwrite", "--model_type", "bpe"]) == 0
     assert cli.main([*command, "--byte_fallback"]) == 0
@@ -196,7 +190,7 @@ def test_tokenizer_train_passes_its_options_on(monkeypatch):
 
 def test_models_passes_its_names_and_options_on(monkeypatch):
     calls = []
-    monkeypatch.setattr(model_listing, "run", lambda names, **options: calls.append((list(names), options)))
+    monkeypatch.setattr(models, "run", lambda names, **options: calls.append((list(names), options)))
     assert cli.main(["models"]) == 0
     assert cli.main(["models", "--json", "ul2", "t5_3b", "--inputs_length", "70", "--targets_length", "30"]) == 0
     assert calls == [
@@ -313,7 +307,7 @@ def test_data_inspect_prints_examples_of_a_config(tmp_path, capsys):
 
 def test_data_stats_passes_its_options_on(monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(data_statistics, "run", lambda cfg, **options: calls.append((cfg, options)))
+    monkeypatch.setattr(data_stats, "run", lambda cfg, **options: calls.append((cfg, options)))
     (tmp_path / "config.yaml").write_text(TASK_OF_YAML.format(folder=tmp_path))
     command = ["data", "stats", "--config", str(tmp_path / "config.yaml"), "--run_dir", str(tmp_path / "run")]
     assert cli.main([*command, "--train.targets_length", "9"]) == 0

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/__init__.py."""
+"""Tests t5x_lite/__init__.py"""
 
 import subprocess
 import sys
@@ -18,10 +18,11 @@ def test_every_public_name_can_be_imported():
 
 
 def test_tasks_and_evaluation_have_public_names():
-    from t5x_lite import config, measurement
+    from t5x_lite import config
+    from t5x_lite.evaluation import api
 
     assert (t5x_lite.Task, t5x_lite.Mixture) == (config.TaskConfig, config.MixtureConfig)
-    assert t5x_lite.evaluate is measurement.evaluate
+    assert t5x_lite.evaluate is api.evaluate
 
 
 def test_another_name_is_an_attribute_error():

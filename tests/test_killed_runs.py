@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import yaml
 
-from t5x_lite.report import read_rows
-from t5x_lite.run_directory import plain
+from t5x_lite.training.logging import read_rows
+from t5x_lite.training.run_dir import plain
 from tests import runs
 
 pytestmark = [

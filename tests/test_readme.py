@@ -10,13 +10,14 @@ import pytest
 
 import t5x_lite
 from t5x_lite import cli
-from t5x_lite.data.tokenizer import SentencePieceTokenizer
-from t5x_lite.data.tokenizer.training import train_sentencepiece_model
-from t5x_lite.interop.hf_config import read_json
-from t5x_lite.trees import named_leaves
+from t5x_lite.checkpoints.hf.config import read_json
+from t5x_lite.data.tokenizers import SentencePieceTokenizer
+from t5x_lite.data.tokenizers.train import train_sentencepiece_model
+from t5x_lite.parallel.param_paths import named_leaves
 from tests import tiny
+from tests.paths import ROOT
 
-README = (pathlib.Path(__file__).parents[1] / "README.md").read_text()
+README = (ROOT / "README.md").read_text()
 TEXT = ["Answer the question: what is the boiling point of water? 100 degrees, nothing else <of> that."] * 9
 
 

@@ -4,7 +4,7 @@ import numpy as np
 
 
 class ArrayTokens:
-    """`t5x_lite.data.shards.Tokens` of an array."""
+    """`t5x_lite.data.corpus.shards.Tokens` of an array."""
 
     def __init__(self, ids):
         self.ids = np.asarray(ids)

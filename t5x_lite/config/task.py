@@ -79,7 +79,7 @@ class TaskConfig:
       choices: words for the values of targets, such as {0: negative, 1: positive}; any other value is a bad record.
       labels: what targets may be, for a model that chooses one for the inputs; or the words that they consist of, for
         one that chooses one for each word of the inputs. Null is the words of choices. Others are bad records.
-      metrics: names of what is measured on held-out predictions, as `t5x_lite.metrics` lists them.
+      metrics: names of what is measured on held-out predictions, as `t5x_lite.evaluation.metrics` lists them.
       text_unit: what is a document in a text file: the file, each paragraph (empty lines between), or each line.
       columns: names of a table's columns, for a .csv or .tsv whose first line has no names.
       bad_records: whether a record that cannot be read, or lacks a field, ends the run (error) or is left out (skip).

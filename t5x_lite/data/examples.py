@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 
 from t5x_lite.data.converters import Batch
+from t5x_lite.data.corpus.shards import Tokens
 from t5x_lite.data.objectives import Objective
 from t5x_lite.data.packing import PLANS, Plan, fill_rows
-from t5x_lite.data.shards import Tokens
 
 # Evaluations mask the same tokens whatever the run's seed, so that runs can be compared.
 EVAL_SEED = 20_191_023

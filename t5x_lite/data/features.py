@@ -9,9 +9,9 @@ import numpy as np
 
 from t5x_lite.config import RunConfig, TaskConfig
 from t5x_lite.data.converters import Batch, decoder_only, encoder_decoder, encoder_only, join, prefix_lm
-from t5x_lite.data.definitions import tasks_of
 from t5x_lite.data.labels import SequenceLabels, TokenLabels
-from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.data.task_specs import tasks_of
+from t5x_lite.data.tokenizers import Tokenizer
 
 Converter = Callable[[Mapping[str, np.ndarray]], Batch]  # sent to worker processes by pickling
 
@@ -78,6 +78,11 @@ def labels_of(task: TaskConfig) -> tuple[str, ...]:
         if labels != next(iter(found.values())):
             raise ValueError(f"task.labels of {name} and of {next(iter(found))} differ: a classifier has one list")
     return next(iter(found.values()))
+
+
+def class_labels(cfg: RunConfig) -> tuple[str, ...]:
+    """Returns the labels that a classifier chooses from; none for the other architectures."""
+    return labels_of(cfg.task) if cfg.model.architecture in LABELS else ()
 
 
 def _check(name: str, task: TaskConfig) -> None:

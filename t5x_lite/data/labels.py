@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from t5x_lite.data.converters import Batch
-from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer
 
 
 class Words:

@@ -10,11 +10,11 @@ import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from t5x_lite.axes import constrain
 from t5x_lite.config import ModelConfig
-from t5x_lite.kernels.attention import cached_attention, dot_product_attention
 from t5x_lite.model.cache import KeysValues
+from t5x_lite.model.kernels.attention import cached_attention, dot_product_attention
 from t5x_lite.model.layers import dropout, project, weight
+from t5x_lite.parallel.rules import constrain
 
 # Queries stay with their tokens; each sees the keys of all.
 OF_QUERIES = ("batch", "tokens", "heads", "head_dim")

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import jax
 
-from t5x_lite.kernels.attention import attention_weights
 from t5x_lite.model import masks
 from t5x_lite.model.architectures import Model
 from t5x_lite.model.attention import Attention
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import Encoder, MaskedLM, SequenceClassifier, TokenClassifier, mean_of_tokens
+from t5x_lite.model.kernels.attention import attention_weights
 from t5x_lite.model.stacks import DecoderStack, SelfAttentionStack, layer_biases
 from t5x_lite.model.transformer import T5
 

@@ -15,8 +15,8 @@ from flax import nnx
 from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
 from t5x_lite.model.cache import Cache, KeysValues, no_prompts, with_room
+from t5x_lite.model.embedding import Predictions, Predictor, Reader
 from t5x_lite.model.stacks import DecoderOnlyStack
-from t5x_lite.model.vocabulary import Predictions, Predictor, Reader
 
 
 class Decoder(Reader, Predictor):

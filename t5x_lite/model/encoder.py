@@ -13,9 +13,9 @@ from flax import nnx
 from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
 from t5x_lite.model.blocks import split_key
+from t5x_lite.model.embedding import Predictions, Predictor, Reader
 from t5x_lite.model.layers import dropout, project, weight
 from t5x_lite.model.stacks import EncoderStack
-from t5x_lite.model.vocabulary import Predictions, Predictor, Reader
 
 
 class Encoder(Reader):

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
-from t5x_lite.axes import constrain, gathered
 from t5x_lite.config import ModelConfig
+from t5x_lite.parallel.rules import constrain, gathered
 
 NORM_EPSILON = 1e-6
 # A normal cut at two standard deviations is narrower than the whole one by this factor.

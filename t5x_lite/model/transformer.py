@@ -18,8 +18,8 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
 from t5x_lite.model.blocks import split_key
 from t5x_lite.model.cache import Cache
+from t5x_lite.model.embedding import Predictions, Predictor, Reader
 from t5x_lite.model.stacks import DecoderStack, EncoderStack
-from t5x_lite.model.vocabulary import Predictions, Predictor, Reader
 
 
 def shift_right(targets_BT: jax.Array) -> jax.Array:

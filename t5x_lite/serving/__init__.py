@@ -1,28 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that speaks OpenAI's protocol: `t5x-lite serve`."""
-
-import dataclasses
-import importlib.util
-import os
-
-from t5x_lite.config import ServeConfig
-
-API_KEY = "T5X_LITE_API_KEY"
-NEEDED = ("starlette", "uvicorn", "prometheus_client")
-
-
-def run(options: ServeConfig) -> None:
-    """Serves a model until SIGTERM or Ctrl-C, which finish what is being answered.
-
-    Args:
-      options: what to serve, where and to whom.
-
-    Raises:
-      ValueError: if the extra is not installed, the checkpoint cannot be loaded, or the address is not free.
-    """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ValueError(f"serve needs {', '.join(missing)}: pip install 't5x-lite[serve]'")
-    from t5x_lite.serving.server import serve
-
-    serve(dataclasses.replace(options, api_key=options.api_key or os.environ.get(API_KEY) or None))
+"""A server that speaks OpenAI's protocol."""

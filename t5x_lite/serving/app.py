@@ -23,14 +23,7 @@ from t5x_lite.serving.choices import Choice, Piece
 from t5x_lite.serving.engine import Engine, NotServing
 from t5x_lite.serving.listening import ClientLeft, Listening
 from t5x_lite.serving.middleware import BearerToken, Measured, TooLarge, refusal_response
-from t5x_lite.serving.protocol import (
-    Completion,
-    Prompt,
-    Served,
-    parse_body,
-    parse_completion,
-    parse_embedding,
-)
+from t5x_lite.serving.protocol import Completion, Prompt, Served, parse_body, parse_completion, parse_embedding
 from t5x_lite.serving.refusals import Refused
 from t5x_lite.serving.telemetry import Telemetry
 

@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t5x_lite.answering import Request, controls_and_plan
+from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import GenerationConfig
-from t5x_lite.decode import beam
-from t5x_lite.decode.controls import Controls, Plan, batches_with
-from t5x_lite.decode.generation import HERE, State, begin, finished, go_on
+from t5x_lite.inference import beam_search
+from t5x_lite.inference.engine import Request, controls_and_plan
+from t5x_lite.inference.loop import HERE, State, begin, finished, go_on
+from t5x_lite.inference.params import Controls, Plan, batches_with
 from t5x_lite.model.encoder import mean_of_tokens
-from t5x_lite.pretrained import Pretrained
 
 STEPS_BETWEEN_LOOKS = 4  # tokens that are decoded before anyone is told, or found to have left
 SMALLEST_LENGTH = 32
@@ -183,7 +183,7 @@ def _decoded(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray)
         over_BK, grown = _look(state, placed, plan)
         yield [
             [grown(row, k, stops[row]) for k in range(job.config.num_return_sequences)]  # type: ignore[union-attr]
-            if not isinstance(state, beam.Beams) or over_BK[row].all()
+            if not isinstance(state, beam_search.Beams) or over_BK[row].all()
             else []
             for row, job in enumerate(jobs)
         ]
@@ -197,7 +197,7 @@ def _decoded(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray)
 def _look(state: State, placed: Controls, plan: Plan) -> tuple[np.ndarray, Callable[[int, int, set[int]], Grown]]:
     """Returns over_BK, and what makes a sequence of a row, a number in it and the ids that end it."""
     count = int(state.count)
-    if isinstance(state, beam.Beams):
+    if isinstance(state, beam_search.Beams):
         over_BK = np.asarray(state.over_B)[:, None]
         found = finished(state, placed, plan, HERE)
         tokens_BKT, log_probs_BKT = found.tokens_BKT, found.log_probs_BKT
@@ -220,7 +220,7 @@ def _look(state: State, placed: Controls, plan: Plan) -> tuple[np.ndarray, Calla
 
 def _without(state: State, left_B: np.ndarray) -> State:
     """Returns a state in which the rows that nobody waits for have ended."""
-    if isinstance(state, beam.Beams):
+    if isinstance(state, beam_search.Beams):
         return state._replace(over_B=state.over_B | left_B)
     return state._replace(finished_BK=state.finished_BK | left_B[:, None])
 

@@ -4,7 +4,7 @@
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.serving.batch import Grown
 
 # A character may be several byte tokens, 4 at most: what the last 3 say may change with the next one.

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from t5x_lite.answering import laid_out
+from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import ServeConfig
-from t5x_lite.decode.generation import DECODERS
-from t5x_lite.pretrained import Pretrained
+from t5x_lite.inference.engine import laid_out
+from t5x_lite.inference.loop import DECODERS
 from t5x_lite.serving.batch import Failed, Job, group_of, run_batch, warm_up
 
 SECONDS_TO_NOTICE = 5.0  # that the worker gets to find out that all its jobs are given up

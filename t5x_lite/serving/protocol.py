@@ -10,11 +10,11 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
-from t5x_lite.answering import check_tokens
+from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import GenerationConfig, ServeConfig
 from t5x_lite.config.generation import MOST_BEAMS, MOST_NGRAM
-from t5x_lite.decode.generation import DECODERS
-from t5x_lite.pretrained import Pretrained
+from t5x_lite.inference.engine import check_tokens
+from t5x_lite.inference.loop import DECODERS
 from t5x_lite.serving.refusals import Refused
 
 DEFAULT_MAX_TOKENS = 16

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from t5x_lite.config import TaskConfig
+from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources.records import BadRecord, Record
-from t5x_lite.data.templates import Template
 
 UNKNOWN = "<unk>"  # T5's targets in a test set that keeps its labels to itself
 UNKNOWN_LABEL = -1

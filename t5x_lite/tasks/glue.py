@@ -12,8 +12,8 @@ import dataclasses
 import numpy as np
 
 from t5x_lite.config import TaskConfig
+from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources.records import Record
-from t5x_lite.data.templates import Template
 from t5x_lite.tasks.formats import Classification, from_tfds, take
 
 VERSION = "2.0.0"

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/config/checks.py."""
+"""Tests t5x_lite/config/checks.py"""
 
 import types
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/tokenizer_config.py."""
+"""Tests t5x_lite/config/commands.py"""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/config/generation.py."""
+"""Tests t5x_lite/config/generation.py"""
 
 import dataclasses
 import re

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/config.py."""
+"""Tests t5x_lite/config/run.py"""
 
 import dataclasses
 import subprocess

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/examples.py."""
+"""Tests t5x_lite/data/examples.py"""
 
 import numpy as np
 import pytest

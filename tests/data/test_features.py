@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/features.py."""
+"""Tests t5x_lite/data/features.py"""
 
 import dataclasses
 import pickle
@@ -8,7 +8,7 @@ import pytest
 
 from t5x_lite.config import DataConfig, MixtureConfig, ModelOptions, RunConfig, TaskConfig
 from t5x_lite.data.features import labels_of, make_converter
-from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.data.tokenizers import ByteTokenizer
 
 BYTES = ByteTokenizer(10)
 PAIRS = {"inputs": "{q}", "targets": "{a}", "source": "a.jsonl"}

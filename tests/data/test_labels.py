@@ -1,11 +1,11 @@
-"""Tests t5x_lite/data/labels.py."""
+"""Tests t5x_lite/data/labels.py"""
 
 import numpy as np
 import pytest
 
 from t5x_lite.data.labels import SequenceLabels, TokenLabels, Words
-from t5x_lite.data.tokenizer import ByteTokenizer, SentencePieceTokenizer
-from t5x_lite.data.tokenizer.training import train_sentencepiece_model
+from t5x_lite.data.tokenizers import ByteTokenizer, SentencePieceTokenizer
+from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 
 BYTES = ByteTokenizer(10)
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/mixing.py."""
+"""Tests t5x_lite/data/mixing.py"""
 
 import numpy as np
 import pytest

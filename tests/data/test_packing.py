@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/packing.py."""
+"""Tests t5x_lite/data/packing.py"""
 
 import numpy as np
 import pytest

@@ -1,8 +1,7 @@
-"""Tests t5x_lite/data/pipeline.py."""
+"""Tests t5x_lite/data/pipeline.py"""
 
 import itertools
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -16,7 +15,8 @@ from t5x_lite.data.examples import Chunks, PackedPairs, Pairs
 from t5x_lite.data.mixing import Mixed
 from t5x_lite.data.objectives import SpanCorruption, span_corruption_lengths
 from t5x_lite.data.pipeline import eval_batches, train_batches, unigram_entropy
-from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.data.tokenizers import ByteTokenizer
+from tests.paths import ROOT
 from tests.tokens import ArrayTokens
 
 S, B = 32, 8
@@ -170,7 +170,7 @@ def workers_run(tmp_path_factory):
     (directory / "script.py").write_text(WORKER_SCRIPT)
     return subprocess.run(
         [sys.executable, "-W", "error", str(directory / "script.py"), str(directory / "tokens.npy")],
-        env=os.environ | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

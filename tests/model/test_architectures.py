@@ -6,7 +6,7 @@ from flax import nnx
 
 from t5x_lite.data.converters import targets_of
 from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract, make_model
-from t5x_lite.trees import named_leaves
+from t5x_lite.parallel.param_paths import named_leaves
 from tests import tiny
 
 LABELS = ("bad", "good", "neither")

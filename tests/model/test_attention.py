@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/attention.py."""
+"""Tests t5x_lite/model/attention.py"""
 
 import jax
 import jax.numpy as jnp

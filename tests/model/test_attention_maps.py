@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/attention_maps.py."""
+"""Tests t5x_lite/model/attention_maps.py"""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/blocks.py."""
+"""Tests t5x_lite/model/blocks.py"""
 
 import dataclasses
 

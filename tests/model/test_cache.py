@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/cache.py."""
+"""Tests t5x_lite/model/cache.py"""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/decoder.py."""
+"""Tests t5x_lite/model/decoder.py"""
 
 import dataclasses
 
@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 from t5x_lite.data.converters import prefix_lm
-from t5x_lite.kernels.cross_entropy import cross_entropy
 from t5x_lite.model.decoder import Decoder
+from t5x_lite.model.kernels.cross_entropy import cross_entropy
 from t5x_lite.model.transformer import T5
 from tests import numpy_t5, tiny
 

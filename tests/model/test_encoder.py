@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/encoder.py."""
+"""Tests t5x_lite/model/encoder.py"""
 
 import dataclasses
 
@@ -9,8 +9,8 @@ import pytest
 from flax import nnx
 
 from t5x_lite.data.converters import encoder_only
-from t5x_lite.kernels.cross_entropy import cross_entropy
 from t5x_lite.model.encoder import Encoder, LabelHead, MaskedLM, SequenceClassifier, TokenClassifier
+from t5x_lite.model.kernels.cross_entropy import cross_entropy
 from t5x_lite.model.transformer import T5
 from tests import numpy_t5, tiny
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/layers.py."""
+"""Tests t5x_lite/model/layers.py"""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ import pytest
 
 from t5x_lite.config import MeshConfig
 from t5x_lite.model.layers import RMSNorm, dropout, weight, whole_tokens
-from t5x_lite.sharding import make_mesh
+from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny
 
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/masks.py."""
+"""Tests t5x_lite/model/masks.py"""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/position.py."""
+"""Tests t5x_lite/model/position.py"""
 
 import jax.numpy as jnp
 import numpy as np

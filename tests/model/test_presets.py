@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/presets.py."""
+"""Tests t5x_lite/model/presets.py"""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/stacks.py."""
+"""Tests t5x_lite/model/stacks.py"""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/model/transformer.py."""
+"""Tests t5x_lite/model/transformer.py"""
 
 import dataclasses
 

@@ -4,14 +4,14 @@ import dataclasses
 import functools
 import queue
 
-from t5x_lite.answering import Request, answer_batch
+from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import GenerationConfig, ServeConfig
-from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.inference.engine import Request, answer_batch
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import MaskedLM
 from t5x_lite.model.transformer import T5
-from t5x_lite.pretrained import Pretrained
 from t5x_lite.serving.batch import Job
 from tests import tiny
 

@@ -1,12 +1,12 @@
-"""Tests t5x_lite/serving/batch.py."""
+"""Tests t5x_lite/serving/batch.py"""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from t5x_lite.answering import Request, answer_batch
 from t5x_lite.config import GenerationConfig
+from t5x_lite.inference.engine import Request, answer_batch
 from t5x_lite.serving import batch
 from t5x_lite.serving.batch import batch_sizes, group_of, padded_inputs, power_of_two, run_batch, warm_up
 from tests.serving.models import CFG, Listener, alone, pretrained

@@ -1,8 +1,8 @@
-"""Tests t5x_lite/serving/choices.py."""
+"""Tests t5x_lite/serving/choices.py"""
 
 import pytest
 
-from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.data.tokenizers import ByteTokenizer
 from t5x_lite.serving.batch import Grown
 from t5x_lite.serving.choices import Choice
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/serving/engine.py."""
+"""Tests t5x_lite/serving/engine.py"""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/serving/listening.py."""
+"""Tests t5x_lite/serving/listening.py"""
 
 import asyncio
 

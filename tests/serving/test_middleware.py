@@ -1,4 +1,4 @@
-"""Tests t5x_lite/serving/middleware.py."""
+"""Tests t5x_lite/serving/middleware.py"""
 
 # ruff: noqa: E402 - imports come after the skip
 

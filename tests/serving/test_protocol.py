@@ -1,4 +1,4 @@
-"""Tests t5x_lite/serving/protocol.py."""
+"""Tests t5x_lite/serving/protocol.py"""
 
 import dataclasses
 

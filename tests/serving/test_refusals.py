@@ -1,4 +1,4 @@
-"""Tests t5x_lite/serving/refusals.py."""
+"""Tests t5x_lite/serving/refusals.py"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/serving/replies.py."""
+"""Tests t5x_lite/serving/replies.py"""
 
 import base64
 

@@ -6,7 +6,6 @@ import contextlib
 import http.client
 import json
 import os
-import pathlib
 import re
 import signal
 import socket
@@ -18,10 +17,12 @@ import urllib.request
 
 import pytest
 
+from tests.paths import ROOT
+
 for needed in ("starlette", "uvicorn", "prometheus_client"):
     pytest.importorskip(needed, reason="the extra serve is not installed")
 
-from t5x_lite.pretrained import save_hf
+from t5x_lite.checkpoints.load import save_hf
 from t5x_lite.serving import server as server_module
 from t5x_lite.serving.app import make_app
 from t5x_lite.serving.engine import Engine
@@ -31,7 +32,6 @@ from tests.serving.models import SECONDS, alone, options, pretrained
 
 NEW = 6
 RIGHT = {"model": "mine", "prompt": "one", "temperature": 0, "max_tokens": NEW}
-ROOT = pathlib.Path(__file__).parents[2]
 
 
 class Running:

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/serving/telemetry.py."""
+"""Tests t5x_lite/serving/telemetry.py"""
 
 import pytest
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from t5x_lite import metrics
-from t5x_lite.data.rows import LeftOut, read_rows
+from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import open_source
 from t5x_lite.data.sources.python import import_object
 from t5x_lite.data.sources.records import InMemory
+from t5x_lite.evaluation import metrics
 
 
 def examples(task, record):

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/tasks/c4.py."""
+"""Tests t5x_lite/tasks/c4.py"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/tasks/formats.py."""
+"""Tests t5x_lite/tasks/formats.py"""
 
 import pytest
 

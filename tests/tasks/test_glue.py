@@ -1,4 +1,4 @@
-"""Tests t5x_lite/tasks/glue.py.
+"""Tests t5x_lite/tasks/glue.py
 
 The expected texts are those of t5/data/preprocessors_test.py, and examples of T5's tasks in the README of KE-T5.
 """

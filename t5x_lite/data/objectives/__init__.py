@@ -17,7 +17,7 @@ from t5x_lite.data.objectives.language_modeling import CausalLM, PrefixLM
 from t5x_lite.data.objectives.masked_lm import MaskedLM
 from t5x_lite.data.objectives.span_corruption import SpanCorruption, span_corruption_lengths
 from t5x_lite.data.objectives.ul2 import ul2_denoisers
-from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer
 
 __all__ = [
     "CausalLM",

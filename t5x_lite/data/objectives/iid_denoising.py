@@ -21,10 +21,10 @@ import math
 import numpy as np
 
 from t5x_lite.config import RunConfig
-from t5x_lite.data.objectives.randomness import random_keys
-from t5x_lite.data.objectives.rows import fit_targets, gather_rows
+from t5x_lite.data.objectives.padding import fit_targets, gather_rows
+from t5x_lite.data.objectives.rng import random_keys
 from t5x_lite.data.objectives.span_corruption import mark_spans, span_starts
-from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer
 
 DEVIATIONS = 3.0  # standard deviations above the mean for which there is room
 

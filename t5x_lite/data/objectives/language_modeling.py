@@ -11,9 +11,9 @@ import dataclasses
 import numpy as np
 
 from t5x_lite.config import RunConfig
-from t5x_lite.data.objectives.randomness import draw_below, random_keys
-from t5x_lite.data.objectives.rows import gather_rows, pad_rows
-from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.data.objectives.padding import gather_rows, pad_rows
+from t5x_lite.data.objectives.rng import draw_below, random_keys
+from t5x_lite.data.tokenizers import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

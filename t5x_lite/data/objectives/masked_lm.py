@@ -15,8 +15,8 @@ import dataclasses
 import numpy as np
 
 from t5x_lite.config import RunConfig
-from t5x_lite.data.objectives.randomness import draw_below, draw_places, draw_uniform, random_keys
-from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.data.objectives.rng import draw_below, draw_places, draw_uniform, random_keys
+from t5x_lite.data.tokenizers import Tokenizer
 
 MASKED, REPLACED = 0.8, 0.1  # of the chosen tokens; the others stay as they are
 

@@ -15,9 +15,9 @@ import dataclasses
 import numpy as np
 
 from t5x_lite.config import RunConfig
-from t5x_lite.data.objectives.randomness import draw_places, random_keys
-from t5x_lite.data.objectives.rows import fit_targets, pad_rows
-from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.data.objectives.padding import fit_targets, pad_rows
+from t5x_lite.data.objectives.rng import draw_places, random_keys
+from t5x_lite.data.tokenizers import Tokenizer
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

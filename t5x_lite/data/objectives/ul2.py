@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 from t5x_lite.config import RunConfig
 from t5x_lite.data.objectives.language_modeling import PrefixLM, max_targets
-from t5x_lite.data.objectives.rows import fit_targets
+from t5x_lite.data.objectives.padding import fit_targets
 from t5x_lite.data.objectives.span_corruption import SpanCorruption, noise_counts, span_corruption_lengths
-from t5x_lite.data.tokenizer import Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer
 
 
 class SpanDenoiser(NamedTuple):

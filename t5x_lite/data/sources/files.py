@@ -9,13 +9,13 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow
 
-from t5x_lite.atomic import written_atomically
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources.array_records import ArrayRecords
 from t5x_lite.data.sources.lines import Delimited, JsonLines, TextLines, TextParagraphs, WholeText
 from t5x_lite.data.sources.parquet import ParquetRows
 from t5x_lite.data.sources.records import Source
 from t5x_lite.data.sources.state import file_key
+from t5x_lite.files.atomic_write import written_atomically
 
 BLOCK_BYTES = 2**20
 TEXT_SUFFIXES = (".txt", ".text", ".md")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from t5x_lite.atomic import written_atomically
 from t5x_lite.data.sources.spans import Spans
 from t5x_lite.data.sources.state import file_key
+from t5x_lite.files.atomic_write import written_atomically
 
 FEWEST_BYTES = 2**24  # of a file, to be worth an index: smaller ones are read through in a tenth of a second
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/objectives/iid_denoising.py."""
+"""Tests t5x_lite/data/objectives/iid_denoising.py"""
 
 import math
 
@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
 from t5x_lite.data.objectives.iid_denoising import IidDenoising, iid_noise_mask, iid_room, keep_what_does_not_fit
-from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.data.objectives.reconstruction import fill_in, without_padding
 
 

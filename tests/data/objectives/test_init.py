@@ -12,7 +12,7 @@ import pytest
 from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
 from t5x_lite.data.objectives import CLASSES, CausalLM, SpanCorruption, make_objectives
 from t5x_lite.data.objectives.span_corruption import noise_counts
-from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.data.objectives.reconstruction import without_padding
 
 NAMES = typing.get_args(typing.get_type_hints(TaskConfig)["objective"])

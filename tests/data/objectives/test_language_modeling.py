@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/objectives/language_modeling.py."""
+"""Tests t5x_lite/data/objectives/language_modeling.py"""
 
 import math
 
@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
 from t5x_lite.data.objectives.language_modeling import CausalLM, PrefixLM, max_targets
-from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.data.objectives.reconstruction import without_padding
 
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/objectives/masked_lm.py."""
+"""Tests t5x_lite/data/objectives/masked_lm.py"""
 
 import math
 
@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
 from t5x_lite.data.objectives.masked_lm import MaskedLM, num_masked
-from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.data.tokenizers import ByteTokenizer
 
 MASK = 7_000
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/objectives/span_corruption.py."""
+"""Tests t5x_lite/data/objectives/span_corruption.py"""
 
 import collections
 import dataclasses
@@ -19,7 +19,7 @@ from t5x_lite.data.objectives.span_corruption import (
     span_corruption_lengths,
     spans_to_sentinels,
 )
-from t5x_lite.data.tokenizer import ByteTokenizer
+from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.data.objectives.reconstruction import fill_in, without_padding
 
 T5_LENGTHS = [

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/array_records.py."""
+"""Tests t5x_lite/data/sources/array_records.py"""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/docstrings.py."""
+"""Tests t5x_lite/data/sources/docstrings.py"""
 
 import gc
 import subprocess

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/files.py."""
+"""Tests t5x_lite/data/sources/files.py"""
 
 import gzip
 import os

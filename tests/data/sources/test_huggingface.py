@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/huggingface.py."""
+"""Tests t5x_lite/data/sources/huggingface.py"""
 
 import datetime
 import pickle

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/index.py."""
+"""Tests t5x_lite/data/sources/index.py"""
 
 import mmap
 import os

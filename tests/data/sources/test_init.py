@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/__init__.py."""
+"""Tests t5x_lite/data/sources/__init__.py"""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/lines.py."""
+"""Tests t5x_lite/data/sources/lines.py"""
 
 import csv
 import io

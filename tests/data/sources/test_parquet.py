@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/parquet.py."""
+"""Tests t5x_lite/data/sources/parquet.py"""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/python.py."""
+"""Tests t5x_lite/data/sources/python.py"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/records.py."""
+"""Tests t5x_lite/data/sources/records.py"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/spans.py."""
+"""Tests t5x_lite/data/sources/spans.py"""
 
 import io
 import re

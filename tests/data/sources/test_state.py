@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/state.py."""
+"""Tests t5x_lite/data/sources/state.py"""
 
 import os
 

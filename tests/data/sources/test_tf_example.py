@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/tf_example.py."""
+"""Tests t5x_lite/data/sources/tf_example.py"""
 
 import struct
 

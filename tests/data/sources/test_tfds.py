@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/sources/tfds.py."""
+"""Tests t5x_lite/data/sources/tfds.py"""
 
 import subprocess
 import sys

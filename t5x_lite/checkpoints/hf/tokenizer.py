@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tokenizer's files in a directory of Hugging Face's, read and written."""
+
+import json
+import pathlib
+from typing import Any
+
+from t5x_lite.checkpoints.hf.config import read_json
+from t5x_lite.data.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
+from t5x_lite.data.tokenizers.huggingface import TOKENIZER_FILE
+from t5x_lite.files.atomic_write import write_atomically
+
+MODEL_FILE, CONFIG_FILE = "spiece.model", "tokenizer_config.json"
+MOST_SENTINELS = 2**16
+SPECIAL_TOKENS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+BYT5_EXTRA_IDS = 125  # above the bytes; its checkpoints have the rows and were never trained on them
+
+
+def read_tokenizer(directory: pathlib.Path) -> Tokenizer:
+    """Returns the tokenizer of a directory.
+
+    Raises:
+      ValueError: if there is none, or it is not of the T5 family.
+    """
+    fields = read_json(directory / CONFIG_FILE) if (directory / CONFIG_FILE).is_file() else {}
+    if str(fields.get("tokenizer_class", "")).startswith("ByT5"):
+        return ByteTokenizer()
+    if (directory / MODEL_FILE).is_file():
+        return SentencePieceTokenizer.from_file(directory / MODEL_FILE, _num_sentinels(directory, fields))
+    if (directory / TOKENIZER_FILE).is_file():
+        return HuggingFaceTokenizer.from_file(directory / TOKENIZER_FILE, _num_sentinels(directory, fields))
+    raise ValueError(
+        f"{directory} has no tokenizer: put its {MODEL_FILE} or {TOKENIZER_FILE} there, or, for ByT5, a {CONFIG_FILE} "
+        'with "tokenizer_class": "ByT5Tokenizer"'
+    )
+
+
+def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:
+    """Writes what `transformers.AutoTokenizer` reads.
+
+    Raises:
+      ValueError: if Hugging Face has no such tokenizer.
+    """
+    fields: dict[str, Any] = dict(SPECIAL_TOKENS)
+    if isinstance(tokenizer, SentencePieceTokenizer):
+        write_atomically(directory / MODEL_FILE, tokenizer.model)
+        fields |= {"tokenizer_class": "T5Tokenizer", "extra_ids": tokenizer.num_appended}
+    elif isinstance(tokenizer, HuggingFaceTokenizer):
+        write_atomically(directory / TOKENIZER_FILE, tokenizer.content)
+        fields |= {"tokenizer_class": "PreTrainedTokenizerFast", "extra_ids": tokenizer.num_sentinels}
+    elif tokenizer.kind == ByteTokenizer.kind:
+        fields |= {"tokenizer_class": "ByT5Tokenizer", "extra_ids": BYT5_EXTRA_IDS}
+    else:
+        raise ValueError(
+            f"task.tokenizer.kind {tokenizer.kind} has its sentinels where no tokenizer of Hugging Face has them: "
+            "export a model with another tokenizer"
+        )
+    write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")
+
+
+def _num_sentinels(directory: pathlib.Path, fields: dict[str, Any]) -> int:
+    num = fields.get("extra_ids", 100)
+    if type(num) is not int or not 0 <= num <= MOST_SENTINELS:
+        raise ValueError(f"{directory / CONFIG_FILE} has extra_ids {num!r}: it must be a number of sentinels, as 100")
+    return num

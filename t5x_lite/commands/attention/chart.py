@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A picture of all maps at once, as a PNG: layers downwards, heads to the right. It needs matplotlib (extra plot).
+
+Shape letters: L layers, N heads, Q queries, K keys. Lengths are in inches, x to the right and y downwards.
+"""
+
+import importlib.util
+import io
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from t5x_lite.commands.attention.contents import Contents, Map
+
+DPI = 100
+LABEL_POINTS, LABEL_PITCH = 6.5, 0.1  # of a token's name, and how close two of them may be
+LABEL_LENGTH, CHARACTER_WIDTH = 18, 0.058
+CELL, MIN_SIDE, MAX_SIDE = 0.13, 0.6, 5.2  # of a weight; of a map, in which 512 weights have a pixel each
+MAX_WIDTH, MAX_HEIGHT = 60.0, 150.0  # of all maps in a row; of all in a column
+GAP, MARGIN, TITLE = 0.12, 0.3, 0.8
+KEY = "queries downwards, keys to the right; white is weight 0, the darkest 1, the colour follows the square root"
+
+
+def can_draw() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def check_can_draw(path: object) -> None:
+    """Raises ValueError if matplotlib, which a picture at `path` needs, is not installed."""
+    if not can_draw():
+        raise ValueError(
+            f"--output {path} is a picture, and matplotlib is not installed: run pip install 't5x-lite[plot]', or name "
+            "a file that ends in .html"
+        )
+
+
+def png(contents: Contents) -> bytes:
+    """Returns a PNG with a grid of maps for each kind of attention, all on one scale.
+
+    The tokens are named at the left and below each grid, every second or third of them where they are many.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    longest = longest_side(contents.maps)
+    grids = [_Grid(one, longest) for one in contents.maps]
+    width = max(5.0, *(grid.width for grid in grids)) + 2 * MARGIN
+    height = TITLE + sum(grid.height + MARGIN for grid in grids) + MARGIN
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    canvas = FigureCanvasAgg(figure)
+    axes: Any = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    _write(axes, MARGIN, TITLE / 2, contents.title[: int(width / 0.09)], fontsize=11, va="center")
+    _write(axes, MARGIN, TITLE / 2 + 0.2, KEY, fontsize=7, va="center", color="#666666")
+    top = TITLE
+    for grid in grids:
+        grid.draw(axes, MARGIN, top)
+        top += grid.height + MARGIN
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        # matplotlib's font lacks many scripts; the page has them all.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        canvas.print_png(file)
+    return file.getvalue()
+
+
+def longest_side(maps: Sequence[Map]) -> float:
+    """Returns what the side of a map may have at most, so that all of them are no larger than MAX_WIDTH, MAX_HEIGHT."""
+    across, down = max(len(one.heads) for one in maps), sum(len(one.layers) for one in maps)
+    return min(MAX_SIDE, MAX_WIDTH / across, MAX_HEIGHT / down)
+
+
+def cell_side(num_tokens: int, longest: float) -> float:
+    """Returns the side of one weight of as many, in a map of no more than `longest`."""
+    return min(max(CELL, MIN_SIDE / num_tokens), longest / num_tokens)
+
+
+class _Grid:
+    """The maps of one kind: their places, and how they are drawn."""
+
+    def __init__(self, one: Map, longest: float):
+        self.one = one
+        L, N, Q, K = one.weights_LNQK.shape
+        self.cell_width, self.cell_height = cell_side(K, longest), cell_side(Q, longest)
+        self.left, self.bottom = (_label_side(tokens) for tokens in (one.queries, one.keys))
+        self.top = 0.55  # the title, and the numbers of the heads
+        self.map_width, self.map_height = K * self.cell_width, Q * self.cell_height
+        self.step_x, self.step_y = self.map_width + GAP, self.map_height + GAP
+        self.width = self.left + N * self.step_x + 0.25
+        self.height = self.top + L * self.step_y + self.bottom
+
+    def draw(self, axes: Any, x: float, y: float) -> None:
+        from matplotlib.colors import PowerNorm
+
+        one, right = self.one, x + self.width - 0.25
+        _write(axes, x, y + 0.12, one.name, fontsize=10, va="center", weight="bold")
+        _write(axes, x + self.left, y + 0.34, "head", fontsize=7, va="center", ha="right", color="#666666")
+        for layer, number in enumerate(one.layers):
+            top = y + self.top + layer * self.step_y
+            _write(axes, right, top + self.map_height / 2, f"layer {number}", fontsize=7, rotation=270, va="center")
+            for place, token in _named(one.queries, self.cell_height):
+                self._name(axes, x + self.left - 0.04, top + place, token, rotation=0)
+            for head in range(len(one.heads)):
+                left = x + self.left + head * self.step_x
+                axes.imshow(
+                    one.weights_LNQK[layer, head],
+                    cmap="Blues",
+                    norm=PowerNorm(0.5, 0, 1),  # small weights are seen too
+                    extent=(left, left + self.map_width, top + self.map_height, top),
+                    aspect="auto",
+                    interpolation="nearest" if min(self.cell_width, self.cell_height) * DPI >= 1 else "auto",
+                )
+                _frame(axes, left, top, self.map_width, self.map_height)
+        last = y + self.top + (len(one.layers) - 1) * self.step_y + self.map_height
+        for head, number in enumerate(one.heads):
+            left = x + self.left + head * self.step_x
+            center = left + self.map_width / 2
+            _write(axes, center, y + self.top - 0.09, str(number), fontsize=7, ha="center", va="center")
+            for place, token in _named(one.keys, self.cell_width):
+                self._name(axes, left + place, last + 0.04, token, rotation=90)
+
+    def _name(self, axes: Any, x: float, y: float, token: str, *, rotation: int) -> None:
+        beside = {"ha": "center", "va": "top"} if rotation else {"ha": "right", "va": "center_baseline"}
+        _write(axes, x, y, token, fontsize=LABEL_POINTS, rotation=rotation, family="monospace", **beside)
+
+
+def _label_side(tokens: Sequence[str]) -> float:
+    return max(len(_short(token)) for token in tokens) * CHARACTER_WIDTH + 0.08
+
+
+def _named(tokens: Sequence[str], cell: float) -> Iterator[tuple[float, str]]:
+    """Yields (middle of its cells, name) of the tokens that there is room to name."""
+    every = math.ceil(LABEL_PITCH / cell - 1e-9)
+    for number in range(0, len(tokens), every):
+        yield (number + 0.5) * cell, _short(tokens[number])
+
+
+def _short(token: str) -> str:
+    return token if len(token) <= LABEL_LENGTH else token[: LABEL_LENGTH - 1] + "\u2026"
+
+
+def _write(axes: Any, x: float, y: float, text: str, **how: Any) -> None:
+    axes.text(x, y, text, parse_math=False, **how)
+
+
+def _frame(axes: Any, x: float, y: float, width: float, height: float) -> None:
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor="#999999", linewidth=0.5))

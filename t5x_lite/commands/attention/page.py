@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A page of HTML to look around in: pick a kind of attention, a layer and a head. It needs no network and no server.
+
+Shape letters: L layers, N heads, Q queries, K keys.
+"""
+
+import base64
+import html
+import importlib.resources
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from t5x_lite.commands.attention.contents import Candidate, Contents, Map, Step
+
+LEVELS = 255  # of a weight's square root, in a byte
+TEMPLATE = "page.html"
+PLACEHOLDER = re.compile(r"@@([A-Z]+)@@")
+
+
+def page(contents: Contents) -> str:
+    """Returns an HTML document with everything in it."""
+    parts = {
+        "TITLE": html.escape(contents.title),
+        "FACTS": "".join(
+            f"<dt>{html.escape(name)}</dt><dd>{html.escape(fact)}</dd>" for name, fact in contents.facts.items()
+        ),
+        "STEPS": _table(contents.steps),
+        "DATA": _json_in_html({"levels": LEVELS, "maps": [_map(one) for one in contents.maps]}),
+    }
+    template = importlib.resources.files("t5x_lite.commands.attention").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    # In one pass, so that a token that looks like a placeholder stays a token.
+    return PLACEHOLDER.sub(lambda match: parts[match[1]], template)
+
+
+def quantized(weights: np.ndarray) -> np.ndarray:
+    """Returns a byte a weight: its square root, in steps of 1/255.
+
+    Of 512 keys that share a query evenly each has 0.002, half of a linear step. So a weight w is off by at most
+    sqrt(w) / 255, and a small one by less than a large one.
+    """
+    return np.rint(np.sqrt(np.clip(weights, 0, 1)) * LEVELS).astype(np.uint8)
+
+
+def _map(one: Map) -> dict[str, Any]:
+    fields = one._asdict()
+    weights = fields.pop("weights_LNQK")
+    return fields | {"weights": base64.b64encode(quantized(weights).tobytes()).decode("ascii")}
+
+
+def _json_in_html(value: Any) -> str:
+    """Returns JSON that cannot end the script element it is in, nor begin a comment there."""
+    return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _table(steps: Sequence[Step]) -> str:
+    if not steps:
+        return "<p>Nothing is predicted here.</p>"
+    rows = "".join(map(_row, steps))
+    heads = "".join(
+        f'<th scope="col">{name}</th>' for name in ("place", "reads", "token", "probability", "most probable")
+    )
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _row(step: Step) -> str:
+    place = str(step.place) if step.place >= 0 else ""
+    best = "".join(map(_candidate, step.candidates))
+    cells = (place, _token(step.reads), _token(step.chosen.token), _bar(step.chosen.probability), best)
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _token(text: str) -> str:
+    return f"<code>{html.escape(text)}</code>" if text else ""
+
+
+def _bar(probability: float) -> str:
+    return f'<span class="bar"><i style="width:{100 * probability:.1f}%"></i></span>{probability:.4f}'
+
+
+def _candidate(candidate: Candidate) -> str:
+    return f'<span class="candidate">{_token(candidate.token)} {candidate.probability:.4f}</span> '

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a config to a compiled program, on devices that need not be there."""
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from t5x_lite.config import GenerationConfig, ModelConfig, RunConfig
+from t5x_lite.data.shapes import feature_shapes, vocab_rows
+from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer
+from t5x_lite.inference.loop import decode
+from t5x_lite.inference.params import make_controls, make_plan
+from t5x_lite.parallel.mesh import batch_sharding
+from t5x_lite.parallel.xla_options import for_gpus_elsewhere
+from t5x_lite.training.program import Program, make_program
+
+
+class Compiled(NamedTuple):
+    """A compiled program, and how long that took."""
+
+    program: Program
+    features: dict[str, tuple[int, ...]]  # of one row of a batch
+    executable: Any
+    trace_seconds: float  # to JAX's own form and to XLA's
+    compile_seconds: float
+
+
+def compile_ahead(cfg: RunConfig, what: str, pretrained: ModelConfig | None, devices: Sequence[Any] | None) -> Compiled:
+    """Compiles a run's train step, or generation with its model.
+
+    Args:
+      cfg: the run, as `starting.open_start` returns it.
+      what: train or generate.
+      pretrained: of the model that training goes on with, if it does.
+      devices: to compile for; None takes those of this machine.
+
+    Raises:
+      ValueError: if the config does not fit together, does not fit the devices, or is too large for them.
+    """
+    program = make_program(cfg, vocab_rows(cfg.task.tokenizer), pretrained, devices=devices)
+    features = feature_shapes(cfg)
+    begin = time.perf_counter()
+    with jax.set_mesh(program.mesh):
+        lowered = {"train": _train, "generate": _generate}[what](cfg, program, features)
+        lowered_at = time.perf_counter()
+        try:
+            executable = lowered.compile(None if devices is None else for_gpus_elsewhere(devices[0].platform))
+        except jax.errors.JaxRuntimeError as error:
+            raise _too_large(error) from error
+    return Compiled(program, features, executable, lowered_at - begin, time.perf_counter() - lowered_at)
+
+
+def _train(cfg: RunConfig, program: Program, features: dict[str, tuple[int, ...]]) -> Any:
+    batch = {name: _rows(program, (cfg.train.batch_size, *shape), np.int32) for name, shape in features.items()}
+    step: Any = program.step
+    return step.trace(program.shapes, batch).lower()
+
+
+def _generate(cfg: RunConfig, program: Program, features: dict[str, tuple[int, ...]]) -> Any:
+    if program.architecture.name != "encoder_decoder":
+        raise ValueError(
+            f"what is generate and model.architecture is {program.architecture.name}: only encoder_decoder is compiled "
+            "ahead of time for it"
+        )
+    num_steps, B = features["decoder_target_tokens"][0], cfg.train.batch_size
+    configs = [GenerationConfig(max_new_tokens=num_steps)] * B
+    plan = make_plan(configs, vocab_size=program.model.vocab_size, num_steps=num_steps)
+    controls = make_controls(configs, range(B), eos_id=ByteAndSentinelTokenizer(1).eos_id)
+    shapes = jax.tree.map(lambda array: _rows(program, np.shape(array), np.asarray(array).dtype), controls)
+    inputs = _rows(program, (B, cfg.train.inputs_length), np.int32)
+    return jax.jit(functools.partial(decode, plan=plan)).trace(program.shapes.model, inputs, shapes).lower()
+
+
+def _rows(program: Program, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=batch_sharding(program.mesh))
+
+
+def _too_large(error: Exception) -> ValueError:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    memory = next((line for line in lines if "hbm" in line.lower()), lines[0] if lines else str(error))
+    if "memory" not in str(error).lower() and "RESOURCE_EXHAUSTED" not in str(error):
+        return ValueError(f"the compiler refuses the program: {memory.strip()}")
+    return ValueError(
+        f"the program does not fit the chip: {memory.strip()} Raise train.num_microbatches, set train.remat to full, "
+        "lower train.batch_size, or cut the model over more chips with mesh.fsdp or mesh.tensor"
+    )

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The GPUs of hosts that are not at hand: JAX's plugin for CUDA compiles for a GPU that is described to it.
+
+Nothing of CUDA has to be installed beside the plugin, nor a driver.
+"""
+
+import importlib.util
+import os
+from typing import Any, NamedTuple
+
+from t5x_lite.perf.chips import CHIPS
+
+PLUGINS = ("xla_cuda12", "xla_cuda13")
+CUDA, CUDNN = (12, 8, 0), (9, 7, 0)  # versions that code is made for
+
+
+class Gpu(NamedTuple):
+    """What the compiler asks of a GPU beside its memory, as CUDA's device properties have it."""
+
+    kind: str  # JAX's device_kind
+    compute_capability: tuple[int, int]
+    num_cores: int  # streaming multiprocessors
+    fpus_per_core: int
+    shared_memory_per_core: int  # bytes
+    cache_bytes: int  # of L2
+    clock_ghz: float
+
+
+# A100 and H100 as XLA describes them (xla/tools/hlo_opt/gpu_specs); the H200 has the die of the H100.
+GPUS = {
+    "a100": Gpu("NVIDIA A100-SXM4-80GB", (8, 0), 108, 64, 167_936, 41_943_040, 1.41),
+    "h100": Gpu("NVIDIA H100 80GB HBM3", (9, 0), 132, 128, 233_472, 52_428_800, 1.98),
+    "h200": Gpu("NVIDIA H200", (9, 0), 132, 128, 233_472, 52_428_800, 1.98),
+}
+RESERVED_SHARED_MEMORY = 1024  # bytes a block
+
+
+def gpu_topology(name: str, per_host: int, num_hosts: int) -> dict[str, Any]:
+    """Prepares the process, and returns what JAX takes to make the topology of some hosts.
+
+    Args:
+      name: of GPUS.
+      per_host: GPUs of a host, connected by NVLink.
+      num_hosts: connected by a network.
+
+    Raises:
+      ValueError: if the plugin is not installed.
+    """
+    if importlib.util.find_spec("jax_plugins") is None or not any(
+        importlib.util.find_spec(f"jax_plugins.{plugin}") for plugin in PLUGINS
+    ):
+        raise ValueError(
+            f"topology is {name}:{per_host}, and JAX's plugin for CUDA is not installed: "
+            "pip install 't5x-lite[cuda12-local]'"
+        )
+    os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # of what is installed of CUDA: nothing need be
+    return {
+        "platform": "cuda",
+        "topology_name": "",
+        "topology": f"{num_hosts}x1x{per_host}",  # domains of NVLink, hosts of each, GPUs of each
+        "target_config": target_config(name),
+    }
+
+
+def target_config(name: str) -> str:
+    """Returns the description of a GPU that XLA asks for, a GpuTargetConfigProto as text."""
+    gpu = GPUS[name]
+    chip = CHIPS[" ".join(gpu.kind.replace("-", " ").split()[:2])]
+    (major, minor), threads = gpu.compute_capability, 2048
+    device = {
+        "threads_per_block_limit": 1024,
+        "threads_per_warp": 32,
+        "shared_memory_per_block": 49_152,
+        "shared_memory_per_core": gpu.shared_memory_per_core,
+        "shared_memory_per_block_optin": gpu.shared_memory_per_core - RESERVED_SHARED_MEMORY,
+        "threads_per_core_limit": threads,
+        "core_count": gpu.num_cores,
+        "fpus_per_core": gpu.fpus_per_core,
+        "block_dim_limit_x": 2**31 - 1,
+        "block_dim_limit_y": 2**16 - 1,
+        "block_dim_limit_z": 2**16 - 1,
+        "memory_bandwidth": int(chip.hbm_bandwidth),
+        "l2_cache_size": gpu.cache_bytes,
+        "clock_rate_ghz": gpu.clock_ghz,
+        "device_memory_size": int(chip.hbm_bytes),
+        "registers_per_core_limit": 65_536,
+        "registers_per_block_limit": 65_536,
+        "cuda_compute_capability": {"major": major, "minor": minor},
+    }
+    config = {
+        "gpu_device_info": device,
+        "platform_name": "CUDA",
+        "dnn_version_info": dict(zip(("major", "minor", "patch"), CUDNN, strict=True)),
+        "runtime_version": dict(zip(("major", "minor", "patch"), CUDA, strict=True)),
+        "device_description_str": gpu.kind,
+    }
+    return _as_text(config)
+
+
+def _as_text(fields: dict[str, Any]) -> str:
+    def item(name: str, value: Any) -> str:
+        if isinstance(value, dict):
+            return f"{name} {{\n{_as_text(value)}}}\n"
+        return f'{name}: "{value}"\n' if isinstance(value, str) else f"{name}: {value}\n"
+
+    return "".join(item(name, value) for name, value in fields.items())

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Examples as a person wants to see them: the text with its blanks marked, then what the model gets."""
+
+import dataclasses
+import itertools
+import json
+import pathlib
+import sys
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from t5x_lite.config import RunConfig
+from t5x_lite.data.converters import Batch, encoder_decoder
+from t5x_lite.data.corpus.open import Corpora, is_prepared, prepare_corpora
+from t5x_lite.data.dataset import make_examples
+from t5x_lite.data.pipeline import train_batches
+from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.training.init import open_start
+from t5x_lite.training.run_dir import RunDirectory
+
+OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, which no text is likely to have
+
+
+def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool = False) -> None:
+    """Prints examples in the order in which training sees them.
+
+    Args:
+      cfg: the run. Its text is prepared in `run_dir`, for a later training to use, unless it is there already.
+      num_examples: how many to print.
+      start: how many of the first ones to skip.
+      as_json: whether to print JSON lines instead.
+
+    Raises:
+      ValueError: if the config or the data are wrong.
+    """
+    cfg, _ = open_start(cfg)
+    corpora = open_corpora(cfg)
+    for example in itertools.islice(first_examples(cfg, corpora, start), num_examples):
+        print(json.dumps(example, ensure_ascii=False) if as_json else described(example))
+
+
+def open_corpora(cfg: RunConfig) -> Corpora:
+    """Returns the text of a run directory, which a training may be using; makes it if need be."""
+    path = pathlib.Path(cfg.run_dir)
+    if is_prepared(cfg.task, path):
+        return prepare_corpora(cfg.task, path)
+    with RunDirectory(cfg.run_dir) as directory:
+        return prepare_corpora(cfg.task, directory.path, announce=lambda stage: print(stage, file=sys.stderr))
+
+
+def first_examples(cfg: RunConfig, corpora: Corpora, start: int) -> Iterator[dict]:
+    """Yields the examples that training sees from row `start` on, each as texts and ids by name."""
+    tokenizer = next(iter(corpora.values())).tokenizer
+    data = dataclasses.replace(cfg.data, num_workers=0)
+    examples = make_examples(cfg, corpora)
+    batches = train_batches(examples.train, batch_size=1, data=data, convert=dict, start_example=start)
+    for number, rows in zip(itertools.count(start), batches, strict=False):
+        features = {}
+        if examples.convert is not encoder_decoder:
+            features = {"features": {name: ids[0].tolist() for name, ids in examples.convert(rows).items()}}
+        for example in shown(encoder_decoder(rows), tokenizer):
+            yield {"example": number} | example | features
+
+
+def shown(batch: Batch, tokenizer: Tokenizer) -> Iterator[dict]:
+    """Yields each example in the first row of a batch in texts and ids, padding left out."""
+    row = {name: ids[0] for name, ids in batch.items()}
+    if "encoder_segment_ids" not in row:
+        yield _shown(row, tokenizer)
+        return
+    num_segments = int(row["encoder_segment_ids"].max())
+    for segment in range(1, num_segments + 1):
+        part = {
+            name: np.where(row[f"{name.split('_')[0]}_segment_ids"] == segment, ids, 0)[
+                np.argsort(row[f"{name.split('_')[0]}_segment_ids"] != segment, kind="stable")
+            ]
+            for name, ids in row.items()
+        }
+        yield {"segment": f"{segment} of {num_segments}"} | _shown(part, tokenizer)
+
+
+def _shown(row: Batch, tokenizer: Tokenizer) -> dict:
+    names = ("encoder_input_tokens", "decoder_target_tokens")
+    inputs, targets = (_without_padding(row[name]) for name in names)
+    weights = row["decoder_loss_weights"][: len(targets)]
+    predicted = None if weights.all() else [i for i, weight in zip(targets, weights, strict=True) if weight]
+    texts = {"inputs": tokenizer.decode(inputs), "targets": tokenizer.decode(targets)}
+    has_blanks = tokenizer.num_sentinels > 0 and tokenizer.sentinel_id(0) in inputs
+    return {
+        "text": marked_text(inputs, targets, tokenizer) if has_blanks else None,
+        **texts,
+        "predicted": None if predicted is None else [tokenizer.decode([i]) for i in predicted],
+        "encoder_input_tokens": inputs,
+        "decoder_input_tokens": row["decoder_input_tokens"][: len(targets)].tolist(),
+        "decoder_target_tokens": targets,
+        "inputs_length": len(row["encoder_input_tokens"]),
+        "targets_length": len(row["decoder_target_tokens"]),
+    }
+
+
+def marked_text(inputs: Sequence[int], targets: Sequence[int], tokenizer: Tokenizer) -> str:
+    """Puts what the targets say after each sentinel back into the inputs, in double brackets."""
+    spans = _spans(targets, tokenizer)
+    ids, marks = [], []
+    for i in inputs:
+        number = len(marks)
+        if number < len(spans) and i == tokenizer.sentinel_id(number):
+            marks.append((len(ids), len(ids) + len(spans[number])))
+            ids += spans[number]
+        elif i != tokenizer.eos_id:
+            ids.append(i)
+    # A piece decodes with its space only after another one: places in the text are those of what comes before.
+    text, done, marked = tokenizer.decode(ids), 0, ""
+    for begin, end in marks:
+        begin, end = (len(tokenizer.decode(ids[:place])) for place in (begin, end))
+        marked += text[done:begin] + OPEN + text[begin:end] + CLOSE
+        done = end
+    return marked + text[done:]
+
+
+def _spans(targets: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
+    """What the targets say after <extra_id_0>, <extra_id_1> and so on."""
+    spans: list[list[int]] = []
+    for i in targets:
+        if len(spans) < tokenizer.num_sentinels and i == tokenizer.sentinel_id(len(spans)):
+            spans.append([])
+        elif spans and i != tokenizer.eos_id:
+            spans[-1].append(i)
+    return spans
+
+
+def described(example: dict) -> str:
+    """Returns an example as paragraphs."""
+    inputs, targets = example["encoder_input_tokens"], example["decoder_target_tokens"]
+    segment = f", {example['segment']} in its row" if "segment" in example else ""
+    lines = [f"== example {example['example']}{segment}"]
+    if example["text"] is not None:
+        lines.append(f"text     {example['text']}")
+    lines += [f"inputs   {example['inputs']}", f"targets  {example['targets']}"]
+    if example["predicted"] is not None:
+        lines.append(f"predicted {' | '.join(example['predicted'])}")
+    if "features" in example:  # of a row, which may have several examples, of another model than an encoder-decoder
+        return "\n".join(lines + [f"{name}: {_ids(ids)}" for name, ids in example["features"].items()]) + "\n"
+    lines.append(f"encoder input, {len(inputs)} of {example['inputs_length']} places: {_ids(inputs)}")
+    places = f"{len(targets)} of {example['targets_length']} places"
+    lines.append(f"decoder input, {places}: {_ids(example['decoder_input_tokens'])}")
+    lines.append(f"decoder target, {places}: {_ids(targets)}")
+    return "\n".join(lines) + "\n"
+
+
+def _ids(ids: Sequence[int]) -> str:
+    return " ".join(map(str, ids))
+
+
+def _without_padding(ids: np.ndarray) -> list[int]:
+    return ids[: np.flatnonzero(ids)[-1] + 1].tolist() if ids.any() else []

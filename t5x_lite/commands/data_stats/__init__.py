@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`t5x-lite data stats`: what a config's text comes to, before a model is trained on it."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+
+from t5x_lite.commands.data_stats.findings import Statistics
+from t5x_lite.commands.data_stats.lengths import side_lengths
+from t5x_lite.commands.data_stats.measuring import measure
+from t5x_lite.commands.data_stats.stages import open_corpora
+from t5x_lite.commands.data_stats.table import print_tables
+from t5x_lite.config import RunConfig
+from t5x_lite.data.corpus.open import Corpora
+from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.svg_chart import histogram
+from t5x_lite.training.init import open_start
+
+PICTURE = "lengths.svg"  # in the run directory
+
+
+def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> None:
+    """Prints what there is to learn from and writes a picture of its lengths.
+
+    Args:
+      cfg: the run. Its text is prepared in `run_dir`, for a later training to use, unless it is there already. A null
+        `train.targets_length` of a task with targets is read as the one recommended.
+      as_json: whether to print one JSON object, the fields of `findings.Statistics`, instead of tables.
+      output: where the SVG file goes; None is lengths.svg in `run_dir`.
+
+    Raises:
+      ValueError: if the config, the data or `output` is wrong.
+      OSError: if a file cannot be written.
+    """
+    path = pathlib.Path(output if output is not None else pathlib.Path(cfg.run_dir) / PICTURE)
+    if path.suffix != ".svg" or path.is_dir():
+        raise ValueError(f"--output is {str(path)!r}: name a file that ends in .svg")
+    cfg, _ = open_start(cfg)
+    corpora, stages = open_corpora(cfg)
+    statistics = measure(cfg, corpora, stages)
+    write_atomically(path, picture(statistics, corpora))
+    if as_json:
+        print(json.dumps(dataclasses.asdict(statistics), ensure_ascii=False, indent=2))
+    else:
+        print_tables(statistics)
+    print(f"Histogram of the lengths: {path}", file=sys.stderr)
+
+
+def picture(statistics: Statistics, corpora: Corpora) -> str:
+    """Returns histograms of what each task learns from, the limits of the run marked, as an SVG document."""
+    inputs = (f"train.inputs_length {statistics.inputs_length:,}", statistics.inputs_length)
+    limits = {"inputs": inputs, "documents": inputs}
+    if statistics.targets_length is not None:
+        limits["targets"] = (f"train.targets_length {statistics.targets_length:,}", statistics.targets_length)
+    panels: dict[str, Mapping[str, np.ndarray]] = {}
+    for corpus, (name, task) in zip(corpora.values(), statistics.tasks.items(), strict=True):
+        title = f"{name}: {task.train.num_examples:,} {task.what} to learn from"
+        panels[title] = side_lengths(corpus.train.ends_EF)
+    return histogram(panels, x_label="tokens", y_label="% of them, a quarter of a doubling", limits=limits)

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`t5x-lite tokenizer train`: from any source of text to a SentencePiece model file, and a word on how good it is."""
+
+import contextlib
+import pathlib
+import re
+import sys
+import tempfile
+import textwrap
+from collections.abc import Iterator
+
+from t5x_lite.config import TaskConfig, TokenizerTrainConfig
+from t5x_lite.data.records.rows import LeftOut, read_rows
+from t5x_lite.data.sources import named, open_source
+from t5x_lite.data.tokenizers import SentencePieceTokenizer
+from t5x_lite.data.tokenizers.train import Sample, fit_sentencepiece_model, pieces_and_scores, sample_lines
+from t5x_lite.files.atomic_write import write_atomically
+
+EXAMPLE_CHARACTERS = 80
+# What the fields of a task, which the readers' messages name, are called on this command line.
+OPTIONS = {"source": "input", "tokenizer.vocab_size": "vocab_size"} | {
+    name: name for name in ("text", "text_unit", "columns", "bad_records", "packages")
+}
+FIELD = re.compile(rf"(?<![\w./-])task\.({'|'.join(map(re.escape, OPTIONS))})(?![\w./-])")
+
+
+def run(cfg: TokenizerTrainConfig) -> None:
+    """Trains a vocabulary, writes it and prints what was done.
+
+    The text is streamed: only the lines that are trained on are kept.
+
+    Raises:
+      ValueError: if the text cannot be read, does not support the vocabulary, or an output file exists.
+    """
+    model_path, listing_path = output_paths(cfg)
+    names = cfg.input[0] if len(cfg.input) == 1 else cfg.input
+    skipped: list[str] = []
+    with in_options():
+        print(f"Reading {named(names)}", file=sys.stderr)
+        sample = sample_lines(read_texts(cfg, skipped), cfg.max_bytes)
+        if skipped:
+            print(
+                f"Skipped {len(skipped):,} bad records or files; the first: {options_named(skipped[0])}",
+                file=sys.stderr,
+            )
+        print(f"Training {cfg.vocab_size:,} ids on {sample.num_sampled_bytes:,} bytes", file=sys.stderr)
+        model = fit_sentencepiece_model(
+            sample.lines,
+            vocab_size=cfg.vocab_size,
+            num_sentinels=cfg.num_sentinels,
+            model_type=cfg.model_type,
+            character_coverage=cfg.character_coverage,
+            byte_fallback=cfg.byte_fallback,
+        )
+    write_atomically(listing_path, pieces_and_scores(model))
+    write_atomically(model_path, model)
+    print(report(cfg, sample, SentencePieceTokenizer(model, cfg.num_sentinels)))
+
+
+def output_paths(cfg: TokenizerTrainConfig) -> tuple[pathlib.Path, pathlib.Path]:
+    """Returns where the model and the list of its pieces go.
+
+    Raises:
+      ValueError: if there is something that may not be replaced.
+    """
+    path = pathlib.Path(cfg.output)
+    paths = path, path.with_suffix(".vocab")
+    for existing in filter(pathlib.Path.exists, paths):
+        if existing.is_dir():
+            raise ValueError(f"--output {existing} is a directory: name a file, such as {existing / 'english.model'}")
+        if not cfg.overwrite:
+            raise ValueError(f"--output: {existing} exists: name another file, or add --overwrite")
+    return paths
+
+
+def read_texts(cfg: TokenizerTrainConfig, skipped: list[str]) -> Iterator[str]:
+    """Yields the documents of a source, one at a time.
+
+    Args:
+      cfg: names the source and says how it is read.
+      skipped: gets what was wrong with each record, and each file, that is left out.
+
+    Raises:
+      ValueError: if the source does not exist or is damaged; BadRecord names the first malformed record unless
+        `bad_records` is skip.
+    """
+    task = TaskConfig(
+        source=cfg.input[0] if len(cfg.input) == 1 else cfg.input,
+        text=cfg.text,
+        text_unit=cfg.text_unit,
+        columns=cfg.columns,
+        bad_records=cfg.bad_records,
+        packages=cfg.packages,
+        min_characters=1,
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        source, bad_files = open_source(task, task.source, pathlib.Path(cache))
+        left_out = LeftOut(skipped=skipped)
+        skipped.extend(bad_files)
+        yield from (row.texts[0] for row in read_rows(task, source, range(len(source)), left_out))
+
+
+def report(cfg: TokenizerTrainConfig, sample: Sample, tokenizer: SentencePieceTokenizer) -> str:
+    """Returns what was read and trained, how far the pieces go, and an example."""
+    ids = tokenizer.encode_batch(sample.lines)
+    num_tokens = max(1, sum(len(row) for row in ids))
+    num_unknown = sum(int((row == tokenizer.unk_id).sum()) for row in ids)
+    middle = len(sample.lines) // 2
+    longest = max(sample.lines[middle : middle + 10], key=len)
+    example = textwrap.shorten(longest, EXAMPLE_CHARACTERS, placeholder="") or longest[:EXAMPLE_CHARACTERS]
+    num_pieces = tokenizer.vocab_size - tokenizer.num_sentinels
+    used = f"--task.tokenizer.path {cfg.output}"
+    if cfg.num_sentinels != TaskConfig.tokenizer.num_sentinels:
+        used += f" --task.tokenizer.num_sentinels {cfg.num_sentinels}"
+    return "\n".join(
+        [
+            f"Read {sample.num_documents:,} documents, {sample.num_bytes:,} bytes; trained on "
+            f"{sample.num_sampled_bytes:,} of them",
+            f"Wrote {cfg.output}: {num_pieces:,} {cfg.model_type} pieces, {tokenizer.vocab_size:,} ids with "
+            f"{tokenizer.num_sentinels:,} sentinels",
+            f"{sample.num_sampled_bytes / num_tokens:.2f} bytes a token; {num_unknown / num_tokens:.3%} of the tokens "
+            "are unknown",
+            f"For example  {example}",
+            f"is cut into  {' '.join(tokenizer.pieces(example))}",
+            f"Train with   {used}",
+        ]
+    )
+
+
+@contextlib.contextmanager
+def in_options() -> Iterator[None]:
+    """Names this command's options in the messages of errors, in place of a task's fields."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(options_named(str(error))) from error
+
+
+def options_named(message: str) -> str:
+    """Returns a message with `--input` for `task.source`, and so on."""
+    return FIELD.sub(lambda field: f"--{OPTIONS[field[1]]}", message)

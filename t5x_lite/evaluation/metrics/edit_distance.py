@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""How many words must be inserted, deleted or replaced to make a prediction right.
+
+A word is a run of letters, digits and underscores (`\w+`), in lower case. T5 splits at each other character instead,
+so that ", " also counts as an empty word; its figures are a little higher where punctuation differs.
+
+Shape letters: M words of the answer.
+
+Source: T5 `edit_distance` in `t5/evaluation/metrics.py`.
+"""
+
+import math
+import re
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+
+from t5x_lite.evaluation.metrics.reference import Reference
+
+
+def edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
+    """Word-level edit distance to the nearest accepted text.
+
+    Returns:
+      edit_distance/min, max, mean, median and sum, in words; edit_distance/word_error_rate: the sum in percent of the
+      words of those texts, which may exceed 100, and is nan where they have no words.
+    """
+    distances, num_words = [], 0
+    for prediction, reference in zip(predictions, references, strict=True):
+        answers = [_words(text) for text in reference.accepted]
+        distance, length = min((word_distance(_words(prediction), answer), len(answer)) for answer in answers)
+        distances.append(distance)
+        num_words += length
+    values = {
+        "min": min(distances),
+        "max": max(distances),
+        "mean": statistics.fmean(distances),
+        "median": statistics.median(distances),
+        "sum": sum(distances),
+        "word_error_rate": 100 * sum(distances) / num_words if num_words else math.nan,
+    }
+    return {f"edit_distance/{name}": float(value) for name, value in values.items()}
+
+
+def word_distance(prediction: Sequence[str], answer: Sequence[str]) -> int:
+    """Levenshtein's distance of two lists of words, a row of its table at a time."""
+    ids = {word: number for number, word in enumerate({*prediction, *answer})}
+    answer_M = np.array([ids[word] for word in answer], np.int64)
+    column = np.arange(len(answer) + 1)
+    row = column
+    for word in prediction:
+        step = row + 1  # the predicted word is deleted
+        step[1:] = np.minimum(step[1:], row[:-1] + (answer_M != ids[word]))
+        # Any number of the answer's words may be inserted, each at a cost of one column.
+        row = np.minimum.accumulate(step - column) + column
+    return int(row[-1])
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.lower())

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Answers to questions: exact match and F1 over words, after the normalisation of SQuAD or TriviaQA.
+
+Both are of the accepted answer that fits best. As in the official scripts, an answer of which normalisation leaves
+nothing ("the", "$$$") can be matched exactly, but has an F1 of 0.
+
+Source: T5 `t5/evaluation/qa_utils.py`, which follows the evaluation scripts of SQuAD v1.1 and TriviaQA v1.0.
+"""
+
+import re
+import string
+from collections import Counter
+from collections.abc import Callable, Sequence
+from statistics import fmean
+
+from t5x_lite.evaluation.metrics.reference import Reference, grouped
+
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+NO_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, ""))
+SPACED_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´", " "))
+
+
+def squad(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
+    """SQuAD v1.1's exact match and F1, in percent: squad/em, squad/f1."""
+    answers = [reference.accepted for reference in references]
+    return _scores("squad", predictions, answers, normalize=normalize_squad)
+
+
+def deduplicated_squad(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
+    """`squad` with one example a group, for ReCoRD, whose questions are repeated for every answer.
+
+    The prediction is the group's first, its answers are those of the whole group.
+    """
+    groups = grouped(references)
+    answers = [[answer for place in group for answer in references[place].accepted] for group in groups]
+    firsts = [predictions[group[0]] for group in groups]
+    return _scores("deduplicated_squad", firsts, answers, normalize=normalize_squad)
+
+
+def trivia_qa(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
+    """TriviaQA's exact match and F1, in percent: trivia_qa/em, trivia_qa/f1."""
+    answers = [reference.accepted for reference in references]
+    return _scores("trivia_qa", predictions, answers, normalize=normalize_trivia_qa)
+
+
+def normalize_squad(text: str) -> str:
+    """Lower case, without ASCII punctuation, articles and more than single spaces."""
+    return _without_articles(text.lower().translate(NO_PUNCTUATION))
+
+
+def normalize_trivia_qa(text: str) -> str:
+    """As `normalize_squad`, but punctuation, curly quotes included, parts words: "A_LOT" is "lot"."""
+    return _without_articles(text.lower().translate(SPACED_PUNCTUATION))
+
+
+def _without_articles(text: str) -> str:
+    return " ".join(ARTICLES.sub(" ", text).split())
+
+
+def _scores(
+    name: str, predictions: Sequence[str], answers: Sequence[Sequence[str]], *, normalize: Callable[[str], str]
+) -> dict[str, float]:
+    matches, f1s = [], []
+    for prediction, accepted in zip(map(normalize, predictions), answers, strict=True):
+        normalized = {normalize(answer) for answer in accepted}
+        matches.append(prediction in normalized)
+        f1s.append(max(_f1_of_words(prediction.split(), answer.split()) for answer in normalized))
+    return {f"{name}/em": 100 * fmean(matches), f"{name}/f1": 100 * fmean(f1s)}
+
+
+def _f1_of_words(prediction: list[str], answer: list[str]) -> float:
+    num_shared = (Counter(prediction) & Counter(answer)).total()
+    return 2 * num_shared / max(1, len(prediction) + len(answer))

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the bytes of a train step go, worked out from shapes: what is kept from the forward pass for the backward pass.
+
+What XLA holds beside it (one layer's working set, gathered kernels, buffers of collectives) only a compilation tells.
+
+Shape letters: B sequences of a device, S input tokens, T target tokens, D model, F feed-forward, N heads, H head, V
+vocabulary.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from t5x_lite.config import ModelConfig
+from t5x_lite.model.kernels.cross_entropy import chunk_length
+from t5x_lite.model.stacks import kept_tensors
+
+BYTES = {"float32": 4, "bfloat16": 2}
+
+
+class Lengths(NamedTuple):
+    """Of what a device works on: sequences, input tokens, target tokens; 0 tokens where there is no such stack."""
+
+    sequences: int
+    inputs: int
+    targets: int
+
+
+def activation_bytes(cfg: ModelConfig, lengths: Lengths, parts: Mapping[str, int]) -> int:
+    """Returns the bytes that are kept of all layers until the backward pass, under `cfg.remat`.
+
+    Args:
+      cfg: the sizes.
+      lengths: of what a device works on.
+      parts: by `tensor` and `context`, into how many the mesh cuts heads and tokens.
+    """
+    B, S, T = lengths
+    context, tensor = parts["context"], parts["tensor"]
+    S, T = S / context, T / context
+    cross = bool(lengths.inputs and lengths.targets)
+    kept = 0.0
+    if S:
+        kept += cfg.num_encoder_layers * _layer(cfg, S, lengths.inputs, tensor)
+    if T:
+        kept += cfg.num_decoder_layers * _layer(cfg, T, lengths.targets, tensor)
+    if cross:
+        kept += cfg.num_decoder_layers * _cross_attention(cfg, T, lengths.inputs, tensor)
+    return round(B * kept * BYTES[cfg.dtype])
+
+
+def logit_bytes(cfg: ModelConfig, lengths: Lengths, parts: Mapping[str, int]) -> int:
+    """Returns the bytes of the logits that the loss holds at once, in float32, and of their gradient in `cfg.dtype`."""
+    B, T = lengths.sequences, lengths.targets or lengths.inputs
+    C = chunk_length((B, T), math.ceil(cfg.vocab_size / parts["tensor"]), 1)
+    return B * C * cfg.vocab_size // parts["tensor"] * (4 + BYTES[cfg.dtype])
+
+
+def _layer(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:
+    """Numbers kept of self-attention and feed-forward, a sequence: the layer's input and what remat keeps."""
+    F = cfg.mlp_dim / tensor
+    sizes = _attention_sizes(cfg, length, num_keys, tensor)
+    sizes |= {f"mlp_wi_{index}": length * F for index in range(len(cfg.mlp_activations))}
+    kept = length * cfg.emb_dim / tensor + sum(sizes[name] for name in kept_tensors(cfg.remat) if name in sizes)
+    if cfg.remat == "none":
+        # The normed inputs of both, the sum between them, and what the last product of the feed-forward network takes.
+        kept += (2 + 1 / tensor) * length * cfg.emb_dim + _weights(cfg, length, num_keys, tensor) + length * F
+    return kept
+
+
+def _cross_attention(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:
+    sizes = _attention_sizes(cfg, length, num_keys, tensor)
+    kept = sum(sizes[name] for name in kept_tensors(cfg.remat) if name in sizes)
+    if cfg.remat == "none":
+        kept += (1 + 1 / tensor) * length * cfg.emb_dim + _weights(cfg, length, num_keys, tensor)
+    return kept
+
+
+def _attention_sizes(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> dict[str, float]:
+    inner = cfg.num_heads * cfg.head_dim / tensor
+    queries, keys = length * inner, num_keys * inner
+    return {"query": queries, "key": keys, "value": keys, "attention_out": queries}
+
+
+def _weights(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:
+    """The attention weights, in float32 and as the product takes them, and what they are normalised with."""
+    float32 = 4 / BYTES[cfg.dtype]
+    return cfg.num_heads / tensor * length * (num_keys * (1 + float32) + 2 * float32)

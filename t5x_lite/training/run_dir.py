@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run directory: what it holds under which name, who may write to it, and whether a config fits it."""
+
+import dataclasses
+import datetime
+import fcntl
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import jax
+import yaml
+
+from t5x_lite.config import RunConfig
+from t5x_lite.files.atomic_write import write_atomically
+
+# A checkpoint or a corpus made under other values of these would be misread.
+FIXED_FIELDS = (
+    "seed",
+    "task",
+    "model",
+    "train.inputs_length",
+    "train.targets_length",
+    "optimizer.name",
+    "optimizer.beta1",
+)
+PACKAGES = ("t5x-lite", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "sentencepiece")
+
+
+class RunDirectory:
+    """The files of one run; entering it takes the lock that keeps a second process out.
+
+    Args:
+      path: made if it is not there.
+
+    Raises:
+      ValueError: if the path is a file, holds something else, or is in use by another process.
+      OSError: if it cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = pathlib.Path(path)
+        self.config = self.path / "config.yaml"
+        self.environment = self.path / "environment.json"
+        self.metrics = self.path / "metrics.jsonl"
+        self.plot = self.path / "loss.svg"
+        self.tensorboard = self.path / "tensorboard"
+        self.checkpoints = self.path / "checkpoints"
+        self.profile = self.path / "profile"
+        self._lock = None
+
+    def __enter__(self) -> Self:
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"run_dir {self.path} is a file: name a directory")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            foreign = sorted(entry.name for entry in self.path.iterdir())
+            if foreign and not (self.path / ".lock").exists():
+                raise ValueError(
+                    f"run_dir {self.path} holds {foreign[0]!r} and was not made by t5x-lite: "
+                    "name a new or empty directory"
+                )
+            # Only process 0 writes to the directory, so only it takes the lock.
+            if jax.process_index() == 0:
+                self._take_lock()
+        except OSError as error:
+            raise OSError(f"cannot write to run_dir {self.path}: {error.strerror}; name another directory") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock is not None:
+            self._lock.close()  # which gives the lock back, as the end of the process does
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held open for the whole run
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise ValueError(
+                f"run_dir {self.path} is in use by {holder}: wait for it to end, or name another run_dir"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
+        lock.flush()
+        self._lock = lock
+
+    def check(self, cfg: RunConfig) -> None:
+        """Raises ValueError if a field that must not change between restarts did; names it."""
+        if not self.config.exists():
+            return
+        began, asked = self._read_config(), plain(dataclasses.asdict(cfg))
+        for field in FIXED_FIELDS:
+            for name, before, now in _differences(field, _get(began, field), _get(asked, field)):
+                raise ValueError(
+                    f"{name} is {now!r}, but the run in {self.path} was started with {before!r}: "
+                    "use that value, or another run_dir"
+                )
+
+    def record(self, cfg: RunConfig) -> None:
+        """Writes the resolved config and the environment; process 0 alone."""
+        if jax.process_index() == 0:
+            write_atomically(self.config, yaml.safe_dump(plain(dataclasses.asdict(cfg)), sort_keys=False))
+            write_atomically(self.environment, json.dumps(environment(), indent=2) + "\n")
+
+    def _read_config(self) -> dict[str, Any]:
+        try:
+            began = yaml.safe_load(self.config.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError):
+            began = None
+        if not isinstance(began, dict):
+            raise ValueError(f"{self.config} is damaged: restore it, or name another run_dir")
+        return began
+
+
+def plain(value: Any) -> Any:
+    """Returns a config as YAML and JSON know it: tuples become lists."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
+
+
+def environment() -> dict[str, Any]:
+    """Returns what a run's numbers depend on beside its config: versions, devices, commit, machine."""
+    devices = jax.devices()
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.argv,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "devices": {"count": len(devices), "kind": devices[0].device_kind, "processes": jax.process_count()},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """Returns the commit of the checkout this package runs from, None when it is installed elsewhere."""
+    here = pathlib.Path(__file__).resolve().parents[1]
+    if not (here / ".git").exists():
+        return None
+    try:
+        answer = subprocess.run(
+            ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _get(config: Mapping[str, Any], field: str) -> Any:
+    value: Any = config
+    for name in field.split("."):
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value
+
+
+def _differences(name: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yields (field, value before, value now) for every leaf in which two configs differ."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in now:
+            yield from _differences(f"{name}.{key}", before.get(key), now[key])
+    elif before != now:
+        yield name, before, now

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One update of a model, as a pure function of the state and a batch.
+
+Shape letters: B batch, S input tokens, T target tokens, D model, M microbatches.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+
+from t5x_lite.config import ModelConfig, TrainConfig
+from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model, make_model
+from t5x_lite.model.kernels.cross_entropy import LossSums, cross_entropy
+
+
+class TrainState(NamedTuple):
+    """Everything a step reads and writes, and a checkpoint holds."""
+
+    step: jax.Array  # batches seen
+    model: Model
+    opt_state: optax.OptState
+    nonfinite_steps: jax.Array  # updates skipped since the start
+    nonfinite_in_a_row: jax.Array
+
+
+def init_state(
+    cfg: ModelConfig, tx: optax.GradientTransformation, seed: int, architecture: Architecture = ENCODER_DECODER
+) -> TrainState:
+    """Returns the state before the first step."""
+    return state_of(make_model(cfg, architecture, rngs=nnx.Rngs(seed)), tx)
+
+
+def state_of(model: Model, tx: optax.GradientTransformation) -> TrainState:
+    """Returns the state before the first step, of a model with the parameters that it is to begin from."""
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, model, tx.init(cast(Any, model)), zero, zero)
+
+
+def loss_sums(
+    model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None
+) -> LossSums:
+    """Returns the loss summed over the targets of a batch of the model's features."""
+    hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch, dropout_key)
+    return cross_entropy(
+        hidden_BTD,
+        kernel_DV,
+        targets_BT,
+        weights_BT.astype(jnp.float32),
+        z_loss=cfg.z_loss,
+        label_smoothing=cfg.label_smoothing,
+    )
+
+
+def gradients(model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None):
+    """Returns (gradients of the mean loss a target token, the loss sums), over all microbatches.
+
+    Microbatches hold different numbers of tokens, so their sums are added and divided once.
+    """
+    M = cfg.num_microbatches
+
+    def microbatch_gradients(microbatch, key):
+        def loss(model):
+            sums = loss_sums(model, microbatch, cfg, key)
+            return sums.loss, sums
+
+        (_, sums), grads = jax.value_and_grad(loss, has_aux=True)(model)
+        return grads, sums
+
+    if M == 1:
+        grads, sums = microbatch_gradients(batch, dropout_key)
+    else:
+        # Microbatch m takes rows m, m + M, ...: some from every device's part of the batch, so that none moves.
+        split = jax.tree.map(lambda rows: rows.reshape(-1, M, *rows.shape[1:]).swapaxes(0, 1), dict(batch))
+        keys = None if dropout_key is None else jax.random.split(dropout_key, M)
+
+        def accumulate(total, microbatch_and_key):
+            return jax.tree.map(jnp.add, total, microbatch_gradients(*microbatch_and_key)), None
+
+        first = jax.tree.map(lambda rows: rows[0], (split, keys))
+        zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(microbatch_gradients, *first))
+        (grads, sums), _ = jax.lax.scan(accumulate, zeros, (split, keys))
+    tokens = jnp.maximum(sums.weight, 1.0)
+    return jax.tree.map(lambda grad: grad / tokens, grads), sums
+
+
+def train_step(state: TrainState, batch: Mapping[str, jax.Array], *, tx, cfg: TrainConfig, seed: int):
+    """Makes one update, as a pure function: it can be called with no mesh, files or jit.
+
+    A gradient that is not finite leaves parameters and optimizer as they are, and is counted.
+
+    Returns:
+      (the state after the step, its metrics as scalars).
+    """
+    rate = state.model.cfg.dropout_rate
+    dropout_key = jax.random.fold_in(jax.random.key(seed), state.step) if rate > 0 else None
+    grads, sums = gradients(state.model, batch, cfg, dropout_key)
+    grad_norm = optax.tree.norm(grads)
+    finite = jnp.isfinite(grad_norm) & jnp.isfinite(sums.loss)
+
+    updates, opt_state = tx.update(grads, state.opt_state, state.model)
+    updated = (optax.apply_updates(cast(Any, state.model), updates), opt_state)
+    model, opt_state = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old), updated, (state.model, state.opt_state)
+    )
+    skipped = jnp.where(finite, 0, 1)
+    in_a_row = jnp.where(finite, 0, state.nonfinite_in_a_row + 1)
+    tokens = jnp.maximum(sums.weight, 1.0)
+    metrics = {
+        "loss": sums.cross_entropy / tokens,
+        "z_loss": sums.z_loss / tokens,
+        "accuracy": sums.num_correct / tokens,
+        "grad_norm": grad_norm,
+        "target_tokens": sums.weight,
+        "nonfinite_steps": state.nonfinite_steps + skipped,
+        "nonfinite_in_a_row": in_a_row,
+    }
+    return TrainState(state.step + 1, model, opt_state, state.nonfinite_steps + skipped, in_a_row), metrics

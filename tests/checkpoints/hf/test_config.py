@@ -1,0 +1,115 @@
+"""Tests t5x_lite/checkpoints/hf/config.py"""
+
+import dataclasses
+import json
+
+import pytest
+
+from t5x_lite.checkpoints.hf.config import config_fields, read_config
+from t5x_lite.config import ModelConfig
+from t5x_lite.model.presets import presets
+from tests import tiny
+
+# As published beside google/flan-t5-small, what matters of it.
+FLAN_T5_SMALL = {
+    "architectures": ["T5ForConditionalGeneration"],
+    "d_ff": 1024,
+    "d_kv": 64,
+    "d_model": 512,
+    "decoder_start_token_id": 0,
+    "dropout_rate": 0.1,
+    "eos_token_id": 1,
+    "feed_forward_proj": "gated-gelu",
+    "layer_norm_epsilon": 1e-06,
+    "model_type": "t5",
+    "num_decoder_layers": 8,
+    "num_heads": 6,
+    "num_layers": 8,
+    "relative_attention_max_distance": 128,
+    "relative_attention_num_buckets": 32,
+    "tie_word_embeddings": False,
+    "vocab_size": 32128,
+}
+
+
+def read(directory, fields, *, has_lm_head=True):
+    (directory / "config.json").write_text(json.dumps(fields))
+    return read_config(directory, has_lm_head=has_lm_head)
+
+
+def test_a_published_config_is_its_preset(tmp_path):
+    cfg = read(tmp_path, FLAN_T5_SMALL)
+    expected = dataclasses.replace(presets["t5_1_1_small"], dropout_rate=0.1)
+    assert dataclasses.replace(cfg, scale_logits=None) == expected
+    assert not cfg.scales_logits
+
+
+def test_t5_1_0_is_what_its_old_and_short_config_says(tmp_path):
+    fields = {"model_type": "t5", "vocab_size": 32128, "d_model": 512, "num_heads": 8, "d_kv": 64, "d_ff": 2048}
+    cfg = read(tmp_path, fields | {"num_layers": 6}, has_lm_head=False)
+    assert dataclasses.replace(cfg, scale_logits=None) == presets["t5_small"]
+    assert cfg.scales_logits
+
+
+def test_mt5_never_scales_logits_and_umt5_has_a_table_a_layer(tmp_path):
+    cfg = read(tmp_path, FLAN_T5_SMALL | {"model_type": "mt5", "architectures": None, "tie_word_embeddings": True})
+    assert (cfg.scales_logits, cfg.relative_bias_per_layer) == (False, False)
+    cfg = read(tmp_path, FLAN_T5_SMALL | {"model_type": "umt5", "architectures": None})
+    assert (cfg.scales_logits, cfg.relative_bias_per_layer) == (False, True)
+
+
+def test_what_version_5_writes_of_scaling_is_believed(tmp_path):
+    fields = FLAN_T5_SMALL | {"tie_word_embeddings": True, "scale_decoder_outputs": False}
+    assert not read(tmp_path, fields).scales_logits
+
+
+@pytest.mark.parametrize("version", tiny.FAMILY)
+def test_a_config_is_the_same_after_it_was_written_and_read(tmp_path, version):
+    cfg = tiny.FAMILY[version]
+    again = read(tmp_path, config_fields(cfg), has_lm_head=not cfg.tie_embeddings)
+    assert dataclasses.replace(again, scale_logits=cfg.scale_logits) == cfg
+    assert again.scales_logits == cfg.scales_logits
+
+
+def test_a_model_hugging_face_does_not_have_is_not_written():
+    with pytest.raises(ValueError, match=r"model.mlp_activations is \['linear', 'silu'\]"):
+        config_fields(ModelConfig(mlp_activations=("linear", "silu")))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model_type": "bert"}, "has model_type 'bert': t5x_lite reads t5, mt5, umt5"),
+        ({"model_type": ["t5"]}, "has model_type"),
+        ({"architectures": ["T5EncoderModel"]}, "t5x_lite reads T5ForConditionalGeneration"),
+        ({"architectures": "LongT5"}, "t5x_lite reads T5ForConditionalGeneration"),
+        ({"d_model": None}, "has d_model None: it must be a whole number above 0"),
+        ({"d_model": "512"}, "has d_model '512'"),
+        ({"num_heads": True}, "has num_heads True"),
+        ({"vocab_size": -1}, "has vocab_size -1"),
+        ({"num_layers": 2**63}, "has num_layers 9223372036854775808"),
+        ({"relative_attention_num_buckets": 1.5}, "has relative_attention_num_buckets 1.5"),
+        ({"layer_norm_epsilon": 1e-5}, "has layer_norm_epsilon 1e-05"),
+        ({"feed_forward_proj": "gelu"}, "has feed_forward_proj 'gelu': t5x_lite knows relu,"),
+        ({"feed_forward_proj": ["relu"]}, "has feed_forward_proj"),
+        ({"dropout_rate": "none"}, "has dropout_rate 'none'"),
+    ],
+)
+def test_a_field_that_is_wrong_is_named(tmp_path, change, message):
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path, FLAN_T5_SMALL | change)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"{", "cannot be read as JSON"), (b"\xff", "cannot be read as JSON"), (b"[1]", "is not a JSON object")],
+)
+def test_a_file_that_is_no_json_object_is_refused(tmp_path, content, message):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        read_config(tmp_path, has_lm_head=True)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"config.json does not exist"):
+        read_config(tmp_path, has_lm_head=True)

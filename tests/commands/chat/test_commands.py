@@ -1,0 +1,156 @@
+"""Tests t5x_lite/commands/chat/commands.py"""
+
+import dataclasses
+
+import pytest
+
+from t5x_lite.commands.chat.commands import (
+    FIELDS,
+    NAMES,
+    Command,
+    changed,
+    completions,
+    differences,
+    help_lines,
+    parsed,
+    shown,
+)
+from t5x_lite.config import GenerationConfig
+
+DEFAULTS = GenerationConfig()
+
+
+def test_a_line_is_a_text_or_a_command_with_what_follows_it():
+    assert parsed("what is it? /help") == "what is it? /help"
+    assert parsed("  two spaces are kept ") == "  two spaces are kept "
+    assert parsed("") == ""
+    assert parsed("/help") == Command("help", "")
+    assert parsed("/temperature   0.7 ") == Command("temperature", "0.7")
+    assert parsed("/template Q: {q}  A: {a}") == Command("template", "Q: {q}  A: {a}")
+
+
+def test_two_slashes_begin_a_text_that_begins_with_one():
+    assert parsed("//help me") == "/help me"
+    assert parsed("///") == "//"
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("/temp 0.7", "no command /temp: use /template or /temperature;"),
+        ("/temperatur 0.7", "no command /temperatur: use /temperature;"),
+        ("/qiut", "no command /qiut: use /quit;"),
+        ("/xyzzy", "no command /xyzzy: use /help, which lists all;"),
+        ("/", "no command /: use /help, which lists all; a text that begins with a slash begins with two"),
+        ("/ help", "no command /"),
+        ("/HELP", "no command /HELP: use "),
+    ],
+)
+def test_an_unknown_command_is_told_with_the_nearest_one(line, hint):
+    with pytest.raises(ValueError, match=r"there is no command") as error:
+        parsed(line)
+    assert hint in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["settings", "reset", "prompt", "help", "quit"])
+def test_nothing_may_follow_a_command_that_takes_nothing(name):
+    with pytest.raises(ValueError, match=rf"/{name} is followed by 'now': leave that out"):
+        parsed(f"/{name} now")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("temperature", "0.7", 0.7),
+        ("temperature", "1", 1.0),
+        ("max_new_tokens", "17", 17),
+        ("length_penalty", "-1.5", -1.5),
+        ("beam_rules", "hf", "hf"),
+        ("stop_tokens", "[5, 6]", (5, 6)),
+        ("stop_tokens", "[]", ()),
+        ("forced_prefix", "yes", "yes"),
+        ("forced_prefix", "1", "1"),
+        ("forced_prefix", "two words: ", "two words: "),
+        ("forced_prefix", "' with spaces '", " with spaces "),
+        ("forced_prefix", '""', ""),
+        ("forced_prefix", "'", "'"),
+        ("forced_prefix", "'half", "'half"),
+    ],
+)
+def test_a_value_is_read_as_on_the_command_line(name, value, expected):
+    before = GenerationConfig(forced_prefix="before", stop_tokens=(9,), temperature=0.2)
+    after = changed(before, name, value)
+    assert getattr(after, name) == expected
+    assert type(getattr(after, name)) is type(expected)
+    assert dataclasses.replace(after, **{name: getattr(before, name)}) == before  # nothing else is
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("temperature", "warm", "temperature is 'warm': use a number$"),
+        ("temperature", "-1", r"temperature is -1\.0: use 0 \(greedy\) or a number above"),
+        ("temperature", ".nan", "temperature is nan"),
+        ("max_new_tokens", "7.5", r"max_new_tokens is '7\.5': use a whole number$"),
+        ("stop_tokens", "5", r"stop_tokens is '5': use a list of ids such as \[5, 6\]$"),
+        ("stop_tokens", "[a]", r"stop_tokens is '\[a\]': use a list of ids"),
+        ("beam_rules", "other", "beam_rules is 'other': use t5x or hf$"),
+        ("top_p", "0.5", r"top_p 0\.5 with temperature 0, which draws nothing: add temperature 1"),
+        ("num_return_sequences", "3", "num_return_sequences is 3, and greedy choice has one answer"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_it(name, value, message):
+    with pytest.raises(ValueError, match=message) as error:
+        changed(DEFAULTS, name, value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_what_is_shown_can_be_typed(name):
+    config = GenerationConfig(temperature=0.3, top_k=7, banned_tokens=(3, 4), max_new_tokens=9)
+    command = parsed("/" + shown(config, name))
+    assert isinstance(command, Command)
+    assert changed(config, *command) == config
+
+
+def test_a_value_of_no_kind_that_is_known_is_refused_for_every_setting():
+    for name in set(FIELDS) - {"forced_prefix"}:
+        with pytest.raises(ValueError, match=f"^{name} is '{{}}': use "):
+            changed(DEFAULTS, name, "{}")
+
+
+def test_settings_are_compared_with_the_models_own():
+    own = GenerationConfig(num_beams=4, max_new_tokens=20)
+    assert differences(own, own) == []
+    config = dataclasses.replace(own, max_new_tokens=30, stop_tokens=(8, 9), forced_prefix="so")
+    assert differences(config, own) == [
+        "max_new_tokens 30  (the model's own: 20)",
+        "forced_prefix so  (the model's own: '')",
+        "stop_tokens [8, 9]  (the model's own: [])",
+    ]
+
+
+def test_tab_completes_commands_at_the_beginning_of_a_line():
+    assert completions("", "/te") == ["/template ", "/temperature "]
+    assert completions("", "/") == [f"/{name} " for name in NAMES]
+    assert completions("", "te") == []
+    assert completions("text ", "/te") == []
+
+
+def test_tab_completes_values_and_files(tmp_path):
+    assert completions("/beam_rules ", "") == ["t5x", "hf"]
+    assert completions("/beam_rules ", "h") == ["hf"]
+    assert completions("/temperature ", "") == []
+    (tmp_path / "pairs.jsonl").touch()
+    (tmp_path / "pairs.old").mkdir()
+    (tmp_path / "other").touch()
+    assert completions("/examples ", f"{tmp_path}/pa") == [f"{tmp_path}/pairs.jsonl", f"{tmp_path}/pairs.old/"]
+    assert completions("/shots ", f"{tmp_path}/pa") == []
+
+
+def test_help_explains_every_command_and_setting():
+    lines = help_lines()
+    for name in NAMES:
+        (line,) = [line for line in lines if line.split()[0] == f"/{name}"]
+        assert len(line.split()) > 3, f"{name} is not explained"
+    assert any("0 takes the most probable token" in line for line in lines)

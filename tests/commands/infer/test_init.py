@@ -1,0 +1,206 @@
+"""Tests t5x_lite/commands/infer/__init__.py"""
+
+import dataclasses
+import io
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from t5x_lite.checkpoints.load import Pretrained, save_hf
+from t5x_lite.commands import infer
+from t5x_lite.config import GenerationConfig, InferConfig, MeshConfig
+from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.inference import api
+from t5x_lite.inference.api import answer_lines
+from t5x_lite.inference.engine import fill_in
+from t5x_lite.inference.loop import Devices
+from t5x_lite.parallel.mesh import batch_sharding, make_mesh, replicated
+from tests import tiny
+from tests.paths import ROOT
+
+CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
+ONE_OF_SEVERAL = """
+import sys, jax
+if sys.argv[1]:
+    jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+from t5x_lite.cli import main
+sys.exit(main(sys.argv[3:]))
+"""
+LINES = ["The <extra_id_0> fox", "", "no blank, but ümlauts", "x " * 50 + "<extra_id_1>"]
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    return Pretrained(tiny.model(CFG), ByteTokenizer(100), CFG, 1)
+
+
+def options(**fields):
+    return InferConfig(**{"checkpoint": "run", "batch_size": 3} | fields)
+
+
+def loaded(pretrained):
+    """Returns what takes the place of `load`."""
+
+    def load(checkpoint, mesh):
+        assert checkpoint == "run"
+        return pretrained._replace(model=jax.device_put(pretrained.model, replicated(mesh)))
+
+    return load
+
+
+def rows_of(pretrained, lines, fields=None, **settings):
+    config = GenerationConfig(**{"max_new_tokens": 5} | settings)
+    return list(answer_lines(pretrained, enumerate(lines), options(**fields or {}), config))
+
+
+def test_every_line_gets_its_row_in_order(pretrained):
+    rows = rows_of(pretrained, LINES)
+    assert [row["inputs"] for row in rows] == LINES
+    for row in rows:
+        assert row["filled"] == fill_in(row["inputs"], row["prediction"])
+
+
+def test_a_row_does_not_depend_on_the_lines_beside_it(pretrained):
+    together = rows_of(pretrained, LINES)
+    alone = [rows_of(pretrained, [line])[0] for line in LINES]
+    assert together == alone
+
+
+def test_files_are_read_and_written(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(infer, "load", loaded(pretrained))
+    (tmp_path / "in.txt").write_text("\n".join(LINES), encoding="utf-8")
+    infer.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "out.jsonl")))
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row["inputs"] for row in rows] == LINES
+    assert rows[0].keys() == {"inputs", "prediction", "filled"}
+
+
+def test_a_pipe_is_read_and_written(pretrained, monkeypatch, capsys):
+    monkeypatch.setattr(infer, "load", loaded(pretrained))
+    monkeypatch.setattr("sys.stdin", io.StringIO("one <extra_id_0>\n"))
+    infer.run(options())
+    assert json.loads(capsys.readouterr().out)["inputs"] == "one <extra_id_0>"
+
+
+def test_an_input_that_is_not_there_is_named_before_anything_is_loaded(tmp_path):
+    with pytest.raises(ValueError, match=r"--input .*nowhere.txt' names no file"):
+        infer.run(options(input=str(tmp_path / "nowhere.txt")))
+
+
+def test_an_output_in_no_directory_is_named(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(infer, "load", loaded(pretrained))
+    (tmp_path / "in.txt").write_text("x")
+    with pytest.raises(ValueError, match=r"--output .* is in a directory that does not exist"):
+        infer.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "no" / "out.jsonl")))
+
+
+def test_rows_do_not_depend_on_where_lines_are_in_the_file(pretrained):
+    lines = [f"line {'x' * (7 * number % 40)} {number}" for number in range(20)]
+    expected = [row["prediction"] for line in lines for row in rows_of(pretrained, [line])]
+    assert [row["prediction"] for row in rows_of(pretrained, lines)] == expected
+
+
+def test_what_is_drawn_for_a_line_stays_when_a_run_goes_on(pretrained):
+    config = GenerationConfig(max_new_tokens=5, temperature=1.0)
+    numbered = list(enumerate(LINES * 3))
+    whole = list(answer_lines(pretrained, numbered, options(), config))
+    rest = list(answer_lines(pretrained, numbered[5:], options(), config))
+    assert [row["prediction"] for row in whole[5:]] == [row["prediction"] for row in rest]
+    assert whole[0]["prediction"] != whole[4]["prediction"]  # the same text on another line
+
+
+def test_rows_have_scores_and_tokens_where_they_are_asked_for(pretrained):
+    (row,) = rows_of(pretrained, LINES[:1], fields={"log_probs": True})
+    assert row["score"] == pytest.approx(sum(row["log_probs"]), rel=1e-5)
+    assert "".join(row["tokens"]) == row["prediction"]
+    (row,) = rows_of(pretrained, LINES[:1], num_beams=3, num_return_sequences=2)
+    assert row["predictions"][0] == row["prediction"]
+    assert row["scores"] == sorted(row["scores"], reverse=True)
+
+
+def test_records_are_read_with_a_template(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(infer, "load", loaded(pretrained))
+    (tmp_path / "in.jsonl").write_text('{"q": "why", "inputs": "i"}\n{"q": "how", "inputs": "j"}\n')
+    for template, expected in ((None, ["i", "j"]), ("question: {q}", ["question: why", "question: how"])):
+        asked = options(input=str(tmp_path / "in.jsonl"), output=str(tmp_path / "out.jsonl"), template=template)
+        infer.run(asked, {"max_new_tokens": 2})
+        rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+        assert [row["inputs"] for row in rows] == expected
+
+
+@pytest.mark.parametrize("line", ["no json", "[1]", '{"q": 1}', "", '{"q": "\\ud800"}'])
+def test_a_record_that_cannot_be_read_is_named(line, tmp_path, pretrained, monkeypatch):
+    monkeypatch.setattr(infer, "load", loaded(pretrained))
+    (tmp_path / "in.jsonl").write_text('{"inputs": "fine"}\n' + line + "\n")
+    with pytest.raises(ValueError, match=r"--input .*in.jsonl, line 2,"):
+        infer.run(options(input=str(tmp_path / "in.jsonl"), output=str(tmp_path / "out.jsonl")))
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path, pretrained, monkeypatch):
+    monkeypatch.setattr(infer, "load", loaded(pretrained))
+    (tmp_path / "in.txt").write_bytes(b"\xff\xfe\n")
+    with pytest.raises(ValueError, match=r"in.txt is not UTF-8"):
+        infer.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "out.jsonl")))
+
+
+def test_a_run_that_was_cut_off_goes_on_where_it_was(tmp_path, pretrained, monkeypatch):
+    monkeypatch.setattr(infer, "load", loaded(pretrained))
+    (tmp_path / "in.txt").write_text("\n".join(LINES * 6), encoding="utf-8")
+    whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
+    infer.run(options(input=str(tmp_path / "in.txt"), output=str(whole)), {"max_new_tokens": 3})
+    calls = []
+
+    def dies(*arguments, **keywords):
+        calls.append(len(calls))
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return answer_batch(*arguments, **keywords)
+
+    answer_batch = api.answer_batch
+    asked = options(input=str(tmp_path / "in.txt"), output=str(cut), batch_size=1)
+    monkeypatch.setattr(api, "WINDOW_BATCHES", 1)
+    monkeypatch.setattr(api, "answer_batch", dies)
+    with pytest.raises(KeyboardInterrupt):
+        infer.run(asked, {"max_new_tokens": 3})
+    assert not cut.exists()
+    monkeypatch.setattr(api, "answer_batch", answer_batch)
+    infer.run(asked, {"max_new_tokens": 3})
+    assert cut.read_text() == whole.read_text()
+    assert not list(tmp_path.glob("*.partial*"))
+
+
+@pytest.mark.slow
+def test_two_processes_write_what_one_writes(pretrained, tmp_path):
+    (tmp_path / "in.txt").write_text("\n".join(f"line {'x' * (number % 9)} {number}" for number in range(50)))
+    save_hf(pretrained.model, pretrained.tokenizer, tmp_path / "model")
+    asked = ["infer", "--checkpoint", str(tmp_path / "model"), "--input", str(tmp_path / "in.txt"), "--batch_size", "1"]
+    asked += ["--max_new_tokens", "4", "--temperature", "1", "--output"]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    where = {"cwd": ROOT, "env": {**os.environ, "XLA_FLAGS": ""}}  # a device each
+    start = [sys.executable, "-c", ONE_OF_SEVERAL]
+    processes = [
+        subprocess.Popen([*start, address, str(index), *asked, str(tmp_path / "both.jsonl")], **where)
+        for index in range(2)
+    ]
+    processes.append(subprocess.Popen([*start, "", "0", *asked, str(tmp_path / "one.jsonl")], **where))
+    assert [process.wait(300) for process in processes] == [0, 0, 0]
+    assert (tmp_path / "both.jsonl").read_text() == (tmp_path / "one.jsonl").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["both.jsonl", "in.txt", "model", "one.jsonl"]
+
+
+def test_a_mesh_gives_each_device_as_many_lines(pretrained):
+    mesh = make_mesh(MeshConfig(data=2, fsdp=4))
+    on_mesh = pretrained._replace(model=jax.device_put(pretrained.model, replicated(mesh)))
+    devices = Devices(lambda rows: jax.device_put(rows, batch_sharding(mesh)))
+    config = GenerationConfig(max_new_tokens=5)
+    asked = options(batch_size=infer._batch_size(options(batch_size=9), mesh))
+    assert asked.batch_size == 16
+    rows = list(answer_lines(on_mesh, enumerate(LINES), asked, config, devices=devices))
+    assert rows == rows_of(pretrained, LINES)

@@ -1,0 +1,76 @@
+"""Tests t5x_lite/data/corpus/manifest.py; what a whole corpus does is in test_corpora.py."""
+
+import pytest
+
+from t5x_lite.config import TaskConfig
+from t5x_lite.data.corpus.manifest import (
+    check_not_empty,
+    check_same_task,
+    in_words,
+    plain,
+    read_manifest,
+    write_manifest,
+)
+
+COUNTS = {"num_train_documents": 3, "num_eval_documents": 2, "num_short": 0, "num_skipped": 0, "parts": []}
+
+
+def test_a_task_is_as_json_has_it():
+    assert plain(TaskConfig(source=("a.txt", "b.txt")))["source"] == ["a.txt", "b.txt"]
+
+
+def test_a_field_of_a_field_is_named_in_full(tmp_path):
+    with pytest.raises(ValueError, match=r"task.tokenizer.kind is bytes, and the text in .* was made with other"):
+        check_same_task({"tokenizer": {"kind": "other"}}, {"tokenizer": {"kind": "bytes"}}, tmp_path)
+
+
+@pytest.mark.parametrize("field", ["objective", "noise_density", "metrics", "prepared"])
+def test_what_is_asked_of_the_text_may_change(field, tmp_path):
+    check_same_task({field: "this"}, {field: "that"}, tmp_path)
+
+
+def test_a_source_is_put_in_words():
+    assert in_words(TaskConfig()) == "the docstrings of the installed packages"
+    assert in_words(TaskConfig(source=("a.txt", "b.txt"), eval_source="c.txt")) == "a.txt, b.txt and c.txt"
+
+
+@pytest.mark.parametrize(
+    ("task", "counts", "message"),
+    [
+        (
+            TaskConfig(source="a.txt", min_characters=9),
+            {"num_train_documents": 0, "num_eval_documents": 0, "num_short": 4},
+            r"task.source a.txt has nothing to learn from: left out 4 documents shorter than task.min_characters 9",
+        ),
+        (
+            TaskConfig(source="a.txt"),
+            {
+                "num_train_documents": 0,
+                "num_eval_documents": 0,
+                "num_skipped": 2,
+                "parts": [{"first_skipped": []}, {"first_skipped": ["a.txt line 3 is bad"]}],
+            },
+            r"nothing to learn from: skipped 2 bad records or files; the first: a.txt line 3 is bad",
+        ),
+        (TaskConfig(source="a.txt", eval_source="b.txt"), {"num_eval_documents": 0}, r"task.eval_source b.txt has"),
+        (TaskConfig(source="a.txt", eval_source="b.txt"), {"num_train_documents": 0}, r"task.source a.txt has nothing"),
+        (
+            TaskConfig(source="a.txt", eval_percent=0.1),
+            {"num_eval_documents": 0},
+            r"task.eval_percent 0.1 leaves 3 documents to train on and 0 held out of 3: use another eval_percent",
+        ),
+    ],
+)
+def test_an_empty_side_is_refused_with_its_reason(task, counts, message):
+    with pytest.raises(ValueError, match=message):
+        check_not_empty(task, COUNTS | counts)
+
+
+def test_two_sides_are_enough():
+    check_not_empty(TaskConfig(), COUNTS)
+
+
+def test_a_directory_without_a_manifest_has_an_empty_one(tmp_path):
+    assert read_manifest(tmp_path) == {}
+    write_manifest(tmp_path / "new", {"format": 1, "task": {}})
+    assert read_manifest(tmp_path / "new") == {"format": 1, "task": {}}

@@ -1,0 +1,145 @@
+"""Tests t5x_lite/data/records/rows.py"""
+
+import json
+
+import pytest
+
+from t5x_lite.config import TaskConfig
+from t5x_lite.data.records.rows import LeftOut, Row, read_rows
+from t5x_lite.data.sources import open_source
+from t5x_lite.data.sources.records import BadRecord
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    (tmp_path / "own_preprocess.py").write_text(
+        "def each_answer(record):\n"
+        "    return [{'inputs': record['q'], 'targets': a, 'answers': record['a'], 'group': record['q']}"
+        " for a in record['a']]\n\n\n"
+        "def shout(record):\n    return {'text': record['text'].upper()}\n\n\n"
+        "def number(record):\n    return 3\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def task(source, **fields):
+    return TaskConfig(source=source, **{"min_characters": 0, **fields})
+
+
+def read(task, cache):
+    """The texts of all rows, and what was left out."""
+    source, skipped = open_source(task, task.source, cache)
+    left_out = LeftOut(skipped=skipped)
+    rows = list(read_rows(task, source, range(len(source)), left_out))
+    return [row.texts for row in rows], left_out.num_short, left_out.skipped
+
+
+def write(path, *records):
+    path.write_text("".join(record if isinstance(record, str) else json.dumps(record) + "\n" for record in records))
+    return str(path)
+
+
+def test_documents_are_the_template_filled_in_over_all_files(tmp_path):
+    first = write(tmp_path / "b.jsonl", {"title": "B", "text": "bee"})
+    second = write(tmp_path / "a.csv", "title,text\nA,ay\n")
+    documents = read(task((first, second), text="{title}: {text}"), tmp_path / "cache")
+    assert documents == ([("B: bee",), ("A: ay",)], 0, [])
+
+
+def test_short_documents_are_left_out_and_counted(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"text": "12345"}, {"text": "1234"}, {"text": "  1234  "}, {"text": ""})
+    assert read(task(path, min_characters=5), tmp_path) == ([("12345",)], 3, [])
+    assert read(task(path), tmp_path)[:2] == ([("12345",), ("1234",), ("  1234  ",)], 1)
+
+
+BAD = ('{"text": "good"}\n', "{broken\n", '{"title": "no text"}\n', '["list"]\n', '{"text": "\\ud800"}\n')
+
+
+def test_the_first_bad_record_ends_the_run_with_its_line_and_the_remedy(tmp_path):
+    path = write(tmp_path / "a.jsonl", *BAD)
+    with pytest.raises(BadRecord, match=r"a.jsonl line 2 is not valid JSON .*; or set task.bad_records to skip"):
+        read(task(path), tmp_path)
+
+
+def test_bad_records_and_empty_files_are_skipped_and_told_where_asked(tmp_path):
+    path, empty = write(tmp_path / "a.jsonl", *BAD), write(tmp_path / "empty.csv")
+    texts, _, skipped = read(task((path, empty), bad_records="skip"), tmp_path)
+    assert texts == [("good",)]
+    wheres = [reason.split("a.jsonl ")[-1].split(" ")[1] for reason in skipped[1:]]
+    assert "empty.csv is empty" in skipped[0]
+    assert wheres == ["2", "3", "4", "5"]
+
+
+PAIRS = {"inputs": "q: {q}", "targets": "{a}"}
+
+
+def test_a_supervised_task_has_inputs_and_targets(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"q": "one", "a": 1}, {"q": "two", "a": None}, {"q": "", "a": "3"})
+    texts, _, skipped = read(task(path, bad_records="skip", **PAIRS), tmp_path)
+    assert texts == [("q: one", "1"), ("q: ", "3")]
+    assert "a.jsonl line 2 has no field 'a', which task.targets '{a}' asks for; it has q, a" in skipped[0]
+
+
+def test_choices_name_the_values_of_targets(tmp_path):
+    path = write(tmp_path / "a.jsonl", {"q": "one", "a": 1}, {"q": "two", "a": 2})
+    with pytest.raises(BadRecord, match=r"line 2 has the targets '2', and task.choices names 0, 1: add it there"):
+        read(task(path, choices={"0": "no", "1": "yes"}, **PAIRS), tmp_path)
+    assert read(task(path, choices={"1": "yes", "2": "perhaps"}, **PAIRS), tmp_path)[0][1] == ("q: two", "perhaps")
+
+
+def test_a_function_makes_several_pairs_of_a_record_and_their_references(tmp_path, module):
+    path = write(tmp_path / "a.jsonl", {"q": "one", "a": ["1", "I"]}, {"q": "none", "a": []})
+    answers = task(path, inputs="{inputs}", targets="{targets}", preprocess="own_preprocess:each_answer")
+    source, _ = open_source(answers, answers.source, tmp_path)
+    assert list(read_rows(answers, source, [0, 1], LeftOut())) == [
+        Row(("one", target), {"targets": target, "answers": ["1", "I"], "group": "one"}) for target in ("1", "I")
+    ]
+
+
+def test_a_function_may_change_text(tmp_path, module):
+    assert read(task(write(tmp_path / "a.jsonl", {"text": "a"}), preprocess="own_preprocess:shout"), tmp_path)[0] == [
+        ("A",)
+    ]
+
+
+def test_a_record_that_does_not_suit_the_function_is_a_bad_record(tmp_path, module):
+    path = write(tmp_path / "a.jsonl", {"title": "no text"}, {"text": "a"})
+    shout = task(path, preprocess="own_preprocess:shout")
+    message = r"a.jsonl line 1 does not suit task.preprocess own_preprocess:shout \(KeyError: 'text'\): mend"
+    with pytest.raises(BadRecord, match=message):
+        read(shout, tmp_path)
+    texts, _, skipped = read(task(path, preprocess="own_preprocess:shout", bad_records="skip"), tmp_path)
+    assert (texts, len(skipped)) == ([("A",)], 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "own_preprocess:number",
+            r"number returned a int for .*a.jsonl line 1: make it return a mapping",
+        ),
+        ("own_preprocess:absent", r"task.preprocess 'own_preprocess:absent' cannot be imported"),
+        ("absent", r"task.preprocess is 'absent': write package.module:NAME"),
+    ],
+)
+def test_a_function_that_does_not_serve_is_refused(tmp_path, module, name, message):
+    with pytest.raises(ValueError, match=message):
+        read(task(write(tmp_path / "a.jsonl", {"text": "a"}), preprocess=name), tmp_path)
+
+
+def test_only_the_records_asked_for_are_read(tmp_path):
+    path = write(tmp_path / "a.jsonl", *({"text": str(i)} for i in range(9)))
+    source, _ = open_source(task(path), path, tmp_path)
+    assert [row.texts[0] for row in read_rows(task(path), source, [7, 2], LeftOut())] == ["7", "2"]
+
+
+def test_targets_that_are_no_labels_are_bad_records(tmp_path):
+    records = [{"q": "x", "a": answer} for answer in ("not O", "B O B", "B", "B X", "not")]
+    path = write(tmp_path / "a.jsonl", *records)
+    pairs = {"inputs": "{q}", "targets": "{a}", "labels": ("O", "B", "not O")}
+    texts, _, skipped = read(task(path, **pairs, bad_records="skip"), tmp_path)
+    assert [targets for _, targets in texts] == ["not O", "B O B", "B"]
+    assert len(skipped) == 2
+    with pytest.raises(BadRecord, match=r"a.jsonl line 4 has the targets 'B X', and task.labels lacks 'X': add it"):
+        read(task(path, **pairs), tmp_path)

@@ -1,0 +1,93 @@
+"""Tests t5x_lite/data/records/templates.py"""
+
+import pytest
+
+from t5x_lite.data.records.templates import Template
+from t5x_lite.data.sources.records import BadRecord
+
+RECORD = {
+    "a": "text",
+    "n": 3,
+    "yes": True,
+    "answers": {"text": ["one", "two"], "start": [4, 5.5], "none": []},
+    "nothing": None,
+    "list": ["x"],
+    "mixed": ["x", {"y": "z"}, None],
+    "raw": b"bytes",
+    "asked?": "why",
+}
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("summarize: {a}", "summarize: text"),
+        ("{a}{n} {yes}", "text3 True"),
+        ("{{{a}}}", "{text}"),
+        ("{answers.text.1}", "two"),
+        ("no field", "no field"),
+        ("{answers.text:, }", "one, two"),
+        ("{answers.text:: }{answers.start: and }", "one: two4 and 5.5"),
+        ("{answers.text:,}{list:, }{answers.none:, }", "one,twox"),
+        ("{answers.text:\n}", "one\ntwo"),
+        ("{answers.text: > }", "one > two"),
+        ("{a:, }{n: and }", "text3"),
+        ("{b?}{nothing?}{a.b?}{answers.text.2?}|{a?}{n?}", "|text3"),
+        ("{answers.text?:, }{b?:, }", "one, two"),
+        ("{asked?}", "why"),
+        ("", ""),
+    ],
+)
+def test_fields_become_text(template, expected):
+    assert Template(template, "task.text")(RECORD, "here") == expected
+
+
+@pytest.mark.parametrize(
+    "template", ["{a", "a}", "{}", "{a:>5}", "{a:.2f}", "{a:d}", "{a:,d}", "{a:%}{a:05}", "{a!r}", "{?}", "{a:{b}}"]
+)
+def test_a_template_that_makes_no_sense_is_refused(template):
+    with pytest.raises(ValueError, match=r"task.text '.*' (is no template|has something else)"):
+        Template(template, "task.text")
+
+
+@pytest.mark.parametrize(
+    "template", ["{b}", "{nothing}", "{a.b}", "{answers.text.2}", "{answers.context}", "{mixed.2}"]
+)
+def test_a_missing_field_is_named_with_those_there_are(template):
+    message = (
+        rf"f.csv line 3 has no field '{template[1:-1]}', which task.text '{template}' asks for; it has a, n, yes, "
+    )
+    with pytest.raises(BadRecord, match=message):
+        Template(template, "task.text")(RECORD, "f.csv line 3")
+
+
+@pytest.mark.parametrize(
+    ("template", "remedy"),
+    [
+        ("{list}", r"has a list in 'list', .*: name a part of it, such as {list.0}, or join its items: {list:, }"),
+        ("{list?}", r"has a list in 'list', "),
+        ("{answers}", r"has a dict in 'answers', .*: name a part of it, such as {answers.text}"),
+        ("{answers:, }", r"has a dict in 'answers', .*: name a part of it, such as {answers.text}"),
+        ("{mixed:, }", r"has a dict in 'mixed.1', .*: name a part of it, such as {mixed.1.y}"),
+        ("{raw}", r"has a bytes in 'raw', .*: make it text"),
+        ("{raw:, }", r"has a bytes in 'raw', .*: make it text"),
+    ],
+)
+def test_a_field_that_is_no_text_says_what_to_do(template, remedy):
+    with pytest.raises(BadRecord, match=remedy):
+        Template(template, "task.text")(RECORD, "here")
+
+
+def test_an_item_that_is_null_is_named():
+    with pytest.raises(BadRecord, match=r"here has no field 'a.1', which task.text '{a:, }' asks for; it has a$"):
+        Template("{a:, }", "task.text")({"a": ["x", None]}, "here")
+
+
+def test_a_record_of_thousands_of_fields_makes_a_short_message():
+    with pytest.raises(BadRecord, match=r"it has f0, .* f19 and 9,980 more$"):
+        Template("{b}", "task.text")({f"f{i}": i for i in range(10_000)}, "here")
+
+
+def test_half_of_a_character_is_refused():
+    with pytest.raises(BadRecord, match=r"here has '\\ud800' in it, which is half of a character"):
+        Template("{a}", "task.text")({"a": "x\ud800"}, "here")

@@ -1,0 +1,74 @@
+"""Tests t5x_lite/data/task_specs.py"""
+
+import pytest
+
+from t5x_lite.config import MixtureConfig, TaskConfig, TokenizerConfig
+from t5x_lite.data.task_specs import resolved, tasks_of
+from t5x_lite.tasks import glue
+
+OWN = """
+from t5x_lite.config import MixtureConfig, TaskConfig
+QUESTIONS = TaskConfig(source="a.csv", inputs="{q}", targets="{a}", metrics=("squad",))
+BOTH = MixtureConfig(tasks={"own": QUESTIONS, "cola": TaskConfig(base="t5x_lite.tasks.glue:COLA")}, cap=100)
+NUMBER = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    (tmp_path / "own_tasks.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+def test_a_task_without_a_base_is_left_as_it_is():
+    task = TaskConfig(source="a.txt")
+    assert resolved(task) == task
+
+
+def test_a_base_is_a_task_in_python_and_what_is_given_replaces_its_fields():
+    tokenizer = TokenizerConfig(kind="bytes")
+    task = resolved(TaskConfig(base="t5x_lite.tasks.glue:COLA", metrics=("accuracy",), tokenizer=tokenizer))
+    assert (task.base, task.metrics, task.tokenizer) == (None, ("accuracy",), tokenizer)
+    assert (task.source, task.preprocess) == (glue.COLA.source, glue.COLA.preprocess)
+
+
+def test_a_base_of_ones_own_takes_part_of_its_fields_from_the_config(own):
+    task = resolved(TaskConfig(base="own_tasks:QUESTIONS", source="b.csv", choices={"0": "no"}))
+    assert (task.source, task.inputs, task.choices) == ("b.csv", "{q}", {"0": "no"})
+
+
+def test_a_base_may_be_a_mixture_whose_tasks_have_bases(own):
+    task = resolved(TaskConfig(base="own_tasks:BOTH", tokenizer=TokenizerConfig(kind="bytes")))
+    assert task.mixture is not None
+    assert task.mixture.cap == 100
+    assert task.mixture.tasks["cola"] == glue.COLA
+    assert tasks_of(task)["cola"].tokenizer.kind == "bytes"
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [
+        ("own_tasks:NUMBER", r"task.base own_tasks:NUMBER is a int: name a t5x_lite.Task or t5x_lite.Mixture"),
+        ("own_tasks:ABSENT", r"task.base 'own_tasks:ABSENT' cannot be imported"),
+        ("cola", r"task.base is 'cola': write package.module:NAME"),
+    ],
+)
+def test_a_base_that_is_none_is_refused(own, base, message):
+    with pytest.raises(ValueError, match=message):
+        resolved(TaskConfig(base=base))
+
+
+def test_what_does_not_go_together_is_refused_once_the_base_is_known():
+    with pytest.raises(ValueError, match=r"task.text is '{t}' beside task.inputs"):
+        resolved(TaskConfig(base="t5x_lite.tasks.glue:COLA", text="{t}"))
+
+
+def test_a_mixtures_tasks_are_named_by_their_path_and_share_its_tokenizer_and_preparation():
+    inner = TaskConfig(mixture=MixtureConfig(tasks={"x": TaskConfig(source="x.txt")}))
+    outer = MixtureConfig(tasks={"a": TaskConfig(source="a.txt"), "b": inner})
+    tokenizer = TokenizerConfig(vocab_size=77)
+    tasks = tasks_of(TaskConfig(mixture=outer, tokenizer=tokenizer, prepared="data/made"))
+    assert list(tasks) == ["a", "b/x"]
+    assert [task.prepared for task in tasks.values()] == ["data/made/a", "data/made/b/x"]
+    assert {task.tokenizer for task in tasks.values()} == {tokenizer}
+    assert tasks_of(TaskConfig(source="a.txt")) == {"": TaskConfig(source="a.txt")}

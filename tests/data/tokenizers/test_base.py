@@ -1,0 +1,89 @@
+"""Tests t5x_lite/data/tokenizers/base.py"""
+
+import pytest
+
+from t5x_lite.data.tokenizers.base import Tokenizer, check_special_ids, count_sentinels, read_vocabulary
+
+
+class Numbers(Tokenizer):
+    """Ids as text, in a vocabulary of any size."""
+
+    kind = "numbers"
+
+    def __init__(self, vocab_size, num_sentinels):
+        self.vocab_size, self.num_sentinels = vocab_size, num_sentinels
+
+    def encode(self, text):
+        return [int(word) for word in text.split()]
+
+    def surfaces(self):
+        return list(map(str, range(self.vocab_size)))
+
+    def _decode_known(self, ids):
+        return " ".join(map(str, ids))
+
+    def save(self, directory):
+        self._save_kind(directory)
+
+
+@pytest.mark.parametrize(
+    ("model", "vocab_size", "num_sentinels", "rows", "first_and_last_sentinel"),
+    [
+        ("T5", 32_100, 100, 32_128, (32_099, 32_000)),
+        ("mT5", 250_100, 100, 250_112, (250_099, 250_000)),
+        ("ByT5", 259, 100, 384, (258, 159)),
+        ("a whole number of times 128", 384, 125, 384, (383, 259)),
+    ],
+)
+def test_published_vocabularies_have_the_published_rows_and_sentinels(
+    model, vocab_size, num_sentinels, rows, first_and_last_sentinel
+):
+    tokenizer = Numbers(vocab_size, num_sentinels)
+    assert tokenizer.padded_vocab_size == rows, model
+    assert (tokenizer.sentinel_id(0), tokenizer.sentinel_id(num_sentinels - 1)) == first_and_last_sentinel
+
+
+@pytest.mark.parametrize("n", [-1, 3])
+def test_a_sentinel_that_does_not_exist_is_refused(n):
+    with pytest.raises(ValueError, match=rf"there is no <extra_id_{n}>: task.tokenizer.num_sentinels is 3"):
+        Numbers(20, 3).sentinel_id(n)
+
+
+def test_decoding_stops_at_eos_and_skips_padding_and_ids_outside_the_vocabulary():
+    assert Numbers(20, 3).decode([0, 2, 19, 20, -1, 10**6, 5, 1, 7]) == "2 19 5"
+
+
+def test_the_kind_and_the_number_of_sentinels_are_kept(tmp_path):
+    Numbers(20, 3).save(tmp_path)
+    assert (tmp_path / "vocabulary.json").read_text() == '{"kind": "numbers", "num_sentinels": 3}\n'
+
+
+def test_a_missing_file_and_a_directory_are_refused_by_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"task.tokenizer.path .*absent.model does not exist"):
+        read_vocabulary(tmp_path / "absent.model")
+    with pytest.raises(ValueError, match=r"is a directory; name the .model or tokenizer.json file in it"):
+        read_vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["spiece.model", "tokenizer.model", "tokenizer.json"])
+def test_a_directory_with_a_vocabulary_says_its_name(name, tmp_path):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=rf"is a directory; use .*{name}$"):
+        read_vocabulary(tmp_path)
+    assert read_vocabulary(tmp_path / name) == b"x"
+
+
+@pytest.mark.parametrize("found", [(0, 1, 3), (0, 2, 1), (-1, 1, 2), (3, 1, 2)])
+def test_other_special_ids_are_refused_with_the_remedy(found):
+    check_special_ids((0, 1, 2), "x", "y")
+    pad, eos, unknown = found
+    with pytest.raises(ValueError, match=rf"x has pad, EOS and unknown ids {pad}, {eos} and {unknown} .*2: use y"):
+        check_special_ids(found, "x", "use y")
+
+
+def test_sentinels_count_only_at_the_end_and_descending():
+    assert count_sentinels({}, 20, "x") == 0
+    assert count_sentinels({0: 19, 2: 17, 1: 18}, 20, "x") == 3
+    for wrong in ({0: 18}, {0: 18, 1: 19}, {1: 18}, {0: 19, 2: 17}):
+        with pytest.raises(ValueError, match=r"x has <extra_id_N> pieces elsewhere than at its end in descending"):
+            count_sentinels(wrong, 20, "x")

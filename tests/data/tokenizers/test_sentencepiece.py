@@ -1,0 +1,181 @@
+"""Tests t5x_lite/data/tokenizers/sentencepiece.py"""
+
+import pickle
+
+import numpy as np
+import pytest
+import sentencepiece
+
+from t5x_lite.data.tokenizers import SentencePieceTokenizer
+from t5x_lite.data.tokenizers.model_proto import parse_model
+from t5x_lite.data.tokenizers.train import fit_sentencepiece_model
+from tests.paths import SHARED
+
+T5_VOCABULARIES = SHARED / "data" / "t5_vocab"
+TEXTS = [
+    f"The {a} fox {v} over {n} lazy dogs." for a in ("quick", "brown") for v in ("jumps", "leaps") for n in range(9)
+]
+NUM_SENTINELS, VOCAB_SIZE = 7, 47
+
+
+def published_vocabulary(name):
+    path = T5_VOCABULARIES / name
+    if not path.is_file():
+        pytest.skip(f"{path} is not here")
+    return path
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fit_sentencepiece_model(TEXTS, vocab_size=VOCAB_SIZE, num_sentinels=NUM_SENTINELS)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(model):
+    return SentencePieceTokenizer(model, NUM_SENTINELS)
+
+
+def foreign_model(path, **ids):
+    """A vocabulary as other families have it, for example unknown 0, BOS 1, EOS 2 and no pad."""
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXTS), model_prefix=str(path), vocab_size=41, minloglevel=2, **ids
+    )
+    return path.with_name(path.name + ".model")
+
+
+def test_t5s_vocabulary_gives_t5s_ids():
+    t5 = SentencePieceTokenizer.from_file(published_vocabulary("spiece.model"))
+    ids = [13959, 1566, 12, 2968, 10, 466, 19, 207, 5]
+    assert t5.encode("translate English to German: That is good.") == ids
+    assert t5.decode(ids) == "translate English to German: That is good."
+    assert (t5.vocab_size, t5.padded_vocab_size, t5.sentinel_id(0), t5.sentinel_id(99)) == (32100, 32128, 32099, 32000)
+
+
+def test_seqios_toy_vocabulary_gives_seqios_ids():
+    toy = SentencePieceTokenizer.from_file(published_vocabulary("seqio_26pieces.model"), 10)
+    assert toy.vocab_size == 36
+    assert toy.encode("The quick brown fox.") == [3, 2, 20, 4, 3, 2, 8, 13, 2, 3, 2, 23, 7, 19, 22, 3, 2, 7, 2]
+    assert toy.encode("<extra_id_0> <extra_id_1> v <extra_id_9>") == [35, 34, 3, 25, 26]
+    assert toy.decode([35, 34, 3, 25, 26]) == "<extra_id_0> <extra_id_1> v <extra_id_9>"
+
+
+def test_a_trained_vocabulary_has_the_size_asked_for_and_t5s_special_ids(tokenizer):
+    assert tokenizer.vocab_size == VOCAB_SIZE
+    assert tokenizer.padded_vocab_size == 128
+    assert (tokenizer.pad_id, tokenizer.eos_id, tokenizer.unk_id) == (0, 1, 2)
+    assert tokenizer.encode("\u4e16")[-1] == tokenizer.unk_id
+
+
+def test_text_and_sentinels_survive_encoding(tokenizer):
+    text = "The quick <extra_id_0> jumps <extra_id_6> dogs."
+    ids = tokenizer.encode(text)
+    assert VOCAB_SIZE - 1 in ids
+    assert VOCAB_SIZE - 1 - 6 in ids
+    assert tokenizer.decode(ids) == text
+
+
+def test_decoding_stops_at_eos_and_skips_padding_and_ids_outside_the_vocabulary(tokenizer):
+    fox, dogs = tokenizer.encode("fox"), tokenizer.encode("dogs")
+    assert tokenizer.decode([0, *fox, VOCAB_SIZE, 127, 10**6, -1, *dogs, 1, *fox]) == "fox dogs"
+    assert tokenizer.decode_batch(np.array([[*fox, 1], [1, *fox]])) == ["fox", ""]
+
+
+def test_a_batch_encodes_as_its_texts_do(tokenizer):
+    rows = tokenizer.encode_batch(TEXTS)
+    assert [row.tolist() for row in rows] == [tokenizer.encode(text) for text in TEXTS]
+    assert {row.dtype for row in rows} == {np.dtype(np.int32)}
+
+
+def test_sentinels_a_model_already_has_are_not_appended_again(tokenizer, tmp_path):
+    path = tmp_path / "with_sentinels.model"
+    path.write_bytes(tokenizer._processor.serialized_model_proto())
+    again = SentencePieceTokenizer.from_file(path, 100)
+    assert (again.vocab_size, again.num_sentinels) == (VOCAB_SIZE, NUM_SENTINELS)
+    assert again.encode("fox <extra_id_3>") == tokenizer.encode("fox <extra_id_3>")
+
+
+def test_a_model_with_sentinels_in_the_wrong_place_is_refused(tmp_path):
+    path = foreign_model(
+        tmp_path / "early", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, user_defined_symbols=["<extra_id_0>"]
+    )
+    with pytest.raises(ValueError, match=r"early.model has <extra_id_N> pieces elsewhere than at its end"):
+        SentencePieceTokenizer.from_file(path)
+
+
+def test_a_model_of_another_family_is_refused_by_its_ids(tmp_path):
+    path = foreign_model(tmp_path / "llama", unk_id=0, bos_id=1, eos_id=2)
+    with pytest.raises(ValueError, match=r"llama.model has pad, EOS and unknown ids -1, 2 and 0 .* T5's 0, 1 and 2"):
+        SentencePieceTokenizer.from_file(path)
+
+
+NO_MODELS = [b"", b"hello world\n" * 50, bytes(range(256)), b"\x00" * 9, "cut in a piece", "cut after a piece"]
+
+
+@pytest.mark.parametrize("content", NO_MODELS)
+def test_a_file_that_is_no_model_is_refused_by_name_and_quietly(content, model, tmp_path, capfd):
+    path = tmp_path / "notes.txt"
+    proto = parse_model(model)
+    whole_pieces = type(proto)(pieces=proto.pieces[:30]).SerializeToString()
+    assert model.startswith(whole_pieces)
+    cut = {"cut in a piece": whole_pieces[:-1], "cut after a piece": whole_pieces}
+    path.write_bytes(cut.get(content, content))
+    with pytest.raises(ValueError, match=r"notes.txt is not a SentencePiece model: name the .model file"):
+        SentencePieceTokenizer.from_file(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_model_of_mt5s_form_keeps_its_own_sentinels(tmp_path):
+    """mT5's file has its 100 sentinels as its last pieces, after bytes for the characters it lacks."""
+    plain = fit_sentencepiece_model(TEXTS, vocab_size=399, num_sentinels=100, byte_fallback=True, model_type="bpe")
+    path = tmp_path / "sentencepiece.model"
+    path.write_bytes(SentencePieceTokenizer(plain, 100)._processor.serialized_model_proto())
+    mt5 = SentencePieceTokenizer.from_file(path, 7)
+    assert (mt5.vocab_size, mt5.num_sentinels, mt5.padded_vocab_size) == (399, 100, 512)
+    assert (mt5.sentinel_id(0), mt5.sentinel_id(99)) == (398, 299)
+    assert mt5.encode("fox <extra_id_0> <extra_id_99>")[-2:] == [398, 299]
+    assert mt5.unk_id not in mt5.encode("\u4e16")
+    assert mt5.decode(mt5.encode("fox \u4e16 <extra_id_99>")) == "fox \u4e16 <extra_id_99>"
+
+
+def test_pieces_spell_the_text_and_have_its_ids(tokenizer):
+    text = "The quick fox <extra_id_2> dogs."
+    pieces = tokenizer.pieces(text)
+    assert "".join(pieces).replace("\u2581", " ").strip() == text
+    assert [tokenizer._processor.piece_to_id(piece) for piece in pieces] == tokenizer.encode(text)
+    assert "\u2581<extra_id_2>" in pieces
+
+
+def test_a_model_pickles_as_little_more_than_its_file(tokenizer):
+    pickled = pickle.dumps(tokenizer)
+    assert len(pickled) < len(tokenizer.model) + 500
+    assert pickle.loads(pickled).encode("fox <extra_id_2>") == tokenizer.encode("fox <extra_id_2>")
+
+
+def test_a_sentinel_that_does_not_exist_is_refused(tokenizer):
+    with pytest.raises(ValueError, match=r"no <extra_id_7>: task.tokenizer.num_sentinels is 7"):
+        tokenizer.sentinel_id(7)
+
+
+def test_a_long_text_is_encoded_in_parts_to_the_same_ids(model, monkeypatch):
+    tokenizer = SentencePieceTokenizer(model)
+    texts = ["  ".join(TEXTS) + " and so on  ", " ".join(TEXTS), "x" * 90, ""]
+    whole = [tokenizer.encode(text) for text in texts]
+    for size in (1, 7, 40):
+        monkeypatch.setattr("t5x_lite.data.tokenizers.sentencepiece.PART_CHARACTERS", size)
+        assert len(tokenizer._parts(texts[1])) > 3
+        assert [ids.tolist() for ids in tokenizer.encode_batch(texts)] == whole
+
+
+def test_surfaces_are_what_the_ids_of_a_text_add_up_to(tokenizer):
+    surfaces = tokenizer.surfaces()
+    assert len(surfaces) == tokenizer.vocab_size
+    assert surfaces[:3] == ["", "", "\ufffd"]
+    text = TEXTS[0]
+    assert "".join(surfaces[i] for i in tokenizer.encode(text)) == f" {text}"
+    assert surfaces[tokenizer.sentinel_id(0)].strip() == "<extra_id_0>"
+
+
+def test_a_byte_that_is_a_piece_of_its_own_is_what_it_stands_for():
+    model = fit_sentencepiece_model(TEXTS, vocab_size=302, num_sentinels=5, byte_fallback=True)
+    tokenizer = SentencePieceTokenizer(model, 5)
+    assert [tokenizer.surfaces()[i] for i in tokenizer.encode("~\u00e4")] == [" ", "~", "\ufffd", "\ufffd"]

@@ -1,0 +1,28 @@
+"""Tests t5x_lite/inference/api.py."""
+
+import dataclasses
+
+import pytest
+
+from t5x_lite.checkpoints.load import Pretrained
+from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.inference import api
+from tests import tiny
+
+CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
+LINES = ["The <extra_id_0> fox", "no blank, but ümlauts"]
+
+
+@pytest.fixture(scope="module")
+def pretrained():
+    return Pretrained(tiny.model(CFG), ByteTokenizer(100), CFG, 1)
+
+
+def test_generate_takes_settings_and_gives_texts(pretrained):
+    one = api.generate(pretrained, LINES[:2], max_new_tokens=4)
+    assert [type(text) for text in one] == [str, str]
+    assert one == [api.generate(pretrained, [line], max_new_tokens=4)[0] for line in LINES]
+    several = api.generate(pretrained, LINES[:2], max_new_tokens=4, num_beams=2, num_return_sequences=2)
+    assert [len(texts) for texts in several] == [2, 2]
+    with pytest.raises(ValueError, match="top_p is 2"):
+        api.generate(pretrained, LINES[:1], temperature=1.0, top_p=2.0)

@@ -1,0 +1,150 @@
+"""Tests t5x_lite/inference/params.py"""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from t5x_lite.config import GenerationConfig
+from t5x_lite.inference.params import NO_ID, Plan, batches_with, make_controls, make_plan
+
+PLAIN = GenerationConfig()
+NUMBERS = {  # a Controls field, the config's, its values for three examples
+    "max_new_B": ("max_new_tokens", [7, 64, 300], np.int32),
+    "min_new_B": ("min_new_tokens", [0, 5, 2], np.int32),
+    "temperature_B": ("temperature", [0.5, 1.0, 2.0], np.float32),
+    "top_k_B": ("top_k", [0, 40, 3], np.int32),
+    "top_p_B": ("top_p", [1.0, 0.25, 0.5], np.float32),
+    "min_p_B": ("min_p", [0.125, 0.0, 0.5], np.float32),
+    "length_penalty_B": ("length_penalty", [0.5, -1.0, 2.0], np.float32),
+    "repetition_penalty_B": ("repetition_penalty", [1.0, 1.5, 0.75], np.float32),
+}
+
+
+def seeds(*pairs):
+    configs = [GenerationConfig(seed=seed) for seed, _ in pairs]
+    return make_controls(configs, [stream for _, stream in pairs], eos_id=1).seed_B
+
+
+def plan(*configs, **given):
+    return make_plan(configs, **{"vocab_size": 99, "num_steps": 21} | given)
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_each_example_has_its_number_as_a_compiled_program_takes_it(name):
+    field, values, dtype = NUMBERS[name]
+    # A temperature, without which there is no top_k, top_p or min_p.
+    configs = [GenerationConfig(**{"temperature": 1.0, field: value}) for value in values]
+    numbers_B = getattr(make_controls(configs, range(3), eos_id=1), name)
+    assert (numbers_B.tolist(), numbers_B.dtype) == (values, dtype)
+
+
+def test_every_field_is_of_the_whole_batch():
+    controls = make_controls([PLAIN] * 5, range(5), eos_id=1)
+    assert [len(array) for array in controls] == [5] * len(controls)
+
+
+def test_the_same_seed_and_stream_draw_the_same_wherever_the_example_stands():
+    assert seeds((3, 0), (3, 8), (4, 8))[1] == seeds((3, 8))[0]
+
+
+def test_another_seed_or_stream_draws_otherwise():
+    pairs = [(seed, stream) for seed in (0, 1, 2, 77, 2**32 - 1) for stream in (0, 1, 2, 77, 2**40)]
+    assert len(set(seeds(*pairs).tolist())) == len(pairs)
+
+
+def test_what_a_seed_draws_stays_the_same_in_all_versions():
+    found = seeds((12, 345), (345, 12))
+    assert (found.tolist(), found.dtype) == ([1160464420, 2292552566], np.uint32)  # NumPy keeps SeedSequence's results
+
+
+def test_lists_of_ids_are_filled_up_to_a_power_of_two():
+    configs = [GenerationConfig(banned_tokens=ids) for ids in ((5, 6, 7), (), (8,))]
+    banned_BW = make_controls(configs, range(3), eos_id=1).banned_BW
+    assert banned_BW.tolist() == [[5, 6, 7, NO_ID], [NO_ID] * 4, [8, NO_ID, NO_ID, NO_ID]]
+    assert banned_BW.dtype == np.int32
+
+
+@pytest.mark.parametrize(("longest", "width"), [(0, 0), (1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (9, 16)])
+def test_few_widths_are_compiled(longest, width):
+    configs = [GenerationConfig(banned_tokens=(4,) * longest), PLAIN]
+    assert make_controls(configs, range(2), eos_id=1).banned_BW.shape == (2, width)
+
+
+def test_eos_stops_every_example_whatever_else_does():
+    configs = [PLAIN, GenerationConfig(stop_tokens=(9, 8))]
+    assert make_controls(configs, range(2), eos_id=3).stop_BW.tolist() == [[3, -1, -1, -1], [3, 9, 8, -1]]
+
+
+def test_forced_prefixes_are_filled_up_with_zeros():
+    assert make_controls([PLAIN] * 2, range(2), eos_id=1, forced=[[], [7, 6, 5]]).forced_BF.tolist() == [
+        [0, 0, 0, 0],
+        [7, 6, 5, 0],
+    ]
+    assert make_controls([PLAIN] * 2, range(2), eos_id=1).forced_BF.shape == (2, 0)
+
+
+def test_every_example_has_a_stream():
+    with pytest.raises(ValueError, match="shorter"):
+        make_controls([PLAIN] * 3, range(2), eos_id=1)
+
+
+def test_a_plan_leaves_out_what_no_example_asks_for():
+    assert plan(PLAIN, PLAIN) == Plan(vocab_size=99, num_steps=21)
+
+
+DRAWING = GenerationConfig(temperature=0.5)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "part"),
+    [
+        ("temperature", 0.7, {}),
+        ("top_k", 5, {"most_top_k": 64}),
+        ("top_p", 0.9, {"has_top_p": True}),
+        ("min_p", 0.1, {"has_min_p": True}),
+        ("min_new_tokens", 2, {"has_min_new": True}),
+        ("repetition_penalty", 0.9, {"repetition": True}),
+    ],
+)
+def test_a_plan_has_what_a_single_example_asks_for_and_nothing_else(field, value, part):
+    expected = Plan(vocab_size=99, num_steps=21, draws=True, **part)
+    assert plan(PLAIN, dataclasses.replace(DRAWING, **{field: value}), DRAWING) == expected
+
+
+def test_a_plan_has_what_the_whole_batch_has_in_common():
+    one = GenerationConfig(num_beams=5, num_return_sequences=2, no_repeat_ngram_size=3, beam_rules="hf")
+    found = plan(one, one, scores=True, vocab_size=None)
+    assert found == Plan(vocab_size=None, num_steps=21, num_sequences=5, ngram=3, scores=True, beam_rules="hf")
+    assert plan(GenerationConfig(num_beams=2)).beam_rules == "t5x"
+    assert plan(GenerationConfig(temperature=1.0, num_return_sequences=4)).num_sequences == 4
+
+
+@pytest.mark.parametrize(("highest", "most"), [(1, 64), (64, 64), (65, 128), (128, 128), (129, 256), (1000, 1024)])
+def test_few_top_ks_are_compiled(highest, most):
+    one, other = (dataclasses.replace(DRAWING, top_k=k) for k in (1, highest))
+    assert plan(one, other).most_top_k == most
+
+
+def test_a_plan_can_be_told_from_another_when_programs_are_looked_up():
+    assert hash(plan(PLAIN)) == hash(plan(GenerationConfig(max_new_tokens=3, seed=8, banned_tokens=(4,))))
+    assert plan(PLAIN) != plan(DRAWING)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_beams", 3), ("no_repeat_ngram_size", 2), ("num_return_sequences", 2)]
+)
+def test_examples_that_need_another_program_are_not_batched_together(field, value):
+    base = PLAIN if field != "num_return_sequences" else DRAWING
+    assert batches_with(base) != batches_with(dataclasses.replace(base, **{field: value}))
+
+
+def test_the_rules_of_beams_separate_where_there_are_beams():
+    hf, t5x = (GenerationConfig(num_beams=2, beam_rules=rules) for rules in ("hf", "t5x"))
+    assert batches_with(hf) != batches_with(t5x)
+    assert batches_with(dataclasses.replace(hf, num_beams=1)) == batches_with(PLAIN)
+
+
+def test_examples_with_other_numbers_are_batched_together():
+    given = {"temperature": 0.3, "top_k": 4, "top_p": 0.5, "seed": 9, "max_new_tokens": 3, "repetition_penalty": 2.0}
+    assert batches_with(GenerationConfig(**given)) == batches_with(PLAIN)

@@ -1,0 +1,112 @@
+"""Tests t5x_lite/model/kernels/attention.py"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from t5x_lite.config import MeshConfig
+from t5x_lite.model.kernels.attention import (
+    attention_weights,
+    cached_attention,
+    dot_product_attention,
+    looped_attention,
+    reference_attention,
+)
+from t5x_lite.parallel.mesh import make_mesh
+
+B, T, S, N, H = 2, 3, 5, 4, 7
+
+
+def normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def queries_keys_values():
+    return normal(0, B, T, N, H), normal(1, B, S, N, H), normal(2, B, S, N, H)
+
+
+def mask():
+    """Of its own for each example and query; one query of the last example sees nothing."""
+    allowed_B1TS = np.random.default_rng(0).random((B, 1, T, S)) < 0.6
+    allowed_B1TS[1, 0, 2] = False
+    return jnp.asarray(allowed_B1TS)
+
+
+def of_cache(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS):
+    return cached_attention(q_BTNH, *(jnp.transpose(x, (0, 2, 3, 1)) for x in (k_BSNH, v_BSNH)), bias_1NTS, mask_B1TS)
+
+
+@pytest.mark.parametrize("attention", [reference_attention, dot_product_attention, of_cache])
+def test_attention_equals_a_loop_over_queries(attention):
+    q_BTNH, k_BSNH, v_BSNH = queries_keys_values()
+    bias_1NTS, mask_B1TS = normal(3, 1, N, T, S), mask()
+    actual_BTNH = attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS)
+    for b, t, n in np.ndindex(B, T, N):
+        scores_S = np.asarray(k_BSNH[b, :, n] @ q_BTNH[b, t, n] + bias_1NTS[0, n, t], np.float64)
+        scores_S = np.where(mask_B1TS[b, 0, t], scores_S, -1e10)
+        weights_S = np.exp(scores_S - scores_S.max())
+        expected_H = weights_S / weights_S.sum() @ np.asarray(v_BSNH[b, :, n], np.float64)
+        np.testing.assert_allclose(actual_BTNH[b, t, n], expected_H, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_weights_are_float32_and_what_the_values_are_summed_with(dtype):
+    q_BTNH, k_BSNH, v_BSNH = (array.astype(dtype) for array in queries_keys_values())
+    bias_1NTS, mask_B1TS = normal(3, 1, N, T, S), mask()
+    weights_BNTS = attention_weights(q_BTNH, k_BSNH, bias_1NTS, mask_B1TS)
+    assert weights_BNTS.dtype == jnp.float32
+    attended_BTNH = jnp.einsum("BNTS,BSNH->BTNH", weights_BNTS.astype(dtype), v_BSNH)
+    np.testing.assert_array_equal(attended_BTNH, reference_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS))
+
+
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("mask_B1TS", [None, mask(), mask()[:1, :, :1]], ids=["none", "full", "shared"])
+def test_the_loop_has_the_values_and_gradients_of_the_reference(with_bias, mask_B1TS):
+    arrays = {"qkv": queries_keys_values(), "bias": normal(3, 1, N, T, S) if with_bias else None}
+    out_BTNH = normal(4, B, T, N, H)
+
+    def loss(attention):
+        return lambda arrays: jnp.sum(attention(*arrays["qkv"], arrays["bias"], mask_B1TS) * out_BTNH)
+
+    assert "while" in jax.jit(loss(dot_product_attention)).lower(arrays).as_text()  # the loop was picked
+    actual, expected = (
+        jax.jit(jax.value_and_grad(loss(attention)))(arrays)
+        for attention in (dot_product_attention, reference_attention)
+    )
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), actual, expected)
+
+
+def test_the_loop_keeps_bfloat16_and_comes_near_the_reference():
+    arrays = [array.astype(jnp.bfloat16) for array in queries_keys_values()]
+    looped, expected = looped_attention(*arrays, None, None), reference_attention(*arrays)
+    assert looped.dtype == jnp.bfloat16
+    np.testing.assert_allclose(looped.astype(np.float32), expected.astype(np.float32), atol=0.03)
+    grads = jax.grad(lambda q: looped_attention(q, *arrays[1:], None, None).astype(jnp.float32).sum())(arrays[0])
+    assert grads.dtype == jnp.bfloat16
+
+
+def test_a_batch_cut_over_a_mesh_is_not_looped_over():
+    with jax.set_mesh(make_mesh(MeshConfig())):
+        program = jax.jit(dot_product_attention).lower(*queries_keys_values()).as_text()
+    assert "while" not in program
+
+
+def test_a_masked_key_gets_no_weight():
+    q_BTNH, k_BSNH, v_BSNH = queries_keys_values()
+    mask_11TS = jnp.ones((1, 1, T, S), bool).at[..., -1].set(False)
+    masked = dot_product_attention(q_BTNH, k_BSNH, v_BSNH, None, mask_11TS)
+    absent = dot_product_attention(q_BTNH, k_BSNH[:, :-1], v_BSNH[:, :-1])
+    np.testing.assert_allclose(masked, absent, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("attention", [reference_attention, dot_product_attention])
+def test_a_query_that_may_see_nothing_averages_all_keys(attention):
+    q_BTNH, k_BSNH, v_BSNH = queries_keys_values()
+    blind = attention(q_BTNH, k_BSNH, v_BSNH, None, jnp.zeros((1, 1, T, S), bool))
+    np.testing.assert_allclose(blind[:, 0], jnp.mean(v_BSNH, axis=1), rtol=1e-5, atol=1e-5)
+
+
+def test_dropped_weights_are_those_that_drop_drops():
+    q_BTNH, k_BSNH, v_BSNH = queries_keys_values()
+    np.testing.assert_array_equal(dot_product_attention(q_BTNH, k_BSNH, v_BSNH, drop=jnp.zeros_like), 0)

@@ -1,0 +1,186 @@
+"""Tests t5x_lite/training/init.py"""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from t5x_lite.checkpoints.load import open_pretrained, placed, save_hf
+from t5x_lite.checkpoints.t5x.model import plain_arrays
+from t5x_lite.checkpoints.t5x.writer import write_t5x
+from t5x_lite.commands import convert
+from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig
+from t5x_lite.data.corpus.open import prepare_corpora
+from t5x_lite.data.tokenizers import ByteTokenizer, SentencePieceTokenizer
+from t5x_lite.data.tokenizers.train import train_sentencepiece_model
+from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract
+from t5x_lite.parallel.mesh import make_mesh
+from t5x_lite.parallel.param_paths import named_leaves
+from t5x_lite.training import init, loop
+from t5x_lite.training.init import begin, begin_optimizer, open_start, source_names, tokenizer_config
+from tests import runs, tiny
+
+CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
+LABELS = ("bad", "good", "neither")
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A model of Hugging Face's form, with ByT5's tokenizer."""
+    path = tmp_path_factory.mktemp("pretrained") / "tiny"
+    save_hf(tiny.model(CFG), ByteTokenizer(), path)
+    return path
+
+
+def config(run_dir, directory, **task):
+    cfg = runs.config(run_dir)
+    return dataclasses.replace(
+        cfg, task=dataclasses.replace(cfg.task, **task), model=ModelOptions(pretrained=str(directory))
+    )
+
+
+def architecture(name):
+    return Architecture(name, LABELS if name in CLASSIFIERS else ())
+
+
+def test_a_run_without_a_model_to_begin_with_has_its_task_resolved_alone(tmp_path):
+    cfg = runs.config(tmp_path)
+    assert open_start(cfg) == (cfg, None)
+    cola = dataclasses.replace(cfg, task=TaskConfig(base="t5x_lite.tasks.glue:COLA"))
+    assert open_start(cola)[0].task.base is None
+
+
+def test_the_tokenizer_of_the_model_is_taken_over(tmp_path, directory):
+    cfg, weights = open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
+    assert cfg.task.tokenizer == TokenizerConfig(kind="bytes", num_sentinels=100)
+    assert weights.config.emb_dim == CFG.emb_dim
+    model = train_sentencepiece_model(["a few words and a few more"] * 9, vocab_size=24, num_sentinels=7)
+    (tmp_path / "x.model").write_bytes(b"another")
+    (tmp_path / "y.model").write_bytes(model)
+    found = tokenizer_config(SentencePieceTokenizer(model, 7), tmp_path)
+    assert found == TokenizerConfig(path=str(tmp_path / "y.model"), num_sentinels=7)
+
+
+def test_another_tokenizer_is_refused(tmp_path, directory):
+    with pytest.raises(ValueError, match=r"task.tokenizer is given beside model.pretrained .*tiny, which has its own"):
+        open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes_and_sentinels")))
+
+
+def test_a_model_without_a_tokenizer_needs_one_to_be_named(tmp_path, directory, monkeypatch):
+    bare = open_pretrained(directory)._replace(tokenizer=None)
+    monkeypatch.setattr(init, "open_pretrained", lambda path: bare)
+    cfg, weights = open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes")))
+    assert (cfg.task.tokenizer.kind, weights) == ("bytes", bare)
+    with pytest.raises(ValueError, match=r"model.pretrained .*tiny has no tokenizer: name its SentencePiece model in"):
+        open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
+
+
+@pytest.mark.parametrize("name", [*GENERATORS, *CLASSIFIERS])
+def test_the_same_kind_of_model_takes_every_parameter(name):
+    names = named_leaves(abstract(CFG, architecture(name)))
+    assert source_names(names, architecture(name), architecture(name)) == {name: name for name in names}
+
+
+@pytest.mark.parametrize("name", ["masked_lm", *CLASSIFIERS])
+def test_an_encoder_takes_all_but_its_head_from_a_t5(name):
+    names, of_t5 = named_leaves(abstract(CFG, architecture(name))), named_leaves(abstract(CFG))
+    sources = source_names(names, architecture(name), Architecture())
+    assert names.keys() - sources.keys() == {name for name in names if name.startswith("classifier/")}
+    for own, theirs in sources.items():
+        assert names[own].shape == of_t5[theirs].shape
+    assert {name for name in of_t5 if not name.startswith("decoder/")} - set(sources.values()) == (
+        set() if name == "masked_lm" else {"logits_kernel"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (Architecture(), Architecture("causal_lm")),
+        (Architecture("causal_lm"), Architecture()),
+        (Architecture("sequence_classifier", LABELS), Architecture("causal_lm")),
+        (Architecture("masked_lm"), Architecture("prefix_lm")),
+    ],
+)
+def test_a_model_without_a_counterpart_is_refused(new, old):
+    with pytest.raises(ValueError, match=rf"model.architecture is {new.name}.* cannot begin with .* {old.name}: use"):
+        source_names(named_leaves(abstract(CFG, new)), new, old)
+
+
+def test_an_encoder_with_another_head_or_other_labels_gets_a_new_one():
+    classifier = Architecture("sequence_classifier", ("x", "y"))
+    for new, old, head in (
+        (classifier, Architecture("sequence_classifier", LABELS), {"classifier/kernel", "classifier/bias"}),
+        (classifier, Architecture("masked_lm"), {"classifier/kernel", "classifier/bias"}),
+        (Architecture("masked_lm"), classifier, {"logits_kernel"}),
+    ):
+        names = named_leaves(abstract(CFG, new))
+        assert names.keys() - source_names(names, new, old).keys() == head
+
+
+def test_each_device_gets_its_part_of_the_parameters_and_new_ones_are_told(directory, capsys):
+    mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
+    kind = architecture("token_classifier")
+    fresh = tiny.drawn(CLASSIFIERS["token_classifier"], CFG, len(LABELS), seed=5)
+    model = begin(placed(CFG, mesh, kind), kind, open_pretrained(directory), lambda: fresh)
+    assert {shard.data.shape for shard in model.encoder.embedding[...].addressable_shards} == {(384, 5)}
+    found, trained, drawn = named_leaves(model), named_leaves(tiny.model(CFG)), named_leaves(fresh)
+    for name, array in found.items():
+        expected = drawn[name] if name.startswith("classifier/") else trained[name.removeprefix("encoder/")]
+        np.testing.assert_array_equal(array, expected, err_msg=name)
+    assert "Drawn at random, as the model to begin with lacks them: classifier/bias, classifier/kernel" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_run_begins_with_the_parameters_and_a_new_optimizer(tmp_path, directory):
+    cfg, weights = open_start(config(tmp_path / "run", directory))
+    (tmp_path / "run").mkdir()
+    job = loop.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+    state = job.init()
+    assert int(state.step) == 0
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(state.model), jax.tree.leaves(tiny.model(CFG)))
+    shapes = ({name: leaf.shape for name, leaf in named_leaves(tree).items()} for tree in (state, job.shapes))
+    assert next(shapes) == next(shapes)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("emb_dim", 24), ("mlp_activations", ("relu",)), ("num_decoder_layers", 5)]
+)
+def test_another_size_than_the_models_is_refused(tmp_path, directory, field, value):
+    cfg, weights = open_start(config(tmp_path / "run", directory))
+    cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, **{field: value}))
+    (tmp_path / "run").mkdir()
+    with pytest.raises(ValueError, match=rf"model.{field} is .*, and the model of model.pretrained .*tiny has"):
+        loop.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+
+
+def test_an_optimizer_goes_on_from_t5x_alone(tmp_path, directory):
+    shapes = jax.eval_shape(lambda: 0)
+    with pytest.raises(ValueError, match=r"optimizer.from_pretrained is true, and model.pretrained has no state of an"):
+        begin_optimizer(shapes, open_pretrained(directory))
+    convert.run(str(directory), str(tmp_path / "t5x"), format="t5x")
+    with pytest.raises(ValueError, match=r"has no state of an optimizer that could go on: leave it out"):
+        begin_optimizer(shapes, open_pretrained(tmp_path / "t5x"))
+
+
+def test_a_run_goes_on_with_t5xs_optimizer_at_t5xs_step(tmp_path, directory):
+    model = open_pretrained(directory)
+    targets = plain_arrays(model.config, model.read)
+    slots = {}
+    for name, make in targets.items():
+        kept = {"v_row": np.zeros(1), "v_col": np.zeros(1), "v": np.full(make().shape, 5.0), "m": np.zeros(1)}
+        path = name.replace("target/", "state/param_states/")
+        slots |= {f"{path}/{slot}": value.astype(np.float32) for slot, value in kept.items()}
+    write_t5x(tmp_path / "t5x", targets | slots, 30)
+    cfg = config(tmp_path / "run", tmp_path / "t5x")
+    cfg = dataclasses.replace(cfg, optimizer=dataclasses.replace(cfg.optimizer, from_pretrained=True))
+    cfg, weights = open_start(runs.with_steps(cfg, 32))
+    (tmp_path / "run").mkdir()
+    job = loop.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+    state = job.init()
+    found = named_leaves(state.opt_state)
+    assert (int(state.step), int(found["0/count"]), int(found["3/count"])) == (30, 30, 30)
+    assert all((array == 5).all() for name, array in found.items() if name.startswith("0/v/"))
+    jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(state.model), jax.tree.leaves(tiny.model(CFG)))

@@ -1,0 +1,252 @@
+"""Tests t5x_lite/training/loop.py"""
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import signal
+import xml.etree.ElementTree as ElementTree
+
+import jax
+import numpy as np
+import pytest
+
+from t5x_lite.checkpoints.load import load
+from t5x_lite.config import (
+    DataConfig,
+    GenerationConfig,
+    InferConfig,
+    MeshConfig,
+    ModelOptions,
+    OptimizerConfig,
+    TaskConfig,
+    TokenizerConfig,
+)
+from t5x_lite.evaluation.api import evaluate
+from t5x_lite.inference.api import answer_lines
+from t5x_lite.training import loop
+from t5x_lite.training.logging import read_rows
+from tests import runs
+
+pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided:UserWarning")  # when read back for comparing
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """An uninterrupted run, what it returned, and how often it said that it comes further."""
+    run_dir, said = tmp_path_factory.mktemp("runs") / "finished", []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop.HangWatch, "alive", lambda watch: said.append(watch))
+        return run_dir, loop.train(runs.config(run_dir)), len(said)
+
+
+def started_like(finished, run_dir):
+    """A new run directory that has the corpus already."""
+    run_dir.mkdir()
+    shutil.copytree(finished[0] / "corpus", run_dir / "corpus")
+    for name in (".lock", "vocabulary.json"):
+        shutil.copy(finished[0] / name, run_dir / name)
+    return run_dir
+
+
+def assert_same_arrays(run_dir, other_run_dir):
+    one, other = runs.arrays(run_dir), runs.arrays(other_run_dir)
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_a_run_directory_holds_what_a_person_looks_for(finished):
+    run_dir, *_ = finished
+    names = {path.name for path in run_dir.iterdir()}
+    assert {
+        "config.yaml",
+        "environment.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "corpus",
+        "loss.svg",
+        "tensorboard",
+    } <= names
+    ElementTree.parse(run_dir / "loss.svg")
+    assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == ["6", "8"]
+
+
+def test_every_step_and_evaluation_leaves_a_row(finished):
+    run_dir, results, _ = finished
+    rows = read_rows(run_dir / "metrics.jsonl")
+    trained = [row for row in rows if "loss" in row]
+    assert [row["step"] for row in trained] == list(range(1, 9))
+    assert {"loss", "tokens_per_second", "seconds_per_step", "mfu", "learning_rate", "grad_norm"} <= trained[0].keys()
+    evaluated = [row for row in rows if "eval/loss" in row]
+    assert [row["step"] for row in evaluated] == [4, 8]
+    assert {"eval/loss", "eval/loss_text", "eval/target_accuracy", "eval/unigram_text"} == results.keys()
+    assert {name: evaluated[-1][name] for name in results} == results
+    assert 0 < results["eval/unigram_text"] < np.log(256)
+
+
+PAIRS = {"inputs": "{n} {n}", "targets": "{even} {even}", "labels": ("even", "odd")}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "task", "metrics"),
+    [
+        *(
+            pytest.param(name, task, metrics, marks=pytest.mark.slow)
+            for name, task, metrics in [
+                ("sequence_classifier", PAIRS | {"targets": "{even}", "metrics": ("accuracy",)}, {"accuracy"}),
+                ("prefix_lm", PAIRS | {"metrics": ("accuracy",)}, {"loss_text", "unigram_text", "accuracy"}),
+                ("token_classifier", PAIRS | {"metrics": ("accuracy",)}, {"accuracy"}),
+                ("masked_lm", {"objective": "masked_lm"}, {"loss_text", "unigram_text"}),
+                ("causal_lm", {"objective": "causal_lm"}, {"loss_text", "unigram_text"}),
+                ("causal_lm", PAIRS, {"loss_text", "unigram_text"}),
+                ("prefix_lm", {"objective": "prefix_lm"}, {"loss_text", "unigram_text"}),
+            ]
+        ),
+    ],
+)
+def test_every_architecture_learns_goes_on_and_answers(tmp_path, architecture, task, metrics):
+    records = [{"text": str(n) * 30, "n": n, "even": ("even", "odd")[n % 2]} for n in range(10, 90)]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
+    cfg = runs.config(tmp_path / "run", num_steps=4, inputs_length=16)
+    is_labelled = "classifier" in architecture
+    source = {"source": str(tmp_path / "a.jsonl"), "min_characters": 0, "eval_percent": 20.0}
+    cfg = dataclasses.replace(
+        cfg,
+        task=TaskConfig(**source, tokenizer=TokenizerConfig(kind="bytes"), **task),
+        model=dataclasses.replace(cfg.model, architecture=architecture),
+        train=dataclasses.replace(cfg.train, targets_length=12 if "inputs" in task and not is_labelled else None),
+    )
+    found = loop.train(cfg)
+    always = {"loss", "target_accuracy"} | ({"unigram_labels"} if is_labelled else set())
+    assert found.keys() == {f"eval/{name}" for name in metrics | always}
+    assert all(np.isfinite(value) for value in found.values())
+    loop.train(runs.with_steps(cfg, 6))
+    pretrained = load(tmp_path / "run")
+    assert (pretrained.step, pretrained.architecture.name) == (6, architecture)
+    evaluated = evaluate(tmp_path / "run", cfg, num_batches=cfg.eval.num_batches)
+    newest = read_rows(tmp_path / "run" / "metrics.jsonl")[-1]
+    assert evaluated["eval/loss"] == pytest.approx(newest["eval/loss"], rel=1e-4)
+    config = GenerationConfig(max_new_tokens=3)
+    (row,) = answer_lines(pretrained, [(0, "17 17")], InferConfig(checkpoint="", batch_size=2), config)
+    assert row["inputs"] == "17 17"
+    assert set(row["prediction"].split()) <= {"even", "odd"} or not is_labelled
+
+
+def test_the_watch_for_hanging_processes_hears_of_every_step_and_evaluation(finished):
+    _, _, num_times = finished
+    assert num_times >= 1 + 8 + 2  # the beginning, steps, and batches of two evaluations
+
+
+def test_the_loss_falls(finished):
+    losses = [row["loss"] for row in read_rows(finished[0] / "metrics.jsonl") if "loss" in row]
+    assert losses[-1] < losses[0] - 0.3
+
+
+@pytest.mark.slow
+def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch, capsys):
+    run_dir = started_like(finished, tmp_path / "stopped")
+    add = loop.Watch.add
+
+    def signal_at_step_five(self, step, metrics):
+        add(self, step, metrics)
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Watch, "add", signal_at_step_five)
+        assert loop.train(runs.config(run_dir))["eval/loss"] > 0  # of step 4
+    assert "Stopped by SIGTERM at step 5, saved. The same command again goes on" in capsys.readouterr().err
+    assert (run_dir / "checkpoints" / "5").is_dir()
+    assert loop.train(runs.config(run_dir)) == finished[1]
+    assert_same_arrays(run_dir, finished[0])
+    steps = [row["step"] for row in read_rows(run_dir / "metrics.jsonl") if "loss" in row]
+    assert steps == list(range(1, 9))
+
+
+@pytest.mark.slow
+def test_a_run_cut_off_between_checkpoints_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
+    run_dir = started_like(finished, tmp_path / "cut")
+
+    def cut(self, step, metrics):
+        if step == 5:
+            raise KeyboardInterrupt  # as far as the files go, what a kill does: nothing more is written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Watch, "add", cut)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(runs.config(run_dir))
+    loop.train(runs.config(run_dir))
+    assert_same_arrays(run_dir, finished[0])
+
+
+@pytest.mark.slow
+def test_worker_processes_change_nothing(finished, tmp_path):
+    run_dir = started_like(finished, tmp_path / "workers")
+    loop.train(dataclasses.replace(runs.config(run_dir), data=DataConfig(num_workers=2)))
+    assert_same_arrays(run_dir, finished[0])
+
+
+def test_a_finished_run_is_left_as_it_is(finished, capsys):
+    before = (finished[0] / "metrics.jsonl").read_text()
+    assert loop.train(runs.config(finished[0])) == {}
+    assert "Complete at step 8" in capsys.readouterr().err
+    assert (finished[0] / "metrics.jsonl").read_text() == before
+
+
+def test_another_model_in_the_same_directory_is_refused_and_harms_nothing(finished):
+    cfg = dataclasses.replace(runs.config(finished[0]), model=ModelOptions(emb_dim=48))
+    before = runs.arrays(finished[0]).keys()
+    with pytest.raises(ValueError, match=r"model.emb_dim is 48, but the run in .* was started with 16"):
+        loop.train(cfg)
+    assert runs.arrays(finished[0]).keys() == before
+
+
+@pytest.mark.slow
+def test_several_gradients_in_a_row_that_are_not_finite_end_the_run(finished, tmp_path):
+    run_dir = started_like(finished, tmp_path / "diverged")
+    cfg = dataclasses.replace(
+        runs.config(run_dir, max_nonfinite_steps=3),
+        optimizer=OptimizerConfig(name="adamw", learning_rate=1e38, schedule="constant", warmup_steps=0),
+    )
+    with pytest.raises(FloatingPointError, match=r"last 3 steps .* lower optimizer.learning_rate \(1e\+38\)"):
+        loop.train(cfg)
+    assert [row["nonfinite_steps"] for row in read_rows(run_dir / "metrics.jsonl") if "loss" in row][-1] == 3
+
+
+@pytest.mark.slow
+def test_a_profile_is_a_trace_of_a_few_steps(finished, tmp_path):
+    run_dir = started_like(finished, tmp_path / "profiled")
+    loop.train(runs.config(run_dir), profile=True)
+    assert list((run_dir / "profile").rglob("*.xplane.pb"))
+
+
+@functools.cache
+def losses_on(mesh, run_dir, devices=None, dropout_rate=0.1, num_microbatches=1):
+    """The losses of ten steps on a mesh, and the state after them."""
+    cfg = runs.config(run_dir, mesh=mesh, num_microbatches=num_microbatches)
+    cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, dropout_rate=dropout_rate))
+    corpora = loop.prepare_corpora(cfg.task, run_dir)
+    job = loop.build(cfg, corpora, devices=devices)
+    batches = loop.train_batches(job.examples.train, batch_size=8, data=cfg.data)
+    with jax.set_mesh(job.mesh):
+        state, losses = job.init(), []
+        for batch, _ in zip(loop.device_batches(batches, job.mesh), range(10), strict=False):
+            state, metrics = job.step(state, batch)
+            losses.append(float(metrics["loss"]))
+    batches.close()
+    return losses, state
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_microbatches", [2, 4])
+def test_microbatches_change_no_loss(num_microbatches, finished):
+    # On one device and without dropout, whose masks are drawn for each microbatch.
+    whole, split = (
+        losses_on(MeshConfig(), finished[0], devices=tuple(jax.devices()[:1]), dropout_rate=0.0, num_microbatches=num)[
+            0
+        ]
+        for num in (1, num_microbatches)
+    )
+    np.testing.assert_allclose(split, whole, rtol=1e-5)
