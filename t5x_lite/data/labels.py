@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from t5x_lite.data.converters import Batch
 from t5x_lite.data.tokenizers import Tokenizer
 
 
@@ -56,7 +55,7 @@ class SequenceLabels:
         self._number = _numbered(labels, ids)
         self.targets_length = max(map(len, ids)) + 1
 
-    def __call__(self, rows: Mapping[str, np.ndarray]) -> Batch:
+    def __call__(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns `encoder_input_tokens` [B, S], and `target_labels` and `label_weights`, both [B, 1]."""
         numbers = []
         for ids_T in rows["targets"]:
@@ -93,7 +92,7 @@ class TokenLabels:
                 )
         self._number = _numbered(labels, [parts[0] for parts in words])
 
-    def __call__(self, rows: Mapping[str, np.ndarray]) -> Batch:
+    def __call__(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Returns `encoder_input_tokens`, `target_labels` and `label_weights`, all [B, S]."""
         inputs_BS = rows["inputs"]
         weights_BS = self._words.starts(inputs_BS).astype(np.int32)

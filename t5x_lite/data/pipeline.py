@@ -16,9 +16,8 @@ import numpy as np
 from absl import flags
 
 from t5x_lite.config import DataConfig
-from t5x_lite.data.converters import Batch, encoder_decoder, targets_of
+from t5x_lite.data.converters import Batch, Converter, encoder_decoder, targets_of
 from t5x_lite.data.examples import Examples, spread
-from t5x_lite.data.features import Converter
 from t5x_lite.data.tokenizers import Tokenizer
 
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 
 from t5x_lite.config import RunConfig, TokenizerConfig
-from t5x_lite.data.features import LABELS, make_converter
+from t5x_lite.data.converters import LABELS, make_converter
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer, Tokenizer, build_tokenizer

@@ -16,10 +16,10 @@ import yaml
 
 from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.config import MeshConfig, RunConfig, TaskConfig, TokenizerConfig
+from t5x_lite.data.converters import class_labels, labels_of
 from t5x_lite.data.corpus.manifest import OBJECTIVE_FIELDS, open_corpus, plain, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, prepare_corpora
 from t5x_lite.data.dataset import held_out_examples
-from t5x_lite.data.features import class_labels, labels_of
 from t5x_lite.data.task_specs import resolved, tasks_of
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash
 from t5x_lite.evaluation.evaluator import Evaluation, check_metrics

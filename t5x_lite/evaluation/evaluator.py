@@ -17,11 +17,10 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from t5x_lite.config import GenerationConfig, RunConfig, TaskConfig
-from t5x_lite.data.converters import Batch
+from t5x_lite.data.converters import Batch, Converter, make_converter
 from t5x_lite.data.corpus.manifest import Split
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.data.examples import Examples, spread
-from t5x_lite.data.features import Converter, make_converter
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import Tokenizer

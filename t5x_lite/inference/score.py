@@ -11,8 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.data.converters import encoder_decoder
-from t5x_lite.data.features import continuation
+from t5x_lite.data.converters import continuation, encoder_decoder
 from t5x_lite.inference.engine import batched, padded
 from t5x_lite.inference.loop import DECODERS
 from t5x_lite.inference.target_scores import target_log_probs

@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from t5x_lite.config import ModelConfig, RunConfig
-from t5x_lite.data.features import class_labels
+from t5x_lite.data.converters import class_labels
 from t5x_lite.model.architectures import Architecture, abstract
 from t5x_lite.model.presets import resolve_model
 from t5x_lite.optim import make_optimizer, state_axes

@@ -26,11 +26,11 @@ from t5x_lite.commands.data_stats.lengths import (
 )
 from t5x_lite.commands.data_stats.stages import Stages
 from t5x_lite.config import RunConfig, TaskConfig
+from t5x_lite.data.converters import LABELS
 from t5x_lite.data.corpus.manifest import Corpus, Split, in_words, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, home_of
 from t5x_lite.data.dataset import RunExamples, make_examples, num_examples
 from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs
-from t5x_lite.data.features import LABELS
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.task_specs import tasks_of
