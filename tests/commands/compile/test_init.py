@@ -1,4 +1,4 @@
-"""Tests t5x_lite/commands/compile as a whole: for the devices at hand, and with a TPU's compiler where it is installed."""
+"""Tests t5x_lite/commands/compile as a whole: for local devices, and with a TPU compiler where one is installed."""
 
 import dataclasses
 import importlib.util
