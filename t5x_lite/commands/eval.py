@@ -9,11 +9,9 @@ import os
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Self, TextIO
+from typing import TextIO
 
 import jax
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from t5x_lite.checkpoints.load import load
 from t5x_lite.config import RunConfig, TaskConfig
@@ -21,6 +19,7 @@ from t5x_lite.data.corpus.manifest import in_words
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.evaluation.api import Measurement, as_trained, checked, opened
 from t5x_lite.evaluation.results import as_json, tasks_measured
+from t5x_lite.files.progress import ProgressBar
 from t5x_lite.parallel.multihost import HangWatch
 
 WORDS = {  # of a table, first, in this order
@@ -64,14 +63,14 @@ def run(
     is_first = jax.process_index() == 0
     pretrained = load(checkpoint)
     with (
-        Bar() as bar,
+        ProgressBar("Measuring", unit="batches") as bar,
         opened(cfg, pretrained.tokenizer, pathlib.Path(checkpoint), announce=_say) as corpora,
         HangWatch() as hang_watch,
     ):
         cfg = as_trained(cfg, pretrained.architecture)
         on_batch = functools.partial(_advance, bar, hang_watch)
         measurement = Measurement(cfg, corpora, num_batches, pretrained.architecture, on_batch=on_batch)
-        bar.show(measurement.num_batches(decodes_all=output is not None))
+        bar.update(total=measurement.num_batches(decodes_all=output is not None))
         model, predictions = measurement.place(pretrained.model), {}
         if output is not None:
             # All of several processes take part; the first one writes.
@@ -94,34 +93,7 @@ def run(
         )
 
 
-class Bar:
-    """A progress bar on the terminal, from when it is known how much there is to do; nothing elsewhere."""
-
-    def __init__(self):
-        console = Console(stderr=True)
-        columns = (TextColumn("Measuring"), BarColumn(), MofNCompleteColumn(), TextColumn("batches"))
-        self._progress = Progress(
-            *columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal
-        )
-        self._task = self._progress.add_task("measure", total=None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def show(self, num_batches: int) -> None:
-        """Starts the bar."""
-        self._progress.update(self._task, total=num_batches)
-        self._progress.start()
-
-    def advance(self) -> None:
-        """Counts a batch."""
-        self._progress.advance(self._task)
-
-
-def _advance(bar: Bar, hang_watch: HangWatch) -> None:
+def _advance(bar: ProgressBar, hang_watch: HangWatch) -> None:
     bar.advance()
     hang_watch.alive()
 

@@ -7,12 +7,11 @@ import time
 from collections.abc import Mapping
 from typing import Self
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
 from t5x_lite.evaluation.results import as_json, tasks_measured
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.progress import ProgressBar
 
 
 class Report:
@@ -32,18 +31,8 @@ class Report:
     def __init__(
         self, metrics: pathlib.Path, tensorboard: pathlib.Path, *, step: int, num_steps: int, enabled: bool = True
     ):
-        self.console = Console(stderr=True, quiet=not enabled, highlight=False, soft_wrap=True)
         self._num_steps = num_steps
-        self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[shown]}"),
-            TimeRemainingColumn(),
-            console=self.console,
-            disable=not self.console.is_terminal,
-        )
-        self._bar = self._progress.add_task("train", total=num_steps, completed=step, shown="compiling")
+        self._bar = ProgressBar("Training", num_steps, completed=step, text="compiling", enabled=enabled)
         self._file = None
         self._writer = None
         if enabled:
@@ -52,24 +41,24 @@ class Report:
             self._writer = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None)
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._bar.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        self._bar.__exit__()
         if self._file is not None and self._writer is not None:
             self._file.close()
             self._writer.close()
 
     def advance(self, step: int) -> None:
         """Moves the progress bar."""
-        self._progress.update(self._bar, completed=step)
+        self._bar.update(completed=step)
 
     def write(self, step: int, scalars: Mapping[str, float | int | None]) -> None:
         """Records a row; None stands for a number that is not known here, and is written as null."""
         shown = describe(scalars)
-        self._progress.update(self._bar, shown=shown.partition("\n")[0])
-        if not self.console.is_terminal or any(name.startswith("eval/") for name in scalars):
+        self._bar.update(text=shown.partition("\n")[0])
+        if not self._bar.visible or any(name.startswith("eval/") for name in scalars):
             self.say(f"step {step}/{self._num_steps}  {shown}")
         if self._file is None or self._writer is None:
             return
@@ -81,7 +70,7 @@ class Report:
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
-        self.console.print(text, markup=False)
+        self._bar.print(text)
 
 
 def describe(scalars: Mapping[str, float | int | None]) -> str:

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The progress bar of every command: work done, time passed and time left, on a terminal's standard error."""
+
+import sys
+from typing import Any, Self
+
+
+class ProgressBar:
+    """Shows how much of a job is done; hidden unless standard error is a terminal.
+
+    Args:
+      description: what is being done, such as "Tokenising".
+      total: the amount of work; None if unknown until `update` sets it.
+      unit: what is counted, such as "lines"; "bytes" are shown in MB, with their rate.
+      completed: work done before this process started.
+      text: shown beside the numbers.
+      enabled: False also silences `print`, as in all processes but the first.
+    """
+
+    def __init__(
+        self,
+        description: str,
+        total: int | None = None,
+        *,
+        unit: str = "",
+        completed: int = 0,
+        text: str = "",
+        enabled: bool = True,
+    ):
+        self._enabled = enabled
+        self._progress = None
+        if enabled and sys.stderr.isatty():
+            self._progress = _rich_progress(unit)
+            self._task = self._progress.add_task(description, total=total, completed=completed, text=text)
+
+    @property
+    def visible(self) -> bool:
+        """Whether a person sees the bar."""
+        return self._progress is not None
+
+    def __enter__(self) -> Self:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def advance(self, count: int = 1) -> None:
+        """Counts finished work."""
+        if self._progress is not None:
+            self._progress.advance(self._task, count)
+
+    def update(self, *, completed: int | None = None, total: int | None = None, text: str | None = None) -> None:
+        """Changes the numbers, or the text beside them; what is None stays as it is."""
+        if self._progress is not None:
+            fields = {} if text is None else {"text": text}
+            self._progress.update(self._task, completed=completed, total=total, **fields)
+
+    def print(self, text: str) -> None:
+        """Prints a line on standard error, above the bar where there is one."""
+        if self._progress is not None:
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        elif self._enabled:
+            print(text, file=sys.stderr, flush=True)
+
+
+def _rich_progress(unit: str) -> Any:
+    # Imported here, for the bar is seldom seen: not in log files, nor in worker processes.
+    from rich import progress
+    from rich.console import Console
+
+    count = [progress.MofNCompleteColumn(), progress.TextColumn(unit)]
+    return progress.Progress(
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        *([progress.DownloadColumn(), progress.TransferSpeedColumn()] if unit == "bytes" else count),
+        progress.TextColumn("{task.fields[text]}"),
+        progress.TimeElapsedColumn(),
+        progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        redirect_stdout=sys.stdout.isatty(),  # or rows piped from standard output would go to the terminal
+    )
