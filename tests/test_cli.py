@@ -98,7 +98,7 @@ def test_infer_says_which_settings_were_given_be_they_the_default_or_not(monkeyp
 
 def test_a_setting_out_of_its_range_is_one_line_before_anything_is_loaded(capsys):
     assert cli.main(["infer", "--checkpoint", "no/model", "--top_p", "3", "--temperature", "1"]) == 2
-    assert capsys.readouterr().err == "t5x-lite infer: top_p is 3.0: use a share above 0, at most 1\n"
+    assert capsys.readouterr().err == "t5x-lite infer: top_p is 3.0: use a probability above 0 and at most 1\n"
 
 
 def test_infer_interactive_is_a_flag_that_reads_no_file(monkeypatch, capsys):
@@ -109,7 +109,7 @@ def test_infer_interactive_is_a_flag_that_reads_no_file(monkeypatch, capsys):
     assert cli.main([*command, "--temperature", "0.5"]) == 0
     assert calls == [(InferConfig(checkpoint="runs/x", interactive=True), {"temperature": 0.5})]
     assert cli.main([*command, "--input", "questions.txt"]) == 2
-    assert "and --input is questions.txt: leave out --interactive, or --input" in capsys.readouterr().err
+    assert "but --input is questions.txt: leave out --interactive, or --input" in capsys.readouterr().err
 
 
 def test_serve_passes_its_options_on(monkeypatch):
@@ -239,7 +239,7 @@ def test_help_needs_nothing_heavy():
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stderr.strip() == "[]"
-    assert "optimizer updates in the whole run" in answer.stdout  # the field's own documentation
+    assert "total number of optimizer steps" in answer.stdout  # the field's own documentation
 
 
 def test_a_source_that_names_nothing_is_one_message_and_the_run_directory_stays_usable(capsys, tmp_path):

@@ -1,5 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks that name the field, the value and the remedy."""
+"""Checks of config fields. Each error names the field, its value and the remedy."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Rule(NamedTuple):
+    """A condition on the value of a field, and the remedy if the value violates it."""
+
+    holds: Callable[[Any], bool]
+    remedy: str
+
+
+POSITIVE = Rule(lambda value: value > 0, "use a number above 0")
+NON_NEGATIVE = Rule(lambda value: value >= 0, "use 0 or more")
+FINITE_POSITIVE = Rule(lambda value: 0 < value < math.inf, "use a finite number above 0")
+FINITE_NON_NEGATIVE = Rule(lambda value: 0 <= value < math.inf, "use 0 or a finite number above 0")
+FRACTION = Rule(lambda value: 0 <= value < 1, "use a number from 0 up to, but not including, 1")
+AXIS_SIZE = Rule(lambda value: value == -1 or value > 0, "use a number above 0, or -1 for all remaining devices")
+
+
+def between(low: float, high: float) -> Rule:
+    """Returns the rule that a number lies in [low, high]."""
+    return Rule(lambda value: low <= value <= high, f"use a number from {low} to {high}")
+
+
+def not_empty(remedy: str) -> Rule:
+    """Returns the rule that a string, or a tuple of strings, has no empty one."""
+    return Rule(lambda value: bool(value) and all(value), remedy)
+
+
+def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None:
+    """Raises ValueError at the first field that violates its rule; None is always allowed.
+
+    Args:
+      config: the dataclass to check.
+      prefix: the text before the field's name in messages, such as "train." or "--".
+      rules: the space-separated names of the fields that each rule applies to.
+    """
+    for rule, fields in rules.items():
+        for field in fields.split():
+            value = getattr(config, field)
+            if value is not None and not rule.holds(value):
+                raise ValueError(f"{prefix}{field} is {_shown(value)}: {rule.remedy}")
 
 
 def require(condition: bool, message: str) -> None:
@@ -8,17 +52,7 @@ def require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def require_positive(section: str, owner: object, *fields: str) -> None:
-    """Raises ValueError unless each field that is not None is above 0."""
-    for field in fields:
-        value = getattr(owner, field)
-        if value is not None:
-            require(value > 0, f"{section}.{field} is {value}: use a number above 0")
-
-
-def require_at_least_zero(section: str, owner: object, *fields: str) -> None:
-    """Raises ValueError unless each field that is not None is 0 or more."""
-    for field in fields:
-        value = getattr(owner, field)
-        if value is not None:
-            require(value >= 0, f"{section}.{field} is {value}: use 0 or more")
+def _shown(value: Any) -> str:
+    if isinstance(value, str) and not value.strip():
+        return "empty"
+    return repr(list(value) if isinstance(value, tuple) else value)

@@ -1,37 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a model's probabilities become tokens."""
+"""Decoding settings."""
 
 import dataclasses
+import math
 from typing import Literal
 
-from t5x_lite.config.checks import require
+from t5x_lite.config.checks import FINITE_NON_NEGATIVE, NON_NEGATIVE, POSITIVE, Rule, check_fields, require
 
 MOST_BEAMS = 64
 MOST_NGRAM = 16
-MOST = 2**31  # programs count with 32 bits
+MOST = 2**31  # compiled programs count in int32
+RULES = {
+    POSITIVE: "max_new_tokens num_beams num_return_sequences",
+    NON_NEGATIVE: "min_new_tokens top_k seed no_repeat_ngram_size",
+    Rule(lambda value: value < 2**32, "use a number below 2**32"): "seed",
+    Rule(lambda value: value < MOST, "use a number below 2**31"): "max_new_tokens top_k",
+    Rule(FINITE_NON_NEGATIVE.holds, "use 0 (greedy) or a finite number above 0"): "temperature",
+    Rule(lambda value: 0 < value <= 1, "use a probability above 0 and at most 1"): "top_p",
+    Rule(lambda value: 0 <= value < 1, "use a probability from 0 up to, but not including, 1"): "min_p",
+    Rule(lambda value: 0 < value < math.inf, "use a factor above 0; 1 has no effect"): "repetition_penalty",
+    Rule(math.isfinite, "use a finite number"): "length_penalty",
+    Rule(lambda value: value <= MOST_BEAMS, f"use at most {MOST_BEAMS}"): "num_beams",
+    Rule(lambda value: value <= MOST_NGRAM, f"use at most {MOST_NGRAM}"): "no_repeat_ngram_size",
+    Rule(lambda value: value in ("t5x", "hf"), "use t5x or hf"): "beam_rules",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GenerationConfig:
-    """A way to decode: greedy unless a temperature or beams are given.
+    """Decoding: greedy by default, sampling with a temperature, beam search with several beams.
 
     Args:
-      max_new_tokens: at most so many are decoded, EOS included.
-      min_new_tokens: EOS and stop tokens are not chosen before so many others.
-      temperature: 0 takes the most probable token; above 0, tokens are drawn, from logits divided by it.
-      top_k: draw among the K most probable tokens, ties included; 0 draws among all.
-      top_p: draw among the most probable tokens that have this share of the probability together; 1 is all.
-      min_p: draw among tokens at least this share as probable as the most probable one; 0 is all.
-      seed: of what is drawn; each example draws from a stream of its own.
-      num_beams: sequences that a beam search follows; 1 is none.
-      length_penalty: exponent by which a beam's score is divided: ((5 + tokens) / 6) ** it, as T5X has it.
-      beam_rules: t5x, or hf for the results of transformers, whose scores are divided by tokens ** length_penalty.
-      num_return_sequences: answers to each input, the best first; at most num_beams with beams.
-      repetition_penalty: above 1, tokens that were decoded before become less probable; a factor on their logits.
-      no_repeat_ngram_size: no N tokens in a row are decoded twice; 0 allows it.
-      forced_prefix: text that every answer begins with.
-      banned_tokens: ids that are never chosen.
-      stop_tokens: ids that end an answer as EOS does.
+      max_new_tokens: maximum number of tokens to generate, EOS included.
+      min_new_tokens: number of tokens to generate before EOS or a stop token is allowed.
+      temperature: divisor of the logits for sampling; 0 decodes greedily.
+      top_k: sample from the k most probable tokens, ties included; 0 samples from all.
+      top_p: sample from the smallest set of tokens with at least this total probability; 1 samples from all.
+      min_p: sample from tokens with at least this fraction of the top token's probability; 0 samples from all.
+      seed: random seed of sampling; each example has its own random stream.
+      num_beams: beam width; 1 turns beam search off.
+      length_penalty: exponent alpha of the beam score's divisor, ((5 + tokens) / 6) ** alpha as in T5X.
+      beam_rules: variant of beam search: t5x, or hf, which reproduces transformers and divides scores by
+        tokens ** length_penalty.
+      num_return_sequences: number of outputs per input, best first; at most num_beams in a beam search.
+      repetition_penalty: factor that makes tokens generated before less probable if it is above 1.
+      no_repeat_ngram_size: size of the n-grams that may be generated only once; 0 allows repetition.
+      forced_prefix: text that every output starts with.
+      banned_tokens: token ids that are never generated.
+      stop_tokens: token ids that end an output, in addition to EOS.
     """
 
     max_new_tokens: int = 64
@@ -52,62 +68,37 @@ class GenerationConfig:
     stop_tokens: tuple[int, ...] = ()
 
     def __post_init__(self):
-        for field in ("max_new_tokens", "num_beams", "num_return_sequences"):
-            require(getattr(self, field) > 0, f"{field} is {getattr(self, field)}: use a number above 0")
-        for field in ("min_new_tokens", "top_k", "seed", "no_repeat_ngram_size"):
-            require(getattr(self, field) >= 0, f"{field} is {getattr(self, field)}: use 0 or more")
-        require(self.seed < 2**32, f"seed is {self.seed}: use a number below 2**32")
-        for field in ("max_new_tokens", "top_k"):
-            require(getattr(self, field) < MOST, f"{field} is {getattr(self, field)}: use a number below 2**31")
+        check_fields(self, "", RULES)
         require(
             self.min_new_tokens <= self.max_new_tokens,
-            f"min_new_tokens is {self.min_new_tokens} and max_new_tokens {self.max_new_tokens}: use at most that many",
-        )
-        require(
-            0 <= self.temperature < float("inf"), f"temperature is {self.temperature}: use 0 (greedy) or a number above"
-        )
-        require(0 < self.top_p <= 1, f"top_p is {self.top_p}: use a share above 0, at most 1")
-        require(0 <= self.min_p < 1, f"min_p is {self.min_p}: use a share from 0, below 1")
-        require(
-            0 < self.repetition_penalty < float("inf"),
-            f"repetition_penalty is {self.repetition_penalty}: use a factor above 0; 1 changes nothing",
-        )
-        require(
-            abs(self.length_penalty) < float("inf"), f"length_penalty is {self.length_penalty}: use a finite number"
-        )
-        require(self.num_beams <= MOST_BEAMS, f"num_beams is {self.num_beams}: use at most {MOST_BEAMS}")
-        require(
-            self.no_repeat_ngram_size <= MOST_NGRAM,
-            f"no_repeat_ngram_size is {self.no_repeat_ngram_size}: use at most {MOST_NGRAM}",
+            f"min_new_tokens is {self.min_new_tokens}: use at most max_new_tokens, {self.max_new_tokens}",
         )
         for field in ("banned_tokens", "stop_tokens"):
             wrong = [token for token in getattr(self, field) if not 0 <= token < MOST]
-            require(not wrong, f"{field} has {wrong}: use ids from 0, below the model's vocab_size")
-        require(self.beam_rules in ("t5x", "hf"), f"beam_rules is {self.beam_rules!r}: use t5x or hf")
-        self._check_methods()
+            require(not wrong, f"{field} has {wrong}: use ids from 0 up to the model's vocab_size")
+        self._check_combinations()
 
-    def _check_methods(self):
+    def _check_combinations(self) -> None:
         if self.num_beams > 1:
             require(
                 self.temperature == 0,
-                f"num_beams is {self.num_beams} and temperature {self.temperature}: a beam search draws nothing, "
-                "leave one of them out",
+                f"num_beams is {self.num_beams} and temperature is {self.temperature}: beam search does not sample, "
+                "leave out one of them",
             )
             require(
                 self.num_return_sequences <= self.num_beams,
-                f"num_return_sequences is {self.num_return_sequences} and num_beams {self.num_beams}: use at most "
-                "that many",
+                f"num_return_sequences is {self.num_return_sequences}: use at most num_beams, {self.num_beams}",
             )
         elif self.temperature == 0:
             require(
                 self.num_return_sequences == 1,
-                f"num_return_sequences is {self.num_return_sequences}, and greedy choice has one answer: add "
+                f"num_return_sequences is {self.num_return_sequences}, but greedy decoding has one output: add "
                 "temperature or num_beams",
             )
         if self.temperature == 0:
-            filters = {"top_k": 0, "top_p": 1, "min_p": 0}
-            given = [name for name, nothing in filters.items() if getattr(self, name) != nothing]
+            neutral = {"top_k": 0, "top_p": 1, "min_p": 0}
+            given = [name for name, value in neutral.items() if getattr(self, name) != value]
             values = ", ".join(f"{name} {getattr(self, name)}" for name in given)
-            remedy = "use " if self.num_beams > 1 else "add temperature 1, or use "
-            remedy += ", ".join(f"{name} {filters[name]}" for name in given)
-            require(not given, f"{values} with temperature 0, which draws nothing: {remedy}")
+            remedy = "" if self.num_beams > 1 else "add temperature 1, or "
+            remedy += "leave out " + ", ".join(given)
+            require(not given, f"{values} given without sampling (temperature is 0): {remedy}")

@@ -20,7 +20,7 @@ RIGHT = {"input": ("a.txt",), "output": "a.model", "vocab_size": 300}
         ({"max_bytes": 0}, r"--max_bytes is 0: use a number above 0"),
         ({"character_coverage": 0.97}, r"--character_coverage is 0.97: use a number from 0.98 to 1"),
         ({"character_coverage": 1.1}, r"--character_coverage is 1.1: "),
-        ({"output": ""}, r"--output is '': name a file such as english.model"),
+        ({"output": ""}, r"--output is empty: name a file such as english.model"),
         ({"output": "a.vocab"}, r"--output is 'a.vocab': name a file"),
         ({"output": "tokenizer.json"}, r"--output is 'tokenizer.json': name a file"),
         ({"output": "here/"}, r"--output is 'here/': name a file"),
@@ -39,15 +39,15 @@ def test_the_limits_themselves_are_allowed():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"text": " \n"}, r"--text is empty: give the model something to read"),
-        ({"output": ""}, r"--output is '': name a file such as attention.html"),
+        ({"text": " \n"}, r"--text is empty: give the model a text to read"),
+        ({"output": ""}, r"--output is empty: name a file such as attention.html"),
         ({"output": "there/"}, r"--output is 'there/': name a file"),
         ({"output": "there/.png"}, r"--output is 'there/.png': name a file"),
         ({"max_new_tokens": 0}, r"--max_new_tokens is 0: use a number above 0"),
         ({"top": -1}, r"--top is -1: use a number above 0"),
-        ({"layers": ()}, r"--layers is \[\]: name each once, counted from 0"),
-        ({"heads": (0, -1)}, r"--heads is \[0, -1\]: name each once"),
-        ({"heads": (2, 2)}, r"--heads is \[2, 2\]: name each once"),
+        ({"layers": ()}, r"--layers is \[\]: use distinct indices from 0"),
+        ({"heads": (0, -1)}, r"--heads is \[0, -1\]: use distinct"),
+        ({"heads": (2, 2)}, r"--heads is \[2, 2\]: use distinct"),
     ],
 )
 def test_a_wrong_look_at_attention_is_refused_with_its_option_and_a_remedy(wrong, message):
@@ -66,7 +66,7 @@ def test_reading_it_needs_the_standard_library_alone():
     [
         ({"checkpoint": ""}, r"--checkpoint is empty: name a run directory"),
         ({"host": ""}, r"--host is empty: use 127.0.0.1"),
-        ({"port": -1}, r"--port is -1: use one from 1 to 65535"),
+        ({"port": -1}, r"--port is -1: use a number from 1 to 65535"),
         ({"port": 65536}, r"--port is 65536: use"),
         ({"model_name": ""}, r"--model_name is empty: give a name"),
         ({"api_key": ""}, r"--api_key is empty: give a secret"),
@@ -75,13 +75,13 @@ def test_reading_it_needs_the_standard_library_alone():
         ({"max_input_tokens": 0}, r"--max_input_tokens is 0: use"),
         ({"max_new_tokens": -1}, r"--max_new_tokens is -1: use"),
         ({"max_body_bytes": 0}, r"--max_body_bytes is 0: use"),
-        ({"timeout_seconds": 0}, r"--timeout_seconds is 0: use a number above 0"),
+        ({"timeout_seconds": 0}, r"--timeout_seconds is 0: use a finite number above 0"),
         ({"timeout_seconds": float("nan")}, r"--timeout_seconds is nan: use"),
         ({"timeout_seconds": float("inf")}, r"--timeout_seconds is inf: use"),
-        ({"shutdown_seconds": -1}, r"--shutdown_seconds is -1: use 0 or more"),
-        ({"batch_wait_ms": -1}, r"--batch_wait_ms is -1: use 0 or more"),
+        ({"shutdown_seconds": -1}, r"--shutdown_seconds is -1: use 0 or a finite"),
+        ({"batch_wait_ms": -1}, r"--batch_wait_ms is -1: use 0 or a finite"),
         ({"warm_up_tokens": -1}, r"--warm_up_tokens is -1: use 0 or more"),
-        ({"warm_up_tokens": 33, "max_input_tokens": 32}, r"--warm_up_tokens is 33 and --max_input_tokens 32: use at"),
+        ({"warm_up_tokens": 33, "max_input_tokens": 32}, r"--warm_up_tokens is 33: use at most --max_input_tokens, 32"),
     ],
 )
 def test_a_wrong_value_of_a_server_is_refused_with_its_option_and_a_remedy(wrong, message):
@@ -96,9 +96,9 @@ def test_a_server_listens_to_this_machine_alone_unless_told_otherwise():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"input": "q.txt"}, r"and --input is q\.txt: leave out --interactive, or --input$"),
-        ({"output": "a.jsonl"}, r"and --output is a\.jsonl: leave out --interactive, or --output$"),
-        ({"log_probs": True}, r"and --log_probs is True: leave out --interactive, or --log_probs$"),
+        ({"input": "q.txt"}, r"but --input is q\.txt: leave out --interactive, or --input$"),
+        ({"output": "a.jsonl"}, r"but --output is a\.jsonl: leave out --interactive, or --output$"),
+        ({"log_probs": True}, r"but --log_probs is True: leave out --interactive, or --log_probs$"),
         (
             {"input": "q.txt", "output": "a.jsonl"},
             r"--input is q\.txt and --output is a\.jsonl: leave out --interactive, or --input and --output$",

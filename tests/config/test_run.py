@@ -24,15 +24,15 @@ from t5x_lite import config
         (lambda: config.TaskConfig(objective="ul3"), r"task.objective is 'ul3': use one of span_corruption, iid_"),
         (
             lambda: config.TaskConfig(objective="prefix_lm", noise_density=0.5),
-            r"task.noise_density is 0.5, and task.objective prefix_lm does not read it: leave it out",
+            r"task.noise_density is 0.5, but task.objective prefix_lm does not use it: leave it out",
         ),
         (
             lambda: config.TaskConfig(objective="masked_lm", mean_noise_span_length=2.0),
-            r"task.mean_noise_span_length is 2.0, and task.objective masked_lm does not read it: leave it out",
+            r"task.mean_noise_span_length is 2.0, but task.objective masked_lm does not use it: leave it out",
         ),
         (
             lambda: config.TaskConfig(objective="causal_lm", inputs="{a}", targets="{b}", source="f"),
-            r"task.objective is causal_lm beside task.inputs, .*: leave out one of them",
+            r"task.objective is causal_lm, which is for plain text, and task.inputs is given: leave out one of them",
         ),
         (
             lambda: config.TaskConfig(inputs="{a}", source="f"),
@@ -40,14 +40,17 @@ from t5x_lite import config
         ),
         (
             lambda: config.TaskConfig(inputs="{a}", targets="{b}", text="{c}", source="f"),
-            r"task.text is '{c}' beside task.inputs: leave out one of them",
+            r"task.text is '{c}' and task.inputs is given: leave out one of them",
         ),
-        (lambda: config.TaskConfig(source=""), r"task.source is '': name files"),
-        (lambda: config.TaskConfig(source=("a.txt", "")), r"task.source is \('a.txt', ''\): name files"),
-        (lambda: config.TaskConfig(source="f", eval_source=()), r"task.eval_source is \(\): name files"),
+        (lambda: config.TaskConfig(source=""), r"task.source is empty: name files"),
+        (lambda: config.TaskConfig(source=("a.txt", "")), r"task.source is \['a.txt', ''\]: name files"),
+        (lambda: config.TaskConfig(source="f", eval_source=()), r"task.eval_source is \[\]: name files"),
         (lambda: config.TaskConfig(choices={"0": "no"}), r"task.choices is given without task.targets"),
-        (lambda: config.TaskConfig(inputs="{a}", targets="{b}"), r"task.source docstrings has text alone"),
-        (lambda: config.TaskConfig(eval_source="docstrings", source="f"), r"task.source docstrings has text alone"),
+        (lambda: config.TaskConfig(inputs="{a}", targets="{b}"), r"task.source docstrings is text without fields"),
+        (
+            lambda: config.TaskConfig(eval_source="docstrings", source="f"),
+            r"task.source docstrings is text without fields",
+        ),
         (lambda: config.TaskConfig(eval_percent=0), r"task.eval_percent is 0: "),
         (
             lambda: config.TokenizerConfig(kind="huggingface"),
@@ -55,7 +58,7 @@ from t5x_lite import config
         ),
         (
             lambda: config.TokenizerConfig(kind="bytes_and_sentinels", path="a.model"),
-            r"task.tokenizer.path is a.model and task.tokenizer.kind is bytes_and_sentinels, which has no file: leave",
+            r"task.tokenizer.path is a.model and task.tokenizer.kind is bytes_and_sentinels, which reads no file",
         ),
         (lambda: config.TrainConfig(num_steps=-5), r"train.num_steps is -5: use a number above 0"),
         (
@@ -64,12 +67,15 @@ from t5x_lite import config
         ),
         (lambda: config.TrainConfig(label_smoothing=1.0), r"train.label_smoothing is 1.0: "),
         (lambda: config.OptimizerConfig(learning_rate=0.0), r"optimizer.learning_rate is 0.0: "),
-        (lambda: config.OptimizerConfig(warmup_steps=0), r"optimizer.warmup_steps is 0: the rsqrt schedule"),
+        (
+            lambda: config.OptimizerConfig(warmup_steps=0),
+            r"optimizer.warmup_steps is 0, which the rsqrt schedule divides by",
+        ),
         (lambda: config.OptimizerConfig(beta2=1.0), r"optimizer.beta2 is 1.0: "),
-        (lambda: config.MeshConfig(data=-1, fsdp=-1), r"only one axis can be -1"),
+        (lambda: config.MeshConfig(data=-1, fsdp=-1), r"use -1 for one axis only"),
         (lambda: config.MeshConfig(tensor=0), r"mesh.tensor is 0: "),
         (lambda: config.RunConfig(run_dir=""), r"run_dir is empty: "),
-        (lambda: config.RunConfig(run_dir="gs://b/run"), r"run_dir is 'gs://b/run': it is a directory"),
+        (lambda: config.RunConfig(run_dir="gs://b/run"), r"run_dir is 'gs://b/run', not a local directory"),
         (lambda: config.RunConfig(run_dir="x", seed=-1), r"seed is -1: "),
         (lambda: config.InferConfig(checkpoint="x", batch_size=0), r"batch_size is 0: "),
     ],

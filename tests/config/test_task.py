@@ -10,27 +10,27 @@ ONE = TaskConfig(source="a.txt")
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MixtureConfig(tasks={}), r"task.mixture.tasks is empty: name one task or more"),
-        (lambda: MixtureConfig(tasks={"a/b": ONE}), r"task.mixture.tasks has the name 'a/b': use letters"),
+        (lambda: MixtureConfig(tasks={}), r"task.mixture.tasks is empty: name at least one task"),
+        (lambda: MixtureConfig(tasks={"a/b": ONE}), r"task.mixture.tasks has the name 'a/b': use only letters"),
         (lambda: MixtureConfig(tasks={"../x": ONE}), r"task.mixture.tasks has the name '../x'"),
         (
             lambda: MixtureConfig(tasks={"a": TaskConfig(tokenizer=TokenizerConfig(kind="bytes"))}),
-            r"task.mixture.tasks.a has a tokenizer of its own: set task.tokenizer",
+            r"task.mixture.tasks.a has its own tokenizer: set task.tokenizer",
         ),
         (lambda: MixtureConfig(tasks={"a": ONE}, cap=0), r"task.mixture.cap is 0: use a number above 0"),
         (lambda: MixtureConfig(tasks={"a": ONE}, temperature=0), r"task.mixture.temperature is 0: "),
         (
             lambda: MixtureConfig(tasks={"a": ONE, "b": ONE}, rates={"a": 1}),
-            r"task.mixture.rates names a, and the tasks are a, b: give each task a rate",
+            r"task.mixture.rates is for a, but the tasks are a, b: give each task a rate",
         ),
         (lambda: MixtureConfig(tasks={"a": ONE}, rates={"a": 0}), r"task.mixture.rates.a is 0: use a number above 0"),
         (
             lambda: MixtureConfig(tasks={"a": ONE}, rates={"a": 1}, cap=5),
-            r"task.mixture.rates is given beside cap or temperature",
+            r"task.mixture.rates is given together with cap or temperature",
         ),
         (
             lambda: TaskConfig(mixture=MixtureConfig(tasks={"a": ONE}), text="{t}"),
-            r"task.text is '{t}' beside task.mixture: set it for a task, as task.mixture.tasks.a.text",
+            r"task.text is '{t}' and task.mixture is given: set the field of a task, task.mixture.tasks.a.text",
         ),
     ],
 )
@@ -57,8 +57,8 @@ def test_a_base_supplies_what_is_left_out():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"labels": ("a", "b")}, r"task.labels is given without task.targets, which are made of them: give both"),
-        ({"inputs": "{q}", "targets": "{a}", "labels": ("a",)}, r"task.labels is \['a'\]: use two or more"),
+        ({"labels": ("a", "b")}, r"task.labels is given without task.targets, which they classify: give both"),
+        ({"inputs": "{q}", "targets": "{a}", "labels": ("a",)}, r"task.labels is \['a'\]: use two or more different"),
         ({"inputs": "{q}", "targets": "{a}", "labels": ("a", "a")}, r"task.labels is \['a', 'a'\]: use two or more"),
         ({"inputs": "{q}", "targets": "{a}", "labels": ("a", " ")}, r"task.labels is \['a', ' '\]"),
     ],

@@ -59,7 +59,7 @@ def test_a_base_that_is_none_is_refused(own, base, message):
 
 
 def test_what_does_not_go_together_is_refused_once_the_base_is_known():
-    with pytest.raises(ValueError, match=r"task.text is '{t}' beside task.inputs"):
+    with pytest.raises(ValueError, match=r"task.text is '{t}' and task.inputs is given"):
         resolved(TaskConfig(base="t5x_lite.tasks.glue:COLA", text="{t}"))
 
 

@@ -52,7 +52,7 @@ def test_examples_that_are_missing_or_too_few_are_named(examples, tmp_path):
         read_shots(options(examples=examples, shots=21), seed=0)
     with pytest.raises(ValueError, match=r"examples .*nowhere\.jsonl"):
         read_shots(options(examples=str(tmp_path / "nowhere.jsonl"), shots=1), seed=0)
-    with pytest.raises(ValueError, match="shots is 2 and examples is None: give both, or neither"):
+    with pytest.raises(ValueError, match="shots is 2 and --examples is None: give both, or neither"):
         options(shots=2)
 
 

@@ -158,7 +158,7 @@ def test_a_value_of_the_wrong_kind_is_named(tmp_path, fields, message):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"do_sample": True, "num_beams": 4}, "num_beams is 4 and temperature 1.0: a beam search draws nothing"),
+        ({"do_sample": True, "num_beams": 4}, "num_beams is 4 and temperature is 1.0: beam search does not sample"),
         ({"top_p": 1.5, "do_sample": True}, "top_p is 1.5"),
         ({"num_beams": 0}, "num_beams is 0: use a number above 0"),
         ({"eos_token_id": -1}, r"stop_tokens has \[-1\]"),

@@ -89,14 +89,14 @@ def test_a_value_is_read_as_on_the_command_line(name, value, expected):
     ("name", "value", "message"),
     [
         ("temperature", "warm", "temperature is 'warm': use a number$"),
-        ("temperature", "-1", r"temperature is -1\.0: use 0 \(greedy\) or a number above"),
+        ("temperature", "-1", r"temperature is -1\.0: use 0 \(greedy\) or a finite number above"),
         ("temperature", ".nan", "temperature is nan"),
         ("max_new_tokens", "7.5", r"max_new_tokens is '7\.5': use a whole number$"),
         ("stop_tokens", "5", r"stop_tokens is '5': use a list of ids such as \[5, 6\]$"),
         ("stop_tokens", "[a]", r"stop_tokens is '\[a\]': use a list of ids"),
         ("beam_rules", "other", "beam_rules is 'other': use t5x or hf$"),
-        ("top_p", "0.5", r"top_p 0\.5 with temperature 0, which draws nothing: add temperature 1"),
-        ("num_return_sequences", "3", "num_return_sequences is 3, and greedy choice has one answer"),
+        ("top_p", "0.5", r"top_p 0\.5 given without sampling \(temperature is 0\): add temperature 1"),
+        ("num_return_sequences", "3", "num_return_sequences is 3, but greedy decoding has one output"),
     ],
 )
 def test_a_wrong_value_is_one_line_that_names_it(name, value, message):
@@ -153,4 +153,4 @@ def test_help_explains_every_command_and_setting():
     for name in NAMES:
         (line,) = [line for line in lines if line.split()[0] == f"/{name}"]
         assert len(line.split()) > 3, f"{name} is not explained"
-    assert any("0 takes the most probable token" in line for line in lines)
+    assert any("0 decodes greedily" in line for line in lines)

@@ -31,7 +31,7 @@ def test_the_program_and_its_report_are_written_where_they_are_asked_for(tmp_pat
 
 
 def test_several_slices_of_no_topology_are_refused():
-    with pytest.raises(ValueError, match="slices is 2 and topology is null: name the topology of a slice"):
+    with pytest.raises(ValueError, match="--slices is 2 but --topology is not given: add the topology of one slice"):
         CompileConfig(slices=2)
 
 
