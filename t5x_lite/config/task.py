@@ -34,10 +34,10 @@ class TokenizerConfig:
     """Conversion of text to token ids.
 
     Args:
-      kind: sentencepiece; huggingface, for a tokenizer.json; bytes, ByT5's vocabulary with its sentinels (258 and down),
-        which needs no file; or bytes_and_sentinels, with the sentinels above the bytes, as SeqIO's extra ids.
-      path: SentencePiece model file or tokenizer.json, recognized by its .json suffix; null trains a SentencePiece model
-        on the task's text in the first run and keeps it in the run directory.
+      kind: sentencepiece; huggingface, for a tokenizer.json; bytes, ByT5's vocabulary with its sentinels (258 and
+        down), which needs no file; or bytes_and_sentinels, with the sentinels above the bytes, as SeqIO's extra ids.
+      path: SentencePiece model file or tokenizer.json, recognized by its .json suffix; null trains a SentencePiece
+        model on the task's text in the first run and keeps it in the run directory.
       vocab_size: vocabulary size of a tokenizer trained here, sentinels included.
       num_sentinels: number of sentinels, <extra_id_N>, whose ids count down from the top of the vocabulary; a file with
         sentinels of its own keeps them.
@@ -199,8 +199,8 @@ class MixtureConfig:
             return
         require(
             self.rates.keys() == self.tasks.keys(),
-            f"task.mixture.rates is for {', '.join(self.rates) or 'no tasks'}, but the tasks are {', '.join(self.tasks)}: "
-            "give each task a rate",
+            f"task.mixture.rates is for {', '.join(self.rates) or 'no tasks'}, but the tasks are "
+            f"{', '.join(self.tasks)}: give each task a rate",
         )
         for name, rate in self.rates.items():
             require(rate > 0, f"task.mixture.rates.{name} is {rate}: use a number above 0, or leave out the task")
