@@ -17,6 +17,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
+from t5x_lite.files.messages import first_line
 from t5x_lite.parallel.param_paths import from_pure_dict, named_leaves, to_pure_dict
 
 META, SHAPES, CHECKSUMS = "meta", "shapes", "checksums"
@@ -204,9 +205,3 @@ class Checkpoints:
             f"cannot read checkpoint {self.directory / str(step)}: {reason}. "
             "If it is damaged, delete that directory to go on from the checkpoint before it"
         )
-
-
-def first_line(error: BaseException, limit: int = 300) -> str:
-    """Returns what an error says, without the pages some storage layers add."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:limit]

@@ -16,6 +16,7 @@ import numpy as np
 
 from t5x_lite.checkpoints.arrays import Index
 from t5x_lite.config import ModelConfig
+from t5x_lite.files.messages import listed
 
 
 class Form(enum.Enum):
@@ -130,15 +131,9 @@ def _block_rows(stack: str, cfg: ModelConfig, attentions: dict[str, tuple[str, s
         yield Row(f"{ours}/mlp/{name}", hf_name, f"{t5x}/mlp/{name}/kernel", Form.KERNEL)
 
 
-def listed(names: list[str], most: int = 5) -> str:
-    """Returns some names for an error, and how many there are beside them."""
-    rest = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
-
-
 def differences(missing: list[str], unknown: list[str]) -> str:
     """Returns what a set of arrays lacks and has too much, for an error; nothing if it is what it should be."""
-    parts = [f"lacks {listed(missing)}"] * bool(missing) + [f"has {listed(unknown)} too"] * bool(unknown)
+    parts = [f"lacks {listed(missing, 5)}"] * bool(missing) + [f"has {listed(unknown, 5)} too"] * bool(unknown)
     return " and ".join(parts)
 
 

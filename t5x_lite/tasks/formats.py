@@ -6,7 +6,7 @@ from typing import Any
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.records.templates import Template
-from t5x_lite.data.sources.records import BadRecord, Record
+from t5x_lite.data.sources.base import BadRecord, Record
 
 UNKNOWN = "<unk>"  # T5's targets in a test set that keeps its labels to itself
 UNKNOWN_LABEL = -1

@@ -13,7 +13,7 @@ import numpy as np
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.records.templates import Template
-from t5x_lite.data.sources.records import Record
+from t5x_lite.data.sources.base import Record
 from t5x_lite.tasks.formats import Classification, from_tfds, take
 
 VERSION = "2.0.0"

@@ -7,7 +7,7 @@ Source: T5 `preprocessors.squad`, `tasks.py`.
 import re
 import string
 
-from t5x_lite.data.sources.records import BadRecord, Record
+from t5x_lite.data.sources.base import BadRecord, Record
 from t5x_lite.tasks.formats import from_tfds, take, take_texts
 
 DATA_SET = "squad/v1.1:3.0.0"

@@ -13,7 +13,7 @@ import re
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.records.templates import Template
-from t5x_lite.data.sources.records import BadRecord, Record
+from t5x_lite.data.sources.base import BadRecord, Record
 from t5x_lite.tasks import glue
 from t5x_lite.tasks.formats import UNKNOWN, Classification, class_word, from_tfds, take, take_texts
 

@@ -19,6 +19,7 @@ import jax
 import yaml
 
 from t5x_lite.config import RunConfig
+from t5x_lite.config.plain import as_plain
 from t5x_lite.files.atomic_write import write_atomically
 
 # A checkpoint or a corpus made under other values of these would be misread.
@@ -99,7 +100,7 @@ class RunDirectory:
         """Raises ValueError if a field that must not change between restarts did; names it."""
         if not self.config.exists():
             return
-        began, asked = self._read_config(), plain(dataclasses.asdict(cfg))
+        began, asked = self._read_config(), as_plain(cfg)
         for field in FIXED_FIELDS:
             for name, before, now in _differences(field, _get(began, field), _get(asked, field)):
                 raise ValueError(
@@ -110,7 +111,7 @@ class RunDirectory:
     def record(self, cfg: RunConfig) -> None:
         """Writes the resolved config and the environment; process 0 alone."""
         if jax.process_index() == 0:
-            write_atomically(self.config, yaml.safe_dump(plain(dataclasses.asdict(cfg)), sort_keys=False))
+            write_atomically(self.config, yaml.safe_dump(as_plain(cfg), sort_keys=False))
             write_atomically(self.environment, json.dumps(environment(), indent=2) + "\n")
 
     def _read_config(self) -> dict[str, Any]:
@@ -121,13 +122,6 @@ class RunDirectory:
         if not isinstance(began, dict):
             raise ValueError(f"{self.config} is damaged: restore it, or name another run_dir")
         return began
-
-
-def plain(value: Any) -> Any:
-    """Returns a config as YAML and JSON know it: tuples become lists."""
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    return [plain(item) for item in value] if isinstance(value, (tuple, list)) else value
 
 
 def environment() -> dict[str, Any]:

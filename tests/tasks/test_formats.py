@@ -2,7 +2,7 @@
 
 import pytest
 
-from t5x_lite.data.sources.records import BadRecord
+from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.tasks.formats import Classification, class_word, from_tfds, take, take_texts
 
 RECORD = {"text": "a", "number": 2, "idx": {"query": 7}, "answers": {"text": ["b", "c"]}, "mixed": ["b", 1]}

@@ -6,7 +6,7 @@ The expected texts are those of t5/data/preprocessors_test.py, and examples of T
 import numpy as np
 import pytest
 
-from t5x_lite.data.sources.records import BadRecord
+from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.tasks import glue
 from t5x_lite.tasks.formats import Classification
 from tests.tasks.reading import check_names, examples, held_out, prepare, texts

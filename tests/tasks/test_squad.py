@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from t5x_lite.data.sources.records import BadRecord
+from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.tasks import squad
 from tests.tasks.reading import check_names, examples, held_out, prepare, texts
 

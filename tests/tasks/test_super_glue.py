@@ -7,7 +7,7 @@ examples of T5's tasks in the README of KE-T5.
 import numpy as np
 import pytest
 
-from t5x_lite.data.sources.records import BadRecord
+from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.tasks import super_glue
 from tests.tasks.reading import check_names, examples, held_out, prepare, texts
 

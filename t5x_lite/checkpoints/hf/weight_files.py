@@ -10,8 +10,8 @@ import numpy as np
 
 from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.checkpoints.hf.tensor_files import Tensor, read_header, write_tensors
-from t5x_lite.checkpoints.param_names import listed
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.messages import listed
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 2 * 10**9
@@ -95,7 +95,7 @@ def open_weights(directory: pathlib.Path) -> dict[str, Tensor]:
         held = read_header(directory / file_name)
         asked = {name for name, place in places.items() if place == file_name}
         if held.keys() != asked:
-            differ = listed(sorted(held.keys() ^ asked))
+            differ = listed(sorted(held.keys() ^ asked), 5)
             raise ValueError(f"{directory / file_name} and {index_path} differ in {differ}: get both again")
         tensors |= held
     return tensors

@@ -21,9 +21,10 @@ import jax
 import numpy as np
 
 from t5x_lite.checkpoints.arrays import Index, LazyArray
-from t5x_lite.checkpoints.param_names import Row, differences, listed, rows
+from t5x_lite.checkpoints.param_names import Row, differences, rows
 from t5x_lite.checkpoints.t5x.files import T5XCheckpoint, read_t5x
 from t5x_lite.config import ModelConfig
+from t5x_lite.files.messages import listed
 from t5x_lite.model.architectures import abstract
 from t5x_lite.model.presets import presets
 from t5x_lite.parallel.mesh import parameter_axes
@@ -213,7 +214,7 @@ class T5XModel:
         unknown = sorted(name for name in self._arrays if name.startswith(SLOTS) and name not in paths)
         if unknown:
             raise ValueError(
-                f"{self.where} has {listed(unknown)}, which T5X's Adafactor does not keep: leave "
+                f"{self.where} has {listed(unknown, 5)}, which T5X's Adafactor does not keep: leave "
                 "optimizer.from_pretrained out"
             )
 

@@ -21,7 +21,7 @@ import tensorstore as ts
 
 from t5x_lite.checkpoints.arrays import DTYPES
 from t5x_lite.checkpoints.t5x.msgpack import ARRAY
-from t5x_lite.checkpoints.t5x.zarr import first_line
+from t5x_lite.files.messages import first_line
 
 VERSION = 3
 INDEX = "checkpoint"

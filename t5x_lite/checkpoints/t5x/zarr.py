@@ -19,6 +19,7 @@ import numpy as np
 import tensorstore as ts
 
 from t5x_lite.checkpoints.arrays import Index, checked_dtype, checked_index, checked_shape, num_bytes
+from t5x_lite.files.messages import first_line
 
 METADATA = ".zarray"
 MOST_METADATA_BYTES = 2**16
@@ -273,12 +274,6 @@ def tensorstore_errors(where: str) -> Iterator[None]:
         raise ValueError(
             f"{where} cannot be read ({first_line(error)}): if it is damaged, copy the whole checkpoint again"
         ) from error
-
-
-def first_line(error: BaseException, limit: int = 300) -> str:
-    """Returns what an error says, without the pages that tensorstore adds."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:limit]
 
 
 def _json(content: bytes) -> Any:

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same preparation as an Apache Beam pipeline, for more text than one machine should tokenise (extra `beam`).
+"""Tokenises portions as an Apache Beam pipeline, for more text than one machine should handle (extra `beam`).
 
-A worker makes whole portions, so that the shards do not depend on how many workers there are. Every worker needs the
-sources, the directory and the tokenizer under the same paths: a file system that all of them mount.
+Workers tokenise whole portions, so the shards do not depend on the number of workers. Every worker needs the sources,
+the output directory and the tokenizer under the same paths: use a file system that all of them mount.
 """
 
 import json
 from collections.abc import Iterator, Sequence
-from typing import Any
 
-from t5x_lite.data.corpus.tokenize import Portion, Preparation, Worker, read_part
+from t5x_lite.data.corpus.manifest import Part
+from t5x_lite.data.corpus.tokenize import Portion, PortionTokenizer, Preparation
 
 try:
     import apache_beam as beam
@@ -18,11 +18,11 @@ except ImportError as error:
     raise ValueError("--runner beam needs Apache Beam: pip install 't5x-lite[beam]'") from error
 
 
-class MakePortion(beam.DoFn):
-    """Makes portions, a source and tokenizer opened once a worker.
+class TokenizePortion(beam.DoFn):
+    """Tokenises portions, with one source and one tokenizer per worker.
 
     Args:
-      preparation: what to make.
+      preparation: the task and its directories.
     """
 
     def __init__(self, preparation: Preparation):
@@ -30,25 +30,25 @@ class MakePortion(beam.DoFn):
         self._preparation = preparation
 
     def setup(self) -> None:
-        self._worker = Worker(self._preparation)
+        self._tokenizer = PortionTokenizer(self._preparation)
 
     def process(self, element: Portion) -> Iterator[str]:
-        part = read_part(self._preparation, element) or self._worker.make(element)
+        part = self._preparation.read_part(element) or self._tokenizer.tokenize(element)
         yield json.dumps(part)
 
 
-def make_portions_with_beam(
+def tokenize_portions_with_beam(
     preparation: Preparation, portions: Sequence[Portion], options: Sequence[str] = ()
-) -> list[dict[str, Any]]:
-    """Makes the portions that are not made yet; returns the parts of all of them, in their order.
+) -> list[Part]:
+    """Tokenises the portions that are not finished yet, and returns the parts of all of them, in order.
 
     Args:
-      preparation: what to make.
-      portions: all of it.
-      options: Beam's, such as `--runner=DataflowRunner` or `--direct_num_workers=3`; none run it here.
+      preparation: the task and its directories.
+      portions: all portions of the preparation.
+      options: Beam's own options, such as `--runner=DataflowRunner` or `--direct_num_workers=3`; none runs locally.
 
     Raises:
-      RuntimeError: if a worker fails; Beam says why.
+      RuntimeError: if a worker fails; Beam reports why.
     """
     pipeline_options = PipelineOptions(list(options))
     pipeline_options.view_as(SetupOptions).save_main_session = False
@@ -57,12 +57,12 @@ def make_portions_with_beam(
             pipeline
             | "Portions" >> beam.Create(list(portions))
             | "Spread" >> beam.Reshuffle()
-            | "Tokenise" >> beam.ParDo(MakePortion(preparation))
+            | "Tokenise" >> beam.ParDo(TokenizePortion(preparation))
         )
-    parts = [read_part(preparation, portion) for portion in portions]
+    parts = [preparation.read_part(portion) for portion in portions]
     missing = [portion.name for portion, part in zip(portions, parts, strict=True) if part is None]
     if missing:
         raise RuntimeError(
-            f"{len(missing)} of {len(portions)} portions were not made, the first {missing[0]}: run again"
+            f"{len(missing)} of {len(portions)} portions are missing, the first {missing[0]}: run the command again"
         )
     return [part for part in parts if part is not None]

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenised text on disk: array_record files of ids, beside them where each document ends.
+"""The files of tokenised text: shards of ids, and the offsets at which documents end.
 
-A shard NAME is three files. `NAME.array_record` holds the ids of all its documents one after the other, cut into blocks
-of equal length, so that any stretch of them is read without its neighbours. `NAME.ends.npy` says where each document,
-or each side of a pair, ends. `NAME.references.jsonl` is there for held-out pairs: what metrics compare with.
+A shard NAME consists of three files. `NAME.array_record` holds the concatenated ids of its documents in blocks of equal
+length, so that any slice can be read by itself. `NAME.ends.npy` holds the offsets at which documents, or the sides of
+pairs, end. `NAME.references.jsonl`, for held-out pairs, holds the references that metrics compare with.
 
-Shape letters: B stretches that are read, E documents, F sides of a document (1 of text, 2 of a pair).
+Shape letters: B slices, E documents, F sides of a document (1 for text, 2 for pairs).
 """
 
 import array
@@ -22,41 +22,43 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 
+from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import written_atomically
 
-# Ids in a record: a chunk of T5's 568 lies in 1.14 of them on average, and reading one takes 20 microseconds.
+SPLITS = ("train", "eval")
+# Ids per record: one of T5's chunks of 568 spans 1.14 records on average, and reading a record takes 20 microseconds.
 BLOCK_LENGTH = 4_096
-WRITER_OPTIONS = "group_size:1,uncompressed"  # ids hardly compress, and a group would be decompressed whole
+WRITER_OPTIONS = "group_size:1,uncompressed"  # ids hardly compress, and a whole group would be decompressed per read
 READER_OPTIONS = "readahead_buffer_size:0"  # reads are random
 DIGEST_BYTES = 16
 
 
 class Tokens(Protocol):
-    """A long stream of ids, read in stretches."""
+    """A long stream of ids, read in slices."""
 
     def __len__(self) -> int: ...
 
     def read(self, begin_B: np.ndarray, end_B: np.ndarray) -> list[np.ndarray]:
-        """Returns the ids of B stretches of the stream."""
+        """Returns the ids of B slices of the stream."""
         ...
 
 
 class ShardCounts(NamedTuple):
-    """What a shard holds."""
+    """The contents of a shard."""
 
     num_documents: int
     num_tokens: int
-    files: dict[str, dict[str, Any]]  # by name: `bytes` and `blake2b`
+    files: dict[str, dict[str, Any]]  # `bytes` and `blake2b` by file name
 
 
 class ShardWriter:
-    """Writes a shard; its files are there only once it is closed without an error.
+    """Writes a shard, whose files appear only when the writer is closed without an error.
 
     Args:
-      directory: for its files.
-      name: of the shard.
-      dtype: of the ids.
-      has_references: whether documents have something for metrics to compare with.
+      directory: the directory of the files.
+      name: the name of the shard.
+      dtype: the type of the ids.
+      has_references: whether to write the references of documents.
     """
 
     def __init__(self, directory: pathlib.Path, name: str, dtype: np.dtype, *, has_references: bool = False):
@@ -80,8 +82,8 @@ class ShardWriter:
         """Appends a document.
 
         Args:
-          sides_F: the ids of each side; as many sides in every document.
-          reference: what JSON can say; written if the shard has references.
+          sides_F: the ids of each side; every document has the same number of sides.
+          reference: the JSON-serialisable reference, written if the shard has references.
         """
         self._num_documents += 1
         for ids in sides_F:
@@ -106,11 +108,11 @@ class ShardWriter:
             files = {path.name: fingerprint(path) for path in self._paths}
             self.counts = ShardCounts(self._num_documents, self._num_tokens, files)
 
-    def _write(self, fewest: int) -> None:
-        """Writes what is pending in blocks, while there are `fewest` ids at least."""
+    def _write(self, min_ids: int) -> None:
+        """Writes pending ids in blocks while at least `min_ids` of them are left."""
         ids = np.concatenate(self._pending) if self._pending else np.zeros(0, self._dtype)
         begin = 0
-        while len(ids) - begin >= fewest:
+        while len(ids) - begin >= min_ids:
             self._records.write(ids[begin : begin + BLOCK_LENGTH].astype(self._dtype).tobytes())
             begin += BLOCK_LENGTH
         self._pending = [ids[begin:]]
@@ -118,12 +120,12 @@ class ShardWriter:
 
 
 class TokenStream:
-    """The ids of several shards, one after the other.
+    """The concatenated ids of several shards; pickled as their paths, without the contents.
 
     Args:
-      paths: the array_record files; sent to worker processes instead of their contents.
-      counts: ids in each.
-      dtype: of the ids, as they are stored.
+      paths: the array_record files.
+      counts: the number of ids in each file.
+      dtype: the type of the stored ids.
     """
 
     def __init__(self, paths: Sequence[pathlib.Path], counts: Sequence[int], dtype: np.dtype):
@@ -139,11 +141,11 @@ class TokenStream:
         return type(self), (self.paths, self.counts, self.dtype)
 
     def read(self, begin_B: np.ndarray, end_B: np.ndarray) -> list[np.ndarray]:
-        """Returns the ids of B stretches; see `Tokens`."""
-        # A record at a time: the library reads several by threads, which takes more CPU time than it saves.
-        return [self._stretch(int(begin), int(end)) for begin, end in zip(begin_B, end_B, strict=True)]
+        """Returns the ids of B slices; see `Tokens`."""
+        # One record at a time: the library reads several with threads, which cost more CPU time than they save.
+        return [self._slice(int(begin), int(end)) for begin, end in zip(begin_B, end_B, strict=True)]
 
-    def _stretch(self, begin: int, end: int) -> np.ndarray:
+    def _slice(self, begin: int, end: int) -> np.ndarray:
         shard, parts = bisect.bisect_right(self._starts, begin) - 1, [np.zeros(0, self.dtype)]
         while begin < end:
             local, stop = begin - self._starts[shard], min(end, self._starts[shard + 1]) - self._starts[shard]
@@ -160,13 +162,23 @@ class TokenStream:
         return self._readers[shard]
 
 
+def shard_name(split: str, number: int, count: int) -> str:
+    """Returns the name of a shard, such as `train-00001-of-00004`."""
+    return f"{split}-{number:05d}-of-{count:05d}"
+
+
+def ids_dtype(tokenizer: Tokenizer) -> np.dtype:
+    """Returns the smallest integer type that holds a tokenizer's ids."""
+    return np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32)
+
+
 def read_ends(directory: pathlib.Path, names: Sequence[str], counts: Sequence[int]) -> np.ndarray:
-    """Returns where the documents of several shards end in the stream of all of them: int64 [E, F].
+    """Returns the offsets at which documents end in the stream of several shards: int64 [E, F].
 
     Args:
-      directory: of the shards.
-      names: of the shards.
-      counts: ids in each.
+      directory: the directory of the shards.
+      names: the names of the shards.
+      counts: the number of ids in each shard.
     """
     starts = itertools.accumulate(counts, initial=0)
     ends = [np.load(directory / f"{name}.ends.npy") + start for name, start in zip(names, starts, strict=False)]
@@ -175,14 +187,14 @@ def read_ends(directory: pathlib.Path, names: Sequence[str], counts: Sequence[in
 
 
 def fingerprint(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the size of a file and the hash of its contents."""
+    """Returns the size and the hash of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES))
     return {"bytes": path.stat().st_size, "blake2b": digest.hexdigest()}
 
 
 def damaged_file(directory: pathlib.Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Returns what is wrong with the first of some files that is not as it was written, None if all are."""
+    """Returns what is wrong with the first file that is not as it was written, or None if all files are intact."""
 
     def trouble(name: str) -> str | None:
         path, written = directory / name, files[name]
@@ -190,8 +202,8 @@ def damaged_file(directory: pathlib.Path, files: Mapping[str, Mapping[str, Any]]
             return f"{path} is missing"
         size = path.stat().st_size
         if size != written["bytes"]:
-            return f"{path} has {size:,} bytes and was written with {written['bytes']:,}"
-        return None if fingerprint(path) == written else f"{path} is not what was written: its checksum differs"
+            return f"{path} has {size:,} bytes instead of {written['bytes']:,}"
+        return None if fingerprint(path) == written else f"{path} was altered: its checksum differs"
 
     with ThreadPoolExecutor() as threads:
         return next((message for message in threads.map(trouble, files) if message is not None), None)

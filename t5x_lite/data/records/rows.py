@@ -1,49 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a task makes of records: texts to learn from, and a count of what is left out."""
+"""Turns records into rows: the documents or the pairs of a task."""
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources import skip
+from t5x_lite.data.sources.base import BadRecord, Record, Source
 from t5x_lite.data.sources.python import import_object
-from t5x_lite.data.sources.records import BadRecord, Record, Source
 
 Made = TypeVar("Made")
-REFERENCE_FIELDS = ("answers", "group")  # what `task.preprocess` may add to a record for the metrics
+REFERENCE_FIELDS = ("answers", "group")  # fields that `task.preprocess` may add to a record for the metrics
 
 
 class Row(NamedTuple):
     """A document, or a pair of a supervised task."""
 
     texts: tuple[str, ...]  # (text,), or (inputs, targets)
-    reference: dict[str, Any]  # what metrics compare a prediction with; empty of text
+    reference: dict[str, Any]  # for metrics to compare a prediction with; empty for a document
 
 
 @dataclasses.dataclass
 class LeftOut:
-    """What a task did not use."""
+    """The records that a task did not use."""
 
-    num_short: int = 0  # documents under `task.min_characters`, pairs with an empty side
-    skipped: list[str] = dataclasses.field(default_factory=list)  # what was wrong with each bad record
+    num_short: int = 0  # documents under `task.min_characters`, and pairs with an empty side
+    skipped: list[str] = dataclasses.field(default_factory=list)  # the error of each bad record
 
 
 def read_rows(task: TaskConfig, source: Source, numbers: Sequence[int], left_out: LeftOut) -> Iterator[Row]:
-    """Yields the rows that some records of a source make, in order.
+    """Yields the rows of some records of a source, in order.
 
     Args:
-      task: says what to make of a record.
-      source: the records.
-      numbers: which of them.
-      left_out: is added to.
+      task: the task, with its templates and preprocessing.
+      source: the source of the records.
+      numbers: the numbers of the records to read.
+      left_out: a count to which unused records are added.
 
     Raises:
       BadRecord: at the first malformed record, unless `task.bad_records` is skip.
     """
     make_rows = _row_maker(task)
-    fewest = max(1, task.min_characters if task.inputs is None else 1)
+    min_characters = max(1, task.min_characters if task.inputs is None else 1)
     for number in numbers:
         try:
             rows = make_rows(source[number], source.where(number))
@@ -51,36 +52,50 @@ def read_rows(task: TaskConfig, source: Source, numbers: Sequence[int], left_out
             skip(error, task, left_out.skipped)
             continue
         for row in rows:
-            if min(len(text.strip()) for text in row.texts) < fewest:
+            if min(len(text.strip()) for text in row.texts) < min_characters:
                 left_out.num_short += 1
             else:
                 yield row
 
 
+def is_held_out(text: str, eval_percent: float) -> bool:
+    """Returns whether a document is held out, by a hash of its text alone.
+
+    The split depends neither on other documents nor on a seed or the machine, and pairs with the same inputs are on
+    the same side.
+
+    Args:
+      text: the document, or the inputs of a pair.
+      eval_percent: the expected percentage of held-out documents.
+    """
+    digest = hashlib.blake2b(text.encode(), digest_size=6).digest()  # 48 bits: exact in a float
+    return int.from_bytes(digest, "big") / 2**48 < eval_percent / 100
+
+
 def input_maker(task: TaskConfig) -> Callable[[Record, str], list[str]]:
-    """Returns what turns a record, and where it came from, into inputs; it needs no targets."""
+    """Returns a function from a record and its location to its inputs; it needs no targets."""
     return _preprocessed(task, Template(task.inputs or "", "task.inputs"))
 
 
 def _row_maker(task: TaskConfig) -> Callable[[Record, str], list[Row]]:
-    """Returns what turns a record, and where it came from, into rows."""
+    """Returns a function from a record and its location to its rows."""
     return _preprocessed(task, _text_maker(task) if task.inputs is None or task.targets is None else _pair_maker(task))
 
 
 def _preprocessed(
     task: TaskConfig, make: Callable[[Mapping[str, Any], str], Made]
 ) -> Callable[[Record, str], list[Made]]:
-    """Returns `make` of what `task.preprocess` makes of a record."""
+    """Returns a function that applies `task.preprocess` to a record, and `make` to each result."""
     if task.preprocess is None:
         return lambda record, where: [make(record, where)]
     preprocess = import_object(task.preprocess, "task.preprocess")
 
-    def made_of(record: Record, where: str) -> list[Made]:
+    def preprocess_and_make(record: Record, where: str) -> list[Made]:
         try:
             made = preprocess(record)
         except Exception as error:  # the function is the user's
             raise BadRecord(
-                f"{where} does not suit task.preprocess {task.preprocess} ({type(error).__name__}: {error}): mend the "
+                f"{where} does not suit task.preprocess {task.preprocess} ({type(error).__name__}: {error}): fix the "
                 "record or the function"
             ) from error
         records = [made] if isinstance(made, Mapping) else made
@@ -91,7 +106,7 @@ def _preprocessed(
             )
         return [make(item, where) for item in records]
 
-    return made_of
+    return preprocess_and_make
 
 
 def _text_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:
@@ -110,13 +125,13 @@ def _pair_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:
         if choices is not None:
             if answer not in choices:
                 raise BadRecord(
-                    f"{where} has the targets {answer!r}, and task.choices names {', '.join(choices)}: add it there"
+                    f"{where} has the targets {answer!r}, but task.choices has only {', '.join(choices)}: add it there"
                 )
             answer = choices[answer]
         if labels and answer not in labels and (unknown := set(answer.split()) - labels):
             raise BadRecord(
-                f"{where} has the targets {answer[:80]!r}, and task.labels lacks {sorted(unknown)[0]!r}: add it there, "
-                "or mend the record"
+                f"{where} has the targets {answer[:80]!r}, but task.labels lacks {sorted(unknown)[0]!r}: add it there, "
+                "or fix the record"
             )
         extra = {name: record[name] for name in REFERENCE_FIELDS if name in record and task.preprocess is not None}
         return Row((inputs(record, where), answer), {"targets": answer} | extra)

@@ -6,7 +6,8 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
-from t5x_lite.data.sources.records import BadRecord, listed
+from t5x_lite.data.sources.base import BadRecord
+from t5x_lite.files.messages import listed
 
 OPTIONAL = "?"
 # What Python would take for the format of a number or a text; as a separator it would be a mistake.

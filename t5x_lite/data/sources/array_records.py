@@ -6,7 +6,7 @@ import pathlib
 
 from array_record.python.array_record_module import ArrayRecordReader
 
-from t5x_lite.data.sources.records import BadRecord, Record, decoded, json_object
+from t5x_lite.data.sources.base import BadRecord, Record, decoded, json_object
 from t5x_lite.data.sources.state import State, check_unchanged, state_of
 from t5x_lite.data.sources.tf_example import parse_example
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow
 
-from t5x_lite.data.sources.records import BadRecord, Record, listed
+from t5x_lite.data.sources.base import BadRecord, Record
+from t5x_lite.files.messages import first_line, listed
 
 PREFIX = "hf:"
 HUB_SECONDS = 10.0  # to wait for the Hub; `datasets` itself tries for half a minute
@@ -82,7 +83,7 @@ def _saved(datasets: Any, path: str, split: str, called: str) -> Any:
     try:
         found = datasets.load_from_disk(path)
     except Exception as error:  # JSON's, Arrow's, the operating system's and those of datasets
-        raise ValueError(f"{called} is damaged ({_first_line(error)}): save it again") from error
+        raise ValueError(f"{called} is damaged ({first_line(error)}): save it again") from error
     if isinstance(found, datasets.DatasetDict):
         if split not in found:
             asks = f"asks for the split {split!r}" if split else "names no split"
@@ -110,7 +111,7 @@ def _of_hub(datasets: Any, path: str, split: str, called: str) -> Any:
         try:
             return datasets.load_dataset(owner_and_name, config, split=split)
         except Exception as error:  # a dozen kinds: those of the network, of the Hub and of each file format
-            reason = _first_line(error) if is_reachable else f"the Hub cannot be reached, and {NOT_THERE}"
+            reason = first_line(error) if is_reachable else f"the Hub cannot be reached, and {NOT_THERE}"
             raise ValueError(f"{called} cannot be opened ({reason}): {what_to_write}") from error
 
 
@@ -133,7 +134,3 @@ def _without_retries(datasets: Any, name: str) -> Iterator[bool]:
         yield is_reachable
     finally:
         datasets.config.HF_HUB_OFFLINE = before
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from t5x_lite.data.sources.index import indexed_spans
-from t5x_lite.data.sources.records import BadRecord, Record, decoded, json_object, listed
+from t5x_lite.data.sources.base import BadRecord, Record, decoded, json_object
+from t5x_lite.files.messages import listed
 from t5x_lite.data.sources.spans import (
     MOST_CHARACTERS,
     Spans,

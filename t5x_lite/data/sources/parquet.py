@@ -9,7 +9,8 @@ import pathlib
 import pyarrow
 import pyarrow.parquet
 
-from t5x_lite.data.sources.records import BadRecord, Record, listed
+from t5x_lite.data.sources.base import BadRecord, Record
+from t5x_lite.files.messages import listed
 from t5x_lite.files.atomic_write import written_atomically
 
 ROWS_AT_ONCE = 1_024

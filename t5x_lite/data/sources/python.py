@@ -7,7 +7,7 @@ import pathlib
 import re
 from typing import Any
 
-from t5x_lite.data.sources.records import InMemory, Source
+from t5x_lite.data.sources.base import InMemory, Source
 from t5x_lite.data.sources.tfds import open_class
 
 OBJECT_PATTERN = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)(?:@(?P<split>.+))?")

@@ -10,7 +10,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as _Field
 from google.protobuf.message import DecodeError
 
-from t5x_lite.data.sources.records import Record
+from t5x_lite.data.sources.base import Record
 
 _PACKAGE = "t5x_lite.example"
 # Of each message, the fields: name, type, and whether there may be many. A map is many entries on the wire.

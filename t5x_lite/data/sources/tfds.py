@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from t5x_lite.data.sources.records import BadRecord, Record
+from t5x_lite.data.sources.base import BadRecord, Record
+from t5x_lite.files.messages import first_line
 
 PREFIX = "tfds:"
 DEFAULT_SPLIT = "train"
@@ -72,7 +73,7 @@ def open_named(name: str, field: str = "task.source") -> TfdsRecords:
         builder = tfds.builder(wanted)
     except Exception as error:  # TFDS raises many kinds, its own and Python's, for a name it does not know
         raise ValueError(
-            f"{field} {name!r} cannot be opened ({str(error).splitlines()[0]}): write "
+            f"{field} {name!r} cannot be opened ({first_line(error)}): write "
             "tfds:NAME/CONFIG:VERSION@SPLIT as TFDS names them, or name the directory that has it in TFDS_DATA_DIR"
         ) from error
     return TfdsRecords(builder, split, name, field)

@@ -17,7 +17,7 @@ from t5x_lite.data.corpus import tokenize as preparation_module
 from t5x_lite.data.corpus.manifest import open_corpus
 from t5x_lite.data.corpus.open import prepare_all
 from t5x_lite.data.corpus.tokenize import Preparation, Worker, evenly_spread, make_portions, read_part
-from t5x_lite.data.sources.records import InMemory
+from t5x_lite.data.sources.base import InMemory
 from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.paths import ROOT
 

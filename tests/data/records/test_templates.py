@@ -3,7 +3,7 @@
 import pytest
 
 from t5x_lite.data.records.templates import Template
-from t5x_lite.data.sources.records import BadRecord
+from t5x_lite.data.sources.base import BadRecord
 
 RECORD = {
     "a": "text",

@@ -9,7 +9,7 @@ import pytest
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from t5x_lite.data.sources.array_records import MOST_OPEN, ArrayRecords
-from t5x_lite.data.sources.records import BadRecord
+from t5x_lite.data.sources.base import BadRecord
 
 
 def write(path, *records, options=""):

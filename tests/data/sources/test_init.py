@@ -7,7 +7,7 @@ import pytest
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources import named, open_source
 from t5x_lite.data.sources.docstrings import read_docstrings
-from t5x_lite.data.sources.records import BadRecord
+from t5x_lite.data.sources.base import BadRecord
 
 TASK = TaskConfig(min_characters=0)
 SKIP = TaskConfig(min_characters=0, bad_records="skip")

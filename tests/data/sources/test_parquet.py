@@ -7,7 +7,7 @@ import pyarrow.parquet
 import pytest
 
 from t5x_lite.data.sources.parquet import ParquetRows
-from t5x_lite.data.sources.records import BadRecord
+from t5x_lite.data.sources.base import BadRecord
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources import open_source
-from t5x_lite.data.sources.records import BadRecord
+from t5x_lite.data.sources.base import BadRecord
 
 BUILDER = """
 import numpy as np

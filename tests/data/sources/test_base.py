@@ -2,7 +2,7 @@
 
 import pytest
 
-from t5x_lite.data.sources.records import BadRecord, Concatenated, InMemory, decoded, json_object, listed
+from t5x_lite.data.sources.base import BadRecord, Concatenated, InMemory, decoded, json_object, listed
 
 
 def test_concatenated_sources_keep_their_order_and_their_names():

@@ -4,11 +4,10 @@
 import bisect
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 Record = dict[str, Any]
-MOST_NAMES, MOST_NAME_CHARACTERS = 20, 60  # in a message
 
 
 class BadRecord(ValueError):
@@ -115,10 +114,3 @@ def json_object(text: str, where: str) -> Record:
     if not isinstance(record, dict):
         raise BadRecord(f"{where} is a JSON {type(record).__name__}: make each record an object, {{...}}")
     return record
-
-
-def listed(names: Iterable[object]) -> str:
-    """Returns names for a message: the first few, where there are thousands."""
-    texts = [f"{name!s:.{MOST_NAME_CHARACTERS}}" for name in names]
-    more = len(texts) - MOST_NAMES
-    return ", ".join(texts[:MOST_NAMES]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prepares the text of a run: makes the tokenizer, then tokenises every task into shards with a manifest.
+
+A run prepares its text in its own directory, or opens what `t5x-lite data prepare` made. Either way a resumed run sees
+exactly the same ids, even if the source has changed since.
+"""
+
+import contextlib
+import itertools
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+
+from t5x_lite.config import TaskConfig
+from t5x_lite.config.plain import as_plain
+from t5x_lite.data.corpus.manifest import (
+    Part,
+    check_not_empty,
+    check_same_task,
+    finished_manifest,
+    in_words,
+    is_finished,
+    new_manifest,
+    read_manifest,
+    summary,
+    write_manifest,
+)
+from t5x_lite.data.corpus.open import CORPUS, Corpora, corpus_directory, open_corpora
+from t5x_lite.data.corpus.shards import SPLITS
+from t5x_lite.data.corpus.tokenize import Preparation, evenly_spread, remove_leftovers, tokenize_portions
+from t5x_lite.data.records.rows import LeftOut, is_held_out, read_rows
+from t5x_lite.data.task_specs import tasks_of
+from t5x_lite.data.tokenizers import KIND_FILE, build_tokenizer, load_tokenizer, tokenizer_hash
+
+VOCABULARY_RECORDS = 50_000  # per task, spread evenly over the source, to train a vocabulary on
+
+Announce = Callable[[str], object]
+Tokenize = Callable[[Preparation], list[Part]]
+
+
+def prepare_corpora(
+    task: TaskConfig,
+    directory: pathlib.Path,
+    *,
+    announce: Announce = lambda message: None,
+    splits: tuple[str, ...] = SPLITS,
+) -> Corpora:
+    """Prepares what is missing of a run directory's text, and opens all of it.
+
+    Args:
+      task: the resolved task.
+      directory: the run directory; gets `corpus/` and the tokenizer's files.
+      announce: called with a message as each slow stage begins.
+      splits: the splits to prepare; training needs all of them.
+
+    Raises:
+      ValueError: if the directory's text was prepared for another task, or one of its files is damaged.
+    """
+    prepare_text(task, directory / CORPUS, tokenizer_directory=directory, announce=announce, splits=splits)
+    return open_corpora(task, directory / CORPUS, directory)
+
+
+def prepare_text(
+    task: TaskConfig,
+    root: pathlib.Path,
+    *,
+    tokenizer_directory: pathlib.Path | None = None,
+    announce: Announce = lambda message: None,
+    tokenize: Tokenize = lambda preparation: tokenize_portions(preparation, preparation.portions()),
+    splits: tuple[str, ...] = SPLITS,
+) -> None:
+    """Prepares what is missing of the text of all tasks.
+
+    Args:
+      task: the resolved task.
+      root: the directory for the shards; a mixture gets one directory per task in it.
+      tokenizer_directory: the directory for the tokenizer; None is `root`.
+      announce: called with a message as each slow stage begins.
+      tokenize: tokenises all portions of a preparation and returns their parts; by default, in this process.
+      splits: the splits to prepare.
+
+    Raises:
+      ValueError: if `root` holds the text of another task, or a task is wrong.
+    """
+    tokenizer_directory = tokenizer_directory or root
+    preparations = {
+        name: Preparation(single, corpus_directory(root, name, single), tokenizer_directory, splits)
+        for name, single in tasks_of(task).items()
+    }
+    for preparation in preparations.values():
+        _check_prepared(preparation)
+    _begin(task, root, tokenizer_directory, preparations)
+    if not (tokenizer_directory / KIND_FILE).is_file():  # keep an existing one: checkpoints may depend on it
+        _make_tokenizer(task, list(preparations.values()), tokenizer_directory, announce)
+    for name, preparation in preparations.items():
+        if preparation.task.prepared is None:
+            with _errors_name_task(name):
+                _prepare_task(preparation, _prefixed(name, announce), tokenize)
+
+
+def _begin(
+    task: TaskConfig, root: pathlib.Path, tokenizer_directory: pathlib.Path, preparations: Mapping[str, Preparation]
+) -> None:
+    """Writes the manifest of `root`, or checks that it is the same task's if the text is finished."""
+    manifest, asked = read_manifest(root), as_plain(task)
+    if manifest and all(is_finished(read_manifest(made.directory)) for made in preparations.values()):
+        check_same_task(manifest["task"], asked, root)
+        return
+    if manifest and manifest["task"] != asked:  # a failed attempt, whose mistake may have been corrected since
+        (tokenizer_directory / KIND_FILE).unlink(missing_ok=True)
+        for preparation in preparations.values():
+            if preparation.task.prepared is None:
+                remove_leftovers(preparation.directory)
+    if task.prepared is None:
+        write_manifest(root, new_manifest(task))
+
+
+def _check_prepared(preparation: Preparation) -> None:
+    """Raises ValueError if what `task.prepared` names is unfinished, or was prepared for another task."""
+    task, directory = preparation.task, preparation.directory
+    if task.prepared is None:
+        return
+    manifest = read_manifest(directory)
+    if not is_finished(manifest):
+        raise ValueError(
+            f"task.prepared {directory} is not a finished preparation: make one with t5x-lite data prepare --output "
+            f"{directory}"
+        )
+    check_same_task(manifest["task"], {name: as_plain(task)[name] for name in task.given()}, directory)
+
+
+def _make_tokenizer(
+    task: TaskConfig, preparations: list[Preparation], directory: pathlib.Path, announce: Announce
+) -> None:
+    prepared = next((made.directory for made in preparations if made.task.prepared is not None), None)
+    if prepared is not None:
+        # A mixture's tokenizer is in the directory above its tasks.
+        home = next((home for home in (prepared, *prepared.parents) if (home / KIND_FILE).is_file()), prepared)
+        load_tokenizer(home).save(directory)
+        return
+    cfg = task.tokenizer
+    if cfg.kind == "sentencepiece" and cfg.path is None:
+        text = ", ".join(in_words(preparation.task) for preparation in preparations)
+        announce(f"Training a vocabulary of {cfg.vocab_size:,} ids on {text}")
+    texts = itertools.chain.from_iterable(map(_vocabulary_texts, preparations))
+    build_tokenizer(cfg, texts).save(directory)
+
+
+def _vocabulary_texts(preparation: Preparation) -> Iterator[str]:
+    """Yields the training texts of records spread over the source; raises ValueError if there are none."""
+    task, left_out, num_held_out, num_train = preparation.task, LeftOut(), 0, 0
+    source = preparation.open("source").records
+    for row in read_rows(task, source, evenly_spread(source, VOCABULARY_RECORDS), left_out):
+        if task.eval_source is None and is_held_out(row.texts[0], task.eval_percent):
+            num_held_out += 1
+        else:
+            num_train += 1
+            yield from row.texts
+    if not num_train:
+        counts = {"num_train_documents": 0, "num_eval_documents": num_held_out, "num_short": left_out.num_short}
+        skipped = {"num_skipped": len(left_out.skipped), "parts": [{"first_skipped": left_out.skipped[:1]}]}
+        check_not_empty(task, counts | skipped)
+
+
+def _prepare_task(preparation: Preparation, announce: Announce, tokenize: Tokenize) -> None:
+    """Tokenises what is missing of one task, and then writes its manifest."""
+    task, directory = preparation.task, preparation.directory
+    manifest = read_manifest(directory)
+    if is_finished(manifest):
+        check_same_task(manifest["task"], as_plain(task), directory)
+        return
+    write_manifest(directory, new_manifest(task))
+    announce(f"Tokenising {in_words(task, tuple(preparation.fields))}")
+    manifest = finished_manifest(task, tokenize(preparation), tokenizer_hash(preparation.tokenizer_directory))
+    check_not_empty(task, manifest, preparation.splits)
+    for line in summary(task, manifest):
+        announce(line)
+    write_manifest(directory, manifest)
+    remove_leftovers(directory)
+
+
+@contextlib.contextmanager
+def _errors_name_task(name: str) -> Iterator[None]:
+    """Prefixes errors with the task of the mixture that they are about."""
+    try:
+        yield
+    except ValueError as error:
+        if not name:
+            raise
+        raise ValueError(f"task.mixture.tasks.{name.replace('/', '.mixture.tasks.')}: {error}") from error
+
+
+def _prefixed(name: str, announce: Announce) -> Announce:
+    return (lambda message: announce(f"{name}: {message}")) if name else announce

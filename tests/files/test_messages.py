@@ -1,0 +1,17 @@
+"""Tests t5x_lite/files/messages.py"""
+
+from t5x_lite.files.messages import first_line, listed
+
+
+def test_an_error_is_quoted_by_its_first_line_or_its_type():
+    assert first_line(ValueError("\nshort\nand a traceback\nof pages")) == "short"
+    assert first_line(KeyError()) == "KeyError"
+    assert first_line(ValueError("x" * 1_000)) == "x" * 300
+
+
+def test_long_lists_and_long_names_are_shortened():
+    assert listed(["a", 2, None]) == "a, 2, None"
+    assert listed([]) == ""
+    assert listed("abcd", max_names=2) == "a, b and 2 more"
+    assert listed(range(1_023)).endswith(", 18, 19 and 1,003 more")
+    assert listed(["x" * 1_000]) == "x" * 100
