@@ -27,7 +27,7 @@ from multiprocessing import get_context
 import sentencepiece
 
 from t5x_lite.config import DataConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
-from t5x_lite.data.corpus.open import prepare_all, prepare_corpora
+from t5x_lite.data.corpus.prepare import prepare_corpora, prepare_text
 from t5x_lite.data.dataset import make_examples, num_examples
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.records.rows import LeftOut, read_rows
@@ -104,7 +104,7 @@ def write_pairs(path: pathlib.Path, scratch: pathlib.Path) -> pathlib.Path:
 
 def prepared(cfg: RunConfig, scratch: pathlib.Path) -> tuple[RunConfig, pathlib.Path]:
     """Makes the shards of a task; returns a run that reads them, and its directory."""
-    prepare_all(cfg.task, scratch / "shards")
+    prepare_text(cfg.task, scratch / "shards")
     task = TaskConfig(prepared=str(scratch / "shards"))
     run = RunConfig(run_dir="unused", task=task, data=cfg.data, train=cfg.train)
     return run, scratch / "run"

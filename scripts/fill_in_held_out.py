@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 import t5x_lite
-from t5x_lite.data.corpus.manifest import open_corpus
+from t5x_lite.config import TaskConfig
+from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.inference.engine import SENTINEL
 
 MIN_WORDS, MAX_WORDS = 12, 30
@@ -29,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     pretrained = t5x_lite.load(options.run_dir)
     run_dir = pathlib.Path(options.run_dir)
-    held_out = open_corpus(run_dir / "corpus", tokenizer_directory=run_dir).eval.tokens
+    held_out = open_corpora(TaskConfig(), run_dir / "corpus", run_dir)[""].eval.tokens
     (tokens,) = held_out.read(np.array([0]), np.array([min(len(held_out), NUM_TOKENS)]))
     sentences = held_out_sentences(pretrained.tokenizer.decode(tokens.tolist()))
     chosen = sentences[:: max(1, len(sentences) // options.num_sentences)][: options.num_sentences]

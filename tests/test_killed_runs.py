@@ -1,6 +1,5 @@
 """Runs of the command line that are killed, told to stop or started twice; each must end as if undisturbed."""
 
-import dataclasses
 import os
 import pathlib
 import random
@@ -13,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 
+from t5x_lite.config.plain import as_plain
 from t5x_lite.training.logging import read_rows
-from t5x_lite.training.run_dir import plain
 from tests import runs
 
 pytestmark = [
@@ -28,7 +27,7 @@ TIMEOUT_SECONDS = 300
 def command(run_dir: pathlib.Path) -> list[str]:
     cfg = runs.with_steps(runs.config(run_dir), NUM_STEPS)
     path = run_dir.with_suffix(".yaml")
-    path.write_text(yaml.safe_dump(plain(dataclasses.asdict(cfg))))
+    path.write_text(yaml.safe_dump(as_plain(cfg)))
     main = "import sys; from t5x_lite.cli import main; sys.exit(main(sys.argv[1:]))"
     return [sys.executable, "-c", main, "train", "--config", str(path)]
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from t5x_lite.config import RunConfig
 from t5x_lite.data.converters import Batch, encoder_decoder
-from t5x_lite.data.corpus.open import Corpora, is_prepared, prepare_corpora
+from t5x_lite.data.corpus.open import Corpora, is_prepared
+from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizers import Tokenizer

@@ -8,8 +8,7 @@ import numpy as np
 
 from t5x_lite.config import RunConfig
 from t5x_lite.data.converters import LABELS, Converter, make_converter
-from t5x_lite.data.corpus.manifest import Corpus, Split
-from t5x_lite.data.corpus.open import Corpora
+from t5x_lite.data.corpus.open import Corpora, Corpus, Split
 from t5x_lite.data.examples import EVAL_SEED, Chunks, Examples, PackedPairs, Pairs, pair_lengths
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives

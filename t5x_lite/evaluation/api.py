@@ -16,9 +16,11 @@ import yaml
 
 from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.config import MeshConfig, RunConfig, TaskConfig, TokenizerConfig
+from t5x_lite.config.plain import as_plain
 from t5x_lite.data.converters import class_labels, labels_of
-from t5x_lite.data.corpus.manifest import OBJECTIVE_FIELDS, open_corpus, plain, read_manifest
-from t5x_lite.data.corpus.open import CORPUS, Corpora, prepare_corpora
+from t5x_lite.data.corpus.manifest import OBJECTIVE_FIELDS, is_finished, read_manifest
+from t5x_lite.data.corpus.open import CORPUS, Corpora, open_corpora
+from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import held_out_examples
 from t5x_lite.data.task_specs import resolved, tasks_of
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash
@@ -172,14 +174,14 @@ def stored_corpora(task: TaskConfig, home: pathlib.Path, digest: str) -> Corpora
         return {}
     if tokenizer_hash(home) != digest:
         return {}
-    return {name: open_corpus(home / CORPUS / name, tokenizer_directory=home) for name in tasks}
+    return open_corpora(task, home / CORPUS, home)
 
 
 def _is_stored(task: TaskConfig, name: str, home: pathlib.Path) -> bool:
     manifest = read_manifest(home / CORPUS / name)
-    if task.prepared is not None or "parts" not in manifest:
+    if task.prepared is not None or not is_finished(manifest):
         return False
-    asked = {field: value for field, value in plain(task).items() if field not in {*OBJECTIVE_FIELDS, "tokenizer"}}
+    asked = {field: value for field, value in as_plain(task).items() if field not in {*OBJECTIVE_FIELDS, "tokenizer"}}
     return all(manifest["task"].get(field) == value for field, value in asked.items())
 
 

@@ -18,8 +18,7 @@ from jax.sharding import Mesh
 
 from t5x_lite.config import GenerationConfig, RunConfig, TaskConfig
 from t5x_lite.data.converters import Batch, Converter, make_converter
-from t5x_lite.data.corpus.manifest import Split
-from t5x_lite.data.corpus.open import Corpora
+from t5x_lite.data.corpus.open import Corpora, Split
 from t5x_lite.data.examples import Examples, spread
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
 from t5x_lite.data.task_specs import tasks_of

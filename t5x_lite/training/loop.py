@@ -15,8 +15,8 @@ from jax.sharding import Mesh
 from t5x_lite.checkpoints.load import OnDisk
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import ModelConfig, RunConfig
-from t5x_lite.data.corpus.manifest import Corpus
-from t5x_lite.data.corpus.open import Corpora, prepare_corpora
+from t5x_lite.data.corpus.open import Corpora, Corpus
+from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import RunExamples, make_examples
 from t5x_lite.data.examples import Examples, PackedPairs, Pairs
 from t5x_lite.data.pipeline import train_batches

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run directory: what it holds under which name, who may write to it, and whether a config fits it."""
 
-import dataclasses
 import datetime
 import fcntl
 import importlib.metadata

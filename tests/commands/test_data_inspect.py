@@ -148,7 +148,7 @@ def test_the_text_of_a_run_in_progress_can_be_looked_at(cfg, capsys):
 def test_another_text_than_the_runs_is_refused(cfg):
     data_inspect.run(cfg, num_examples=1)
     other = TaskConfig(source="docstrings", tokenizer=cfg.task.tokenizer)
-    with pytest.raises(ValueError, match=r"task.source is docstrings, and the text in .* was made with"):
+    with pytest.raises(ValueError, match=r"task.source is docstrings, but the text in .* was prepared with"):
         data_inspect.run(RunConfig(run_dir=cfg.run_dir, task=other, train=cfg.train))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from t5x_lite.commands import data_prepare
 from t5x_lite.config import PrepareConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
-from t5x_lite.data.corpus.open import prepare_corpora
+from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.pipeline import train_batches
 
@@ -69,7 +69,7 @@ def test_a_finished_preparation_is_left_as_it_is(task, directory, capsys):
     before = {path.name: path.stat().st_mtime_ns for path in directory.iterdir()}
     data_prepare.run(task, PrepareConfig(output=str(directory)))
     assert {path.name: path.stat().st_mtime_ns for path in directory.iterdir()} == before
-    assert f"--task.prepared {directory} trains from it" in capsys.readouterr().err
+    assert f"Train on it with --task.prepared {directory}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", ["array_record", "ends.npy"])
@@ -78,22 +78,22 @@ def test_a_damaged_shard_is_named_on_opening(task, directory, tmp_path, suffix):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 4
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{path.name} is not what was written: .*: delete .*made and prepare the"):
+    with pytest.raises(ValueError, match=rf"{path.name} was altered: .*: delete .*made and prepare the"):
         prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
 
 
 def test_another_task_than_the_prepared_one_is_refused_by_field(task, directory, tmp_path):
     other = dataclasses.replace(task, prepared=str(directory), min_characters=9)
-    with pytest.raises(ValueError, match=r"task.min_characters is 9, and the text in .*made was made with 5"):
+    with pytest.raises(ValueError, match=r"task.min_characters is 9, but the text in .*made was prepared with 5"):
         prepare_corpora(other, tmp_path / "run")
-    with pytest.raises(ValueError, match=r"task.min_characters is 9, and the text in .*made was made with 5"):
+    with pytest.raises(ValueError, match=r"task.min_characters is 9, but the text in .*made was prepared with 5"):
         data_prepare.run(dataclasses.replace(task, min_characters=9), PrepareConfig(output=str(directory)))
 
 
 def test_another_tokenizer_than_the_runs_is_refused(task, directory, tmp_path):
     prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
     (tmp_path / "run" / "vocabulary.json").write_text('{"kind": "bytes", "num_sentinels": 9}')
-    with pytest.raises(ValueError, match=r"was tokenised with another tokenizer than that in .*run"):
+    with pytest.raises(ValueError, match=r"was tokenised with a different tokenizer from the one in .*run"):
         prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
 
 
@@ -111,7 +111,7 @@ def test_shards_of_another_format_are_refused(directory, tmp_path):
 
 def test_an_output_that_holds_something_else_is_refused_and_kept(task, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
-    with pytest.raises(ValueError, match=r"--output .* holds something else: name a new or empty directory"):
+    with pytest.raises(ValueError, match=r"--output .* holds other files: name a new or empty directory"):
         data_prepare.run(task, PrepareConfig(output=str(tmp_path)))
     with pytest.raises(ValueError, match=r"--output .*mine.txt is a file: name a directory"):
         data_prepare.run(task, PrepareConfig(output=str(tmp_path / "mine.txt")))

@@ -236,7 +236,7 @@ def test_a_preparation_with_the_models_tokenizer_is_read(folder, tmp_path, capsy
     spelt_otherwise = dataclasses.replace(task, tokenizer=TokenizerConfig(kind="bytes", vocab_size=500))
     assert evaluate(folder / "run", config(folder, spelt_otherwise))["eval/loss"] == found["eval/loss"]
     other = dataclasses.replace(task, inputs="read: {n}", targets="{word}")
-    with pytest.raises(ValueError, match=r"task.inputs is read: {n}, and the text in .* was made with spell: {n}"):
+    with pytest.raises(ValueError, match=r"task.inputs is read: {n}, but the text in .* was prepared with spell: {n}"):
         evaluate(folder / "run", config(folder, other))
 
 

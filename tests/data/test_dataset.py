@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import DataConfig, MixtureConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
-from t5x_lite.data.corpus.open import prepare_corpora
+from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples, num_examples
 from t5x_lite.data.examples import PackedPairs, Pairs
 from t5x_lite.data.mixing import Mixed

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import DataConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
-from t5x_lite.data.corpus.open import prepare_corpora
+from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.shapes import feature_shapes, vocab_rows
 

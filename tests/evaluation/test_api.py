@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.checkpoints.load import load
 from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig
-from t5x_lite.data.corpus.open import prepare_corpora
+from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.corpus.tokenize import Preparation
 from t5x_lite.data.tokenizers import ByteTokenizer, tokenizer_hash
 from t5x_lite.evaluation import api
@@ -65,8 +65,11 @@ def test_a_part_of_the_text_is_held_out_as_in_training_and_the_rest_left(folder,
 @pytest.mark.parametrize(
     ("task", "message"),
     [
-        ({"source": "one.jsonl"}, r"task.source .*one.jsonl has nothing held out: task.eval_percent is 0.1"),
-        ({"eval_source": "empty.jsonl"}, r"task.eval_source .*empty.jsonl has nothing held out: left out 1 documents"),
+        ({"source": "one.jsonl"}, r"task.source .*one.jsonl has no held-out documents: task.eval_percent is 0.1"),
+        (
+            {"eval_source": "empty.jsonl"},
+            r"task.eval_source .*empty.jsonl has no held-out documents: left out 1 doc",
+        ),
     ],
 )
 def test_nothing_held_out_is_said(task, message, folder):

@@ -4,8 +4,8 @@ import pytest
 
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import open_source
-from t5x_lite.data.sources.python import import_object
 from t5x_lite.data.sources.base import InMemory
+from t5x_lite.data.sources.python import import_object
 from t5x_lite.evaluation import metrics
 
 

@@ -11,7 +11,7 @@ from t5x_lite.checkpoints.t5x.model import plain_arrays
 from t5x_lite.checkpoints.t5x.writer import write_t5x
 from t5x_lite.commands import convert
 from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig
-from t5x_lite.data.corpus.open import prepare_corpora
+from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.tokenizers import ByteTokenizer, SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract

@@ -27,8 +27,8 @@ from t5x_lite.commands.data_stats.lengths import (
 from t5x_lite.commands.data_stats.stages import Stages
 from t5x_lite.config import RunConfig, TaskConfig
 from t5x_lite.data.converters import LABELS
-from t5x_lite.data.corpus.manifest import Corpus, Split, in_words, read_manifest
-from t5x_lite.data.corpus.open import CORPUS, Corpora, home_of
+from t5x_lite.data.corpus.manifest import in_words, read_manifest
+from t5x_lite.data.corpus.open import CORPUS, Corpora, Corpus, Split, corpus_directory
 from t5x_lite.data.dataset import RunExamples, make_examples, num_examples
 from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs
 from t5x_lite.data.mixing import Mixed, example_rates
@@ -108,7 +108,7 @@ class _Parts(NamedTuple):
 def _task(name: str, single: TaskConfig, parts: _Parts) -> Task:
     cfg, corpus = parts.cfg, parts.corpora[name]
     rows, held_out = parts.examples.tasks[name], parts.examples.eval[name]
-    home = home_of(pathlib.Path(cfg.run_dir) / CORPUS, name, single)
+    home = corpus_directory(pathlib.Path(cfg.run_dir) / CORPUS, name, single)
     manifest = read_manifest(home)
     batches = measure_batches(rows, cfg)
     num_steps = len(rows) / _row_share(name, parts.examples) / cfg.train.batch_size

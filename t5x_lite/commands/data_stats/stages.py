@@ -9,8 +9,9 @@ from typing import Any
 
 from t5x_lite.commands.data_stats.findings import Making
 from t5x_lite.config import RunConfig
-from t5x_lite.data.corpus.open import CORPUS, Corpora, is_prepared, prepare_all, prepare_corpora
-from t5x_lite.data.corpus.tokenize import Portion, Preparation, make_portions
+from t5x_lite.data.corpus.open import CORPUS, Corpora, is_prepared
+from t5x_lite.data.corpus.prepare import prepare_corpora, prepare_text
+from t5x_lite.data.corpus.tokenize import Portion, Preparation, tokenize_portions
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.training.logging import Stopwatch
 from t5x_lite.training.run_dir import RunDirectory
@@ -46,7 +47,7 @@ def open_corpora(cfg: RunConfig) -> tuple[Corpora, Stages]:
         return parts
 
     with RunDirectory(path) as directory:
-        prepare_all(cfg.task, path / CORPUS, tokenizer_directory=directory.path, announce=_say, make=make)
+        prepare_text(cfg.task, path / CORPUS, tokenizer_directory=directory.path, announce=_say, tokenize=make)
         return _opened(cfg, whole.lap() - sum(in_making), making)
 
 
@@ -54,12 +55,12 @@ def make_timed(preparation: Preparation) -> tuple[list[dict[str, Any]], Making]:
     """Makes all of a preparation in this process.
 
     Returns:
-      Its parts, as `make_portions` does, and how long it took.
+      Its parts, as `tokenize_portions` does, and how long it took.
     """
     watch = Stopwatch()
     portions = preparation.portions()
     opening_s = watch.lap()
-    parts = make_portions(preparation, portions)
+    parts = tokenize_portions(preparation, portions)
     making_s = watch.lap()
     num_read = _read_again(preparation, portions)
     reading_s = watch.lap() * sum(part["num_characters"] for part in parts) / max(num_read, 1)

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, TextIO
 
 from t5x_lite.config import InferConfig, TaskConfig
-from t5x_lite.data.corpus.splits import is_held_out
-from t5x_lite.data.records.rows import input_maker
+from t5x_lite.data.records.rows import input_maker, is_held_out
 from t5x_lite.data.sources import named, open_source, skip
 from t5x_lite.data.sources.base import BadRecord, Source
 from t5x_lite.inference.prompts import templates

@@ -5,12 +5,12 @@ import pathlib
 from typing import NamedTuple
 
 from t5x_lite.config import DOCSTRINGS, TaskConfig
+from t5x_lite.data.sources.base import BadRecord, Concatenated, InMemory, Source
 from t5x_lite.data.sources.docstrings import read_docstrings
 from t5x_lite.data.sources.files import find_files, open_file
 from t5x_lite.data.sources.huggingface import PREFIX as HUGGING_FACE
 from t5x_lite.data.sources.huggingface import open_dataset
 from t5x_lite.data.sources.python import is_object, open_object
-from t5x_lite.data.sources.base import BadRecord, Concatenated, InMemory, Source
 from t5x_lite.data.sources.tfds import PREFIX as TFDS
 from t5x_lite.data.sources.tfds import open_named
 

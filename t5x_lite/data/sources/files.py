@@ -11,9 +11,9 @@ import pyarrow
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources.array_records import ArrayRecords
+from t5x_lite.data.sources.base import Source
 from t5x_lite.data.sources.lines import Delimited, JsonLines, TextLines, TextParagraphs, WholeText
 from t5x_lite.data.sources.parquet import ParquetRows
-from t5x_lite.data.sources.base import Source
 from t5x_lite.data.sources.state import file_key
 from t5x_lite.files.atomic_write import written_atomically
 

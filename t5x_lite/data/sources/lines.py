@@ -13,9 +13,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from t5x_lite.data.sources.index import indexed_spans
 from t5x_lite.data.sources.base import BadRecord, Record, decoded, json_object
-from t5x_lite.files.messages import listed
+from t5x_lite.data.sources.index import indexed_spans
 from t5x_lite.data.sources.spans import (
     MOST_CHARACTERS,
     Spans,
@@ -25,6 +24,7 @@ from t5x_lite.data.sources.spans import (
     find_whole,
 )
 from t5x_lite.data.sources.state import State, check_unchanged, state_of
+from t5x_lite.files.messages import listed
 
 MOST_BYTES = 2**30  # of a record: Python would hold several copies of it
 MOST_OPEN = 64  # files at once: a source may have more than a process may open

@@ -10,8 +10,8 @@ import pyarrow
 import pyarrow.parquet
 
 from t5x_lite.data.sources.base import BadRecord, Record
-from t5x_lite.files.messages import listed
 from t5x_lite.files.atomic_write import written_atomically
+from t5x_lite.files.messages import listed
 
 ROWS_AT_ONCE = 1_024
 

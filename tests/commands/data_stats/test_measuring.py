@@ -12,8 +12,8 @@ from t5x_lite.commands.data_stats.lengths import Candidate, Padding
 from t5x_lite.commands.data_stats.measuring import decoded_sample, measure, num_characters_of, with_targets_length
 from t5x_lite.commands.data_stats.stages import Stages
 from t5x_lite.config import MixtureConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
-from t5x_lite.data.corpus.manifest import Split
-from t5x_lite.data.corpus.open import prepare_corpora
+from t5x_lite.data.corpus.open import Split
+from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.tokens import ArrayTokens
 

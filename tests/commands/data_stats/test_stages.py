@@ -6,8 +6,8 @@ import pytest
 
 from t5x_lite.commands.data_stats import stages
 from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig
-from t5x_lite.data.corpus.open import prepare_corpora
-from t5x_lite.data.corpus.tokenize import Preparation, make_portions
+from t5x_lite.data.corpus.prepare import prepare_corpora
+from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
 from t5x_lite.data.tokenizers import ByteTokenizer
 from t5x_lite.training.run_dir import RunDirectory
 
@@ -41,7 +41,7 @@ def preparation(task, tmp_path):
 
 def test_timing_changes_nothing_of_what_is_made(preparation, task, tmp_path):
     parts, _ = stages.make_timed(preparation)
-    assert parts == make_portions(preparation, preparation.portions())
+    assert parts == tokenize_portions(preparation, preparation.portions())
 
 
 def test_opening_reading_and_tokenising_are_timed_apart(preparation, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import t5x_lite
 from t5x_lite.commands.infer.inputs import open_inputs
 from t5x_lite.config import InferConfig
-from t5x_lite.data.corpus.splits import is_held_out
+from t5x_lite.data.records.rows import is_held_out
 
 NUM_RECORDS, PERCENT = 40, 30.0
 

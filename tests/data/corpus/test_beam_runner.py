@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from t5x_lite.config import TaskConfig, TokenizerConfig
-from t5x_lite.data.corpus.tokenize import Preparation, make_portions
+from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
 from t5x_lite.data.tokenizers import ByteTokenizer
 
 HAS_BEAM = importlib.util.find_spec("apache_beam") is not None
@@ -31,14 +31,14 @@ def contents(directory):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Beam's own
 def test_any_number_of_beam_workers_writes_the_bytes_of_a_local_preparation(tmp_path):
-    from t5x_lite.data.corpus.beam_runner import make_portions_with_beam
+    from t5x_lite.data.corpus.beam_runner import tokenize_portions_with_beam
 
     local = preparation(tmp_path, "local")
-    parts = make_portions(local, local.portions(7))
+    parts = tokenize_portions(local, local.portions(7))
     for num_workers in (1, 3):
         here = preparation(tmp_path, f"beam{num_workers}")
         options = [f"--direct_num_workers={num_workers}", "--direct_running_mode=multi_processing"]
-        assert make_portions_with_beam(here, here.portions(7), options if num_workers > 1 else []) == parts
+        assert tokenize_portions_with_beam(here, here.portions(7), options if num_workers > 1 else []) == parts
         assert contents(here.directory) == contents(local.directory)
 
 

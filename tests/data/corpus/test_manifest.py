@@ -1,4 +1,4 @@
-"""Tests t5x_lite/data/corpus/manifest.py; what a whole corpus does is in test_corpora.py."""
+"""Tests t5x_lite/data/corpus/manifest.py; test_prepare.py tests whole corpora."""
 
 import pytest
 
@@ -7,7 +7,6 @@ from t5x_lite.data.corpus.manifest import (
     check_not_empty,
     check_same_task,
     in_words,
-    plain,
     read_manifest,
     write_manifest,
 )
@@ -15,12 +14,8 @@ from t5x_lite.data.corpus.manifest import (
 COUNTS = {"num_train_documents": 3, "num_eval_documents": 2, "num_short": 0, "num_skipped": 0, "parts": []}
 
 
-def test_a_task_is_as_json_has_it():
-    assert plain(TaskConfig(source=("a.txt", "b.txt")))["source"] == ["a.txt", "b.txt"]
-
-
 def test_a_field_of_a_field_is_named_in_full(tmp_path):
-    with pytest.raises(ValueError, match=r"task.tokenizer.kind is bytes, and the text in .* was made with other"):
+    with pytest.raises(ValueError, match=r"task.tokenizer.kind is bytes, but the text in .* was prepared with other"):
         check_same_task({"tokenizer": {"kind": "other"}}, {"tokenizer": {"kind": "bytes"}}, tmp_path)
 
 
@@ -40,7 +35,7 @@ def test_a_source_is_put_in_words():
         (
             TaskConfig(source="a.txt", min_characters=9),
             {"num_train_documents": 0, "num_eval_documents": 0, "num_short": 4},
-            r"task.source a.txt has nothing to learn from: left out 4 documents shorter than task.min_characters 9",
+            r"task.source a.txt has no usable documents: left out 4 documents shorter than task.min_characters 9",
         ),
         (
             TaskConfig(source="a.txt"),
@@ -50,14 +45,18 @@ def test_a_source_is_put_in_words():
                 "num_skipped": 2,
                 "parts": [{"first_skipped": []}, {"first_skipped": ["a.txt line 3 is bad"]}],
             },
-            r"nothing to learn from: skipped 2 bad records or files; the first: a.txt line 3 is bad",
+            r"no usable documents: skipped 2 bad records or files; the first: a.txt line 3 is bad",
         ),
         (TaskConfig(source="a.txt", eval_source="b.txt"), {"num_eval_documents": 0}, r"task.eval_source b.txt has"),
-        (TaskConfig(source="a.txt", eval_source="b.txt"), {"num_train_documents": 0}, r"task.source a.txt has nothing"),
+        (
+            TaskConfig(source="a.txt", eval_source="b.txt"),
+            {"num_train_documents": 0},
+            r"task.source a.txt has no",
+        ),
         (
             TaskConfig(source="a.txt", eval_percent=0.1),
             {"num_eval_documents": 0},
-            r"task.eval_percent 0.1 leaves 3 documents to train on and 0 held out of 3: use another eval_percent",
+            r"task.eval_percent 0.1 splits 3 documents into 3 for training and 0 held out: use another eval_percent",
         ),
     ],
 )

@@ -1,19 +1,19 @@
-"""Tests t5x_lite/data/corpus/open.py, and through it data/corpus.py."""
+"""Tests t5x_lite/data/corpus/prepare.py"""
 
 import dataclasses
 import gzip
 import json
-import shutil
 
 import numpy as np
 import pytest
 
 from t5x_lite.config import MixtureConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data import tokenizers as tokenizer_module
-from t5x_lite.data.corpus import manifest as corpus_module
-from t5x_lite.data.corpus import tokenize as preparation_module
-from t5x_lite.data.corpus.open import is_prepared, prepare_corpora
-from t5x_lite.data.corpus.splits import is_held_out
+from t5x_lite.data.corpus import tokenize as tokenize_module
+from t5x_lite.data.corpus.open import is_prepared, open_corpora
+from t5x_lite.data.corpus.prepare import prepare_corpora, prepare_text
+from t5x_lite.data.corpus.tokenize import tokenize_portions
+from t5x_lite.data.records.rows import is_held_out
 from t5x_lite.data.sources.docstrings import read_docstrings
 from t5x_lite.data.tokenizers import ByteTokenizer, load_tokenizer
 
@@ -56,7 +56,7 @@ def test_the_corpus_is_the_documents_one_after_the_other_without_separators(tmp_
 
 def test_a_second_run_loads_without_reading_the_source(tmp_path, monkeypatch):
     first = prepare_corpus(PIECES, tmp_path)
-    monkeypatch.setattr(preparation_module, "open_source", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(tokenize_module, "open_source", lambda *_: pytest.fail("read again"))
     messages = []
     second = prepare_corpus(PIECES, tmp_path, announce=messages.append)
     np.testing.assert_array_equal(read(first.train), read(second.train))
@@ -122,11 +122,11 @@ def test_a_run_killed_at_any_file_is_made_whole_by_the_next(dies_at, tmp_path, m
 def test_another_task_in_the_same_directory_is_refused_by_field(tmp_path):
     prepare_corpus(BYTES, tmp_path)
     for field, other in [("min_characters", 60), ("packages", ("json",)), ("eval_percent", 30.0)]:
-        message = rf"task.{field} is .*, and the text in .*was made with .*use another directory"
+        message = rf"task.{field} is .*, but the text in .*was prepared with .*use another directory"
         with pytest.raises(ValueError, match=message):
             prepare_corpus(dataclasses.replace(BYTES, **{field: other}), tmp_path)
     with pytest.raises(
-        ValueError, match=r"task.tokenizer.kind is sentencepiece, and .* was made with bytes: use another directory"
+        ValueError, match=r"task.tokenizer.kind is sentencepiece, but .* was prepared with bytes: use another directory"
     ):
         prepare_corpus(PIECES, tmp_path)
 
@@ -140,10 +140,27 @@ def test_a_first_try_that_failed_binds_nothing(tmp_path):
 
 def test_a_tokenizer_left_by_a_failed_try_with_other_settings_is_made_anew(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(corpus_module, "make_portions", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(tokenize_module.PortionTokenizer, "tokenize", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             prepare_corpus(BYTES, tmp_path)
     assert prepare_corpus(PIECES, tmp_path).tokenizer.vocab_size == 300
+
+
+def test_portions_left_by_a_failed_attempt_with_another_template_are_not_reused(tmp_path):
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps({"a": f"A{i}", "b": f"B{i}"}) + "\n" for i in range(40)))
+    first = dataclasses.replace(BYTES, source=str(tmp_path / "a.jsonl"), text="{a}", min_characters=1)
+
+    def tokenize_half(preparation):
+        portions = preparation.portions(2)
+        tokenize_portions(preparation, portions[:1])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare_text(first, tmp_path / "made", tokenize=tokenize_half)
+    second = dataclasses.replace(first, text="{b}")
+    prepare_text(second, tmp_path / "made", tokenize=lambda made: tokenize_portions(made, made.portions(2)))
+    text = ByteTokenizer().decode(read(open_corpora(second, tmp_path / "made", tmp_path / "made")[""].train).tolist())
+    assert "A" not in text
 
 
 def test_the_objective_may_change_in_a_run_directory(tmp_path):
@@ -202,7 +219,7 @@ def test_a_supervised_task_keeps_where_each_side_ends(tmp_path):
     lines = [json.loads(line) for line in references.read_text().splitlines()]
     assert lines == [{"targets": "positive"}, {"targets": "negative"}]
     assert prepare_corpus(task, tmp_path / "run").train.ends_EF.tolist() == [[11, 19], [36, 44]]
-    with pytest.raises(ValueError, match=r"task.choices is \{'0': 'no', '1': 'yes'\}, and the text in"):
+    with pytest.raises(ValueError, match=r"task.choices is \{'0': 'no', '1': 'yes'\}, but the text in"):
         prepare_corpus(dataclasses.replace(task, choices={"0": "no", "1": "yes"}), tmp_path / "run")
 
 
@@ -251,25 +268,17 @@ def test_the_tasks_of_a_mixture_have_a_corpus_each_and_one_tokenizer(tmp_path):
 
 def test_a_mixture_is_opened_again_and_another_one_refused_by_field(tmp_path, monkeypatch):
     prepare_corpora(MIXTURE, tmp_path)
-    monkeypatch.setattr(preparation_module, "open_source", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(tokenize_module, "open_source", lambda *_: pytest.fail("read again"))
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     prepare_corpora(MIXTURE, tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
     tasks = dict(MIXTURE.mixture.tasks)
     tasks["json"] = dataclasses.replace(tasks["json"], eval_percent=40.0)
     other = dataclasses.replace(MIXTURE, mixture=dataclasses.replace(MIXTURE.mixture, tasks=tasks))
-    with pytest.raises(ValueError, match=r"task.mixture.tasks.json.eval_percent is 40.0, and the text in .* with 20.0"):
+    with pytest.raises(ValueError, match=r"task.mixture.tasks.json.eval_percent is 40.0, but the text in .* with 20.0"):
         prepare_corpora(other, tmp_path)
     rates = dataclasses.replace(MIXTURE.mixture, rates={"json": 1, "more": 3})
     prepare_corpora(dataclasses.replace(MIXTURE, mixture=rates), tmp_path)  # is not about the text
-
-
-def test_nothing_is_prepared_before_all_of_it_is(tmp_path):
-    assert not is_prepared(BYTES, tmp_path)
-    prepare_corpora(BYTES, tmp_path)
-    assert is_prepared(BYTES, tmp_path)
-    shutil.rmtree(tmp_path / "corpus")
-    assert not is_prepared(BYTES, tmp_path)
 
 
 def test_what_is_wrong_with_a_task_of_a_mixture_is_said_with_its_name(tmp_path):

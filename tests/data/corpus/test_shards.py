@@ -113,10 +113,10 @@ def test_whole_files_are_not_damaged(tmp_path):
     ("harm", "message"),
     [
         (lambda content: None, "is missing"),
-        (lambda content: content[:-1], r"has [\d,]+ bytes and was written with [\d,]+"),
+        (lambda content: content[:-1], r"has [\d,]+ bytes instead of [\d,]+"),
         (
             lambda content: content[:100] + bytes([content[100] ^ 1]) + content[101:],
-            "is not what was written: its checksum differs",
+            "was altered: its checksum differs",
         ),
     ],
     ids=["missing", "cut off", "one bit"],

@@ -14,9 +14,9 @@ import pytest
 
 from t5x_lite.config import TaskConfig, TokenizerConfig
 from t5x_lite.data.corpus import tokenize as preparation_module
-from t5x_lite.data.corpus.manifest import open_corpus
-from t5x_lite.data.corpus.open import prepare_all
-from t5x_lite.data.corpus.tokenize import Preparation, Worker, evenly_spread, make_portions, read_part
+from t5x_lite.data.corpus.open import open_corpora
+from t5x_lite.data.corpus.prepare import prepare_text
+from t5x_lite.data.corpus.tokenize import PortionTokenizer, Preparation, evenly_spread, tokenize_portions
 from t5x_lite.data.sources.base import InMemory
 from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.paths import ROOT
@@ -35,7 +35,7 @@ def prepared(task, directory, **options):
     ByteTokenizer().save(directory) if directory.is_dir() else (directory.mkdir(), ByteTokenizer().save(directory))
     preparation = Preparation(task, directory, directory)
     portions = preparation.portions(options.pop("num_shards", 3))
-    return preparation, portions, make_portions(preparation, portions, **options)
+    return preparation, portions, tokenize_portions(preparation, portions, **options)
 
 
 def contents(directory):
@@ -46,7 +46,6 @@ def test_portions_are_all_records_once(task, tmp_path):
     portions = Preparation(task, tmp_path, tmp_path).portions(5)
     assert [portion.begin for portion in portions] == [0, 9, 18, 28, 37]
     assert [portion.end for portion in portions] == [9, 18, 28, 37, 47]
-    assert portions[3].shard("eval") == "eval-00003-of-00005"
 
 
 def test_there_are_no_more_portions_than_records(task, tmp_path):
@@ -58,7 +57,7 @@ def test_the_number_of_portions_goes_by_how_much_text_there_is(task, tmp_path, m
     assert len(preparation.portions()) == 1
     monkeypatch.setattr(preparation_module, "SHARD_CHARACTERS", characters // 7)
     assert len(preparation.portions()) in (7, 8)
-    monkeypatch.setattr(preparation_module, "MOST_SHARDS", 4)
+    monkeypatch.setattr(preparation_module, "MAX_SHARDS", 4)
     assert len(preparation.portions()) == 4
 
 
@@ -79,10 +78,10 @@ def test_the_stream_does_not_depend_on_the_number_of_shards(task, tmp_path):
         directory = tmp_path / str(num_shards)
 
         def make(preparation, count=num_shards):
-            return make_portions(preparation, preparation.portions(count))
+            return tokenize_portions(preparation, preparation.portions(count))
 
-        prepare_all(task, directory, make=make)
-        corpus = open_corpus(directory)
+        prepare_text(task, directory, tokenize=make)
+        corpus = open_corpora(task, directory, directory)[""]
         for split in (corpus.train, corpus.eval):
             streams.append(split.tokens.read(np.array([0]), np.array([len(split.tokens)]))[0].tolist())
             streams.append(split.ends_EF.tolist())
@@ -98,19 +97,19 @@ def test_worker_processes_write_the_same_bytes(task, tmp_path):
 
 def test_what_is_made_is_not_made_again(task, tmp_path, monkeypatch):
     preparation, portions, parts = prepared(task, tmp_path / "run")
-    monkeypatch.setattr(Worker, "make", lambda *_: pytest.fail("made again"))
-    assert make_portions(preparation, portions) == parts
+    monkeypatch.setattr(PortionTokenizer, "tokenize", lambda *_: pytest.fail("made again"))
+    assert tokenize_portions(preparation, portions) == parts
 
 
 def test_a_portion_whose_shard_is_damaged_or_cut_otherwise_is_made_again(task, tmp_path):
     preparation, portions, parts = prepared(task, tmp_path / "run")
     whole = contents(tmp_path / "run")
-    shard = tmp_path / "run" / f"{portions[1].shard('train')}.array_record"
+    shard = tmp_path / "run" / "train-00001-of-00003.array_record"
     shard.write_bytes(shard.read_bytes()[:-1])
-    assert read_part(preparation, portions[0]) == parts[0]
-    assert read_part(preparation, portions[1]) is None
-    assert read_part(preparation, portions[2]._replace(end=40)) is None
-    assert make_portions(preparation, portions) == parts
+    assert preparation.read_part(portions[0]) == parts[0]
+    assert preparation.read_part(portions[1]) is None
+    assert preparation.read_part(portions[2]._replace(end=40)) is None
+    assert tokenize_portions(preparation, portions) == parts
     assert contents(tmp_path / "run") == whole
 
 
@@ -120,7 +119,7 @@ def test_progress_is_told(task, tmp_path):
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
     preparation.part_path(portions[1]).unlink()
     told.clear()
-    make_portions(preparation, portions, progress=lambda *counts: told.append(counts))
+    tokenize_portions(preparation, portions, progress=lambda *counts: told.append(counts))
     assert told == [(2, 3), (3, 3)]
 
 

@@ -2,10 +2,11 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from t5x_lite.config import TaskConfig
-from t5x_lite.data.records.rows import LeftOut, Row, read_rows
+from t5x_lite.data.records.rows import LeftOut, Row, is_held_out, read_rows
 from t5x_lite.data.sources import open_source
 from t5x_lite.data.sources.base import BadRecord
 
@@ -82,7 +83,7 @@ def test_a_supervised_task_has_inputs_and_targets(tmp_path):
 
 def test_choices_name_the_values_of_targets(tmp_path):
     path = write(tmp_path / "a.jsonl", {"q": "one", "a": 1}, {"q": "two", "a": 2})
-    with pytest.raises(BadRecord, match=r"line 2 has the targets '2', and task.choices names 0, 1: add it there"):
+    with pytest.raises(BadRecord, match=r"line 2 has the targets '2', but task.choices has only 0, 1: add it there"):
         read(task(path, choices={"0": "no", "1": "yes"}, **PAIRS), tmp_path)
     assert read(task(path, choices={"1": "yes", "2": "perhaps"}, **PAIRS), tmp_path)[0][1] == ("q: two", "perhaps")
 
@@ -105,7 +106,7 @@ def test_a_function_may_change_text(tmp_path, module):
 def test_a_record_that_does_not_suit_the_function_is_a_bad_record(tmp_path, module):
     path = write(tmp_path / "a.jsonl", {"title": "no text"}, {"text": "a"})
     shout = task(path, preprocess="own_preprocess:shout")
-    message = r"a.jsonl line 1 does not suit task.preprocess own_preprocess:shout \(KeyError: 'text'\): mend"
+    message = r"a.jsonl line 1 does not suit task.preprocess own_preprocess:shout \(KeyError: 'text'\): fix"
     with pytest.raises(BadRecord, match=message):
         read(shout, tmp_path)
     texts, _, skipped = read(task(path, preprocess="own_preprocess:shout", bad_records="skip"), tmp_path)
@@ -141,5 +142,20 @@ def test_targets_that_are_no_labels_are_bad_records(tmp_path):
     texts, _, skipped = read(task(path, **pairs, bad_records="skip"), tmp_path)
     assert [targets for _, targets in texts] == ["not O", "B O B", "B"]
     assert len(skipped) == 2
-    with pytest.raises(BadRecord, match=r"a.jsonl line 4 has the targets 'B X', and task.labels lacks 'X': add it"):
+    with pytest.raises(BadRecord, match=r"a.jsonl line 4 has the targets 'B X', but task.labels lacks 'X': add it"):
         read(task(path, **pairs), tmp_path)
+
+
+def test_the_held_out_share_is_what_was_asked_for():
+    share = np.mean([is_held_out(f"document {i}", 5.0) for i in range(10_000)])
+    np.testing.assert_allclose(share, 0.05, atol=4 * np.sqrt(0.05 * 0.95 / 10_000))
+
+
+def test_a_larger_share_holds_out_the_same_documents_and_more():
+    small, large = ({i for i in range(2_000) if is_held_out(f"document {i}", share)} for share in (10.0, 20.0))
+    assert small < large
+
+
+def test_the_split_is_the_same_for_ever():
+    """Another hash would move held-out documents into the training text of old runs."""
+    assert [i for i in range(9) if is_held_out(f"document {i}", 40.0)] == [6, 7, 8]

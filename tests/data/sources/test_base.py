@@ -2,7 +2,7 @@
 
 import pytest
 
-from t5x_lite.data.sources.base import BadRecord, Concatenated, InMemory, decoded, json_object, listed
+from t5x_lite.data.sources.base import BadRecord, Concatenated, InMemory, decoded, json_object
 
 
 def test_concatenated_sources_keep_their_order_and_their_names():
@@ -44,10 +44,3 @@ def test_bytes_that_are_no_text_are_named():
     assert decoded("\u00e9\0".encode(), "here") == "\u00e9\0"
     with pytest.raises(BadRecord, match=r"here is not UTF-8 \(its byte 1 is 0xe9\): convert the file to UTF-8"):
         decoded(b"a\xe9", "here")
-
-
-def test_thousands_of_names_and_long_ones_are_cut_short():
-    assert listed(["a", 2, None]) == "a, 2, None"
-    assert listed([]) == ""
-    assert listed(range(1_023)).endswith(", 18, 19 and 1,003 more")
-    assert listed(["x" * 1_000]) == "x" * 60

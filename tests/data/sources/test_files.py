@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t5x_lite.config import TaskConfig
-from t5x_lite.data.sources.files import find_files, open_file
 from t5x_lite.data.sources.base import BadRecord
+from t5x_lite.data.sources.files import find_files, open_file
 
 LINES = '{"text": "one"}\n{"text": "two"}\n'
 

@@ -11,8 +11,8 @@ import pytest
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources import open_source
-from t5x_lite.data.sources.huggingface import open_dataset
 from t5x_lite.data.sources.base import BadRecord
+from t5x_lite.data.sources.huggingface import open_dataset
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources import named, open_source
-from t5x_lite.data.sources.docstrings import read_docstrings
 from t5x_lite.data.sources.base import BadRecord
+from t5x_lite.data.sources.docstrings import read_docstrings
 
 TASK = TaskConfig(min_characters=0)
 SKIP = TaskConfig(min_characters=0, bad_records="skip")

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t5x_lite.data.sources import lines
-from t5x_lite.data.sources.lines import MOST_OPEN, Delimited, JsonLines, TextLines, TextParagraphs, WholeText
 from t5x_lite.data.sources.base import BadRecord
+from t5x_lite.data.sources.lines import MOST_OPEN, Delimited, JsonLines, TextLines, TextParagraphs, WholeText
 
 
 @pytest.fixture

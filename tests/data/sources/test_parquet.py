@@ -6,8 +6,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from t5x_lite.data.sources.parquet import ParquetRows
 from t5x_lite.data.sources.base import BadRecord
+from t5x_lite.data.sources.parquet import ParquetRows
 
 
 @pytest.fixture
