@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a task's features to a model's, one function an architecture, with SeqIO's names and semantics.
+"""Feature converters: from the features of tasks to those of a model, with SeqIO's names and semantics.
 
-Rows are int32 arrays padded with zeros: `inputs` and `targets`, and for packed rows `*_segment_ids`, which count the
-examples of a row from 1, and `*_positions`, which count the tokens of each from 0.
+There is one function per architecture; those of classifiers are in `labels`. Rows are int32 arrays padded with zeros:
+`inputs` and `targets`, and for packed rows `*_segment_ids`, which number the examples in a row from 1, and
+`*_positions`, which number the tokens of each example from 0.
 
 Shape letters: B rows of a batch, S input tokens, T target tokens, X = S + T.
 
@@ -21,8 +22,8 @@ from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import Tokenizer
 
 Batch = dict[str, np.ndarray]
-Converter = Callable[[Mapping[str, np.ndarray]], Batch]  # sent to worker processes by pickling
-# What is predicted, and how much each prediction counts, of whichever architecture.
+Converter = Callable[[Mapping[str, np.ndarray]], Batch]  # pickled to worker processes
+# The targets of each architecture, and their weights.
 TARGETS = {
     "decoder_target_tokens": "decoder_loss_weights",
     "encoder_target_tokens": "encoder_loss_weights",
@@ -31,14 +32,14 @@ TARGETS = {
 
 
 def encoder_decoder(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch:
-    """Returns what an encoder-decoder reads and predicts.
+    """Returns the features of an encoder-decoder.
 
     Args:
-      rows: `inputs` [B, S] and `targets` [B, T], packed or not; `loss_weights` [B, T] if not every target counts.
-      bos_id: what the decoder reads before the first target of each example.
+      rows: `inputs` [B, S] and `targets` [B, T], packed or not; `loss_weights` [B, T] if some targets do not count.
+      bos_id: the decoder's input before the first target of each example.
 
     Returns:
-      `encoder_input_tokens` [B, S]; `decoder_input_tokens`, `decoder_target_tokens`, `decoder_loss_weights` [B, T]; of
+      `encoder_input_tokens` [B, S]; `decoder_input_tokens`, `decoder_target_tokens`, `decoder_loss_weights` [B, T]; for
       packed rows also `encoder_segment_ids`, `encoder_positions`, `decoder_segment_ids`, `decoder_positions`.
     """
     features = {"encoder_input_tokens": rows["inputs"]}
@@ -46,7 +47,7 @@ def encoder_decoder(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch
 
 
 def decoder_only(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch:
-    """Returns what a causal language model reads and predicts: the decoder's features of `encoder_decoder`."""
+    """Returns the features of a causal language model: those of `encoder_decoder` that the decoder reads."""
     targets_BT = rows["targets"]
     weights_BT = rows.get("loss_weights", targets_BT > 0).astype(np.int32)
     return {
@@ -57,17 +58,16 @@ def decoder_only(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch:
 
 
 def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_targets_only: bool = True) -> Batch:
-    """Returns what a prefix language model reads and predicts: it sees all of the inputs at once, then one more token.
+    """Returns the features of a prefix language model, which attends bidirectionally to its inputs.
 
     Args:
-      rows: `targets` [B, T], each example's inputs and then its targets, and `inputs_width` [B, T], the number of its
-        inputs at each token of an example; `join` makes them.
-      bos_id: what the decoder reads before the first token of each example.
-      loss_on_targets_only: whether the inputs are given and not predicted.
+      rows: `targets` [B, T], the inputs and then the targets of each example, and `inputs_width` [B, T], its number of
+        inputs, repeated for each of its tokens; `join` makes them.
+      bos_id: the decoder's input before the first token of each example.
+      loss_on_targets_only: whether the inputs are excluded from the loss.
 
     Returns:
-      The features of `decoder_only`, and `decoder_causal_attention` [B, T], 1 where the decoder's input belongs to the
-      prefix that every token of the example sees.
+      The features of `decoder_only`, and `decoder_causal_attention` [B, T], 1 for decoder inputs in the prefix.
     """
     features = decoder_only({name: ids for name, ids in rows.items() if name != "inputs_width"}, bos_id=bos_id)
     width_BT, positions_BT = rows["inputs_width"], rows.get("targets_positions")
@@ -77,23 +77,37 @@ def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_target
         is_example_BT = np.ones_like(positions_BT)
     else:
         is_example_BT = rows["targets_segment_ids"] > 0
-    # The decoder's inputs are shifted by one: the prefix has one place more than the inputs.
+    # The decoder's inputs are shifted by one, so the prefix is one longer than the inputs.
     features["decoder_causal_attention"] = ((positions_BT < width_BT + 1) & (is_example_BT > 0)).astype(np.int32)
     if loss_on_targets_only:
         features["decoder_loss_weights"] = features["decoder_loss_weights"] * (positions_BT >= width_BT)
     return features
 
 
-def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
-    """Returns rows for `prefix_lm`: each example's inputs, without the EOS that ends them, and then its targets.
+def continuation(rows: Mapping[str, np.ndarray], *, eos_id: int, sees_prefix: bool) -> Batch:
+    """Returns the features of a decoder that continues the inputs.
 
     Args:
-      rows: `inputs` [B, S] and `targets` [B, T], packed or not; `loss_weights` [B, T] if not every target counts.
-      eos_id: left out where it is the last of an example's inputs.
+      rows: `inputs` and `targets` of a task.
+      eos_id: dropped between inputs and targets.
+      sees_prefix: whether attention to the inputs is bidirectional.
+    """
+    features = prefix_lm(join(rows, eos_id=eos_id))
+    if not sees_prefix:
+        del features["decoder_causal_attention"]
+    return features
+
+
+def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
+    """Concatenates the inputs of each example, without their final EOS, and its targets, for `prefix_lm`.
+
+    Args:
+      rows: `inputs` [B, S] and `targets` [B, T], packed or not; `loss_weights` [B, T] if some targets do not count.
+      eos_id: dropped at the end of an example's inputs.
 
     Returns:
-      `targets` and `inputs_width` [B, S + T], int32; `loss_weights`, 0 on the inputs, if there were any; of packed rows
-      also `targets_segment_ids` and `targets_positions`.
+      `targets` and `inputs_width` [B, S + T], int32; `loss_weights`, 0 on the inputs, if there were any; for packed
+      rows also `targets_segment_ids` and `targets_positions`.
     """
     inputs_BS, targets_BT = rows["inputs"], rows["targets"]
     segments_BS = rows.get("inputs_segment_ids", (inputs_BS > 0).astype(np.int32))
@@ -103,8 +117,8 @@ def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
 
     segments_BX = np.concatenate([segments_BS, segments_BT], axis=1)
     is_input_BX = (np.arange(segments_BX.shape[1]) < inputs_BS.shape[1])[None] & (segments_BX > 0)
-    none = 2 * segments_BX.max(initial=0) + 2  # comes after all examples
-    order_BX = np.argsort(np.where(segments_BX > 0, 2 * segments_BX + ~is_input_BX, none), axis=1, kind="stable")
+    padding = 2 * segments_BX.max(initial=0) + 2  # sorts after all examples
+    order_BX = np.argsort(np.where(segments_BX > 0, 2 * segments_BX + ~is_input_BX, padding), axis=1, kind="stable")
 
     def sort(values_BX: np.ndarray) -> np.ndarray:
         return np.take_along_axis(values_BX, order_BX, axis=1)
@@ -128,14 +142,14 @@ def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
 
 
 def encoder_only(rows: Mapping[str, np.ndarray], *, mask_id: int) -> Batch:
-    """Returns what an encoder reads and predicts, place for place.
+    """Returns the features of an encoder that predicts the original of each input token.
 
     Args:
-      rows: `inputs` and `targets`, both [B, S]; `loss_weights` [B, S] says which places are predicted.
-      mask_id: stands where a token is to be predicted; says so if there are no `loss_weights`.
+      rows: `inputs` and `targets`, both [B, S]; `loss_weights` [B, S], 1 where a prediction counts.
+      mask_id: the mask token; predictions count where it is if there are no `loss_weights`.
 
     Returns:
-      `encoder_input_tokens`, `encoder_target_tokens`, `encoder_loss_weights` [B, S]; of packed rows also
+      `encoder_input_tokens`, `encoder_target_tokens`, `encoder_loss_weights` [B, S]; for packed rows also
       `encoder_segment_ids` and `encoder_positions`.
     """
     weights_BS = rows.get("loss_weights", rows["inputs"] == mask_id).astype(np.int32)
@@ -147,7 +161,7 @@ def encoder_only(rows: Mapping[str, np.ndarray], *, mask_id: int) -> Batch:
 
 
 def targets_of(batch: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Returns (what is predicted, the weights) of a batch of any architecture."""
+    """Returns the targets and their weights from a batch of any architecture."""
     name = next(name for name in TARGETS if name in batch)
     return batch[name], batch[TARGETS[name]]
 
@@ -155,7 +169,7 @@ def targets_of(batch: Mapping[str, Any]) -> tuple[Any, Any]:
 def autoregressive_inputs(
     targets_BT: np.ndarray, segment_ids_BT: np.ndarray | None = None, *, bos_id: int = 0
 ) -> np.ndarray:
-    """Returns the targets shifted right by one, `bos_id` before each example's first."""
+    """Returns the targets shifted right by one, with `bos_id` before the first of each example."""
     shifted_BT = np.empty_like(targets_BT)
     shifted_BT[:, :1], shifted_BT[:, 1:] = bos_id, targets_BT[:, :-1]
     if segment_ids_BT is not None:
@@ -164,95 +178,86 @@ def autoregressive_inputs(
 
 
 def _packing(rows: Mapping[str, np.ndarray], feature: str, stack: str) -> Batch:
-    names = {f"{feature}_segment_ids": f"{stack}_segment_ids", f"{feature}_positions": f"{stack}_positions"}
-    return {new: rows[name] for name, new in names.items() if name in rows}
+    """Returns the segment ids and positions of a packed feature, renamed for the stack that reads it."""
+    kinds = ("segment_ids", "positions")
+    return {f"{stack}_{kind}": rows[f"{feature}_{kind}"] for kind in kinds if f"{feature}_{kind}" in rows}
 
 
+# Converters of the classifiers, which label a whole sequence or each word of it.
 LABELS = {"sequence_classifier": SequenceLabels, "token_classifier": TokenLabels}
 
 
-def make_converter(cfg: RunConfig, tokenizer: Tokenizer) -> Converter:
-    """Returns what makes the features of `model.architecture` from rows of a run's tasks.
+def make_converter(
+    architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer, *, packing: str = "none"
+) -> Converter:
+    """Returns the converter from the features of tasks to those of a model.
 
     Args:
-      cfg: the run, its task resolved.
-      tokenizer: of its text.
+      architecture: `model.architecture`.
+      tasks: the tasks by name, as `task_specs.tasks_of` returns them.
+      tokenizer: the tokenizer of their text.
+      packing: `data.packing`.
 
     Raises:
-      ValueError: if a task asks for what this architecture does not predict.
+      ValueError: if a task does not suit the architecture.
     """
-    tasks, name = tasks_of(cfg.task), cfg.model.architecture
     for task in tasks.values():
-        _check(name, task)
-    if name in LABELS:
-        if cfg.data.packing != "none":
-            raise _mismatch(name, "data.packing", cfg.data.packing, "leave it out")
-        return LABELS[name](labels_of(cfg.task), tokenizer)
-    if name == "masked_lm":
+        _check(architecture, task)
+    if architecture in LABELS:
+        if packing != "none":
+            raise _mismatch(architecture, "data.packing", packing, "leave it out")
+        return LABELS[architecture](labels_of(tasks), tokenizer)
+    if architecture == "masked_lm":
         return functools.partial(encoder_only, mask_id=tokenizer.sentinel_id(0))
-    if name == "encoder_decoder":
+    if architecture == "encoder_decoder":
         return encoder_decoder
     if all(task.inputs is None and task.objective == "causal_lm" for task in tasks.values()):
         return decoder_only
-    return functools.partial(continuation, eos_id=tokenizer.eos_id, sees_prefix=name == "prefix_lm")
+    return functools.partial(continuation, eos_id=tokenizer.eos_id, sees_prefix=architecture == "prefix_lm")
 
 
-def continuation(rows: Mapping[str, np.ndarray], *, eos_id: int, sees_prefix: bool) -> Batch:
-    """Returns the features of a decoder that goes on with the inputs, which are given and not predicted.
-
-    Args:
-      rows: of a task.
-      eos_id: left out between inputs and targets.
-      sees_prefix: whether the inputs are read both ways.
-    """
-    features = prefix_lm(join(rows, eos_id=eos_id))
-    if not sees_prefix:
-        del features["decoder_causal_attention"]
-    return features
-
-
-def labels_of(task: TaskConfig) -> tuple[str, ...]:
-    """Returns what the targets of a task, or of all tasks of a mixture, may be; a label's place is its number.
+def labels_of(tasks: Mapping[str, TaskConfig]) -> tuple[str, ...]:
+    """Returns the labels that the targets of all tasks consist of, in the order of their numbers.
 
     Raises:
-      ValueError: if the task does not say, or those of a mixture say different things.
+      ValueError: if a task does not list its labels, or tasks list different ones.
     """
-    found = {
-        name: single.labels or tuple(dict.fromkeys((single.choices or {}).values()))
-        for name, single in tasks_of(task).items()
-    }
-    for name, labels in found.items():
-        if len(labels) < 2:
+    labels = {name: task.labels or tuple(dict.fromkeys((task.choices or {}).values())) for name, task in tasks.items()}
+    (first, expected), *_ = labels.items()
+    for name, names in labels.items():
+        if len(names) < 2:
             where = f" of {name}" if name else ""
             raise ValueError(
-                f"task.labels{where} is null, and a classifier has to know what to choose from: list the words that "
+                f"task.labels{where} is null, but a classifier needs labels to choose from: list the words that "
                 "task.targets can be"
             )
-        if labels != next(iter(found.values())):
-            raise ValueError(f"task.labels of {name} and of {next(iter(found))} differ: a classifier has one list")
-    return next(iter(found.values()))
+        if names != expected:
+            raise ValueError(f"task.labels of {name} and of {first} differ: a classifier has one list")
+    return expected
 
 
 def class_labels(cfg: RunConfig) -> tuple[str, ...]:
-    """Returns the labels that a classifier chooses from; none for the other architectures."""
-    return labels_of(cfg.task) if cfg.model.architecture in LABELS else ()
+    """Returns the labels that a classifier chooses from; none for other architectures."""
+    return labels_of(tasks_of(cfg.task)) if cfg.model.architecture in LABELS else ()
 
 
-def _check(name: str, task: TaskConfig) -> None:
-    """Raises ValueError unless an architecture predicts what a task asks for."""
-    if name in LABELS:
+def _check(architecture: str, task: TaskConfig) -> None:
+    """Raises ValueError if a task does not suit the architecture."""
+    if architecture in LABELS:
         if task.inputs is None and task.prepared is None:
-            raise _mismatch(name, "task.inputs", None, "give task.inputs, task.targets and task.labels")
-    elif name == "masked_lm":
+            raise _mismatch(architecture, "task.inputs", None, "give task.inputs, task.targets and task.labels")
+    elif architecture == "masked_lm":
         if task.inputs is not None:
-            raise _mismatch(name, "task.inputs", task.inputs, "leave it and task.targets out, to learn from text")
+            raise _mismatch(
+                architecture, "task.inputs", task.inputs, "leave it and task.targets out to train on plain text"
+            )
         if task.objective != "masked_lm":
-            raise _mismatch(name, "task.objective", task.objective, "use masked_lm")
-    elif name in ("causal_lm", "prefix_lm") and task.inputs is None and task.objective == "masked_lm":
-        raise _mismatch(name, "task.objective", task.objective, f"use {name}")
-    elif name == "prefix_lm" and task.inputs is None and task.objective == "causal_lm":
-        raise _mismatch(name, "task.objective", task.objective, "use prefix_lm")
+            raise _mismatch(architecture, "task.objective", task.objective, "use masked_lm")
+    elif architecture in ("causal_lm", "prefix_lm") and task.inputs is None and task.objective == "masked_lm":
+        raise _mismatch(architecture, "task.objective", task.objective, f"use {architecture}")
+    elif architecture == "prefix_lm" and task.inputs is None and task.objective == "causal_lm":
+        raise _mismatch(architecture, "task.objective", task.objective, "use prefix_lm")
 
 
-def _mismatch(name: str, field: str, value: Any, remedy: str) -> ValueError:
-    return ValueError(f"model.architecture is {name} and {field} is {value!r}, which do not go together: {remedy}")
+def _mismatch(architecture: str, field: str, value: Any, remedy: str) -> ValueError:
+    return ValueError(f"{field} {value!r} does not suit model.architecture {architecture}: {remedy}")

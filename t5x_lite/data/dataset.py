@@ -1,48 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a config and its corpora to the examples of a run: to learn from, and held out for each task."""
+"""Assembles the examples of a run from its config and its prepared text."""
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 
-from t5x_lite.config import RunConfig
+from t5x_lite.config import RunConfig, TaskConfig
 from t5x_lite.data.converters import LABELS, Converter, make_converter
 from t5x_lite.data.corpus.open import Corpora, Corpus, Split
-from t5x_lite.data.examples import EVAL_SEED, Chunks, Examples, PackedPairs, Pairs, pair_lengths
+from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs, pair_lengths
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import Tokenizer
 
-CHECKED_EXAMPLES = 20_000  # of each split of a classifier's task, at even distances
+# Held-out text is corrupted alike whatever the seed of the run, so that evaluations of runs can be compared.
+EVAL_SEED = 20_191_023
+CHECKED_EXAMPLES = 20_000  # per split of a classifier's task, evenly spaced
 
 
 class RunExamples(NamedTuple):
-    """The examples of a run."""
+    """The examples of a run; tasks have the names that `task_specs.tasks_of` gives them."""
 
     train: Examples
-    eval: dict[str, Examples]  # of each task, by the names of `definitions.tasks_of`
-    tasks: dict[str, Examples]  # what `train` is made of, by the same names
-    convert: Converter  # makes the model's features of any of them
+    eval: dict[str, Examples]  # held out, by task
+    tasks: dict[str, Examples]  # the parts of `train`, by task
+    convert: Converter  # from a task's features to the model's
 
 
 def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
-    """Returns the examples to learn from and the held-out ones of each task.
+    """Returns the training examples, and the held-out examples of each task.
 
     Args:
-      cfg: the run, its task resolved.
-      corpora: of its tasks.
+      cfg: the config of the run, its tasks resolved.
+      corpora: the prepared text of each task.
 
     Raises:
-      ValueError: if there is too little text, or `cfg.train` does not fit it.
+      ValueError: if there is too little text, or the lengths in `cfg.train` do not suit it.
     """
-    train = {
-        name: _of_split(dataclasses.replace(cfg, task=task), corpora[name], corpora[name].train)
-        for name, task in tasks_of(cfg.task).items()
-    }
+    tasks = tasks_of(cfg.task)
+    train = {name: _examples(cfg, task, corpora[name], held_out=False) for name, task in tasks.items()}
     held_out = held_out_examples(cfg, corpora)
-    convert = make_converter(cfg, next(iter(corpora.values())).tokenizer)
+    tokenizer = next(iter(corpora.values())).tokenizer
+    convert = make_converter(cfg.model.architecture, tasks, tokenizer, packing=cfg.data.packing)
     if cfg.model.architecture in LABELS:
         for examples in (*train.values(), *held_out.values()):
             _check_labels(examples, convert)
@@ -50,39 +50,35 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
         return RunExamples(train[""], held_out, train, convert)
     counts = {name: num_examples(examples) for name, examples in train.items()}
     rates = example_rates(cfg.task, counts)
-    rows = [rates[name] * len(train[name]) / counts[name] for name in train]  # packed rows have several examples
+    rows = [rates[name] * len(train[name]) / counts[name] for name in train]  # packed rows hold several examples
     return RunExamples(Mixed(list(train.values()), rows, seed=cfg.seed), held_out, train, convert)
 
 
 def held_out_examples(cfg: RunConfig, corpora: Corpora) -> dict[str, Examples]:
-    """Returns the held-out examples of each task, by the names of `definitions.tasks_of`.
-
-    Args:
-      cfg: the run, its task resolved.
-      corpora: of its tasks; what they have to learn from is not read.
-
-    Raises:
-      ValueError: as `make_examples`.
-    """
-    return {
-        name: _of_split(dataclasses.replace(cfg, task=task), corpora[name], corpora[name].eval, held_out=True)
-        for name, task in tasks_of(cfg.task).items()
-    }
+    """Returns the held-out examples of each task; takes and raises the same as `make_examples`."""
+    return {name: _examples(cfg, task, corpora[name], held_out=True) for name, task in tasks_of(cfg.task).items()}
 
 
 def num_examples(examples: Examples) -> int:
-    """Returns how many examples there are, however many share a row."""
+    """Returns the number of examples, of which packed rows hold several."""
     return len(examples.pairs) if isinstance(examples, PackedPairs) else len(examples)
 
 
-def _of_split(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool = False) -> Examples:
+def _examples(cfg: RunConfig, task: TaskConfig, corpus: Corpus, *, held_out: bool) -> Examples:
+    """Returns the examples of one split of one task."""
+    split = corpus.eval if held_out else corpus.train
     if corpus.has_pairs:
         return _pairs(cfg, corpus, split, held_out=held_out)
-    chunks, rates = [], []
-    for rate, objective in make_objectives(cfg, corpus.tokenizer):
-        chunks.append(Chunks.held_out(split.tokens, objective) if held_out else Chunks(split.tokens, objective))
-        rates.append(rate)
-    return chunks[0] if len(chunks) == 1 else Mixed(chunks, rates, seed=EVAL_SEED if held_out else cfg.seed)
+    seed = EVAL_SEED if held_out else cfg.seed
+    mixture = make_objectives(
+        task,
+        corpus.tokenizer,
+        inputs_length=cfg.train.inputs_length,
+        targets_length=cfg.train.targets_length,
+        seed=seed,
+    )
+    chunks = [Chunks(split.tokens, objective) for _, objective in mixture]
+    return chunks[0] if len(chunks) == 1 else Mixed(chunks, [rate for rate, _ in mixture], seed=seed)
 
 
 def _pairs(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool) -> Examples:
@@ -96,37 +92,37 @@ def _pairs(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool) -> E
     )
     if cfg.data.too_long == "error":
         _check_lengths(pairs, corpus.tokenizer)
-    if held_out:  # none of which is left out: what is measured does not depend on it
+    if held_out:  # never skipped or packed, so that evaluations do not depend on either
         return pairs
     if cfg.data.too_long == "skip":
         pairs = pairs.without(np.asarray(pairs.too_long().any(axis=1)))
     if not len(pairs):
         raise ValueError(
             f"every pair is longer than train.inputs_length {cfg.train.inputs_length} or train.targets_length "
-            f"{cfg.train.targets_length}, and data.too_long is skip: raise them, or set it to cut"
+            f"{cfg.train.targets_length}, and data.too_long is skip: raise the lengths, or set data.too_long to cut"
         )
-    return pairs if cfg.data.packing == "none" else PackedPairs.by(cfg.data.packing, pairs)
+    return pairs if cfg.data.packing == "none" else PackedPairs(pairs, cfg.data.packing)
 
 
 def _targets_length(cfg: RunConfig, corpus: Corpus) -> int:
-    """Returns how many tokens targets may have; those of a classifier are as long as they are."""
-    asked, name = cfg.train.targets_length, cfg.model.architecture
+    """Returns T: `train.targets_length`, or for classifiers the longest targets there are."""
+    asked, architecture = cfg.train.targets_length, cfg.model.architecture
     sides = [side.ends_EF for side in (corpus.train, corpus.eval) if side.num_documents]
     longest = max(int(np.max(pair_lengths(ends_E2)[:, 1])) for ends_E2 in sides)
-    if name in LABELS:
+    if architecture in LABELS:
         if asked is not None:
-            raise ValueError(f"train.targets_length is {asked} and model.architecture is {name}: leave it out")
+            raise ValueError(f"train.targets_length is {asked}, but model.architecture is {architecture}: leave it out")
         return longest
     if asked is None:
         raise ValueError(
-            f"train.targets_length is null, which a task with task.targets cannot do with: set it; the longest targets "
-            f"have {longest} tokens, EOS included"
+            "train.targets_length is null, but a task with task.targets needs it: set it; the longest targets have "
+            f"{longest} tokens, EOS included"
         )
     return asked
 
 
 def _check_labels(examples: Examples, convert: Converter) -> None:
-    """Raises ValueError if there are targets that are no labels, before training comes to them."""
+    """Raises ValueError before training if any targets are not labels."""
     count = min(len(examples), CHECKED_EXAMPLES)
     numbers = np.arange(count) * len(examples) // count
     for some in np.array_split(numbers, -(-count // 1_000)):
@@ -134,7 +130,7 @@ def _check_labels(examples: Examples, convert: Converter) -> None:
 
 
 def _check_lengths(pairs: Pairs, tokenizer: Tokenizer) -> None:
-    """Raises ValueError for the first pair that is longer than it may be."""
+    """Raises ValueError, describing the first one, if any pair is too long."""
     too_long_E2 = pairs.too_long()
     if not too_long_E2.any():
         return
@@ -144,6 +140,6 @@ def _check_lengths(pairs: Pairs, tokenizer: Tokenizer) -> None:
     length, limit = pairs.lengths()[number, int(side == "targets")], getattr(pairs, f"{side}_length")
     raise ValueError(
         f"{int(too_long_E2.any(axis=1).sum()):,} pairs are too long: the first has {side} of {length} tokens, EOS "
-        f"included, where train.{side}_length is {limit}, and inputs that begin with "
+        f"included, but train.{side}_length is {limit}; its inputs begin with "
         f"{tokenizer.decode(pair['inputs'])[:80]!r}: raise it, or set data.too_long to cut or skip"
     )

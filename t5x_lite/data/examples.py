@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples of an epoch, by number: chunks of text that an objective corrupts, or pairs, packed or not.
+"""The examples of an epoch, by number: chunks of text corrupted by an objective, or pairs, packed or not.
 
-Shape letters: B rows of a batch, L tokens of a chunk, S tokens the encoder reads, T tokens the decoder predicts, E
-examples.
+Shape letters: B rows of a batch, L tokens per chunk, S encoder tokens, T decoder tokens, E examples.
 """
 
 import copy
-import dataclasses
 from typing import Protocol
 
 import numpy as np
@@ -14,14 +12,11 @@ import numpy as np
 from t5x_lite.data.converters import Batch
 from t5x_lite.data.corpus.shards import Tokens
 from t5x_lite.data.objectives import Objective
-from t5x_lite.data.packing import PLANS, Plan, fill_rows
-
-# Evaluations mask the same tokens whatever the run's seed, so that runs can be compared.
-EVAL_SEED = 20_191_023
+from t5x_lite.data.packing import PLANS, fill_rows
 
 
 class Examples(Protocol):
-    """What the pipeline makes batches of; sent to worker processes by pickling."""
+    """Random access to rows of examples; pickled to worker processes."""
 
     seed: int  # of the order of the examples
     inputs_length: int  # S
@@ -30,26 +25,26 @@ class Examples(Protocol):
     def __len__(self) -> int: ...
 
     def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
-        """Returns rows of a task's features, as `converters` takes them.
+        """Returns rows of a task's features, for a converter.
 
         Args:
-          number_B: which examples, in [0, len).
-          index_B: their places in the stream of all epochs: an example is another one each time it comes.
+          number_B: the numbers of the examples, in [0, len).
+          index_B: their indices in the stream of all epochs, which vary what is random in an example.
         """
         ...
 
 
 def pair_lengths(ends_E2: np.ndarray) -> np.ndarray:
-    """Returns the tokens of every inputs and every targets, EOS included: int64 [E, 2]; takes where they end."""
+    """Returns the lengths of all inputs and targets, EOS included, given where each ends: int64 [E, 2]."""
     return np.diff(ends_E2.ravel(), prepend=0).reshape(-1, 2) + 1
 
 
 class Chunks:
-    """Consecutive chunks of a stream of tokens, each corrupted anew whenever it comes.
+    """Consecutive chunks of a token stream, corrupted anew in every epoch.
 
     Args:
-      tokens: a stream of ids.
-      objective: how a chunk becomes an example; its seed also orders them.
+      tokens: the token stream.
+      objective: turns a chunk into an example.
 
     Raises:
       ValueError: if there are too few tokens for one chunk.
@@ -60,15 +55,10 @@ class Chunks:
         self.inputs_length, self.targets_length = objective.inputs_length, objective.targets_length
         if not len(self):
             raise ValueError(
-                f"there are {len(tokens)} tokens, and train.inputs_length {objective.inputs_length} needs "
-                f"{objective.chunk_length} for one example: use a shorter one or more text (task.source, "
-                "task.min_characters, and task.eval_percent if it is the held-out text)"
+                f"there are {len(tokens)} tokens, but one example with train.inputs_length {objective.inputs_length} "
+                f"needs {objective.chunk_length}: lower it, or use more text (task.source, task.min_characters, and "
+                "task.eval_percent if the text is held out)"
             )
-
-    @classmethod
-    def held_out(cls, tokens: Tokens, objective: Objective) -> "Chunks":
-        """Chunks that are corrupted alike in every evaluation of every run."""
-        return cls(tokens, dataclasses.replace(objective, seed=EVAL_SEED))
 
     def __len__(self) -> int:
         return len(self.tokens) // self.objective.chunk_length
@@ -80,15 +70,15 @@ class Chunks:
 
 
 class Pairs:
-    """Inputs and targets of a supervised task, EOS added, cut to their lengths and padded with zeros.
+    """The inputs and targets of a supervised task, with EOS appended, truncated and zero-padded.
 
     Args:
       tokens: the ids of inputs and targets in turn, without EOS.
       ends_E2: int64, where each inputs and each targets ends in `tokens`.
       inputs_length: S, EOS included.
       targets_length: T, EOS included.
-      eos_id: ends both sides, also of one that is cut.
-      seed: of the order of the examples.
+      eos_id: appended to both sides, even if truncated.
+      seed: seed for the order of the examples.
     """
 
     def __init__(
@@ -115,15 +105,15 @@ class Pairs:
         return rest
 
     def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
-        del index_B  # the same every time
+        del index_B  # nothing in a pair is random
         lengths = {"inputs": self.inputs_length, "targets": self.targets_length}
         return fill_rows([[pair] for pair in self.read(number_B)], lengths, packed=False)
 
     def read(self, number_E: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """Returns the `inputs` and `targets` of some examples, cut to their lengths, EOS included."""
+        """Returns the `inputs` and `targets` of some examples, truncated, EOS included."""
         number_E = self.kept_E[number_E]
         end_E2 = self.ends_E2[number_E]
-        # What comes before an example's inputs are the targets of the one before it.
+        # The inputs of an example follow the targets of the previous one.
         begin_E = np.where(number_E > 0, self.ends_E2[number_E - 1, 1], 0)
         pairs = []
         for ids, middle in zip(self.tokens.read(begin_E, end_E2[:, 1]), end_E2[:, 0] - begin_E, strict=True):
@@ -132,34 +122,30 @@ class Pairs:
         return pairs
 
     def lengths(self) -> np.ndarray:
-        """Returns the tokens of every inputs and every targets before they are cut, EOS included: int64 [E, 2]."""
+        """Returns the lengths of all inputs and targets before truncation, EOS included: int64 [E, 2]."""
         return pair_lengths(self.ends_E2)[self.kept_E]
 
     def too_long(self) -> np.ndarray:
-        """Returns whether each inputs and each targets has to be cut: bool [E, 2]."""
+        """Returns whether each inputs and each targets has to be truncated: bool [E, 2]."""
         return np.asarray(self.lengths() > (self.inputs_length, self.targets_length))
 
     def cut_lengths(self) -> np.ndarray:
-        """Returns `lengths` once they are cut."""
+        """Returns `lengths` after truncation."""
         return np.minimum(self.lengths(), (self.inputs_length, self.targets_length))
 
 
 class PackedPairs:
-    """Pairs, as many in a row as fit; which go together is the same in every epoch.
+    """Pairs packed several to a row, the same ones together in every epoch.
 
     Args:
-      pairs: one a row.
-      plan: which examples each row has.
+      pairs: the pairs to pack.
+      method: a key of `packing.PLANS`.
     """
 
-    def __init__(self, pairs: Pairs, plan: Plan):
-        self.pairs, self.plan, self.seed = pairs, plan, pairs.seed
+    def __init__(self, pairs: Pairs, method: str):
+        self.pairs, self.seed = pairs, pairs.seed
         self.inputs_length, self.targets_length = pairs.inputs_length, pairs.targets_length
-
-    @classmethod
-    def by(cls, method: str, pairs: Pairs) -> "PackedPairs":
-        """Packs by one of `packing.PLANS`."""
-        return cls(pairs, PLANS[method](pairs.cut_lengths(), (pairs.inputs_length, pairs.targets_length)))
+        self.plan = PLANS[method](pairs.cut_lengths(), (pairs.inputs_length, pairs.targets_length))
 
     def __len__(self) -> int:
         return len(self.plan.ends_R)
@@ -173,6 +159,6 @@ class PackedPairs:
 
 
 def spread(index_B: np.ndarray, length: int) -> np.ndarray:
-    """Returns numbers in [0, length), each once as the index goes from 0 to length: near indices are far apart."""
+    """Maps indices [0, length) to a permutation of themselves in which neighbours are far apart."""
     step = next(step for step in range(max(1, int(length * 0.618)), length + 1) if np.gcd(step, length) == 1)
     return index_B * step % length

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the targets of a supervised task, which are words, to the numbers of labels that a classifier predicts.
+"""Feature converters of classifiers: from the words of a task's targets to the numbers of labels.
 
 Shape letters: B rows of a batch, S input tokens, T target tokens, V vocabulary.
 """
@@ -12,10 +12,10 @@ from t5x_lite.data.tokenizers import Tokenizer
 
 
 class Words:
-    """Which ids belong to a word, and which begin one: words are what white space separates.
+    """Finds words, which white space separates, in rows of ids.
 
     Args:
-      tokenizer: says what each id stands for.
+      tokenizer: the tokenizer of the ids.
     """
 
     def __init__(self, tokenizer: Tokenizer):
@@ -25,28 +25,28 @@ class Words:
         self._before_space_V = np.array([text[-1:].isspace() for text in surfaces])
 
     def starts(self, ids_BS: np.ndarray) -> np.ndarray:
-        """Returns whether each id is the first of a word, bool [B, S]; padding and EOS are none."""
+        """Returns whether each id begins a word, bool [B, S]; padding and EOS do not."""
         is_text_BS = self._is_text_V[ids_BS]
-        follows_space_BS = np.ones_like(is_text_BS)  # the first id of a row does
+        follows_space_BS = np.ones_like(is_text_BS)  # true of the first id of a row
         follows_space_BS[:, 1:] = self._before_space_V[ids_BS[:, :-1]]
         return is_text_BS & (follows_space_BS | self._after_space_V[ids_BS])
 
     def split(self, ids_BS: np.ndarray) -> Iterator[list[tuple[int, ...]]]:
-        """Yields the words of each row, as ids without those that are white space alone."""
+        """Yields the words of each row, as ids without white space."""
         for ids_S, starts_S in zip(ids_BS, self.starts(ids_BS), strict=True):
             ids_S = np.where(self._is_text_V[ids_S], ids_S, 0)
             yield [tuple(word[word > 0].tolist()) for word in np.split(ids_S, np.flatnonzero(starts_S))[1:]]
 
 
 class SequenceLabels:
-    """Makes the features of a `SequenceClassifier`: one label for all inputs.
+    """Makes the features of a `SequenceClassifier`: one label per row.
 
     Args:
-      labels: words of the targets, in the order of their numbers.
-      tokenizer: of the targets.
+      labels: the labels, in the order of their numbers.
+      tokenizer: the tokenizer of the targets.
 
     Raises:
-      ValueError: if the tokenizer cannot tell two labels apart.
+      ValueError: if two labels have the same ids.
     """
 
     def __init__(self, labels: Sequence[str], tokenizer: Tokenizer):
@@ -59,7 +59,7 @@ class SequenceLabels:
         """Returns `encoder_input_tokens` [B, S], and `target_labels` and `label_weights`, both [B, 1]."""
         numbers = []
         for ids_T in rows["targets"]:
-            ids = tuple(ids_T[: np.count_nonzero(ids_T) - 1].tolist())  # the last one is EOS
+            ids = tuple(ids_T[: np.count_nonzero(ids_T) - 1].tolist())  # without EOS
             if ids not in self._number:
                 raise _unknown(self._tokenizer.decode(ids), self._number)
             numbers.append(self._number[ids])
@@ -72,14 +72,14 @@ class SequenceLabels:
 
 
 class TokenLabels:
-    """Makes the features of a `TokenClassifier`: a label for each word of the inputs, at the first token of it.
+    """Makes the features of a `TokenClassifier`: a label for each word of the inputs, at its first token.
 
     Args:
-      labels: words of the targets, in the order of their numbers.
-      tokenizer: of the inputs and the targets.
+      labels: the labels, in the order of their numbers.
+      tokenizer: the tokenizer of the inputs and the targets.
 
     Raises:
-      ValueError: if a label is not one word, or the tokenizer cannot tell two apart.
+      ValueError: if a label is not a single word, or two labels have the same ids.
     """
 
     def __init__(self, labels: Sequence[str], tokenizer: Tokenizer):
@@ -88,7 +88,7 @@ class TokenLabels:
         for label, parts in zip(labels, words, strict=True):
             if len(parts) != 1:
                 raise ValueError(
-                    f"task.labels has {label!r}, and model.architecture token_classifier needs single words: use one"
+                    f"task.labels has {label!r}, but model.architecture token_classifier needs single words"
                 )
         self._number = _numbered(labels, [parts[0] for parts in words])
 
@@ -99,13 +99,12 @@ class TokenLabels:
         labels_BS = np.zeros_like(inputs_BS)
         for b, words in enumerate(self._words.split(rows["targets"])):
             places = np.flatnonzero(weights_BS[b])
-            # Inputs that were cut have fewer words than labels.
-            was_cut = inputs_BS[b, -1] != 0
-            if len(words) != len(places) and not (was_cut and len(words) > len(places)):
+            is_truncated = inputs_BS[b, -1] != 0  # and may have fewer words than labels
+            if len(words) != len(places) and not (is_truncated and len(words) > len(places)):
                 begin = self._tokenizer.decode(inputs_BS[b])[:80]
                 raise ValueError(
-                    f"the inputs that begin with {begin!r} have {len(places)} words and {len(words)} labels: give each "
-                    "word one in task.targets"
+                    f"the inputs that begin with {begin!r} have {len(places)} words but {len(words)} labels: give each "
+                    "word one label in task.targets"
                 )
             for place, word in zip(places, words, strict=False):
                 if word not in self._number:
@@ -119,11 +118,11 @@ def _numbered(labels: Sequence[str], ids: Sequence[tuple[int, ...]]) -> dict[tup
     for number, word in enumerate(ids):
         if numbers[word] != number:
             raise ValueError(
-                f"task.labels has {labels[number]!r} and {labels[numbers[word]]!r}, for which the tokenizer has the "
-                "same ids: use other words"
+                f"task.labels has {labels[number]!r} and {labels[numbers[word]]!r}, which have the same ids: use "
+                "other words"
             )
     return numbers
 
 
 def _unknown(label: str, known: Mapping[tuple[int, ...], int]) -> ValueError:
-    return ValueError(f"the targets {label[:80]!r} are none of the {len(known)} task.labels: add them there")
+    return ValueError(f"the targets {label[:80]!r} are not among the {len(known)} task.labels: add them")

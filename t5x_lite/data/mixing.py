@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Examples of several tasks, or of several objectives over one text, mixed at fixed rates.
+"""Mixes the examples of several tasks, or of several objectives over one text, at fixed rates.
 
 Shape letters: B rows of a batch, M members of the mixture.
 """
@@ -16,13 +16,13 @@ FIRST = np.zeros(1, np.int64)
 
 
 def example_rates(task: TaskConfig, counts: Mapping[str, int]) -> dict[str, float]:
-    """Returns the share of the examples that each task of a mixture has; they add up to 1.
+    """Returns each task's share of the examples of a mixture; they add up to 1.
 
     Args:
-      task: resolved, a mixture or not.
-      counts: examples of each task, by the names of `definitions.tasks_of`.
+      task: the task of the run, resolved; a mixture or not.
+      counts: number of examples of each task, by its name in `task_specs.tasks_of`.
 
-    Source: SeqIO `Mixture`, `rate_num_examples`: min(examples, cap) ** (1 / temperature), for tasks without rates.
+    Source: SeqIO `Mixture` and `rate_num_examples`: without rates, min(examples, cap) ** (1 / temperature).
     """
     if task.mixture is None:
         return {"": 1.0}
@@ -44,15 +44,15 @@ def example_rates(task: TaskConfig, counts: Mapping[str, int]) -> dict[str, floa
 
 
 class Mixed:
-    """Rows of several members, so many of each in every epoch; members take turns through all of their examples.
+    """Rows of several members, with a fixed number from each in every epoch.
 
-    An epoch has as many rows as all members together. A member whose rate asks for more rows than it has repeats them,
-    and one whose rate asks for fewer goes on in the next epoch where it stopped in this one.
+    An epoch has as many rows as all members together. A member with fewer rows than its rate asks for repeats them; one
+    with more continues in the next epoch where it stopped in this one.
 
     Args:
-      members: what is mixed.
-      rates: the share of the rows that each has, of any sum; each has one row an epoch at least.
-      seed: of the order.
+      members: the examples to mix.
+      rates: relative share of the rows of each member, which gets at least one row per epoch.
+      seed: seed for the order of the rows.
     """
 
     def __init__(self, members: Sequence[Examples], rates: Sequence[float], *, seed: int):
@@ -61,7 +61,7 @@ class Mixed:
         self.targets_length = max(member.targets_length for member in members)
         self.count_M = _rounded(np.asarray(rates, float), sum(map(len, members)))
         self._end_M = np.cumsum(self.count_M)
-        self._features: Batch = {}  # of no rows, each as wide as the widest member's
+        self._features: Batch = {}  # empty arrays, as wide as those of the widest member
         samples = [member(FIRST, FIRST) for member in self.members]
         self._is_packed = any("inputs_segment_ids" in rows for rows in samples)
         for rows in samples:
@@ -73,14 +73,13 @@ class Mixed:
         return int(self._end_M[-1])
 
     def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
-        """Returns rows of all members, with the features that any of them has."""
         B = len(number_B)
         rows = {name: np.zeros((B, none.shape[1]), none.dtype) for name, none in self._features.items()}
         member_B = np.searchsorted(self._end_M, number_B, side="right")
         for m in np.unique(member_B):
             here = np.flatnonzero(member_B == m)
             rank = number_B[here] - (self._end_M[m] - self.count_M[m])
-            place = index_B[here] // len(self) * self.count_M[m] + rank  # in the member's own stream of all epochs
+            place = index_B[here] // len(self) * self.count_M[m] + rank  # its index in the member's own stream
             size = len(self.members[m])
             part = _with_all_features(self.members[m](spread(place % size, size), place), self._is_packed)
             for name, ids in part.items():
@@ -89,7 +88,7 @@ class Mixed:
 
 
 def _rounded(rate_M: np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers in proportion to the rates that add up to `total`, or a little more: each is 1 at least."""
+    """Returns integers proportional to the rates that add up to `total`, or a little more as each is at least 1."""
     wanted_M = rate_M / rate_M.sum() * total
     count_M = np.floor(wanted_M).astype(np.int64)
     largest_remainders = np.argsort(count_M - wanted_M, kind="stable")[: total - count_M.sum()]
@@ -98,7 +97,7 @@ def _rounded(rate_M: np.ndarray, total: int) -> np.ndarray:
 
 
 def _with_all_features(rows: Batch, packed: bool) -> Batch:
-    """Adds what other members may have: the weights, and the segments of a mixture that has packed rows."""
+    """Adds the features that other members may have: loss weights, and segments if any member is packed."""
     rows = {"loss_weights": (rows["targets"] > 0).astype(np.int32)} | rows
     if packed and "inputs_segment_ids" not in rows:
         for name in ("inputs", "targets"):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several examples in one row: which go together, and the arrays they make.
+"""Packs several examples into one row: plans which go together, and fills the arrays.
 
-Shape letters: B rows of a batch, R rows of an epoch, E examples, N of them that are tried for a place, F features
-(inputs and targets), L tokens of a row.
+Shape letters: B rows of a batch, R rows of an epoch, E examples, N candidates for a place, F features (inputs and
+targets), L tokens per row.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,20 +10,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-MOST_OPEN_ROWS = 512  # of first_fit, that may still take examples: searching more takes longer
-# Of best_fit: examples that are packed together, and how many of them are tried for a place. On GSM8K, 2,048 tried in
-# place of 256 took some six times as long and saved 0.7% of the places.
+MOST_OPEN_ROWS = 512  # rows that first_fit searches for room
+# best_fit packs blocks of examples independently, and tries this many for each place. On GSM8K, trying 2,048 instead of
+# 256 took about six times as long and saved 0.7% of the space.
 BLOCK_EXAMPLES, NUM_TRIED = 4_096, 256
 
 
 class Plan(NamedTuple):
-    """Which examples each row has."""
+    """The examples of each row."""
 
-    example_E: np.ndarray  # numbers of the examples, row by row, in ascending order within each
+    example_E: np.ndarray  # example numbers, row by row, in ascending order within a row
     ends_R: np.ndarray  # where each row's examples end in `example_E`
 
     def row(self, number: int) -> np.ndarray:
-        """The examples of a row."""
+        """Returns the numbers of the examples in a row."""
         return self.example_E[self.ends_R[number - 1] if number else 0 : self.ends_R[number]]
 
 
@@ -31,12 +31,12 @@ def first_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
     """Puts each example, in order, into the first row that has room for all of its features.
 
     Args:
-      lengths_EF: tokens of each feature of each example, none above its capacity.
-      capacity_F: tokens a row has for each feature.
+      lengths_EF: the length of each feature of each example, at most its capacity.
+      capacity_F: the length of a row for each feature.
     """
     capacity = np.asarray(capacity_F, np.int64)
     free_RF = np.zeros((MOST_OPEN_ROWS, len(capacity)), np.int64)
-    row_R = np.full(MOST_OPEN_ROWS, -1)  # number of the row in each open place
+    row_R = np.full(MOST_OPEN_ROWS, -1)  # the number of each open row
     row_of_E, num_rows, num_open = np.zeros(len(lengths_EF), np.int64), 0, 0
     for example, length_F in enumerate(lengths_EF):
         fits_R = np.all(free_RF[:num_open] >= length_F, axis=1)
@@ -44,7 +44,7 @@ def first_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
         if not (num_open and fits_R[place]):
             if num_open < MOST_OPEN_ROWS:
                 place, num_open = num_open, num_open + 1
-            else:  # the fullest one is closed
+            else:  # close the fullest row
                 place = int((free_RF / capacity).sum(axis=1).argmin())
             free_RF[place], row_R[place] = capacity, num_rows
             num_rows += 1
@@ -54,10 +54,10 @@ def first_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
 
 
 def best_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
-    """Fills one row after the other: first with the largest example left, then with those that suit what is left of it.
+    """Fills one row after the other: with the largest example left, then with those that best fit the room left.
 
-    What suits is judged in two ways, of which the one that needs fewer rows is taken: little room left over, evenly
-    among the features; or the same share of every feature left over, whatever the room. Arguments are `first_fit`'s.
+    Two scores of fit are tried, and the one that needs fewer rows is used: little and even room left over in all
+    features, or room in the same proportion in all features. Takes the same arguments as `first_fit`.
     """
     plans = [_fill_by(lengths_EF, np.asarray(capacity_F, np.int64), score) for score in (_even_room, _even_share)]
     return min(plans, key=lambda plan: len(plan.ends_R))
@@ -93,7 +93,7 @@ def _fill_by(lengths_EF: np.ndarray, capacity_F: np.ndarray, score: Callable[[np
 def _suiting(
     lengths_EF: np.ndarray, is_left: np.ndarray, capacity_F: np.ndarray, score: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[int]:
-    """Yields the places of the examples of one row."""
+    """Yields the examples of one row, as indices into `lengths_EF`."""
     places = np.flatnonzero(is_left)
     yield int(places[0])
     free_F, places = capacity_F - lengths_EF[places[0]], places[1:]
@@ -116,19 +116,19 @@ def _plan(row_of_E: np.ndarray, num_rows: int) -> Plan:
 def fill_rows(
     rows: Sequence[Sequence[Mapping[str, np.ndarray]]], lengths: Mapping[str, int], *, packed: bool
 ) -> dict[str, np.ndarray]:
-    """Puts examples one after the other into rows that are padded with zeros.
+    """Concatenates the examples of each row and pads it with zeros.
 
     Args:
-      rows: the examples of each row, each with ids [any length] by feature.
-      lengths: tokens a row has for each feature.
-      packed: whether to number the examples and the tokens of each example.
+      rows: the examples of each row, as ids [any length] by feature.
+      lengths: the length of a row for each feature.
+      packed: whether to add segment ids and positions.
 
     Returns:
-      Each feature, int32 [B, L]; if `packed`, also FEATURE_segment_ids (from 1, 0 on padding) and FEATURE_positions
+      Each feature, int32 [B, L]; if `packed`, also FEATURE_segment_ids (from 1; 0 on padding) and FEATURE_positions
       (from 0 in each example).
 
     Raises:
-      ValueError: if the examples of a row are longer than it.
+      ValueError: if the examples do not fit a row.
     """
     filled: dict[str, np.ndarray] = {}
     for feature, length in lengths.items():
@@ -140,7 +140,7 @@ def fill_rows(
                 ids = example[feature]
                 end = begin + len(ids)
                 if end > length:
-                    raise ValueError(f"the {feature} of a row have {end} tokens, and there is room for {length}")
+                    raise ValueError(f"the {feature} of a row have {end} tokens, but there is room for {length}")
                 ids_BL[b, begin:end] = ids
                 if packed:
                     segments_BL[b, begin:end] = segment
@@ -150,8 +150,3 @@ def fill_rows(
         if packed:
             filled |= {f"{feature}_segment_ids": segments_BL, f"{feature}_positions": positions_BL}
     return filled
-
-
-def padding_share(lengths_EF: np.ndarray, capacity_F: Sequence[int], num_rows: int) -> float:
-    """Returns the share of the places of some rows that hold no token of the examples in them."""
-    return 1 - float(lengths_EF.sum()) / (num_rows * sum(capacity_F))

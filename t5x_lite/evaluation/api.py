@@ -87,7 +87,7 @@ def as_trained(cfg: RunConfig, architecture: Architecture) -> RunConfig:
     Raises:
       ValueError: if the model is a classifier, and the config's labels are others than it has learned.
     """
-    labels = labels_of(cfg.task) if architecture.labels else ()
+    labels = labels_of(tasks_of(cfg.task)) if architecture.labels else ()
     if labels != architecture.labels:
         raise ValueError(
             f"task.labels is {list(labels)}, and the model has learned {list(architecture.labels)}: use the same, in "

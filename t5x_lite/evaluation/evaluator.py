@@ -124,7 +124,10 @@ class Evaluation:
         self._cfg, self._corpora, self._examples, self._mesh = cfg, corpora, examples, mesh
         self._on_batch = on_batch
         self._tokenizer: Tokenizer = next(iter(corpora.values())).tokenizer
-        self._architecture, self._convert = architecture, make_converter(cfg, self._tokenizer)
+        self._architecture, self._convert = (
+            architecture,
+            make_converter(cfg.model.architecture, tasks_of(cfg.task), self._tokenizer, packing=cfg.data.packing),
+        )
         self._metrics = {name: task.metrics for name, task in tasks_of(cfg.task).items()}
         for name, metrics in self._metrics.items():
             if metrics and not corpora[name].has_pairs:  # a preparation, which says only now what it is of

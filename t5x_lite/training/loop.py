@@ -20,6 +20,7 @@ from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import RunExamples, make_examples
 from t5x_lite.data.examples import Examples, PackedPairs, Pairs
 from t5x_lite.data.pipeline import train_batches
+from t5x_lite.data.shapes import stack_lengths
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.evaluation.evaluator import Evaluation, check_metrics
 from t5x_lite.files.atomic_write import write_atomically
@@ -254,11 +255,10 @@ class Watch:
 
 
 def lengths_of(examples: RunExamples) -> tuple[int, int]:
-    """Returns how many tokens of an example the encoder and the decoder read."""
+    """Returns the tokens per example that the encoder and the decoder read."""
     first = np.zeros(1, np.int64)
     batch = examples.convert(examples.train(first, first))
-    inputs, targets = (batch.get(f"{stack}_input_tokens", np.zeros((1, 0))) for stack in ("encoder", "decoder"))
-    return inputs.shape[1], targets.shape[1]
+    return stack_lengths({name: ids.shape for name, ids in batch.items()})
 
 
 def describe_model(job: Job) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 
-from t5x_lite.config import DataConfig, MixtureConfig, ModelOptions, RunConfig, TaskConfig
+from t5x_lite.config import MixtureConfig, TaskConfig
 from t5x_lite.data.converters import (
     autoregressive_inputs,
     decoder_only,
@@ -19,6 +19,7 @@ from t5x_lite.data.converters import (
     targets_of,
 )
 from t5x_lite.data.packing import fill_rows, first_fit
+from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import ByteTokenizer
 
 TWO = [{"inputs": [7, 8, 5, 1], "targets": [3, 9, 1]}, {"inputs": [8, 4, 9, 3, 1], "targets": [4, 1]}]
@@ -316,8 +317,7 @@ DECODER = {"decoder_input_tokens", "decoder_target_tokens", "decoder_loss_weight
 
 
 def converter(architecture, *, packing="none", **task):
-    cfg = RunConfig(run_dir="unused", task=TaskConfig(**task), model=ModelOptions(architecture=architecture))
-    return make_converter(dataclasses.replace(cfg, data=DataConfig(packing=packing)), BYTES)
+    return make_converter(architecture, tasks_of(TaskConfig(**task)), BYTES, packing=packing)
 
 
 @pytest.mark.parametrize(
@@ -353,27 +353,27 @@ def test_a_mixture_of_text_and_pairs_is_joined():
 
 def test_the_labels_are_the_words_of_choices_unless_they_are_listed():
     task = TaskConfig(**PAIRS, choices={"1": "bad", "2": "bad", "5": "good"})
-    assert labels_of(task) == ("bad", "good")
-    assert labels_of(dataclasses.replace(task, labels=("good", "bad"))) == ("good", "bad")
+    assert labels_of({"": task}) == ("bad", "good")
+    assert labels_of({"": dataclasses.replace(task, labels=("good", "bad"))}) == ("good", "bad")
 
 
 def test_tasks_of_a_mixture_share_their_labels():
     one, other = (TaskConfig(**PAIRS, labels=labels) for labels in (("a", "b"), ("b", "a")))
-    assert labels_of(TaskConfig(mixture=MixtureConfig(tasks={"x": one, "y": one}))) == ("a", "b")
+    assert labels_of({"x": one, "y": one}) == ("a", "b")
     with pytest.raises(ValueError, match=r"task.labels of y and of x differ: a classifier has one list"):
-        labels_of(TaskConfig(mixture=MixtureConfig(tasks={"x": one, "y": other})))
+        labels_of({"x": one, "y": other})
 
 
 @pytest.mark.parametrize(
     ("architecture", "task", "message"),
     [
-        ("sequence_classifier", {}, r"sequence_classifier and task.inputs is None.*: give task.inputs"),
-        ("token_classifier", PAIRS, r"task.labels is null, and a classifier has to know"),
-        ("sequence_classifier", PAIRS | {"labels": ("a", "b"), "packing": "best_fit"}, r"data.packing is 'best_fit'"),
-        ("masked_lm", {}, r"masked_lm and task.objective is 'span_corruption'.*: use masked_lm"),
-        ("masked_lm", PAIRS, r"task.inputs is '\{q\}'.*to learn from text"),
-        ("causal_lm", {"objective": "masked_lm"}, r"task.objective is 'masked_lm'.*: use causal_lm"),
-        ("prefix_lm", {"objective": "causal_lm"}, r"task.objective is 'causal_lm'.*: use prefix_lm"),
+        ("sequence_classifier", {}, r"task.inputs None does not suit .* sequence_classifier: give task.inputs"),
+        ("token_classifier", PAIRS, r"task.labels is null, but a classifier needs labels"),
+        ("sequence_classifier", PAIRS | {"labels": ("a", "b"), "packing": "best_fit"}, r"data.packing 'best_fit'"),
+        ("masked_lm", {}, r"task.objective 'span_corruption' .* masked_lm: use masked_lm"),
+        ("masked_lm", PAIRS, r"task.inputs '\{q\}'.*to train on plain text"),
+        ("causal_lm", {"objective": "masked_lm"}, r"task.objective 'masked_lm'.*: use causal_lm"),
+        ("prefix_lm", {"objective": "causal_lm"}, r"task.objective 'causal_lm'.*: use prefix_lm"),
     ],
 )
 def test_a_task_that_asks_for_something_else_is_refused(architecture, task, message):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t5x_lite.data.examples import Chunks, PackedPairs, Pairs, spread
-from t5x_lite.data.objectives import SpanCorruption, span_corruption_lengths
+from t5x_lite.data.objectives.span_corruption import SpanCorruption, span_corruption_lengths
 from tests.tokens import ArrayTokens
 
 S = 32
@@ -28,7 +28,7 @@ def make_pairs(rows, inputs_length=6, targets_length=4, **options):
 
 
 def test_too_few_tokens_for_one_chunk_are_refused_with_both_numbers():
-    message = f"there are {L - 1} tokens, and train.inputs_length {S} needs {L} for one example"
+    message = f"there are {L - 1} tokens, but one example with train.inputs_length {S} needs {L}"
     with pytest.raises(ValueError, match=message):
         Chunks(ArrayTokens(np.arange(L - 1)), make_objective())
 
@@ -63,7 +63,7 @@ def test_every_pair_is_found_whatever_the_others_are(rows, data):
 def test_packed_pairs_are_all_pairs_several_a_row():
     rows = [([7, 8, 5], [3, 9]), ([8, 4, 9, 3], [4]), ([6] * 30, [2] * 30), ([5], [5])]
     pairs = make_pairs(rows, 10, 7)
-    packed = PackedPairs.by("first_fit", pairs)
+    packed = PackedPairs(pairs, "first_fit")
     batch = packed(np.array([1, 0]), np.zeros(2, int))
     assert batch["inputs"].tolist() == [[6] * 9 + [1], [7, 8, 5, 1, 8, 4, 9, 3, 1, 0]]
     assert batch["targets"].tolist() == [[2] * 6 + [1], [3, 9, 1, 4, 1, 0, 0]]

@@ -49,12 +49,12 @@ def test_a_sequence_has_the_number_of_its_label(pieces):
 
 def test_a_target_that_is_no_label_is_named():
     convert = SequenceLabels(("yes", "no"), BYTES)
-    with pytest.raises(ValueError, match=r"the targets 'perhaps' are none of the 2 task.labels: add them"):
+    with pytest.raises(ValueError, match=r"the targets 'perhaps' are not among the 2 task.labels: add them"):
         convert(rows(BYTES, ["a"], ["perhaps"], 4, 9))
 
 
 def test_labels_that_the_tokenizer_cannot_tell_apart_are_refused(pieces):
-    with pytest.raises(ValueError, match=r"task.labels has '~' and '%', for which the tokenizer has the same ids"):
+    with pytest.raises(ValueError, match=r"task.labels has '~' and '%', which have the same ids"):
         SequenceLabels(("~", "%"), pieces)
 
 
@@ -80,15 +80,15 @@ def test_inputs_that_were_cut_lose_their_last_labels():
 
 @pytest.mark.parametrize("targets", ["X", "X O X"])
 def test_another_number_of_labels_than_of_words_is_an_error(targets):
-    with pytest.raises(ValueError, match=rf"begin with 'ab cd' have 2 words and {len(targets.split())} labels: give"):
+    with pytest.raises(ValueError, match=rf"begin with 'ab cd' have 2 words but {len(targets.split())} labels: give"):
         TokenLabels(("O", "X"), BYTES)(rows(BYTES, ["ab cd"], [targets], 9, 9))
 
 
 def test_a_word_that_is_no_label_is_named():
-    with pytest.raises(ValueError, match=r"the targets 'Y' are none of the 2 task.labels"):
+    with pytest.raises(ValueError, match=r"the targets 'Y' are not among the 2 task.labels"):
         TokenLabels(("O", "X"), BYTES)(rows(BYTES, ["ab cd"], ["O Y"], 9, 9))
 
 
 def test_a_label_of_a_word_is_one_word():
-    with pytest.raises(ValueError, match=r"task.labels has 'not O', and model.architecture token_classifier needs"):
+    with pytest.raises(ValueError, match=r"task.labels has 'not O', but model.architecture token_classifier needs"):
         TokenLabels(("O", "not O"), BYTES)

@@ -93,7 +93,7 @@ def test_a_row_depends_on_its_number_and_place_alone():
 
 
 def test_packed_and_single_rows_have_the_same_features():
-    packed = PackedPairs.by("first_fit", pairs(6, 100))
+    packed = PackedPairs(pairs(6, 100), "first_fit")
     mixed = Mixed([packed, pairs(5, 200)], [1, 1], seed=1)
     rows = mixed(np.arange(len(mixed)), np.arange(len(mixed)))
     assert set(rows) == {
@@ -117,7 +117,7 @@ def test_members_of_different_widths_are_padded_to_the_widest():
 
 @pytest.mark.parametrize("rates", [[1, 1], [5, 1]])
 def test_every_batch_has_the_same_features_whoever_is_in_it(rates):
-    mixed = Mixed([PackedPairs.by("first_fit", pairs(6, 100)), pairs(5, 200)], rates, seed=1)
+    mixed = Mixed([PackedPairs(pairs(6, 100), "first_fit"), pairs(5, 200)], rates, seed=1)
     features = {
         tuple(sorted((name, ids.shape) for name, ids in mixed(np.array([i]), np.array([i])).items()))
         for i in range(len(mixed))

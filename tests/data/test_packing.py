@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from t5x_lite.data import packing
-from t5x_lite.data.packing import best_fit, fill_rows, first_fit, padding_share
+from t5x_lite.data.packing import best_fit, fill_rows, first_fit
 
 CAPACITY = (10, 7)
 LENGTHS = st.lists(st.tuples(st.integers(1, CAPACITY[0]), st.integers(1, CAPACITY[1])), min_size=1, max_size=40)
@@ -87,9 +87,5 @@ def test_rows_of_one_example_have_ids_alone():
 
 
 def test_a_row_without_room_is_refused():
-    with pytest.raises(ValueError, match="the targets of a row have 4 tokens, and there is room for 3"):
+    with pytest.raises(ValueError, match="the targets of a row have 4 tokens, but there is room for 3"):
         fill_rows([[{"targets": np.arange(2)}] * 2], {"targets": 3}, packed=True)
-
-
-def test_padding_is_the_share_of_places_without_a_token():
-    assert padding_share(np.array([[6, 2], [4, 5]]), CAPACITY, 2) == pytest.approx(1 - 17 / 34)

@@ -68,7 +68,7 @@ def test_classifiers_have_a_label_a_sequence_or_a_token():
 
 
 def test_pairs_without_a_length_of_targets_are_refused():
-    with pytest.raises(ValueError, match=r"train.targets_length is null, which a task with task.targets cannot do"):
+    with pytest.raises(ValueError, match=r"train.targets_length is null, but a task with task.targets needs it"):
         features()
 
 
@@ -87,4 +87,4 @@ def test_the_vocabulary_is_padded_to_a_multiple_of_128(cfg, rows, capsys):
 
 def test_a_vocabulary_that_is_not_here_has_the_size_the_config_gives_and_that_is_said(capsys):
     assert vocab_rows(TokenizerConfig(path="/nowhere/spiece.model", vocab_size=32_100)) == 32_128
-    assert "task.tokenizer.path /nowhere/spiece.model is not here" in capsys.readouterr().err
+    assert "task.tokenizer.path /nowhere/spiece.model does not exist" in capsys.readouterr().err

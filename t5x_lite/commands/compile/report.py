@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from t5x_lite.commands.compile.compiling import Compiled
 from t5x_lite.config import ModelConfig, RunConfig
+from t5x_lite.data.shapes import stack_lengths
 from t5x_lite.parallel.mesh import by_slice
 from t5x_lite.perf.chips import GIB, Chip, chip_of
 from t5x_lite.perf.collectives import Traffic, traffic
@@ -107,7 +108,7 @@ def report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str | Non
     mesh, model = compiled.program.mesh, compiled.program.model
     slices = slice_numbers(mesh, cfg.mesh.slices)
     # Decoding ends when all sequences have; here none does before it is full.
-    num_tokens = lengths(compiled)[1] if what == "generate" else 1
+    num_tokens = stack_lengths(compiled.features)[1] if what == "generate" else 1
     module = parse(compiled.executable.as_text(), rounds_otherwise=num_tokens)
     rows, moved = traffic(module, slices), hbm_bytes(module)
     analysis = compiled.executable.memory_analysis()
@@ -151,25 +152,18 @@ def slice_numbers(mesh: Mesh, num_slices: int | None) -> list[int]:
 def _flops(cfg: RunConfig, compiled: Compiled, what: str) -> tuple[int, int]:
     """(FLOPs of the model, of recomputation) of the whole batch."""
     model, architecture = compiled.program.model, compiled.program.architecture.name
-    inputs, targets = lengths(compiled)
+    inputs, targets = stack_lengths(compiled.features)
     if what == "generate":
         return cfg.train.batch_size * generate_flops(model, inputs, targets), 0
     each = train_flops(model, inputs, targets, architecture), recompute_flops(model, inputs, targets, architecture)
     return cfg.train.batch_size * each[0], cfg.train.batch_size * each[1]
 
 
-def lengths(compiled: Compiled) -> tuple[int, int]:
-    """Returns how many tokens of an example the encoder and the decoder read."""
-    shapes = compiled.features
-    inputs, targets = (shapes.get(f"{stack}_input_tokens", (0,))[0] for stack in ("encoder", "decoder"))
-    return inputs, targets
-
-
 def _memory(cfg: RunConfig, compiled: Compiled, what: str) -> Bytes:
     shapes, mesh = compiled.program.shapes, compiled.program.mesh
     model: ModelConfig = compiled.program.model
     rows = cfg.train.batch_size // cfg.train.num_microbatches // (mesh.shape["data"] * mesh.shape["fsdp"])
-    held = Lengths(rows, *lengths(compiled))
+    held = Lengths(rows, *stack_lengths(compiled.features))
     parameters = chip_bytes(shapes.model)
     if what == "generate":  # a row of logits a sequence; nothing is kept for a backward pass
         logits = held.sequences * model.vocab_size // mesh.shape["tensor"] * 4

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from t5x_lite.data.examples import pair_lengths
-from t5x_lite.data.packing import PLANS, padding_share
+from t5x_lite.data.packing import PLANS
 
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99, "max": 1.0}
 PACKED_PAIRS = 10_000  # are packed to measure padding, of more of them those at even distances; takes 0.2 seconds
@@ -86,7 +86,8 @@ def padding(lengths_E2: np.ndarray, capacity: Sequence[int], num_rows: int) -> P
       num_rows: how many rows.
     """
     shares = 1 - lengths_E2.sum(axis=0) / (num_rows * np.asarray(capacity))
-    return Padding(num_rows, float(shares[0]), float(shares[1]), padding_share(lengths_E2, capacity, num_rows))
+    both = 1 - float(lengths_E2.sum()) / (num_rows * sum(capacity))
+    return Padding(num_rows, float(shares[0]), float(shares[1]), both)
 
 
 def padding_by_packing(lengths_E2: np.ndarray, capacity: Sequence[int]) -> dict[str, Padding]:

@@ -90,8 +90,14 @@ def with_targets_length(cfg: RunConfig, corpora: Corpora, tried: Mapping[str, li
     asked = [recommended(found).targets_length for found in tried.values()]
     for name, single in tasks_of(cfg.task).items():
         if not corpora[name].has_pairs:
-            alone = dataclasses.replace(cfg, task=single)
-            asked += [made.targets_length for _, made in make_objectives(alone, corpora[name].tokenizer)]
+            mixture = make_objectives(
+                single,
+                corpora[name].tokenizer,
+                inputs_length=cfg.train.inputs_length,
+                targets_length=None,
+                seed=cfg.seed,
+            )
+            asked += [objective.targets_length for _, objective in mixture]
     return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, targets_length=max(asked)))
 
 

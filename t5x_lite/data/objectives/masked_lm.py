@@ -1,93 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masked language modelling as BERT has it: some tokens are hidden or changed, and those are what counts.
+"""Masked language modelling as in BERT: some tokens are masked or replaced, and the loss counts those alone.
 
-Inputs and targets are equally long, and token i of the targets is what token i of the inputs was. `loss_weights` say
-which of them count.
+Inputs and targets have the same length: token i of the targets is the original of token i of the inputs.
 
-Shape letters: B batch, L tokens of a chunk, S tokens the encoder reads, T = S tokens to predict, K tokens chosen in a
-row, P random keys of a row.
+Shape letters: B batch, L tokens per chunk, S encoder tokens, T = S tokens to predict, K tokens chosen per row, P random
+keys per row.
 
 Source: Devlin et al., "BERT" (2019), 3.1, and `create_masked_lm_predictions` in its `create_pretraining_data.py`.
 """
 
 import dataclasses
+from typing import Self
 
 import numpy as np
 
-from t5x_lite.config import RunConfig
+from t5x_lite.config import TaskConfig
+from t5x_lite.data.objectives.base import Objective
 from t5x_lite.data.objectives.rng import draw_below, draw_places, draw_uniform, random_keys
 from t5x_lite.data.tokenizers import Tokenizer
 
-MASKED, REPLACED = 0.8, 0.1  # of the chosen tokens; the others stay as they are
+MASKED, REPLACED = 0.8, 0.1  # shares of the chosen tokens; the rest are left as they are
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MaskedLM:
-    """All that turns a chunk of tokens into an example.
+class MaskedLM(Objective):
+    """Masks or replaces random tokens in the inputs; `loss_weights` are 1 at those.
 
-    Args:
-      inputs_length: S, EOS included.
-      targets_length: T, the same.
-      chunk_length: L, S - 1.
+    Args, beside those of `Objective`:
       noise_density: share of the tokens that is chosen.
-      mask_id: put in place of most chosen tokens.
-      first_random_id: the lowest of the ids that are put in place of some.
-      num_random_ids: how many there are, in a row.
-      eos_id: ends inputs and targets; never chosen.
-      seed: of the order of the examples and of their corruption.
+      mask_id: replaces most of the chosen tokens.
+      first_random_id: lowest of the ids that replace some of them.
+      num_random_ids: number of these ids, all consecutive.
     """
 
-    inputs_length: int
-    targets_length: int
-    chunk_length: int
     noise_density: float
     mask_id: int
     first_random_id: int
     num_random_ids: int
-    eos_id: int = 1
-    seed: int = 0
 
     @classmethod
-    def from_config(cls, cfg: RunConfig, tokenizer: Tokenizer) -> "MaskedLM":
-        """The objective of a run: <extra_id_0> masks, and ids between the special ones and the sentinels replace.
-
-        Raises:
-          ValueError: if `train.targets_length` is another than `train.inputs_length`, if that is too short, or if the
-            sentinels take up the vocabulary.
-        """
-        train = cfg.train
-        if train.inputs_length < 2:
-            raise ValueError(f"train.inputs_length is {train.inputs_length}: masked_lm needs 2 or more")
-        if train.targets_length not in (None, train.inputs_length):
+    def from_task(
+        cls, task: TaskConfig, tokenizer: Tokenizer, *, inputs_length: int, targets_length: int | None, seed: int
+    ) -> Self:
+        """Returns the objective with <extra_id_0> as the mask and ordinary tokens as replacements."""
+        if inputs_length < 2:
+            raise ValueError(f"train.inputs_length is {inputs_length}: masked_lm needs 2 or more")
+        if targets_length not in (None, inputs_length):
             raise ValueError(
-                f"train.targets_length is {train.targets_length} and train.inputs_length {train.inputs_length}: "
-                "masked_lm predicts as many tokens as it reads; leave train.targets_length out"
+                f"train.targets_length is {targets_length} but train.inputs_length is {inputs_length}: masked_lm "
+                "predicts as many tokens as it reads; leave train.targets_length out"
             )
         first = max(tokenizer.pad_id, tokenizer.eos_id, tokenizer.unk_id) + 1
         num_ids = tokenizer.sentinel_id(tokenizer.num_sentinels - 1) - first
         if num_ids < 1:
             raise ValueError(
-                f"task.tokenizer.num_sentinels {tokenizer.num_sentinels} of {tokenizer.vocab_size} ids leaves none to "
-                "put in place of a token: use fewer sentinels"
+                f"task.tokenizer.num_sentinels is {tokenizer.num_sentinels} of {tokenizer.vocab_size} ids, which "
+                "leaves no ordinary token as a replacement: use fewer sentinels"
             )
         return cls(
-            inputs_length=train.inputs_length,
-            targets_length=train.inputs_length,
-            chunk_length=train.inputs_length - 1,
-            noise_density=cfg.task.noise_density,
+            inputs_length=inputs_length,
+            targets_length=inputs_length,
+            chunk_length=inputs_length - 1,
+            noise_density=task.noise_density,
             mask_id=tokenizer.sentinel_id(0),
             first_random_id=first,
             num_random_ids=num_ids,
             eos_id=tokenizer.eos_id,
-            seed=cfg.seed,
+            seed=seed,
         )
 
     def __call__(self, tokens_BL: np.ndarray, index_B: np.ndarray) -> dict[str, np.ndarray]:
-        """Masks one chunk a row; `index_B` are the examples' places in the stream.
-
-        Returns:
-          `inputs`, `targets` and `loss_weights`, which are 1 where a token was chosen and 0 elsewhere.
-        """
         length, num_chosen = self.chunk_length, num_masked(self.chunk_length, self.noise_density)
         keys_BP = random_keys(self.seed, index_B, length + 2 * num_chosen)
         places_BK = draw_places(keys_BP[:, :length], num_chosen)
@@ -106,5 +88,5 @@ class MaskedLM:
 
 
 def num_masked(length: int, noise_density: float) -> int:
-    """Returns how many of `length` tokens are chosen, at least one."""
+    """Returns how many of `length` tokens are chosen: at least one."""
     return max(1, round(length * noise_density))

@@ -24,7 +24,7 @@ def test_a_run_is_compiled_without_its_text_its_vocabulary_or_its_parameters(tmp
     assert compiled.executable.memory_analysis().argument_size_in_bytes > 0
     assert compiled.compile_seconds > 0
     assert not list(tmp_path.iterdir())
-    assert "spiece.model is not here" in capsys.readouterr().err
+    assert "spiece.model does not exist" in capsys.readouterr().err
 
 
 def test_generation_is_compiled_too(tmp_path):

@@ -48,7 +48,7 @@ def test_speeds_are_what_the_batches_hold_by_the_time_they_take():
 
 
 def test_examples_of_packed_rows_count_in_the_speed():
-    packed = PackedPairs.by("first_fit", make_pairs(12))  # two a row
+    packed = PackedPairs(make_pairs(12), "first_fit")  # two a row
     found = measure_batches(packed, config(3))
     assert found.num_batches == 2
     assert found.examples_per_second * found.seconds == pytest.approx(12)

@@ -7,16 +7,16 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
-from t5x_lite.data.objectives.iid_denoising import IidDenoising, iid_noise_mask, iid_room, keep_what_does_not_fit
+from t5x_lite.config import TaskConfig
+from t5x_lite.data.objectives.iid_denoising import IidDenoising, iid_noise_mask, iid_room, limit_noise
 from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.data.objectives.reconstruction import fill_in, without_padding
 
 
-def from_config(sentinels=100, density=0.15, **train):
+def from_task(sentinels=100, density=0.15, inputs_length=512, targets_length=None):
     task = TaskConfig(objective="iid_denoising", noise_density=density)
-    cfg = RunConfig(run_dir="unused", seed=5, task=task, train=TrainConfig(**train))
-    return IidDenoising.from_config(cfg, ByteTokenizer(sentinels))
+    tokenizer = ByteTokenizer(sentinels)
+    return IidDenoising.from_task(task, tokenizer, inputs_length=inputs_length, targets_length=targets_length, seed=5)
 
 
 def masks(*rows):
@@ -61,11 +61,11 @@ def test_room_is_never_more_than_the_most_there_can_be():
 
 def test_the_last_removed_tokens_stay_where_there_are_too_many_spans_or_targets():
     mask_BL = masks("XX.X.XXX", "...XX.X.", "........")
-    spans = keep_what_does_not_fit(mask_BL, max_spans=2, max_targets=99)
+    spans = limit_noise(mask_BL, max_spans=2, max_targets=99)
     np.testing.assert_array_equal(spans, masks("XX.X....", "...XX.X.", "........"))
-    targets = keep_what_does_not_fit(mask_BL, max_spans=9, max_targets=8)  # each span takes a place for its sentinel
+    targets = limit_noise(mask_BL, max_spans=9, max_targets=8)  # each span takes a place for its sentinel
     np.testing.assert_array_equal(targets, masks("XX.X.XX.", "...XX.X.", "........"))
-    np.testing.assert_array_equal(keep_what_does_not_fit(mask_BL, max_spans=3, max_targets=9), mask_BL)
+    np.testing.assert_array_equal(limit_noise(mask_BL, max_spans=3, max_targets=9), mask_BL)
 
 
 def test_neighbours_share_a_sentinel_and_each_span_follows_its_own(monkeypatch):
@@ -116,20 +116,20 @@ def test_nothing_is_lost_however_few_places_and_sentinels_there_are(
 
 
 def test_the_objective_of_a_run_takes_t5s_chunks():
-    objective = from_config()
+    objective = from_task()
     assert (objective.inputs_length, objective.chunk_length, objective.noise_density) == (512, 511, 0.15)
     assert (objective.first_sentinel, objective.num_sentinels, objective.eos_id, objective.seed) == (258, 100, 1, 5)
     assert objective.targets_length == iid_room(511, 0.15)[1]
-    assert from_config(targets_length=300).targets_length == 300
+    assert from_task(targets_length=300).targets_length == 300
 
 
 def test_what_does_not_fit_a_run_is_refused_with_a_remedy():
-    with pytest.raises(ValueError, match=r"train.targets_length 184 cuts .* train.inputs_length 512 yields 185 of"):
-        from_config(targets_length=184)
-    fields = r"inputs_length 512 .*noise_density 0.15 removes up to 85 spans, .*num_sentinels is 84: use more"
+    with pytest.raises(ValueError, match=r"train.targets_length is 184, but train.inputs_length 512 yields 185"):
+        from_task(targets_length=184)
+    fields = r"inputs_length 512 .*noise_density 0.15 needs 85 sentinels, .*num_sentinels is 84: use more"
     with pytest.raises(ValueError, match=fields):
-        from_config(sentinels=84)
+        from_task(sentinels=84)
     with pytest.raises(ValueError, match=r"train.inputs_length is 2: iid_denoising needs 3 or more"):
-        from_config(inputs_length=2)
-    assert from_config(sentinels=85, inputs_length=512).num_sentinels == 85
-    assert from_config(inputs_length=3).chunk_length == 2
+        from_task(inputs_length=2)
+    assert from_task(sentinels=85, inputs_length=512).num_sentinels == 85
+    assert from_task(inputs_length=3).chunk_length == 2

@@ -7,21 +7,20 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
+from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.language_modeling import CausalLM, PrefixLM, max_targets
 from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.data.objectives.reconstruction import without_padding
 
 
-def from_config(cls, **train):
-    objective = {PrefixLM: "prefix_lm", CausalLM: "causal_lm"}[cls]
-    cfg = RunConfig(run_dir="unused", seed=5, task=TaskConfig(objective=objective), train=TrainConfig(**train))
-    return cls.from_config(cfg, ByteTokenizer())
+def from_task(cls, inputs_length=512, targets_length=None):
+    tokenizer = ByteTokenizer()
+    return cls.from_task(TaskConfig(), tokenizer, inputs_length=inputs_length, targets_length=targets_length, seed=5)
 
 
 def test_a_prefix_lm_splits_as_t5s_published_test_says():
     """Chunks of 99 tokens, 1 to 99, at lengths of 100; the two sides are the chunk, and its prefixes differ."""
-    objective = from_config(PrefixLM, inputs_length=100, targets_length=100)
+    objective = from_task(PrefixLM, inputs_length=100, targets_length=100)
     assert objective.chunk_length == 99
     tokens_BL = np.tile(np.arange(1, 100), (100, 1))
     batch = objective(tokens_BL, np.arange(100))
@@ -78,15 +77,15 @@ def test_a_split_loses_nothing_and_fits_with_its_prefix(chunk_length, share, num
 
 
 def test_a_prefix_lm_of_a_run_fits_both_lengths():
-    objective = from_config(PrefixLM)
+    objective = from_task(PrefixLM)
     assert (objective.inputs_length, objective.targets_length, objective.chunk_length) == (512, 511, 511)
     assert (objective.targets_share, objective.prefix_ids, objective.eos_id, objective.seed) == (0.5, (), 1, 5)
-    shorter = from_config(PrefixLM, inputs_length=40, targets_length=23)
+    shorter = from_task(PrefixLM, inputs_length=40, targets_length=23)
     assert (shorter.inputs_length, shorter.targets_length, shorter.chunk_length) == (40, 23, 23)
     rows = shorter(np.full((200, 23), 7), np.arange(200))["targets"]
     assert (rows == 1).sum(axis=1).tolist() == [1] * 200
     assert rows[:, -1].max() == 1  # some row fills all of its places
-    longer = from_config(PrefixLM, inputs_length=40, targets_length=90)
+    longer = from_task(PrefixLM, inputs_length=40, targets_length=90)
     assert (longer.targets_length, longer.chunk_length) == (90, 39)
 
 
@@ -99,20 +98,20 @@ def test_a_causal_lm_gives_the_encoder_eos_alone_and_the_decoder_the_chunk():
 
 
 def test_a_causal_lm_of_a_run_fills_its_targets():
-    objective = from_config(CausalLM)
+    objective = from_task(CausalLM)
     assert (objective.inputs_length, objective.targets_length, objective.chunk_length) == (512, 512, 511)
-    narrow = from_config(CausalLM, inputs_length=1, targets_length=30)
+    narrow = from_task(CausalLM, inputs_length=1, targets_length=30)
     assert (narrow.inputs_length, narrow.targets_length, narrow.chunk_length) == (1, 30, 29)
     assert (narrow.eos_id, narrow.seed) == (1, 5)
 
 
 def test_lengths_that_leave_no_tokens_are_refused_with_a_remedy():
     with pytest.raises(ValueError, match=r"inputs_length 40 .*targets_length 1 fit chunks of 1 .*use 3 and 2"):
-        from_config(PrefixLM, inputs_length=40, targets_length=1)
+        from_task(PrefixLM, inputs_length=40, targets_length=1)
     with pytest.raises(ValueError, match=r"inputs_length 2 .*targets_length None fit chunks of 1 .*use 3 and 2"):
-        from_config(PrefixLM, inputs_length=2)
-    assert from_config(PrefixLM, inputs_length=3, targets_length=2).chunk_length == 2
+        from_task(PrefixLM, inputs_length=2)
+    assert from_task(PrefixLM, inputs_length=3, targets_length=2).chunk_length == 2
     with pytest.raises(ValueError, match=r"targets_length is None .*inputs_length 1.*set train.targets_length to 2"):
-        from_config(CausalLM, inputs_length=1)
+        from_task(CausalLM, inputs_length=1)
     with pytest.raises(ValueError, match=r"targets_length is 1 with .*inputs_length 9.*set train.targets_length to 2"):
-        from_config(CausalLM, inputs_length=9, targets_length=1)
+        from_task(CausalLM, inputs_length=9, targets_length=1)

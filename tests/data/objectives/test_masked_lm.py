@@ -7,7 +7,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
+from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.masked_lm import MaskedLM, num_masked
 from t5x_lite.data.tokenizers import ByteTokenizer
 
@@ -21,10 +21,10 @@ def make(chunk_length=40, density=0.15, seed=3):
     )  # fmt: skip
 
 
-def from_config(sentinels=100, density=0.15, **train):
+def from_task(sentinels=100, density=0.15, inputs_length=512, targets_length=None):
     task = TaskConfig(objective="masked_lm", noise_density=density)
-    cfg = RunConfig(run_dir="unused", seed=5, task=task, train=TrainConfig(**train))
-    return MaskedLM.from_config(cfg, ByteTokenizer(sentinels))
+    tokenizer = ByteTokenizer(sentinels)
+    return MaskedLM.from_task(task, tokenizer, inputs_length=inputs_length, targets_length=targets_length, seed=5)
 
 
 def test_the_number_of_chosen_tokens_is_the_rounded_share_and_one_at_least():
@@ -95,21 +95,21 @@ def test_every_ordinary_id_is_put_in_place_equally_often():
 
 
 def test_the_objective_of_a_run_masks_with_the_first_sentinel_and_replaces_with_no_special_id():
-    objective = from_config(sentinels=100)
+    objective = from_task(sentinels=100)
     assert (objective.inputs_length, objective.targets_length, objective.chunk_length) == (512, 512, 511)
     assert (objective.mask_id, objective.eos_id, objective.seed, objective.noise_density) == (258, 1, 5, 0.15)
     # Pad, EOS and unknown are 0, 1 and 2, and the sentinels 159 to 258.
     assert (objective.first_random_id, objective.first_random_id + objective.num_random_ids) == (3, 159)
-    assert from_config(density=0.4, inputs_length=30, targets_length=30).noise_density == 0.4
+    assert from_task(density=0.4, inputs_length=30, targets_length=30).noise_density == 0.4
 
 
 def test_what_does_not_fit_a_run_is_refused_with_a_remedy():
     for targets_length in (511, 513):
-        fields = rf"targets_length is {targets_length} and train.inputs_length 512: .*leave train.targets_length out"
+        fields = rf"targets_length is {targets_length} but train.inputs_length is 512: .*leave train.targets_length out"
         with pytest.raises(ValueError, match=fields):
-            from_config(targets_length=targets_length)
+            from_task(targets_length=targets_length)
     with pytest.raises(ValueError, match=r"train.inputs_length is 1: masked_lm needs 2 or more"):
-        from_config(inputs_length=1)
-    with pytest.raises(ValueError, match=r"num_sentinels 256 of 259 ids leaves none .*use fewer sentinels"):
-        from_config(sentinels=256)
-    assert from_config(sentinels=255).num_random_ids == 1
+        from_task(inputs_length=1)
+    with pytest.raises(ValueError, match=r"num_sentinels is 256 of 259 ids, which leaves no .*use fewer sentinels"):
+        from_task(sentinels=256)
+    assert from_task(sentinels=255).num_random_ids == 1

@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 
-from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
+from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.span_corruption import (
     SpanCorruption,
     corrupt_spans,
@@ -186,28 +186,30 @@ def test_a_seed_goes_on_giving_the_examples_that_it_gave():
     assert batch["targets"].tolist() == [[999, 14, 998, 18, 997, 20, 21, 1], [999, 23, 998, 28, 997, 32, 33, 1]]
 
 
-def run_config(task=None, **train):
-    return RunConfig(run_dir="unused", seed=5, task=task or TaskConfig(), train=TrainConfig(**train))
+def from_task(sentinels=100, inputs_length=512, targets_length=None):
+    return SpanCorruption.from_task(
+        TaskConfig(), ByteTokenizer(sentinels), inputs_length=inputs_length, targets_length=targets_length, seed=5
+    )
 
 
-def test_the_objective_of_a_run_is_t5s_by_default():
-    objective = SpanCorruption.from_config(run_config(), ByteTokenizer())
+def test_the_default_objective_is_t5s():
+    objective = from_task()
     assert (objective.inputs_length, objective.targets_length, objective.chunk_length) == (512, 114, 568)
     assert (objective.first_sentinel, objective.eos_id, objective.seed) == (258, 1, 5)
 
 
 def test_longer_targets_are_padded_and_shorter_ones_refused_with_the_right_number():
-    objective = SpanCorruption.from_config(run_config(targets_length=128), ByteTokenizer())
+    objective = from_task(targets_length=128)
     targets_BT = objective(np.full((3, 568), 9), np.arange(3))["targets"]
     assert targets_BT.shape == (3, 128)
     assert (targets_BT[:, 113] == 1).all()
     assert (targets_BT[:, 114:] == 0).all()
-    with pytest.raises(ValueError, match=r"train.targets_length 113 cuts .* train.inputs_length 512 yields 114"):
-        SpanCorruption.from_config(run_config(targets_length=113), ByteTokenizer())
+    with pytest.raises(ValueError, match=r"train.targets_length is 113, but train.inputs_length 512 yields 114"):
+        from_task(targets_length=113)
 
 
 def test_more_spans_than_sentinels_are_refused():
-    assert SpanCorruption.from_config(run_config(), ByteTokenizer(28)).first_sentinel == 258
-    fields = r"inputs_length 512 .*noise_density 0.15 .*mean_noise_span_length 3.0 removes 28 .*num_sentinels is 27"
+    assert from_task(sentinels=28).first_sentinel == 258
+    fields = r"inputs_length 512 .*noise density 0.15 .*span length 3 needs 28 sentinels, .*num_sentinels is 27"
     with pytest.raises(ValueError, match=fields):
-        SpanCorruption.from_config(run_config(), ByteTokenizer(27))
+        from_task(sentinels=27)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from t5x_lite.config import RunConfig, TaskConfig, TrainConfig
+from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.language_modeling import PrefixLM
 from t5x_lite.data.objectives.span_corruption import SpanCorruption
 from t5x_lite.data.objectives.ul2 import ul2_denoisers
@@ -13,9 +13,14 @@ from tests.data.objectives.reconstruction import fill_in, without_padding
 MODE_IDS = {mode: tuple(byte + 3 for byte in mode.encode()) for mode in ("[NLU]", "[S2S]", "[NLG]")}
 
 
-def make(sentinels=130, tokenizer=None, **train):
-    cfg = RunConfig(run_dir="unused", seed=5, task=TaskConfig(objective="ul2"), train=TrainConfig(**train))
-    return ul2_denoisers(cfg, tokenizer or ByteTokenizer(sentinels))
+def make(sentinels=130, tokenizer=None, inputs_length=512, targets_length=None):
+    return ul2_denoisers(
+        TaskConfig(objective="ul2"),
+        tokenizer or ByteTokenizer(sentinels),
+        inputs_length=inputs_length,
+        targets_length=targets_length,
+        seed=5,
+    )
 
 
 def test_the_denoisers_are_those_of_the_papers_table():
@@ -76,19 +81,19 @@ def test_targets_are_as_long_as_the_longest_need_and_longer_if_asked():
         longest = max(longest, (targets_BT > 0).sum(axis=1).max())
     assert {denoiser.targets_length for _, denoiser in make(inputs_length=103)} == {longest}
     assert {d.targets_length for _, d in make(inputs_length=103, targets_length=177)} == {177}
-    with pytest.raises(ValueError, match=rf"targets_length {longest - 1} cuts targets off: .* 103 yields {longest} of"):
+    with pytest.raises(ValueError, match=rf"targets_length is {longest - 1}, but .* 103 yields {longest} targets"):
         make(inputs_length=103, targets_length=longest - 1)
 
 
 def test_more_spans_than_sentinels_are_refused():
-    fields = r"inputs_length 517 .*objective ul2 removes 128 spans of 3 .*num_sentinels is 127: use 128 sentinels"
+    fields = r"inputs_length 517 .*span length 3 needs 128 sentinels, .*num_sentinels is 127: use more sentinels"
     with pytest.raises(ValueError, match=fields):
         make(sentinels=127, inputs_length=517)
     assert len(make(sentinels=128, inputs_length=517)) == 7
 
 
 def test_inputs_with_no_room_beside_the_mode_token_are_refused():
-    with pytest.raises(ValueError, match=r"inputs_length is 7: .* the 5 ids of \[.{3}\] .* needs 8 or more"):
+    with pytest.raises(ValueError, match=r"inputs_length is 7, .* the 5 ids of \[.{3}\] .*: use 8 or more"):
         make(inputs_length=7)
 
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from t5x_lite.config import RunConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config import TaskConfig, TokenizerConfig
 from t5x_lite.data.objectives import SpanCorruption
 from t5x_lite.data.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer, build_tokenizer, load_tokenizer
 from tests.paths import SHARED
@@ -185,7 +185,7 @@ def test_it_pickles_as_little_more_than_its_file(library):
 
 def test_span_corruption_marks_spans_with_its_sentinels(library):
     ours = HuggingFaceTokenizer(content(make(library)))
-    objective = SpanCorruption.from_config(RunConfig(run_dir="x", train=TrainConfig(inputs_length=40)), ours)
+    objective = SpanCorruption.from_task(TaskConfig(), ours, inputs_length=40, targets_length=None, seed=0)
     tokens = np.full((1, objective.chunk_length), ours.encode("cd")[-1], np.int32)
     example = objective(tokens, np.array([3]))
     inputs, targets = (ours.decode(example[name][0]) for name in ("inputs", "targets"))

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interface of a pretraining objective.
+
+Shape letters: B batch, L tokens per chunk, S encoder tokens, T decoder tokens.
+"""
+
+import abc
+import dataclasses
+from typing import Self
+
+import numpy as np
+
+from t5x_lite.config import TaskConfig
+from t5x_lite.data.tokenizers import Tokenizer
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Objective(abc.ABC):
+    """Turns chunks of a token stream into inputs and targets.
+
+    Subclasses are frozen dataclasses, so that they can be pickled to worker processes. All randomness is a pure
+    function of the seed and the index of the example: a row is the same in any batch, on any host.
+
+    Args:
+      inputs_length: S, EOS included.
+      targets_length: T, EOS included.
+      chunk_length: L.
+      eos_id: appended to inputs and targets.
+      seed: seed for the order of the examples and for everything random in them.
+    """
+
+    inputs_length: int
+    targets_length: int
+    chunk_length: int
+    eos_id: int = 1
+    seed: int = 0
+
+    @classmethod
+    @abc.abstractmethod
+    def from_task(
+        cls, task: TaskConfig, tokenizer: Tokenizer, *, inputs_length: int, targets_length: int | None, seed: int
+    ) -> Self:
+        """Returns the objective that a task configures.
+
+        Args:
+          task: the parameters of the objective, such as `noise_density`.
+          tokenizer: the tokenizer of the text.
+          inputs_length: S, from `train.inputs_length`.
+          targets_length: T, from `train.targets_length`; None picks the shortest length that loses nothing.
+          seed: the seed of the run.
+
+        Raises:
+          ValueError: if the lengths or the tokenizer do not suit the objective.
+        """
+
+    @abc.abstractmethod
+    def __call__(self, tokens_BL: np.ndarray, index_B: np.ndarray) -> dict[str, np.ndarray]:
+        """Makes one example from each chunk.
+
+        Args:
+          tokens_BL: ids of any integer type.
+          index_B: index of each example in the stream; row b depends on `tokens_BL[b]`, `index_B[b]` and `seed` alone.
+
+        Returns:
+          `inputs` [B, S] and `targets` [B, T], int32, ending in EOS and padded with 0. An objective that does not
+          predict every target adds `loss_weights` [B, T], int32, 1 where a target counts.
+        """
+
+
+def fit_targets(inputs_length: int, targets_length: int | None, num_targets: int) -> int:
+    """Returns T: `train.targets_length`, or the number of targets if that is None.
+
+    Raises:
+      ValueError: if the targets do not fit.
+    """
+    if targets_length is not None and targets_length < num_targets:
+        raise ValueError(
+            f"train.targets_length is {targets_length}, but train.inputs_length {inputs_length} yields {num_targets} "
+            f"targets: set it to {num_targets} or more, or leave it out"
+        )
+    return targets_length or num_targets
