@@ -16,10 +16,12 @@ import numpy as np
 
 from t5x_lite.checkpoints.arrays import Index
 from t5x_lite.checkpoints.hf.config import read_json
-from t5x_lite.checkpoints.hf.weight_files import SHARD_BYTES, Progress, open_weights, write_weights
+from t5x_lite.checkpoints.hf.weight_files import SHARD_BYTES, open_weights, write_weights
 from t5x_lite.checkpoints.param_names import differences
+from t5x_lite.checkpoints.weights import LazyModel, Progress
 from t5x_lite.config import ModelConfig
-from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
+from t5x_lite.files.atomic_write import new_directory, write_atomically
 from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract
 from t5x_lite.parallel.param_paths import named_leaves
 
@@ -37,9 +39,26 @@ class Description(NamedTuple):
     step: int  # how many updates made it
 
 
-def is_own_directory(path: pathlib.Path) -> bool:
-    """Whether this looks like a model in this form."""
-    return (path / MODEL_FILE).is_file()
+def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
+    """Opens a model in t5x_lite's own format; `tokenizer` replaces its own."""
+    own = OwnCheckpoint(path)
+    tokenizer = tokenizer or load_tokenizer(path)
+    return LazyModel(own.config, own.architecture, tokenizer, own.step, own.dtype, own.read)
+
+
+def save_model(
+    directory: pathlib.Path,
+    model: LazyModel,
+    tokenizer: Tokenizer,
+    *,
+    dtype: np.dtype,
+    progress: Progress = lambda num_bytes: None,
+) -> None:
+    """Writes a model and its tokenizer into a new directory."""
+    with new_directory(directory) as temporary:
+        tokenizer.save(temporary)
+        description = Description(model.config, model.architecture, model.step)
+        save_own(temporary, description, model.read, dtype=dtype, progress=progress)
 
 
 class OwnCheckpoint:

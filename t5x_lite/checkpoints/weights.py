@@ -1,83 +1,105 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the weights of a directory, of whichever form, to arrays on devices; each device reads its own part."""
+"""Models whose parameters are read on demand, and loading them onto devices, each of which reads only its shards."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, SingleDeviceSharding
 
 from t5x_lite.checkpoints.arrays import Index, checked_index
 from t5x_lite.config import ModelConfig
-from t5x_lite.model.architectures import abstract
+from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, abstract
+from t5x_lite.parallel.mesh import parameter_axes, shardings
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 
-Read = Callable[[str, Index], np.ndarray]  # of a parameter's name and a slice for each dimension: that part, float32
+# Reads a slice of a parameter, in float32, given its name and a slice with start and stop for each dimension.
+Read = Callable[[str, Index], np.ndarray]
+Slots = Mapping[str, Mapping[str, np.ndarray]]  # Adafactor's v_row, v_col, v and perhaps m of each parameter
+Progress = Callable[[int], object]  # called with the number of bytes written since the last call
 
 
-class Weights(Protocol):
-    """A model on disk."""
-
-    @property
-    def config(self) -> ModelConfig: ...
-
-    @property
-    def dtype(self) -> np.dtype:
-        """Of the numbers on disk."""
-        ...
-
-    def read(self, name: str, index: Index) -> np.ndarray:
-        """Returns a part of a parameter, float32.
-
-        Args:
-          name: of the parameter, here.
-          index: a slice with a start and a stop for each of its dimensions.
-        """
-        ...
-
-
-def model_of(weights: Weights, shapes: Any = None) -> Any:
-    """Returns the model.
+@dataclasses.dataclass(frozen=True)
+class LazyModel:
+    """A model in a checkpoint of any format, opened and validated, whose parameters are read on demand.
 
     Args:
-      weights: an encoder-decoder's, unless shapes are given.
-      shapes: a model of `jax.ShapeDtypeStruct` whose shardings say where the parameters go. None puts all on the
-        default device.
+      config: its sizes.
+      architecture: its class.
+      tokenizer: its tokenizer; None if the checkpoint has none, as T5X's.
+      step: the number of updates made; 0 if unknown.
+      dtype: the dtype of the stored parameters.
+      read: reads a slice of a parameter.
+      read_slots: reads the Adafactor state; None if there is none to continue from.
+      restore: loads all parameters into a tree of `jax.ShapeDtypeStruct` faster than `read` could.
     """
-    shapes = abstract(weights.config) if shapes is None else shapes
-    leaves = named_leaves(shapes)
-    return from_named_leaves(shapes, read_arrays(weights.read, leaves, {name: name for name in leaves}))
+
+    config: ModelConfig
+    architecture: Architecture
+    tokenizer: Tokenizer | None
+    step: int
+    dtype: np.dtype
+    read: Read
+    read_slots: Callable[[], Slots] | None = None
+    restore: Callable[[Any], Any] | None = None
+
+    def load(self, mesh: Mesh | None = None) -> Any:
+        """Returns the model with its parameters sharded over a mesh, or all on the default device."""
+        shapes = placed(self.config, mesh, self.architecture)
+        if self.restore:
+            return self.restore(shapes)
+        leaves = named_leaves(shapes)
+        return from_named_leaves(shapes, read_arrays(self.read, leaves, {name: name for name in leaves}))
+
+
+def placed(cfg: ModelConfig, mesh: Mesh | None = None, architecture: Architecture = ENCODER_DECODER) -> Any:
+    """Returns a model of `jax.ShapeDtypeStruct` with shardings over a mesh, or for the default device."""
+    shapes = abstract(cfg, architecture)
+    if mesh is None:
+        single = SingleDeviceSharding(jax.local_devices()[0])
+        places = jax.tree.map(lambda _: single, shapes)
+    else:
+        places = shardings(mesh, shapes, parameter_axes(shapes))
+    where = named_leaves(places)
+    leaves = {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where[name])
+        for name, leaf in named_leaves(shapes).items()
+    }
+    return from_named_leaves(shapes, leaves)
 
 
 def read_arrays(
     read: Read, leaves: Mapping[str, jax.ShapeDtypeStruct], sources: Mapping[str, str]
 ) -> dict[str, jax.Array]:
-    """Returns arrays by name.
+    """Returns arrays by name, each device reading its own shards.
 
     Args:
-      read: from disk.
-      leaves: shapes, with shardings or, for the default device, without.
-      sources: what `read` calls each.
+      read: reads a slice of a stored parameter.
+      leaves: the shapes by name, with shardings, or without for the default device.
+      sources: the name of the stored parameter for each leaf.
     """
 
     def array(name: str, leaf: jax.ShapeDtypeStruct) -> jax.Array:
-        parts: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
+        shards: dict[tuple[tuple[int, int], ...], np.ndarray] = {}
 
-        def part(index: Index | None) -> np.ndarray:
+        def shard(index: Index | None) -> np.ndarray:
             filled = checked_index(index, leaf.shape, name)
-            key = tuple((cut.start, cut.stop) for cut in filled)
-            if key not in parts:  # devices that hold the same part read it once
-                parts[key] = read(sources[name], filled)
-            return parts[key]
+            key = tuple((part.start, part.stop) for part in filled)
+            if key not in shards:  # replicas are read once
+                shards[key] = read(sources[name], filled)
+            return shards[key]
 
         if leaf.sharding is None:
-            return jax.device_put(part(None))
-        return jax.make_array_from_callback(leaf.shape, leaf.sharding, part)
+            return jax.device_put(shard(None))
+        return jax.make_array_from_callback(leaf.shape, leaf.sharding, shard)
 
     return {name: array(name, leaf) for name, leaf in leaves.items()}
 
 
 def reader(model: Any) -> Read:
-    """Returns what reads parts of a model's parameters that are in memory."""
+    """Returns a function that reads slices of the parameters of a model in memory."""
     leaves = named_leaves(model)
     return lambda name, index: np.asarray(leaves[name][index])

@@ -3,7 +3,7 @@
 
 import pathlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,12 +11,14 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from t5x_lite.checkpoints.load import OnDisk, check_has_tokenizer, is_run, open_pretrained, write_hf
-from t5x_lite.checkpoints.native import Description, save_own
-from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.checkpoints import native
+from t5x_lite.checkpoints.hf import weights as hf
+from t5x_lite.checkpoints.load import RUN, check_has_tokenizer, open_pretrained
+from t5x_lite.checkpoints.run import opened as run_checkpoints
 from t5x_lite.checkpoints.t5x.model import TARGET, plain_arrays, untold
 from t5x_lite.checkpoints.t5x.optimizer import slots_of
 from t5x_lite.checkpoints.t5x.writer import write_t5x
+from t5x_lite.checkpoints.weights import LazyModel, Slots
 from t5x_lite.config import TokenizerConfig
 from t5x_lite.data.tokenizers import Tokenizer, build_tokenizer
 from t5x_lite.files.atomic_write import new_directory
@@ -67,27 +69,22 @@ def named_tokenizer(name: str) -> Tokenizer:
     return build_tokenizer(TokenizerConfig(kind=kind, path=None if name in BYTES else name), ())
 
 
-def to_hf(found: OnDisk, source: pathlib.Path, destination: pathlib.Path, dtype: np.dtype, told: Told) -> None:
+def to_hf(model: LazyModel, source: pathlib.Path, destination: pathlib.Path, dtype: np.dtype, told: Told) -> None:
     """Writes a model as Hugging Face has them."""
-    tokenizer = check_has_tokenizer(found, source)
-    write_hf(destination, found.config, tokenizer, found.read, dtype=dtype, progress=told)
+    hf.save_model(destination, model, check_has_tokenizer(model, source), dtype=dtype, progress=told)
 
 
-def to_own(found: OnDisk, source: pathlib.Path, destination: pathlib.Path, dtype: np.dtype, told: Told) -> None:
+def to_own(model: LazyModel, source: pathlib.Path, destination: pathlib.Path, dtype: np.dtype, told: Told) -> None:
     """Writes a model in our own form."""
-    tokenizer = check_has_tokenizer(found, source)
-    with new_directory(destination) as temporary:
-        tokenizer.save(temporary)
-        description = Description(found.config, found.architecture, found.step)
-        save_own(temporary, description, found.read, dtype=dtype, progress=told)
+    native.save_model(destination, model, check_has_tokenizer(model, source), dtype=dtype, progress=told)
 
 
-def to_t5x(found: OnDisk, source: pathlib.Path, destination: pathlib.Path, dtype: np.dtype, told: Told) -> None:
+def to_t5x(model: LazyModel, source: pathlib.Path, destination: pathlib.Path, dtype: np.dtype, told: Told) -> None:
     """Writes a model, and the state of its optimizer if that is Adafactor, in T5X's plain layout."""
     del dtype
-    if unsaid := untold(found.config):
+    if unsaid := untold(model.config):
         print(f"T5X's files do not say, and its configuration has to: {', '.join(unsaid)}", file=sys.stderr)
-    arrays = plain_arrays(found.config, found.read, slots(found, source))
+    arrays = plain_arrays(model.config, model.read, slots(model, source))
 
     def reported(name: str, make: Callable[[], np.ndarray]) -> Callable[[], np.ndarray]:
         def made() -> np.ndarray:
@@ -98,23 +95,20 @@ def to_t5x(found: OnDisk, source: pathlib.Path, destination: pathlib.Path, dtype
         return made
 
     with new_directory(destination) as temporary:
-        write_t5x(temporary, {name: reported(name, make) for name, make in arrays.items()}, found.step)
+        write_t5x(temporary, {name: reported(name, make) for name, make in arrays.items()}, model.step)
 
 
-def slots(found: OnDisk, source: pathlib.Path) -> Mapping[str, Mapping[str, np.ndarray]] | None:
+def slots(model: LazyModel, source: pathlib.Path) -> Slots | None:
     """Returns what Adafactor keeps of each parameter, None where there is no state of it."""
-    if found.t5x is not None and found.t5x.has_optimizer:
-        return found.t5x.all_slots()
-    if not is_run(source):
+    if model.read_slots:
+        return model.read_slots()
+    if not (source / RUN).is_file():
         return None
-    checkpoints = Checkpoints(source / "checkpoints")
-    try:
-        kept = slots_of(checkpoints.arrays(found.step, "optimizer"))
-        if kept is None:
-            print("The state of the optimizer is left out: it is not Adafactor's, which T5X has", file=sys.stderr)
-        return kept
-    finally:
-        checkpoints.close()
+    with run_checkpoints(source) as checkpoints:
+        kept = slots_of(checkpoints.arrays(model.step, "optimizer"))
+    if kept is None:
+        print("The state of the optimizer is left out: it is not Adafactor's, which T5X has", file=sys.stderr)
+    return kept
 
 
 FORMATS = {"hf": to_hf, "t5x-lite": to_own, "t5x": to_t5x}

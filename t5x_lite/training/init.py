@@ -10,9 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from t5x_lite.checkpoints.load import OnDisk, open_pretrained
-from t5x_lite.checkpoints.t5x.optimizer import read_opt_state
-from t5x_lite.checkpoints.weights import read_arrays
+from t5x_lite.checkpoints.load import open_pretrained
+from t5x_lite.checkpoints.t5x.optimizer import opt_state_from_slots
+from t5x_lite.checkpoints.weights import LazyModel, read_arrays
 from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.data.task_specs import resolved
 from t5x_lite.data.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
@@ -24,7 +24,7 @@ HAVE_ENCODER = ("masked_lm", "sequence_classifier", "token_classifier")
 ENCODER = "encoder/"
 
 
-def open_start(cfg: RunConfig) -> tuple[RunConfig, OnDisk | None]:
+def open_start(cfg: RunConfig) -> tuple[RunConfig, LazyModel | None]:
     """Returns a run's config with all that it takes over from elsewhere, and the model that it begins with, or None.
 
     Args:
@@ -96,7 +96,7 @@ def source_names(names: Mapping[str, Any], architecture: Architecture, weights: 
     )
 
 
-def begin_optimizer(shapes: Any, weights: OnDisk) -> tuple[jax.Array, Any]:
+def begin_optimizer(shapes: Any, weights: LazyModel) -> tuple[jax.Array, Any]:
     """Returns the number of updates made, and the optimizer's state, of a checkpoint of T5X.
 
     Args:
@@ -106,12 +106,12 @@ def begin_optimizer(shapes: Any, weights: OnDisk) -> tuple[jax.Array, Any]:
     Raises:
       ValueError: if it has no state, or that of another optimizer.
     """
-    if weights.t5x is None or not weights.t5x.has_optimizer:
+    if weights.read_slots is None:
         raise ValueError(
             "optimizer.from_pretrained is true, and model.pretrained has no state of an optimizer that could go on: "
             "leave it out"
         )
-    return jnp.asarray(weights.step, jnp.int32), read_opt_state(weights.t5x, shapes)
+    return jnp.asarray(weights.step, jnp.int32), opt_state_from_slots(weights.read_slots(), weights.step, shapes)
 
 
 def _described(architecture: Architecture) -> str:
@@ -119,7 +119,7 @@ def _described(architecture: Architecture) -> str:
     return f"{architecture.name}{labels}"
 
 
-def begin(shapes: Any, architecture: Architecture, weights: OnDisk, fresh: Any) -> Any:
+def begin(shapes: Any, architecture: Architecture, weights: LazyModel, fresh: Any) -> Any:
     """Returns a model with the parameters of a trained one, each device reading its own part.
 
     Args:

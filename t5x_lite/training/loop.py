@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from t5x_lite.checkpoints.load import OnDisk
 from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.config import ModelConfig, RunConfig
 from t5x_lite.data.corpus.open import Corpora, Corpus
 from t5x_lite.data.corpus.prepare import prepare_corpora
@@ -98,7 +98,7 @@ def announce(stage: str) -> None:
 
 
 def build(
-    cfg: RunConfig, corpora: Corpora, weights: OnDisk | None = None, *, devices: Sequence[Any] | None = None
+    cfg: RunConfig, corpora: Corpora, weights: LazyModel | None = None, *, devices: Sequence[Any] | None = None
 ) -> Job:
     """Fits the parts of a run together; compiles nothing yet.
 

@@ -1,10 +1,14 @@
-"""T5X's files, made by hand: nothing here uses what is tested."""
+"""T5X's files, made by hand, and models read from anything that has a `config` and `read`."""
 
 import dataclasses
 
 import msgpack
 import numpy as np
 import tensorstore as ts
+
+from t5x_lite.checkpoints.weights import read_arrays
+from t5x_lite.model.architectures import abstract
+from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 
 
 def extension(array, code=1):
@@ -63,3 +67,10 @@ class Array:
 
     def read(self, index=None):
         return self.array[index or ...]
+
+
+def model_of(checkpoint, shapes=None):
+    """The model in a checkpoint: an encoder-decoder on the default device, or with the shapes and shardings given."""
+    shapes = abstract(checkpoint.config) if shapes is None else shapes
+    leaves = named_leaves(shapes)
+    return from_named_leaves(shapes, read_arrays(checkpoint.read, leaves, {name: name for name in leaves}))

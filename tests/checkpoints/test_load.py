@@ -1,67 +1,24 @@
 """Tests t5x_lite/checkpoints/load.py"""
 
-import dataclasses
-import json
+import subprocess
+import sys
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from t5x_lite.checkpoints.load import load, save_hf
-from t5x_lite.checkpoints.native import model_config_from_json
-from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.commands import convert
 from t5x_lite.config import GenerationConfig, MeshConfig
 from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer, ByteTokenizer
-from t5x_lite.model.architectures import Architecture
 from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny
-
-CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384, remat=("query",))
-
-
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory):
-    """As much of a run directory as loading needs."""
-    path = tmp_path_factory.mktemp("run")
-    (path / "config.yaml").write_text("{}")
-    ByteTokenizer(100).save(path)
-    checkpoints = Checkpoints(path / "checkpoints", keep=1)
-    items = {"model": tiny.model(CFG), "optimizer": {"moment": jnp.ones(3)}}
-    checkpoints.save(12, items, {"model": dataclasses.asdict(CFG)})
-    checkpoints.close()
-    return path
-
-
-def test_a_run_directory_gives_model_tokenizer_and_config(run_dir):
-    model, tokenizer, config, step, architecture, generation = load(run_dir)
-    assert (config, step, tokenizer.vocab_size, architecture) == (CFG, 12, 259, Architecture())
-    assert generation == GenerationConfig()
-    np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
+from tests.checkpoints.test_run import CFG, run_dir  # noqa: F401 - a fixture
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"--checkpoint .* is neither a run directory"):
         load(tmp_path)
-
-
-def test_a_run_without_a_checkpoint_is_refused_and_left_as_it_is(tmp_path):
-    (tmp_path / "config.yaml").write_text("{}")
-    with pytest.raises(ValueError, match=r"--checkpoint .* holds no checkpoint yet"):
-        load(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
-
-
-def test_loading_leaves_a_checkpoint_that_is_being_written_alone(run_dir):
-    under_way = run_dir / "checkpoints" / "13.orbax-checkpoint-tmp" / "model"
-    under_way.mkdir(parents=True)
-    assert load(run_dir).step == 12
-    assert under_way.is_dir()
-
-
-def test_a_model_config_survives_json():
-    assert model_config_from_json(json.loads(json.dumps(dataclasses.asdict(CFG)))) == CFG
 
 
 def test_what_save_hf_writes_is_loaded_as_the_same_model(tmp_path):
@@ -79,7 +36,7 @@ def test_how_a_models_authors_decode_is_loaded_with_it(tmp_path):
     assert load(tmp_path / "out").generation == expected
 
 
-def test_a_model_is_loaded_onto_a_mesh(run_dir, tmp_path):
+def test_a_model_is_loaded_onto_a_mesh(run_dir, tmp_path):  # noqa: F811
     mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
     save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
     for directory in (run_dir, tmp_path / "out"):
@@ -90,7 +47,7 @@ def test_a_model_is_loaded_onto_a_mesh(run_dir, tmp_path):
 
 def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path):
     save_hf(tiny.model(tiny.T5_1_1), ByteTokenizer(), tmp_path / "out")
-    with pytest.raises(ValueError, match="a tokenizer of 259 ids, and its model has vocab_size 128"):
+    with pytest.raises(ValueError, match="a tokenizer of 259 ids, but its model has vocab_size 128"):
         load(tmp_path / "out")
 
 
@@ -100,15 +57,24 @@ def test_a_model_that_cannot_be_exported_leaves_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_checkpoint_of_t5x_is_loaded_with_a_tokenizer_that_is_given(run_dir, tmp_path):
+def test_a_checkpoint_of_t5x_is_loaded_with_a_tokenizer_that_is_given(run_dir, tmp_path):  # noqa: F811
     convert.run(str(run_dir), str(tmp_path / "t5x"), format="t5x")
-    with pytest.raises(ValueError, match=r"t5x is a checkpoint of T5X, which keeps no tokenizer"):
+    with pytest.raises(ValueError, match=r"t5x is a T5X checkpoint, which has no tokenizer"):
         load(tmp_path / "t5x")
     loaded = load(tmp_path / "t5x" / "checkpoint_12", tokenizer=ByteTokenizer(100))
     assert (loaded.step, loaded.config.emb_dim) == (12, CFG.emb_dim)
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(loaded.model), jax.tree.leaves(tiny.model(CFG)))
 
 
-def test_a_tokenizer_that_is_given_takes_the_place_of_the_directorys_own(run_dir):
-    tokenizer = ByteAndSentinelTokenizer(20)
-    assert load(run_dir, tokenizer=tokenizer).tokenizer is tokenizer
+def test_the_reader_of_a_format_is_imported_when_a_checkpoint_of_it_is_opened(tmp_path):
+    save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
+    code = (
+        "import sys\n"
+        "from t5x_lite.checkpoints.load import load, open_pretrained\n"
+        "readers = ('hf', 't5x', 'native', 'run', 'orbax')\n"
+        "imported = lambda: [name for name in readers if f't5x_lite.checkpoints.{name}' in sys.modules]\n"
+        "assert imported() == [], imported()\n"
+        f"open_pretrained({str(tmp_path / 'out')!r})\n"
+        "assert imported() == ['hf'], imported()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -11,14 +11,14 @@ import pytest
 from t5x_lite.checkpoints import native
 from t5x_lite.checkpoints.hf.tensor_files import write_tensors
 from t5x_lite.checkpoints.hf.weight_files import open_weights
-from t5x_lite.checkpoints.load import placed
-from t5x_lite.checkpoints.native import Description, OwnCheckpoint, is_own_directory, model_config_from_json, save_own
-from t5x_lite.checkpoints.weights import model_of, reader
+from t5x_lite.checkpoints.native import Description, OwnCheckpoint, model_config_from_json, save_own
+from t5x_lite.checkpoints.weights import placed, reader
 from t5x_lite.config import MeshConfig
 from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny
+from tests.checkpoints.layouts import model_of
 
 CFG = tiny.T5_1_1
 FLOAT32 = np.dtype(np.float32)
@@ -64,11 +64,6 @@ def test_numbers_may_be_kept_in_bfloat16(tmp_path):
     embedding = np.asarray(drawn("encoder_decoder").embedding[...])
     rounded = embedding.astype(ml_dtypes.bfloat16).astype(np.float32)
     np.testing.assert_array_equal(model_of(found).embedding[...], rounded)
-
-
-def test_a_directory_without_its_file_is_not_taken_for_one(tmp_path):
-    assert not is_own_directory(tmp_path)
-    assert is_own_directory(saved(tmp_path / "a"))
 
 
 def test_a_model_config_survives_json():

@@ -3,14 +3,14 @@
 import jax
 import numpy as np
 
-from t5x_lite.checkpoints.load import placed
-from t5x_lite.checkpoints.weights import model_of, read_arrays, reader
+from t5x_lite.checkpoints.weights import placed, read_arrays, reader
 from t5x_lite.config import MeshConfig
 from t5x_lite.model.architectures import abstract
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
 from tests import tiny
+from tests.checkpoints.layouts import model_of
 
 MODEL = tiny.drawn(T5, tiny.T5_1_1)
 

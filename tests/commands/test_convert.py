@@ -15,7 +15,7 @@ from t5x_lite.checkpoints.load import load
 from t5x_lite.checkpoints.native import Description, save_own
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.checkpoints.t5x.model import T5XModel
-from t5x_lite.checkpoints.weights import model_of, reader
+from t5x_lite.checkpoints.weights import reader
 from t5x_lite.commands import convert
 from t5x_lite.config import OptimizerConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
@@ -24,7 +24,8 @@ from t5x_lite.model.decoder import Decoder
 from t5x_lite.optim import make_optimizer
 from t5x_lite.parallel.mesh import parameter_axes
 from tests import tiny
-from tests.checkpoints.test_load import CFG, run_dir  # noqa: F401 - a fixture
+from tests.checkpoints.layouts import model_of
+from tests.checkpoints.test_run import CFG, run_dir  # noqa: F401 - a fixture
 
 
 @pytest.fixture
@@ -123,7 +124,7 @@ def test_what_a_form_cannot_have_is_refused(options, message, model_dir, tmp_pat
 
 def test_a_checkpoint_of_t5x_needs_a_tokenizer_for_hugging_face(model_dir, tmp_path):
     convert.run(str(model_dir), str(tmp_path / "t5x"), format="t5x")
-    with pytest.raises(ValueError, match=r"is a checkpoint of T5X, which keeps no tokenizer: give one"):
+    with pytest.raises(ValueError, match=r"is a T5X checkpoint, which has no tokenizer: give one"):
         convert.run(str(tmp_path / "t5x"), str(tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from t5x_lite.checkpoints.load import placed
+from t5x_lite.checkpoints.weights import placed
 from t5x_lite.config import GenerationConfig, MeshConfig
 from t5x_lite.evaluation.evaluator import fetched, on_mesh
 from t5x_lite.inference.loop import Devices, as_prompts, generate_ids, stream_ids

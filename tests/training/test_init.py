@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from t5x_lite.checkpoints.load import open_pretrained, placed, save_hf
+from t5x_lite.checkpoints.load import open_pretrained, save_hf
 from t5x_lite.checkpoints.t5x.model import plain_arrays
 from t5x_lite.checkpoints.t5x.writer import write_t5x
+from t5x_lite.checkpoints.weights import placed
 from t5x_lite.commands import convert
 from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
@@ -68,7 +69,7 @@ def test_another_tokenizer_is_refused(tmp_path, directory):
 
 
 def test_a_model_without_a_tokenizer_needs_one_to_be_named(tmp_path, directory, monkeypatch):
-    bare = open_pretrained(directory)._replace(tokenizer=None)
+    bare = dataclasses.replace(open_pretrained(directory), tokenizer=None)
     monkeypatch.setattr(init, "open_pretrained", lambda path: bare)
     cfg, weights = open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes")))
     assert (cfg.task.tokenizer.kind, weights) == ("bytes", bare)

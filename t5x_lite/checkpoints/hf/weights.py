@@ -17,11 +17,14 @@ import numpy as np
 from t5x_lite.checkpoints.arrays import Index
 from t5x_lite.checkpoints.hf.config import CONFIG_FILE, config_fields, read_config
 from t5x_lite.checkpoints.hf.tensor_files import Tensor
-from t5x_lite.checkpoints.hf.weight_files import SHARD_BYTES, Progress, open_weights, write_weights
+from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer
+from t5x_lite.checkpoints.hf.weight_files import SHARD_BYTES, open_weights, write_weights
 from t5x_lite.checkpoints.param_names import Form, Row, differences, rows
+from t5x_lite.checkpoints.weights import LazyModel, Progress
 from t5x_lite.config import ModelConfig
-from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.model.architectures import abstract
+from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.files.atomic_write import new_directory, write_atomically
+from t5x_lite.model.architectures import ENCODER_DECODER, abstract
 from t5x_lite.parallel.param_paths import named_leaves
 
 GENERATION_FILE = "generation_config.json"
@@ -31,9 +34,25 @@ COPIES = {"encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.
 NEVER_READ = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"}
 
 
-def is_hf_directory(path: pathlib.Path) -> bool:
-    """Whether this looks like a model of Hugging Face's."""
-    return (path / CONFIG_FILE).is_file()
+def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
+    """Opens a Hugging Face model directory; `tokenizer` replaces its own."""
+    weights = HFCheckpoint(path)
+    tokenizer = tokenizer or read_tokenizer(path)
+    return LazyModel(weights.config, ENCODER_DECODER, tokenizer, 0, weights.dtype, weights.read)
+
+
+def save_model(
+    directory: pathlib.Path,
+    model: LazyModel,
+    tokenizer: Tokenizer,
+    *,
+    dtype: np.dtype,
+    progress: Progress = lambda num_bytes: None,
+) -> None:
+    """Writes a model and its tokenizer into a new directory; see `load.save_hf`."""
+    with new_directory(directory) as temporary:
+        save_tokenizer(tokenizer, temporary)
+        save_weights(temporary, model.config, model.read, dtype=dtype, progress=progress)
 
 
 class HFCheckpoint:

@@ -22,10 +22,13 @@ import numpy as np
 
 from t5x_lite.checkpoints.arrays import Index, LazyArray
 from t5x_lite.checkpoints.param_names import Row, differences, rows
-from t5x_lite.checkpoints.t5x.files import T5XCheckpoint, read_t5x
+from t5x_lite.checkpoints.t5x.files import T5XCheckpoint, looks_like_t5x, read_t5x
+from t5x_lite.checkpoints.t5x.optimizer import UNUSED_SHAPE
+from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.config import ModelConfig
+from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.messages import listed
-from t5x_lite.model.architectures import abstract
+from t5x_lite.model.architectures import ENCODER_DECODER, abstract
 from t5x_lite.model.presets import presets
 from t5x_lite.parallel.mesh import parameter_axes
 from t5x_lite.parallel.param_paths import named_leaves
@@ -35,7 +38,6 @@ STACKS = ("encoder", "decoder")
 BIASES = ("relpos_bias", "relative_posemb")  # flaxformer and T5X's own scalable model name it differently
 TABLE = "relpos_bias/rel_embedding"
 SLOT_NAMES = ("v_row", "v_col", "v", "m")
-UNUSED_SHAPE = (1,)
 LAST_NORM = "decoder/decoder_norm/scale"
 LARGEST_SIZE, MOST_LAYERS = 2**31, 10_000
 LAYERS = "layers"  # the axis of the scalable layout, among the numbers of a layer's dimensions here
@@ -120,6 +122,18 @@ class InMemory(NamedTuple):
 
     def read(self, index: Index | None = None) -> np.ndarray:
         return self.array if index is None else self.array[index]
+
+
+def is_checkpoint(path: pathlib.Path) -> bool:
+    """Returns whether this is a file, or a directory that looks like a T5X checkpoint."""
+    return path.is_file() or looks_like_t5x(path)
+
+
+def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
+    """Opens a T5X checkpoint, which has no tokenizer."""
+    t5x = T5XModel(path)
+    slots = t5x.all_slots if t5x.has_optimizer else None
+    return LazyModel(t5x.config, ENCODER_DECODER, tokenizer, t5x.step, t5x.dtype, t5x.read, read_slots=slots)
 
 
 class T5XModel:

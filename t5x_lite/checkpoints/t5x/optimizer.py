@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of Adafactor, from a checkpoint of T5X to that of `optim.adafactor`, and back.
+"""The state of `optim.adafactor`, to and from the slots that T5X keeps for each parameter.
 
 Shape letters: L layers, D model.
 """
@@ -11,73 +11,67 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t5x_lite.checkpoints.t5x.model import UNUSED_SHAPE, T5XModel, axes_of, kept_dims
+from t5x_lite.checkpoints.weights import Slots
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 
-# A leaf of the state: where in the chain of transformations, what, and of which parameter.
+UNUSED_SHAPE = (1,)  # of a slot that Adafactor does not use for a parameter
+# A leaf of the state: its place in the chain of transformations, the slot and the parameter.
 LEAF = re.compile(r"(?:[0-9]+/)*(?P<slot>count|v_row|v_col|v|ema)(?:/(?P<name>.+))?")
+SLOT_OF = {"ema": "m"}
 
 
-def read_opt_state(model: T5XModel, shapes: Any) -> Any:
-    """Returns the state that an optimizer goes on with where T5X's stopped.
+def opt_state_from_slots(slots: Slots, step: int, shapes: Any) -> Any:
+    """Returns the optimizer state that continues from Adafactor's slots.
 
     Args:
-      model: read from a checkpoint.
-      shapes: an optimizer's state of `jax.ShapeDtypeStruct`, with shardings or without.
+      slots: Adafactor's slots of each parameter.
+      step: the number of updates made.
+      shapes: the optimizer state as a tree of `jax.ShapeDtypeStruct`, with or without shardings.
 
     Raises:
-      ValueError: if the optimizer is not Adafactor, or keeps other things than the checkpoint has.
+      ValueError: if the optimizer is not Adafactor, or keeps other slots than these.
     """
-    model.check_slots()
     leaves = named_leaves(shapes)
-    found: dict[str, np.ndarray] = {}
-    axes = axes_of(model.config)
-    has_layers = {name: names[:1] == ("layers",) for name, names in axes.items()}
-    keeps_moment = any("/ema/" in leaf for leaf in leaves)
-    for leaf, shape in leaves.items():
-        match = LEAF.fullmatch(leaf)
-        if match is None:
-            raise ValueError(
-                f"the optimizer keeps {leaf}, which Adafactor does not: set optimizer.name to adafactor, or leave "
-                "optimizer.from_pretrained out"
-            )
-        slot, name = match["slot"], match["name"]
-        if slot == "count":
-            found[leaf] = np.asarray(model.step, np.int32)
-            continue
-        kept = kept_dims(axes[name][has_layers[name] :])[slot] if slot in ("v_row", "v_col") else None
-        # An unused slot of ours has T5X's shape of one: what it has for this parameter is in another slot.
-        unused = shape.shape == UNUSED_SHAPE
-        value = None if unused else model.slot(name, "m" if slot == "ema" else slot, kept)
-        if value is None and not unused:
-            what = "first moment" if slot == "ema" else slot
-            raise ValueError(
-                f"{model.where} keeps no {what} of {name}, and this optimizer does: set optimizer.beta1 as there, "
-                "or leave optimizer.from_pretrained out"
-            )
-        if value is not None and value.shape != shape.shape:
-            raise ValueError(
-                f"{model.where} keeps {slot} of {name} of shape {list(value.shape)}, and this optimizer "
-                f"{list(shape.shape)}: leave optimizer.from_pretrained out"
-            )
-        found[leaf] = np.zeros(UNUSED_SHAPE, np.float32) if value is None else value
-        if slot == "v" and not keeps_moment and model.slot(name, "m") is not None:
-            raise ValueError(
-                f"{model.where} keeps a first moment of {name}, and this optimizer does not: set optimizer.beta1 as it "
-                "was there, or leave optimizer.from_pretrained out"
-            )
-    return from_named_leaves(shapes, {leaf: _placed(array, leaves[leaf]) for leaf, array in found.items()})
+    state = {leaf: _value(leaf, slots, step, shape) for leaf, shape in leaves.items()}
+    if not any("/ema/" in leaf for leaf in leaves):
+        for name, kept in slots.items():
+            if "m" in kept:
+                raise _mismatch(f"has a first moment of {name}, but this optimizer has none", "set optimizer.beta1")
+    return from_named_leaves(shapes, {leaf: _placed(array, leaves[leaf]) for leaf, array in state.items()})
 
 
-def slots_of(opt_state: Any) -> dict[str, dict[str, np.ndarray]] | None:
-    """Returns what Adafactor keeps of each parameter, for `t5x.plain_arrays`; None of another optimizer."""
+def _value(leaf: str, slots: Slots, step: int, shape: jax.ShapeDtypeStruct) -> np.ndarray:
+    match = LEAF.fullmatch(leaf)
+    if match is None:
+        raise _mismatch(f"has Adafactor's state, but this optimizer keeps {leaf}", "set optimizer.name to adafactor")
+    if match["slot"] == "count":
+        return np.asarray(step, np.int32)
+    slot, name = SLOT_OF.get(match["slot"], match["slot"]), match["name"]
+    value = slots[name].get(slot, np.zeros(UNUSED_SHAPE, np.float32))
+    if value.shape != shape.shape:
+        if value.shape == UNUSED_SHAPE:
+            what = "first moment" if slot == "m" else slot
+            raise _mismatch(f"has no {what} of {name}, but this optimizer keeps one", "set optimizer.beta1 to match")
+        if shape.shape != UNUSED_SHAPE:
+            found = f"has {slot} of {name} of shape {list(value.shape)}"
+            raise _mismatch(f"{found}, but this optimizer keeps {list(shape.shape)}", "factor as there")
+        value = np.zeros(UNUSED_SHAPE, np.float32)
+    return value
+
+
+def _mismatch(reason: str, remedy: str) -> ValueError:
+    return ValueError(f"model.pretrained {reason}: {remedy}, or leave optimizer.from_pretrained out")
+
+
+def slots_of(opt_state: Any) -> Slots | None:
+    """Returns Adafactor's slots of each parameter; None if this is the state of another optimizer."""
     slots: dict[str, dict[str, np.ndarray]] = {}
     for leaf, array in named_leaves(opt_state).items():
         match = LEAF.fullmatch(leaf)
         if match is None:
             return None
         if match["slot"] != "count":
-            slots.setdefault(match["name"], {})["m" if match["slot"] == "ema" else match["slot"]] = array
+            slots.setdefault(match["name"], {})[SLOT_OF.get(match["slot"], match["slot"])] = array
     return slots if all(kept.keys() >= {"v_row", "v_col", "v"} for kept in slots.values()) and slots else None
 
 

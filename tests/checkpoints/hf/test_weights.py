@@ -16,15 +16,15 @@ from t5x_lite.checkpoints.hf import weights
 from t5x_lite.checkpoints.hf.tensor_files import read_header, write_tensors
 from t5x_lite.checkpoints.hf.weight_files import open_weights
 from t5x_lite.checkpoints.hf.weights import HFCheckpoint, save_weights
-from t5x_lite.checkpoints.load import placed
 from t5x_lite.checkpoints.param_names import rows
-from t5x_lite.checkpoints.weights import model_of, reader
+from t5x_lite.checkpoints.weights import placed, reader
 from t5x_lite.config import GenerationConfig, MeshConfig
 from t5x_lite.inference.loop import generate_ids
 from t5x_lite.model.architectures import ENCODER_DECODER
 from t5x_lite.model.transformer import shift_right
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
+from tests.checkpoints.layouts import model_of
 from tests.inference.toys import told
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"

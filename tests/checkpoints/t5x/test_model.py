@@ -6,18 +6,17 @@ import jax
 import numpy as np
 import pytest
 
-from t5x_lite.checkpoints.load import placed
 from t5x_lite.checkpoints.t5x.files import T5XCheckpoint, read_t5x
 from t5x_lite.checkpoints.t5x.model import T5XModel, plain_arrays, untold, with_published_activations
 from t5x_lite.checkpoints.t5x.writer import write_t5x
-from t5x_lite.checkpoints.weights import model_of, reader
+from t5x_lite.checkpoints.weights import placed, reader
 from t5x_lite.config import MeshConfig
 from t5x_lite.model.presets import presets
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
 from tests import numpy_t5, tiny
-from tests.checkpoints.layouts import Array
+from tests.checkpoints.layouts import Array, model_of
 from tests.paths import SHARED
 
 SAMPLE = SHARED / "data" / "t5x_ckpt" / "test_t5_tiny.checkpoint_0.gz"

@@ -9,9 +9,9 @@ import pytest
 
 from t5x_lite.checkpoints.t5x.files import T5XCheckpoint
 from t5x_lite.checkpoints.t5x.model import T5XModel, plain_arrays
-from t5x_lite.checkpoints.t5x.optimizer import read_opt_state, slots_of
+from t5x_lite.checkpoints.t5x.optimizer import opt_state_from_slots, slots_of
 from t5x_lite.checkpoints.t5x.writer import write_t5x
-from t5x_lite.checkpoints.weights import model_of, reader
+from t5x_lite.checkpoints.weights import reader
 from t5x_lite.config import MeshConfig, OptimizerConfig
 from t5x_lite.model.architectures import abstract
 from t5x_lite.model.transformer import T5
@@ -19,7 +19,7 @@ from t5x_lite.optim import make_optimizer, state_axes
 from t5x_lite.parallel.mesh import make_mesh, parameter_axes, shardings
 from t5x_lite.parallel.param_paths import named_leaves
 from tests import tiny
-from tests.checkpoints.layouts import Array
+from tests.checkpoints.layouts import Array, model_of
 
 # Large enough to be factored, and the inner size on either side of D; each stack has layers of its own number.
 CFG = dataclasses.replace(
@@ -101,7 +101,7 @@ def test_the_optimizer_goes_on_as_t5xs_would(cfg, beta1):
     targets, slots = laid_out(cfg, beta1)
     found, tx = opened(targets, slots), optimizer(cfg, beta1)
     model = model_of(found)
-    state = read_opt_state(found, jax.eval_shape(tx.init, model))
+    state = opt_state_from_slots(found.all_slots(), STEP, jax.eval_shape(tx.init, model))
     grads = tiny.drawn(T5, cfg, seed=1)
     updates, state = jax.jit(tx.update)(grads, state, model)
     ours = targets_of(jax.tree.map(jnp.add, model, updates), cfg)
@@ -117,7 +117,7 @@ def test_the_optimizer_goes_on_as_t5xs_would(cfg, beta1):
 def test_the_state_is_written_as_it_was_read(tmp_path):
     targets, slots = laid_out(CFG, 0.9)
     found = opened(targets, slots)
-    state = read_opt_state(found, jax.eval_shape(optimizer(CFG, 0.9).init, model_of(found)))
+    state = opt_state_from_slots(found.all_slots(), STEP, jax.eval_shape(optimizer(CFG, 0.9).init, model_of(found)))
     again = T5XModel(write_t5x(tmp_path, plain_arrays(CFG, found.read, slots_of(state)), STEP))
     for arrays in (plain_arrays(CFG, found.read, found.all_slots()), plain_arrays(CFG, again.read, again.all_slots())):
         assert arrays.keys() == slots.keys() | {f"target/{name}" for name in targets}
@@ -151,7 +151,7 @@ def test_the_slots_of_the_scalable_layout_are_the_same_state():
     one = opened(targets, slots)
     other = T5XModel("x", T5XCheckpoint(STEP, {name: Array(array) for name, array in stacked.items()}))
     shapes = jax.eval_shape(optimizer(CFG).init, model_of(one))
-    states = [named_leaves(read_opt_state(found, shapes)) for found in (one, other)]
+    states = [named_leaves(opt_state_from_slots(found.all_slots(), STEP, shapes)) for found in (one, other)]
     for name, array in states[0].items():
         np.testing.assert_array_equal(states[1][name], array, err_msg=name)
 
@@ -164,7 +164,7 @@ def test_each_device_gets_its_part_of_the_state():
     shapes = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state, places
     )
-    found = named_leaves(read_opt_state(opened(*laid_out(cfg)), shapes))
+    found = named_leaves(opt_state_from_slots(opened(*laid_out(cfg)).all_slots(), STEP, shapes))
     row = found["0/v_row/encoder/blocks/attention/query"]
     assert {shard.data.shape for shard in row.addressable_shards} == {(2, 33)}
     assert int(found["0/count"]) == int(found["3/count"]) == STEP
@@ -173,15 +173,15 @@ def test_each_device_gets_its_part_of_the_state():
 @pytest.mark.parametrize(
     ("fields", "beta1", "message"),
     [
-        ({"name": "adamw"}, None, r"which Adafactor does not: set optimizer.name to adafactor"),
-        ({"beta1": 0.9}, None, r"keeps no first moment of .*, and this optimizer does: set optimizer.beta1"),
-        ({}, 0.9, r"keeps a first moment of .*, and this optimizer does not: set optimizer.beta1"),
+        ({"name": "adamw"}, None, r"but this optimizer keeps .*: set optimizer.name to adafactor"),
+        ({"beta1": 0.9}, None, r"has no first moment of .*, but this optimizer keeps one: set optimizer.beta1"),
+        ({}, 0.9, r"has a first moment of .*, but this optimizer has none: set optimizer.beta1"),
     ],
 )
 def test_another_optimizer_is_refused(fields, beta1, message):
     found = opened(*laid_out(CFG, beta1))
     with pytest.raises(ValueError, match=message):
-        read_opt_state(found, jax.eval_shape(optimizer(CFG, **fields).init, abstract(CFG)))
+        opt_state_from_slots(found.all_slots(), STEP, jax.eval_shape(optimizer(CFG, **fields).init, abstract(CFG)))
 
 
 def test_slots_of_another_factoring_or_none_are_refused():
@@ -198,7 +198,7 @@ def test_slots_of_another_factoring_or_none_are_refused():
         (longer, r"v_row of shape \[131\], where this optimizer keeps \[129\]: its Adafactor factors otherwise"),
     ):
         with pytest.raises(ValueError, match=message):
-            read_opt_state(opened(targets, changed), shapes)
+            opt_state_from_slots(opened(targets, changed).all_slots(), STEP, shapes)
 
 
 KERNEL = "state/param_states/encoder/layers_0/mlp/wo/kernel"
@@ -221,6 +221,8 @@ def test_what_adafactor_does_not_keep_is_refused_by_name(extra, message):
     targets, slots = laid_out(tiny.T5_1_1)
     found = opened(targets, slots | extra)
     with pytest.raises(ValueError, match=message):
-        read_opt_state(found, jax.eval_shape(optimizer(tiny.T5_1_1).init, abstract(tiny.T5_1_1)))
+        opt_state_from_slots(
+            found.all_slots(), STEP, jax.eval_shape(optimizer(tiny.T5_1_1).init, abstract(tiny.T5_1_1))
+        )
     with pytest.raises(ValueError, match=message):
         found.all_slots()

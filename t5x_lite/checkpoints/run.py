@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The newest checkpoint of a training run, as a model."""
+
+import contextlib
+import functools
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from t5x_lite.checkpoints.native import architecture_from_json, model_config_from_json
+from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.checkpoints.weights import LazyModel, Read, placed, reader
+from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
+from t5x_lite.model.architectures import ENCODER_DECODER
+
+
+def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
+    """Opens the newest checkpoint of a run.
+
+    Args:
+      path: the run directory.
+      tokenizer: replaces the run's own.
+
+    Raises:
+      ValueError: if the run has no checkpoint yet, or it is damaged.
+    """
+    with opened(path) as checkpoints:
+        step = checkpoints.latest_step()
+        if step is None:
+            raise ValueError(f"--checkpoint {path} has no checkpoint yet: wait until the run has saved its first one")
+        meta = checkpoints.meta(step)
+    config, architecture = model_config_from_json(meta["model"]), ENCODER_DECODER
+    if "architecture" in meta:  # the first version had only encoder-decoders
+        architecture = architecture_from_json(meta["architecture"])
+
+    def restore(shapes: Any) -> Any:
+        with opened(path) as checkpoints:
+            return checkpoints.restore(step, {"model": shapes})["model"]
+
+    @functools.cache
+    def whole() -> Read:  # Orbax verifies checksums, which cover whole arrays
+        return reader(restore(placed(config, None, architecture)))
+
+    return LazyModel(
+        config,
+        architecture,
+        tokenizer or load_tokenizer(path),
+        step,
+        np.dtype(np.float32),
+        lambda name, index: whole()(name, index),
+        restore=restore,
+    )
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[Checkpoints]:
+    """Opens the checkpoints of a run directory for reading."""
+    checkpoints = Checkpoints(path / "checkpoints")
+    try:
+        yield checkpoints
+    finally:
+        checkpoints.close()

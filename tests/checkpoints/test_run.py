@@ -1,0 +1,55 @@
+"""Tests t5x_lite/checkpoints/run.py"""
+
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from t5x_lite.checkpoints.load import load
+from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.config import GenerationConfig
+from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer, ByteTokenizer
+from t5x_lite.model.architectures import Architecture
+from tests import tiny
+
+CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384, remat=("query",))
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """As much of a run directory as loading needs."""
+    path = tmp_path_factory.mktemp("run")
+    (path / "config.yaml").write_text("{}")
+    ByteTokenizer(100).save(path)
+    checkpoints = Checkpoints(path / "checkpoints", keep=1)
+    items = {"model": tiny.model(CFG), "optimizer": {"moment": jnp.ones(3)}}
+    checkpoints.save(12, items, {"model": dataclasses.asdict(CFG)})
+    checkpoints.close()
+    return path
+
+
+def test_a_run_directory_gives_model_tokenizer_and_config(run_dir):
+    model, tokenizer, config, step, architecture, generation = load(run_dir)
+    assert (config, step, tokenizer.vocab_size, architecture) == (CFG, 12, 259, Architecture())
+    assert generation == GenerationConfig()
+    np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
+
+
+def test_a_run_without_a_checkpoint_is_refused_and_left_as_it_is(tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    with pytest.raises(ValueError, match=r"--checkpoint .* has no checkpoint yet"):
+        load(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
+def test_loading_leaves_a_checkpoint_that_is_being_written_alone(run_dir):
+    under_way = run_dir / "checkpoints" / "13.orbax-checkpoint-tmp" / "model"
+    under_way.mkdir(parents=True)
+    assert load(run_dir).step == 12
+    assert under_way.is_dir()
+
+
+def test_a_tokenizer_that_is_given_takes_the_place_of_the_directorys_own(run_dir):
+    tokenizer = ByteAndSentinelTokenizer(20)
+    assert load(run_dir, tokenizer=tokenizer).tokenizer is tokenizer
