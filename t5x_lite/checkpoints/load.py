@@ -86,9 +86,10 @@ def _reader_module(path: pathlib.Path) -> ModuleType:
     for marker, module in FORMATS.items():
         if (path / marker).is_file():
             return importlib.import_module(module)
-    t5x = importlib.import_module("t5x_lite.checkpoints.t5x.model")  # its files have no one name
-    if t5x.is_checkpoint(path):
-        return t5x
+    from t5x_lite.checkpoints.t5x import files, model
+
+    if files.looks_like_t5x(path):  # no file name is common to its layouts
+        return model
     raise ValueError(
         f"--checkpoint {path} is neither a run directory (no config.yaml), nor a Hugging Face model (no config.json), "
         "nor a T5X checkpoint: name a run directory, or one with config.json and model.safetensors"

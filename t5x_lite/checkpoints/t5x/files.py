@@ -86,9 +86,9 @@ def read_t5x(path: str | pathlib.Path) -> T5XCheckpoint:
 
 
 def looks_like_t5x(path: pathlib.Path) -> bool:
-    """Whether a directory, or one below it that is named for a step, has the index of a checkpoint."""
+    """Returns whether this is a file, or a directory with an index in it or in a subdirectory named for a step."""
     if not path.is_dir():
-        return False
+        return path.is_file()
     return _with_index(path) is not None or any(STEP_NAME.fullmatch(child.name) for child in path.iterdir())
 
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from t5x_lite.checkpoints.arrays import Index, LazyArray
 from t5x_lite.checkpoints.param_names import Row, differences, rows
-from t5x_lite.checkpoints.t5x.files import T5XCheckpoint, looks_like_t5x, read_t5x
+from t5x_lite.checkpoints.t5x.files import T5XCheckpoint, read_t5x
 from t5x_lite.checkpoints.t5x.optimizer import UNUSED_SHAPE
 from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.config import ModelConfig
@@ -122,11 +122,6 @@ class InMemory(NamedTuple):
 
     def read(self, index: Index | None = None) -> np.ndarray:
         return self.array if index is None else self.array[index]
-
-
-def is_checkpoint(path: pathlib.Path) -> bool:
-    """Returns whether this is a file, or a directory that looks like a T5X checkpoint."""
-    return path.is_file() or looks_like_t5x(path)
 
 
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
