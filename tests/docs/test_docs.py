@@ -23,7 +23,9 @@ from tests import runs, tiny
 from tests.paths import ROOT
 
 DOCS = ROOT / "docs"
-PAGES = sorted(page.relative_to(DOCS).as_posix() for kind in ("tutorials", "howto") for page in (DOCS / kind).glob("*.md"))
+PAGES = sorted(
+    page.relative_to(DOCS).as_posix() for kind in ("tutorials", "howto") for page in (DOCS / kind).glob("*.md")
+)
 BLOCK = re.compile(r"^```(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n)?(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"# Not run by the tests: \w.{9,}")
 FEWER_STEPS = ("--train.num_steps", "3", "--train.log_every_steps", "1", "--eval.num_batches", "1")
