@@ -1,25 +1,20 @@
 """Runs the code of the tutorials and how-to pages, page by page, each in a directory of its own.
 
-```python and ```bash blocks are run in order. A block with a caption is the content of the file that the caption names, and a
-```diff block is applied to a copy of the package. A block that cannot be run here says so to the reader in its first
-line: `# Not run by the tests: REASON`. Training is cut to a few steps.
+```python and ```bash blocks are run in order. A block with a caption is the content of the file that the caption names,
+and a ```diff block is applied to a copy of the package. A block that cannot be run here says so to the reader in its
+first line: `# Not run by the tests: REASON`. Training is cut to a few steps.
 """
 
 import dataclasses
-import os
-import pathlib
 import re
 import shutil
 import subprocess
-import sys
 
 import pytest
 
 import t5x_lite
-from t5x_lite import cli
-from t5x_lite.data.tokenizers import SentencePieceTokenizer
-from t5x_lite.data.tokenizers.train import train_sentencepiece_model
-from tests import runs, tiny
+from tests import runs
+from tests.docs.pages import make_command, make_flan
 from tests.paths import ROOT
 
 DOCS = ROOT / "docs"
@@ -28,14 +23,6 @@ PAGES = sorted(
 )
 BLOCK = re.compile(r"^```(?:\{code-block\} )?(\w+)\n(?::caption: (\S+)\n)?(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = re.compile(r"# Not run by the tests: \w.{9,}")
-FEWER_STEPS = ("--train.num_steps", "3", "--train.log_every_steps", "1", "--eval.num_batches", "1")
-TEXT = ["Translate to German: Good morning. summarize: what is the boiling point of water? 100 degrees <of> that."] * 9
-# The `t5x-lite` that the pages call, with less training; {arguments} are FEWER_STEPS.
-COMMAND = """#!{python}
-import sys
-from t5x_lite.cli import main
-sys.exit(main(sys.argv[1:] + list({arguments} if sys.argv[1] == "train" else ())))
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,27 +61,12 @@ def test_every_block_is_understood_and_says_so_if_it_is_not_run(page):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A directory like a checkout's root, with a tiny model in place of Flan-T5 and a finished quick start."""
+    """A directory like a checkout's root, with a tiny model in place of Flan-T5."""
     for name in ("configs", "scripts"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    cfg = dataclasses.replace(t5x_lite.presets["flan_t5_small"], vocab_size=256, emb_dim=16, num_heads=4, head_dim=5)
-    cfg = dataclasses.replace(cfg, mlp_dim=24, num_encoder_layers=2, num_decoder_layers=1)
-    tokenizer = SentencePieceTokenizer(train_sentencepiece_model(TEXT, vocab_size=140), 100)
-    t5x_lite.save_hf(tiny.drawn(t5x_lite.T5, cfg), tokenizer, "flan-t5-small")
+    make_flan("flan-t5-small")
     return tmp_path
-
-
-def make_command(folder: pathlib.Path) -> dict[str, str]:
-    """Writes the `t5x-lite` that the pages call; returns the environment in which it is found."""
-    command = folder / "bin" / "t5x-lite"
-    command.parent.mkdir()
-    command.write_text(COMMAND.format(python=sys.executable, arguments=FEWER_STEPS))
-    command.chmod(0o755)
-    path = os.pathsep.join([str(command.parent), str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
-    package = folder if (folder / "t5x_lite").exists() else ROOT
-    # The package comes first, and what a page puts in its own directory is found as well.
-    return os.environ | {"PATH": path, "PYTHONPATH": os.pathsep.join([str(package), str(folder)])}
 
 
 @pytest.mark.slow
@@ -122,9 +94,3 @@ def test_the_code_of_a_page_runs(page, folder):
                 ["bash", "-euo", "pipefail"], input=block.code, text=True, capture_output=True, env=environment
             )
             assert done.returncode == 0, f"{block.code}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
-
-
-def test_every_command_has_a_section_in_the_reference():
-    assert "command-reference" in (DOCS / "reference" / "commands.md").read_text()
-    assert "config-reference" in (DOCS / "reference" / "config.md").read_text()
-    assert cli.make_parser().prog == "t5x-lite"
