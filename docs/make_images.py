@@ -71,20 +71,21 @@ def draw_mesh(picture: pathlib.Path) -> None:
         "a batch [batch, length]": (BATCH_SHAPE, partition_spec(("batch", None))),
     }
     plt.rcParams |= {"svg.hashsalt": "t5x_lite", "svg.fonttype": "none", "font.size": 9}
-    figure, grid = plt.subplots(2, 8, figsize=(10, 3.6), layout="constrained")
+    figure, grid = plt.subplots(4, 4, figsize=(6, 6.8), layout="constrained")
     for row, (title, (shape, spec)) in enumerate(arrays.items()):
         slices = NamedSharding(mesh, spec).devices_indices_map(shape)
-        for column, (place, device) in enumerate(np.ndenumerate(mesh.devices)):
-            axes = grid[row, column]
+        for number, (place, device) in enumerate(np.ndenumerate(mesh.devices)):
+            axes = grid[row + 2 * (number // 4), number % 4]
             sides = [side.indices(size)[:2] for side, size in zip(slices[device], shape, strict=True)]
             (top, bottom), (left, right) = ([edge / n for edge in side] for side, n in zip(sides, shape, strict=True))
             axes.add_patch(Rectangle((left, top), right - left, bottom - top, color=f"C{row}"))
             axes.set(xlim=(0, 1), ylim=(1, 0), xticks=[], yticks=[], aspect="equal")
             if row == 0:
                 data, fsdp, _, tensor = place
-                axes.set_title(f"device {device.id}\ndata {data}, fsdp {fsdp},\ntensor {tensor}", fontsize=8)
-            axes.set_xlabel("{}:{}\n{}:{}".format(*sides[0], *sides[1]), fontsize=7)
-        grid[row, 0].set_ylabel(title, fontsize=8)
+                axes.set_title(f"device {device.id}\ndata {data}, fsdp {fsdp}, tensor {tensor}", fontsize=8)
+            axes.set_xlabel("[{}:{}, {}:{}]".format(*sides[0], *sides[1]), fontsize=8)
+            if number % 4 == 0:
+                axes.set_ylabel(title, fontsize=8)
     figure.savefig(picture, metadata={"Date": None}, facecolor="white")
 
 

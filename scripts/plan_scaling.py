@@ -106,9 +106,9 @@ def answer(name: str, row: Row, *, again: bool) -> dict[str, Any]:
 
 def tabulated(found: dict[str, dict[str, Any]], *, weak: bool) -> str:
     """Returns a table in Markdown; efficiency is against the first row, if all of them are one series."""
-    columns = ["row", "model", "chips", "mesh", "batch", "remat", "again", "GiB a chip", "step, s", "bound by"]
+    columns = ["row", "model", "chips", "mesh", "batch", "remat", "recomputed", "GiB per chip", "step, s", "bound by"]
     columns += ["MFU at most", "sent GiB, ICI / DCN", "compile, s"]
-    columns += ["efficiency"] if weak else ["checkpoint, GiB", "written in, s"]
+    columns += ["efficiency"] if weak else ["checkpoint, GiB", "saved in, s"]
     first = next(iter(found.values()))["roofline"]["fastest_seconds"]
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name, row in found.items():

@@ -6,6 +6,7 @@ first line: `# Not run by the tests: REASON`. Training is cut to a few steps.
 """
 
 import dataclasses
+import pathlib
 import re
 import shutil
 import subprocess
@@ -69,6 +70,29 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.parametrize("page", [page for page in PAGES if "Size of the change" in (DOCS / page).read_text()])
+def test_the_size_of_a_change_is_stated_as_it_is(page):
+    new = [block.code for block in blocks(page) if block.caption.startswith("t5x_lite/")]
+    changed = [
+        re.findall(r"^\+(?!\+\+)", block.code, re.MULTILINE) for block in blocks(page) if block.language == "diff"
+    ]
+    files = f"{len(changed)} changed file" + "s" * (len(changed) > 1)
+    lines = f"{sum(map(len, changed))} line" + "s" * (sum(map(len, changed)) > 1)
+    stated = f"1 new file of {new[0].count(chr(10))} lines; {files}, {lines}"
+    assert stated in (DOCS / page).read_text(), stated
+
+
+def apply_diff(code: str, folder: pathlib.Path) -> None:
+    """Makes the changes of a diff whose hunks have no line numbers; each must fit exactly once."""
+    header, *hunks = re.split(r"^@@.*\n", code, flags=re.MULTILINE)
+    path = folder / re.search(r"^\+\+\+ b/(\S+)", header, re.MULTILINE)[1]
+    for hunk in hunks:
+        lines = hunk.splitlines(keepends=True)
+        old, new = ("".join(line[1:] for line in lines if line[0] != sign) for sign in "+-")
+        assert path.read_text().count(old) == 1, f"{path} does not have these lines once:\n{old}"
+        path.write_text(path.read_text().replace(old, new))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs(page, folder):
@@ -86,7 +110,7 @@ def test_the_code_of_a_page_runs(page, folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.code)
         elif block.language == "diff":
-            subprocess.run(["git", "apply", "--verbose", "-"], input=block.code, text=True, cwd=folder, check=True)
+            apply_diff(block.code, folder)
         elif block.language == "python":
             exec(compile(block.code, page, "exec"), names)
         elif block.language == "bash":
