@@ -9,6 +9,8 @@ import numpy as np
 from flax import nnx
 
 from t5x_lite.config import ModelConfig
+from t5x_lite.config.architectures import ARCHITECTURES, Architecture
+from t5x_lite.model.architectures import make_model
 from t5x_lite.model.transformer import T5
 
 B, S, T = 3, 11, 7
@@ -42,6 +44,24 @@ def drawn(kind, cfg: ModelConfig, *arguments, seed: int = 0):
     model = jax.eval_shape(lambda: kind(cfg, *arguments, rngs=nnx.Rngs(0)))
     generator = np.random.default_rng(seed)
     return jax.tree.map(lambda leaf: jnp.asarray(0.3 * generator.normal(size=leaf.shape), leaf.dtype), model)
+
+
+LABELS = ("bad", "good", "neither")
+CLASSIFIERS = [name for name, traits in ARCHITECTURES.items() if traits.labels_per]
+
+
+def architecture(name: str) -> Architecture:
+    """The architecture of that name, with labels if it is a classifier."""
+    return Architecture(name, LABELS if name in CLASSIFIERS else ())
+
+
+def drawn_by_name(name: str, cfg: ModelConfig, seed: int = 0):
+    """A model of the architecture `name` with parameters from NumPy."""
+    return drawn(functools.partial(_make, name), cfg, seed=seed)
+
+
+def _make(name: str, cfg: ModelConfig, rngs: nnx.Rngs):
+    return make_model(cfg, architecture(name), rngs=rngs)
 
 
 def names(tree) -> list[str]:

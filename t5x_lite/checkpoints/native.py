@@ -20,9 +20,10 @@ from t5x_lite.checkpoints.hf.weight_files import SHARD_BYTES, open_weights, writ
 from t5x_lite.checkpoints.param_names import differences
 from t5x_lite.checkpoints.weights import LazyModel, Progress
 from t5x_lite.config import ModelConfig
+from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
 from t5x_lite.files.atomic_write import new_directory, write_atomically
-from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract
+from t5x_lite.model.architectures import abstract
 from t5x_lite.parallel.param_paths import named_leaves
 
 MODEL_FILE = "model.json"
@@ -160,9 +161,11 @@ def architecture_from_json(fields: dict[str, Any]) -> Architecture:
     if not isinstance(name, str) or not isinstance(labels, list):
         raise ValueError(f"its architecture is {fields}")
     labels = tuple(labels)
-    if name not in GENERATORS | CLASSIFIERS:
+    if name not in ARCHITECTURES:
         raise ValueError(f"it has the unknown architecture {name!r}")
-    if (name in CLASSIFIERS) != (len(labels) > 1) or not all(isinstance(label, str) for label in labels):
+    if (ARCHITECTURES[name].labels_per is not None) != (len(labels) > 1) or not all(
+        isinstance(label, str) for label in labels
+    ):
         raise ValueError(f"a {name} cannot have the labels {list(labels)}")
     return Architecture(name, labels)
 

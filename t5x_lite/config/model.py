@@ -2,8 +2,8 @@
 """Model configuration: sizes and computation, and a run's overrides of a preset."""
 
 import dataclasses
-from typing import Literal
 
+from t5x_lite.config.architectures import ARCHITECTURES, DEFAULT, ArchitectureName, Traits
 from t5x_lite.config.checks import FRACTION, POSITIVE, Rule, check_fields, require
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
@@ -88,9 +88,7 @@ class ModelOptions:
       dtype: dtype of activations, float32 or bfloat16; auto is float32 on CPU and bfloat16 elsewhere.
     """
 
-    architecture: Literal[
-        "encoder_decoder", "causal_lm", "prefix_lm", "masked_lm", "sequence_classifier", "token_classifier"
-    ] = "encoder_decoder"
+    architecture: ArchitectureName = DEFAULT
     pretrained: str | None = None
     preset: str = "t5_1_1_small"
     emb_dim: int | None = None
@@ -109,3 +107,8 @@ class ModelOptions:
     def __post_init__(self):
         if self.dtype != "auto":
             check_dtype(self.dtype, "model.dtype")
+
+    @property
+    def traits(self) -> Traits:
+        """The record of the architecture."""
+        return ARCHITECTURES[self.architecture]

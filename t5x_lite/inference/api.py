@@ -59,7 +59,7 @@ def answer_lines(
     for line, answer in _answers(pretrained, iter(numbered), options, config, prompt=prompt, devices=devices):
         best = answer.sequences[0]
         row: dict[str, Any] = {"inputs": line, "prediction": best.text}
-        if pretrained.architecture.name == "encoder_decoder":
+        if pretrained.architecture.traits.fills_spans:
             row["filled"] = fill_in(line, best.text)
         if answer.probabilities:
             row["probabilities"] = answer.probabilities

@@ -15,7 +15,7 @@ import numpy as np
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import GenerationConfig
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.inference.loop import DECODERS, HERE, Devices, Generated, generate_ids, stream_ids
+from t5x_lite.inference.loop import HERE, Devices, Generated, generate_ids, stream_ids
 from t5x_lite.inference.params import Controls, Plan, batches_with, make_controls, make_plan
 from t5x_lite.inference.predict import label_probabilities, make_answer
 from t5x_lite.model.kernels.cpu import unstacked
@@ -72,7 +72,7 @@ def answer_batch(
     encoded = [[*tokenizer.encode(request.text), tokenizer.eos_id] for request in requests]
     inputs_BS = padded(encoded, batch_size)
     lengths = [len(ids) for ids in encoded]
-    if architecture.name not in DECODERS:
+    if not architecture.traits.decodes:
         return _of_encoder(pretrained, inputs_BS, lengths, devices)
     controls, plan = controls_and_plan(pretrained, requests, batch_size, scores=scores)
     generated = generate_ids(pretrained.model, architecture, inputs_BS, controls, plan, devices)
@@ -214,7 +214,7 @@ def _of_encoder(
     architecture = pretrained.architecture
     texts = make_answer(architecture, pretrained.tokenizer, GenerationConfig(), devices)(pretrained.model, inputs_BS)
     shares: Sequence[dict[str, float]] = [{}] * len(lengths)
-    if architecture.name == "sequence_classifier":
+    if architecture.traits.labels_per == "sequence":
         shares = label_probabilities(pretrained.model, inputs_BS, architecture.labels)
     return [
         Answer([Decoded(text, None, [], [], True)], length, share)

@@ -22,7 +22,6 @@ from t5x_lite.model.transformer import T5
 from t5x_lite.parallel import xla_options
 
 START_ID = 0  # T5 starts its decoder with padding
-DECODERS = ("encoder_decoder", "causal_lm", "prefix_lm")  # the architectures that decode
 
 State = sampling.Decoding | beam_search.Beams
 
@@ -58,7 +57,7 @@ def generate_ids(
     Args:
       model: of an architecture that decodes; called without dropout. Who decodes more than one batch with it saves time
         by giving `unstacked(model)`.
-      architecture: one of DECODERS.
+      architecture: the architecture of the model.
       inputs_BS: input ids, 0 on padding; EOS after them, which a decoder alone does not read.
       controls: of each example.
       plan: what is asked for.
@@ -111,13 +110,12 @@ def begin(
 ) -> tuple[State, Controls]:
     """Reads the inputs; returns a state with nothing decoded, and the controls on the devices."""
     placed = Controls(*map(devices.place, controls))
-    if architecture.name == "encoder_decoder":
+    if architecture.traits.has_encoder:
         return _reading(_begin_encoded, "plan")(model, devices.place(inputs_BS), plan=plan), placed
     prompts_BP, lengths_B = as_prompts(inputs_BS, eos_id=int(controls.stop_BW[0, 0]))
     prompts, lengths = devices.place(prompts_BP), devices.place(lengths_B)
-    sees_prefix = architecture.name == "prefix_lm"
     begin_prompted = _reading(_begin_prompted, "sees_prefix", "plan")
-    return begin_prompted(model, prompts, lengths, sees_prefix=sees_prefix, plan=plan), placed
+    return begin_prompted(model, prompts, lengths, sees_prefix=architecture.traits.sees_prefix, plan=plan), placed
 
 
 @functools.cache

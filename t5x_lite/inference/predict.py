@@ -15,7 +15,7 @@ import numpy as np
 from t5x_lite.config import GenerationConfig
 from t5x_lite.data.labels import Words
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.inference.loop import DECODERS, HERE, Devices, generate_ids
+from t5x_lite.inference.loop import HERE, Devices, generate_ids
 from t5x_lite.inference.params import make_controls, make_plan
 from t5x_lite.model.architectures import Architecture
 
@@ -33,8 +33,8 @@ def make_answer(
       config: how a decoder decodes; an encoder has no use for it.
       devices: that the models are on.
     """
-    name, place, fetch = architecture.name, devices.place, devices.fetch
-    if name in DECODERS:
+    traits, place, fetch = architecture.traits, devices.place, devices.fetch
+    if traits.decodes:
         plan = make_plan([config], vocab_size=tokenizer.vocab_size, num_steps=config.max_new_tokens)
 
         def decode(model: Any, inputs_BS: np.ndarray) -> list[str]:
@@ -44,7 +44,7 @@ def make_answer(
             return tokenizer.decode_batch(generated.tokens_BKT[:, 0])
 
         return decode
-    if name == "masked_lm":
+    if traits.fills_masks:
 
         def fill_in(model: Any, inputs_BS: np.ndarray) -> list[str]:
             chosen_BS = fetch(most_probable(model, place(inputs_BS), vocab_size=tokenizer.vocab_size))

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
+from t5x_lite.config.architectures import DECODERS
 from t5x_lite.data.converters import continuation, encoder_decoder
 from t5x_lite.inference.engine import batched, padded
-from t5x_lite.inference.loop import DECODERS
 from t5x_lite.inference.target_scores import target_log_probs
 
 
@@ -41,8 +41,8 @@ def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str],
     Raises:
       ValueError: if there are not as many targets as inputs, or the model does not decode.
     """
-    tokenizer, name = pretrained.tokenizer, pretrained.architecture.name
-    if name not in DECODERS:
+    tokenizer, (name, _), traits = pretrained.tokenizer, pretrained.architecture, pretrained.architecture.traits
+    if not traits.decodes:
         raise ValueError(f"the model is a {name}, which has no targets to score: use one of {', '.join(DECODERS)}")
     if len(inputs) != len(targets):
         raise ValueError(f"there are {len(inputs)} inputs and {len(targets)} targets: give one target for each input")
@@ -50,10 +50,10 @@ def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str],
     for pairs in batched(list(zip(inputs, targets, strict=True)), batch_size):
         sides = [[[*tokenizer.encode(text), tokenizer.eos_id] for text in side] for side in zip(*pairs, strict=True)]
         rows = {side: padded(ids, batch_size) for side, ids in zip(("inputs", "targets"), sides, strict=True)}
-        if name == "encoder_decoder":
+        if traits.has_encoder:
             batch = encoder_decoder(rows)
         else:
-            batch = continuation(rows, eos_id=tokenizer.eos_id, sees_prefix=name == "prefix_lm")
+            batch = continuation(rows, eos_id=tokenizer.eos_id, sees_prefix=traits.sees_prefix)
         log_probs_BT, weights_BT = target_log_probs(pretrained.model, batch), batch["decoder_loss_weights"]
         for row in range(len(pairs)):
             of_row = np.asarray(log_probs_BT)[row][weights_BT[row] > 0].tolist()

@@ -1,47 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which class of model a run trains, by name, with what it needs beside a `ModelConfig`."""
+"""Makes models by architecture."""
 
 import functools
-from typing import Any, NamedTuple
+import pkgutil
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import jax
 from flax import nnx
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.model.decoder import Decoder
-from t5x_lite.model.encoder import MaskedLM, SequenceClassifier, TokenClassifier
-from t5x_lite.model.transformer import T5
-
-Model = T5 | Decoder | MaskedLM | SequenceClassifier | TokenClassifier
-
-# Those that predict token ids, and those that predict labels.
-GENERATORS = {"encoder_decoder": T5, "causal_lm": Decoder, "prefix_lm": Decoder, "masked_lm": MaskedLM}
-CLASSIFIERS = {"sequence_classifier": SequenceClassifier, "token_classifier": TokenClassifier}
+from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
+from t5x_lite.model.embedding import Predictions
 
 
-class Architecture(NamedTuple):
-    """A class of model.
+class Model(Protocol):
+    """What training and evaluation need of a model; its arrays are the leaves of the module."""
 
-    Args:
-      name: `model.architecture` of a run: a key of GENERATORS or CLASSIFIERS.
-      labels: words that a classifier chooses from, in the order of its logits; nothing for the others.
-    """
+    cfg: ModelConfig
 
-    name: str = "encoder_decoder"
-    labels: tuple[str, ...] = ()
+    def predict(self, batch: Mapping[str, jax.Array], dropout_key: jax.Array | None = None) -> Predictions:
+        """Returns the predictions for a batch of the architecture's features."""
+        ...
 
 
-ENCODER_DECODER = Architecture()
-
-
-def make_model(cfg: ModelConfig, architecture: Architecture, *, rngs: nnx.Rngs) -> Model:
-    """Returns a new model of a class."""
-    if architecture.name in CLASSIFIERS:
-        return CLASSIFIERS[architecture.name](cfg, len(architecture.labels), rngs=rngs)
-    return GENERATORS[architecture.name](cfg, rngs=rngs)
+def make_model(cfg: ModelConfig, architecture: Architecture, *, rngs: nnx.Rngs) -> Any:
+    """Returns a new, randomly initialised model."""
+    model = pkgutil.resolve_name(architecture.traits.model)
+    if architecture.traits.labels_per:
+        return model(cfg, len(architecture.labels), rngs=rngs)
+    return model(cfg, rngs=rngs)
 
 
 @functools.cache
 def abstract(cfg: ModelConfig, architecture: Architecture = ENCODER_DECODER) -> Any:
-    """Returns a model of `jax.ShapeDtypeStruct`; tracing one takes a quarter of a second, so each is traced once."""
+    """Returns a model of `jax.ShapeDtypeStruct`. Cached, because tracing takes a quarter of a second."""
     return jax.eval_shape(lambda: make_model(cfg, architecture, rngs=nnx.Rngs(0)))

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+from flax import nnx
 
 from t5x_lite.model import masks
-from t5x_lite.model.architectures import Model
 from t5x_lite.model.attention import Attention
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import Encoder, MaskedLM, SequenceClassifier, TokenClassifier, mean_of_tokens
@@ -36,7 +36,7 @@ class AttentionMaps(NamedTuple):
     cross_LBNTS: jax.Array | None = None  # targets to inputs; None unless there are both
 
 
-def attention_maps(model: Model, inputs: jax.Array, second: jax.Array | None = None) -> AttentionMaps:
+def attention_maps(model: nnx.Module, inputs: jax.Array, second: jax.Array | None = None) -> AttentionMaps:
     """Runs a model without dropout and returns its logits with all attention weights; can be jitted.
 
     Args:
@@ -65,6 +65,10 @@ def attention_maps(model: Model, inputs: jax.Array, second: jax.Array | None = N
         case TokenClassifier():
             encoded_BSD, weights_LBNSS = _encoded(model.encoder, inputs)
             return AttentionMaps(model.classifier(encoded_BSD), encoder_LBNSS=weights_LBNSS)
+        case _:
+            raise ValueError(
+                f"a {type(model).__name__} has no attention maps: use T5, Decoder or an encoder with a head"
+            )
 
 
 def _encoder_decoder(model: T5, inputs_BS: jax.Array, decoder_inputs_BT: jax.Array) -> AttentionMaps:

@@ -11,7 +11,6 @@ from typing import Literal
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import ServeConfig
 from t5x_lite.inference.engine import laid_out
-from t5x_lite.inference.loop import DECODERS
 from t5x_lite.serving.batch import Failed, Job, group_of, run_batch, warm_up
 
 SECONDS_TO_NOTICE = 5.0  # that the worker gets to find out that all its jobs are given up
@@ -124,7 +123,7 @@ class Engine:
         options = self._options
         try:
             pretrained = laid_out(self._load())
-            decodes = pretrained.architecture.name in DECODERS
+            decodes = pretrained.architecture.traits.decodes
             if options.warm_up_tokens:
                 warm_up(pretrained, most_rows=options.batch_size, num_tokens=options.warm_up_tokens, decodes=decodes)
         except Exception as error:

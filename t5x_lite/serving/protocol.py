@@ -14,7 +14,6 @@ from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import GenerationConfig, ServeConfig
 from t5x_lite.config.generation import MOST_BEAMS, MOST_NGRAM
 from t5x_lite.inference.engine import check_tokens
-from t5x_lite.inference.loop import DECODERS
 from t5x_lite.serving.refusals import Refused
 
 DEFAULT_MAX_TOKENS = 16
@@ -116,9 +115,9 @@ def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:
     """
     _check_names(fields, COMPLETION_FIELDS)
     _check_model(fields, served)
-    architecture = served.pretrained.architecture.name
-    if architecture not in DECODERS:
-        raise Refused(400, f"the model is a {architecture}, which writes no text: ask /v1/embeddings", "model")
+    architecture = served.pretrained.architecture
+    if not architecture.traits.decodes:
+        raise Refused(400, f"the model is a {architecture.name}, which writes no text: ask /v1/embeddings", "model")
     for field, allowed in NEUTRAL.items():
         if field in fields and fields[field] not in allowed:
             raise Refused(400, f"{field} is {_shown(fields[field])}, which is not supported: leave it out", field)
@@ -148,9 +147,9 @@ def parse_embedding(fields: Mapping[str, Any], served: Served) -> Embedding:
     """
     _check_names(fields, EMBEDDING_FIELDS)
     _check_model(fields, served)
-    architecture, emb_dim = served.pretrained.architecture.name, served.pretrained.config.emb_dim
-    if architecture in ("causal_lm", "prefix_lm"):
-        raise Refused(400, f"the model is a {architecture}, which has no encoder: ask /v1/completions", "model")
+    architecture, emb_dim = served.pretrained.architecture, served.pretrained.config.emb_dim
+    if not architecture.traits.has_encoder:
+        raise Refused(400, f"the model is a {architecture.name}, which has no encoder: ask /v1/completions", "model")
     _text(fields, "user")
     encoding = fields.get("encoding_format")
     if encoding not in (None, "float", "base64"):
@@ -239,7 +238,7 @@ def _prompt(item: Any, field: str, served: Served) -> Prompt:
         text = tokenizer.decode(ids)
     else:
         raise Refused(400, f"{field} has {_shown(item)}: give texts, or lists of ids", field)
-    num_tokens = len(ids) + (served.pretrained.architecture.name not in ("causal_lm", "prefix_lm"))
+    num_tokens = len(ids) + served.pretrained.architecture.traits.has_encoder
     if num_tokens > most:
         raise Refused(
             400,

@@ -14,13 +14,12 @@ from t5x_lite.checkpoints.load import open_pretrained
 from t5x_lite.checkpoints.t5x.optimizer import opt_state_from_slots
 from t5x_lite.checkpoints.weights import LazyModel, read_arrays
 from t5x_lite.config import RunConfig, TokenizerConfig
+from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
 from t5x_lite.data.task_specs import resolved
 from t5x_lite.data.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
-from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 
-# The encoders alone, whose own encoder has the names of a T5's below this one.
-HAVE_ENCODER = ("masked_lm", "sequence_classifier", "token_classifier")
+# Models that are an encoder and a head keep the encoder's parameters under this prefix; a T5 keeps them without it.
 ENCODER = "encoder/"
 
 
@@ -83,12 +82,13 @@ def source_names(names: Mapping[str, Any], architecture: Architecture, weights: 
     Raises:
       ValueError: if the new model cannot begin with the trained one.
     """
-    if architecture == weights or {architecture.name, weights.name} == {"causal_lm", "prefix_lm"}:
+    new, old = architecture.traits, weights.traits
+    if (new.model, architecture.labels) == (old.model, weights.labels):
         return {name: name for name in names}
-    if architecture.name in HAVE_ENCODER and weights.name == ENCODER_DECODER.name:
+    if new.has_encoder and not new.decodes and weights == ENCODER_DECODER:
         own = {name: name.removeprefix(ENCODER) for name in names if name.startswith(ENCODER)}
         return own | {name: name for name in names if name == "logits_kernel"}
-    if architecture.name in HAVE_ENCODER and weights.name in HAVE_ENCODER:
+    if new.has_encoder and old.has_encoder and not new.decodes and not old.decodes:
         return {name: name for name in names if name.startswith(ENCODER)}
     raise ValueError(
         f"model.architecture is {_described(architecture)}, which cannot begin with the model of model.pretrained, "

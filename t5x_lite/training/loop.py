@@ -246,7 +246,7 @@ class Watch:
         self._steps_timed = 0
         tokens = cfg.batch_size * sum(self._lengths)
         peak = peak_flops(self._job.mesh.devices.flat[0].device_kind)
-        flops = cfg.batch_size * train_flops(self._job.model, *self._lengths, self._job.architecture.name)
+        flops = cfg.batch_size * train_flops(self._job.model, *self._lengths, self._job.architecture)
         return {
             "seconds_per_step": seconds_per_step,
             "tokens_per_second": tokens / seconds_per_step,
@@ -331,7 +331,7 @@ def farewell(cfg: RunConfig, step: int, stop: StopSignal) -> str:
 def fills_in_blanks(cfg: RunConfig) -> bool:
     """Whether lines with <extra_id_N> are what the model has learned from."""
     text = cfg.task.mixture is None and cfg.task.inputs is None
-    return text and (cfg.task.objective in BLANKS or cfg.model.architecture == "masked_lm")
+    return text and (cfg.task.objective in BLANKS or cfg.model.traits.fills_masks)
 
 
 def trace(directory: RunDirectory, steps_made: int) -> None:

@@ -14,7 +14,7 @@ from t5x_lite.checkpoints.hf.weight_files import open_weights
 from t5x_lite.checkpoints.native import Description, OwnCheckpoint, model_config_from_json, save_own
 from t5x_lite.checkpoints.weights import placed, reader
 from t5x_lite.config import MeshConfig
-from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture
+from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny
@@ -22,14 +22,11 @@ from tests.checkpoints.layouts import model_of
 
 CFG = tiny.T5_1_1
 FLOAT32 = np.dtype(np.float32)
-
-
-def architecture(name):
-    return Architecture(name, ("bad", "good", "neither") if name in CLASSIFIERS else ())
+architecture = tiny.architecture
 
 
 def drawn(name):
-    return tiny.drawn((GENERATORS | CLASSIFIERS)[name], CFG, *([3] if name in CLASSIFIERS else []))
+    return tiny.drawn_by_name(name, CFG)
 
 
 def saved(directory, name="encoder_decoder", dtype=FLOAT32, **options):
@@ -38,7 +35,7 @@ def saved(directory, name="encoder_decoder", dtype=FLOAT32, **options):
     return directory
 
 
-@pytest.mark.parametrize("name", [*GENERATORS, *CLASSIFIERS])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_model_comes_back_as_it_was(name, tmp_path):
     found = OwnCheckpoint(saved(tmp_path / "a", name))
     assert (found.config, found.architecture, found.step, found.dtype) == (CFG, architecture(name), 7, FLOAT32)

@@ -1,27 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
+import pkgutil
+
 import jax
 import numpy as np
 import pytest
 from flax import nnx
 
+from t5x_lite.config.architectures import ARCHITECTURES
 from t5x_lite.data.converters import targets_of
-from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract, make_model
+from t5x_lite.model.architectures import abstract, make_model
 from t5x_lite.parallel.param_paths import named_leaves
 from tests import tiny
-
-LABELS = ("bad", "good", "neither")
 
 
 def shapes_of(tree):
     return {name: leaf.shape for name, leaf in named_leaves(tree).items()}
 
 
-@pytest.mark.parametrize("name", [*GENERATORS, *CLASSIFIERS])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_shapes_of_a_model_are_those_of_one_that_is_made(name):
-    architecture = Architecture(name, LABELS if name in CLASSIFIERS else ())
+    architecture = tiny.architecture(name)
     shapes = abstract(tiny.T5_1_1, architecture)
     model = jax.eval_shape(lambda: make_model(tiny.T5_1_1, architecture, rngs=nnx.Rngs(7)))
-    assert type(model) is type(shapes) is (GENERATORS | CLASSIFIERS)[name]
+    assert type(model) is type(shapes) is pkgutil.resolve_name(architecture.traits.model)
     assert shapes_of(model) == shapes_of(shapes)
 
 
@@ -56,8 +57,7 @@ ENCODER = {"encoder_input_tokens": MORE_IDS}
     ],
 )
 def test_what_a_model_predicts_of_a_batch_are_its_logits(name, batch, arguments):
-    kind = (GENERATORS | CLASSIFIERS)[name]
-    model = tiny.drawn(kind, tiny.T5_1_1, *([len(LABELS)] if name in CLASSIFIERS else []))
+    model = tiny.drawn_by_name(name, tiny.T5_1_1)
     hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch)
     logits = np.asarray(model(*arguments))
     np.testing.assert_allclose(np.asarray(hidden_BTD @ kernel_DV).reshape(logits.shape), logits, rtol=1e-5, atol=1e-5)
@@ -67,5 +67,5 @@ def test_what_a_model_predicts_of_a_batch_are_its_logits(name, batch, arguments)
 
 
 def test_a_classifier_has_a_logit_a_label():
-    shapes = abstract(tiny.T5_1_1, Architecture("sequence_classifier", LABELS))
+    shapes = abstract(tiny.T5_1_1, tiny.architecture("sequence_classifier"))
     assert named_leaves(shapes)["classifier/bias"].shape == (3,)

@@ -12,10 +12,11 @@ from t5x_lite.checkpoints.t5x.writer import write_t5x
 from t5x_lite.checkpoints.weights import placed
 from t5x_lite.commands import convert
 from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig
+from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.tokenizers import ByteTokenizer, SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
-from t5x_lite.model.architectures import CLASSIFIERS, GENERATORS, Architecture, abstract
+from t5x_lite.model.architectures import abstract
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
 from t5x_lite.training import init, loop
@@ -23,7 +24,7 @@ from t5x_lite.training.init import begin, begin_optimizer, open_start, source_na
 from tests import runs, tiny
 
 CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
-LABELS = ("bad", "good", "neither")
+LABELS, architecture = tiny.LABELS, tiny.architecture
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +40,6 @@ def config(run_dir, directory, **task):
     return dataclasses.replace(
         cfg, task=dataclasses.replace(cfg.task, **task), model=ModelOptions(pretrained=str(directory))
     )
-
-
-def architecture(name):
-    return Architecture(name, LABELS if name in CLASSIFIERS else ())
 
 
 def test_a_run_without_a_model_to_begin_with_has_its_task_resolved_alone(tmp_path):
@@ -77,13 +74,13 @@ def test_a_model_without_a_tokenizer_needs_one_to_be_named(tmp_path, directory, 
         open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
 
 
-@pytest.mark.parametrize("name", [*GENERATORS, *CLASSIFIERS])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_the_same_kind_of_model_takes_every_parameter(name):
     names = named_leaves(abstract(CFG, architecture(name)))
     assert source_names(names, architecture(name), architecture(name)) == {name: name for name in names}
 
 
-@pytest.mark.parametrize("name", ["masked_lm", *CLASSIFIERS])
+@pytest.mark.parametrize("name", ["masked_lm", *tiny.CLASSIFIERS])
 def test_an_encoder_takes_all_but_its_head_from_a_t5(name):
     names, of_t5 = named_leaves(abstract(CFG, architecture(name))), named_leaves(abstract(CFG))
     sources = source_names(names, architecture(name), Architecture())
@@ -123,7 +120,7 @@ def test_an_encoder_with_another_head_or_other_labels_gets_a_new_one():
 def test_each_device_gets_its_part_of_the_parameters_and_new_ones_are_told(directory, capsys):
     mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
     kind = architecture("token_classifier")
-    fresh = tiny.drawn(CLASSIFIERS["token_classifier"], CFG, len(LABELS), seed=5)
+    fresh = tiny.drawn_by_name("token_classifier", CFG, seed=5)
     model = begin(placed(CFG, mesh, kind), kind, open_pretrained(directory), lambda: fresh)
     assert {shard.data.shape for shard in model.encoder.embedding[...].addressable_shards} == {(384, 5)}
     found, trained, drawn = named_leaves(model), named_leaves(tiny.model(CFG)), named_leaves(fresh)

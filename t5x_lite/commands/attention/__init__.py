@@ -21,13 +21,13 @@ from t5x_lite.commands.attention.chart import can_draw, check_can_draw, png
 from t5x_lite.commands.attention.contents import Candidate, Contents, Map, Step
 from t5x_lite.commands.attention.page import page
 from t5x_lite.config import AttentionConfig
+from t5x_lite.config.architectures import Traits
 from t5x_lite.data.labels import Words
 from t5x_lite.data.tokenizers import ByteTokenizer, Tokenizer
 from t5x_lite.data.tokenizers.base import EOS_ID, PAD_ID, SENTINEL_PATTERN, UNK_ID
 from t5x_lite.data.tokenizers.bytes import FIRST_BYTE
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.inference.loop import START_ID, greedy_ids
-from t5x_lite.model.architectures import GENERATORS
 from t5x_lite.model.attention_maps import AttentionMaps, attention_maps
 
 MAX_TOKENS = 512  # of a text or a target: more cannot be told apart on a page
@@ -113,10 +113,10 @@ def look(pretrained: Pretrained, options: AttentionConfig) -> Contents:
     Raises:
       ValueError: if the text or the target does not suit the model, or is too long to be shown.
     """
-    kind = pretrained.architecture.name
+    kind, traits = pretrained.architecture.name, pretrained.architecture.traits
     shown = _shown(pretrained, options)
-    reading = READERS[kind](pretrained, options)
-    _check_size(kind, reading, shown)
+    reading = _reader(traits)(pretrained, options)
+    _check_size(reading, shown, has_both=traits.has_encoder and traits.decodes)
     found = jax.tree.map(np.asarray, _run(pretrained.model, reading.inputs, reading.second))
     logits_PV = found.logits.reshape(-1, found.logits.shape[-1])[reading.place_P]
     chosen_P = reading.chosen_P
@@ -128,7 +128,7 @@ def look(pretrained: Pretrained, options: AttentionConfig) -> Contents:
     predicting = reading.inputs if found.cross_LBNTS is None else reading.second
     reads = dict(enumerate(_named(predicting, names)))
     steps = _steps(logits_PV, chosen_P, reading, reads=reads, top=options.top)
-    answer = pretrained.tokenizer.decode(chosen_P) if kind in GENERATORS else " ".join(predicts.values())
+    answer = pretrained.tokenizer.decode(chosen_P) if traits.labels_per is None else " ".join(predicts.values())
     facts = {"text": options.text, "chosen by the model" if options.target is None else "target": answer}
     title = f"Attention of {options.checkpoint} ({kind}, step {pretrained.step:,})"
     return Contents(title, facts, maps, steps)
@@ -170,7 +170,7 @@ def _encoder_decoder(pretrained: Pretrained, options: AttentionConfig) -> Readin
 
 
 def _decoder(pretrained: Pretrained, options: AttentionConfig) -> Reading:
-    tokenizer, sees_prefix = pretrained.tokenizer, pretrained.architecture.name == "prefix_lm"
+    tokenizer, sees_prefix = pretrained.tokenizer, pretrained.architecture.traits.sees_prefix
     inputs_1S = np.asarray([_encoded(tokenizer, "--text", options.text)], np.int32)
     targets_T = _targets(pretrained, options, inputs_1S)
     first = inputs_1S.shape[1] - 1  # the prompt's last token, before EOS, predicts the target's first
@@ -227,14 +227,10 @@ def _token_classifier(pretrained: Pretrained, options: AttentionConfig) -> Readi
     return Reading(inputs_1S, None, place_P, chosen_P, labels)
 
 
-READERS: dict[str, Callable[[Pretrained, AttentionConfig], Reading]] = {
-    "encoder_decoder": _encoder_decoder,
-    "causal_lm": _decoder,
-    "prefix_lm": _decoder,
-    "masked_lm": _masked_lm,
-    "sequence_classifier": _sequence_classifier,
-    "token_classifier": _token_classifier,
-}
+def _reader(traits: Traits) -> Callable[[Pretrained, AttentionConfig], Reading]:
+    if traits.decodes:
+        return _encoder_decoder if traits.has_encoder else _decoder
+    return {None: _masked_lm, "sequence": _sequence_classifier, "token": _token_classifier}[traits.labels_per]
 
 
 def _label(target: str, labels: Sequence[str]) -> int:
@@ -268,9 +264,9 @@ class _Shown(NamedTuple):
 
 
 def _shown(pretrained: Pretrained, options: AttentionConfig) -> _Shown:
-    cfg, kind = pretrained.config, pretrained.architecture.name
-    encoder_depth = 0 if kind in ("causal_lm", "prefix_lm") else cfg.num_encoder_layers
-    decoder_depth = cfg.num_decoder_layers if kind in ("encoder_decoder", "causal_lm", "prefix_lm") else 0
+    cfg, traits = pretrained.config, pretrained.architecture.traits
+    encoder_depth = cfg.num_encoder_layers if traits.has_encoder else 0
+    decoder_depth = cfg.num_decoder_layers if traits.decodes else 0
     most = max(encoder_depth, decoder_depth)
     for field, count in (("layers", most), ("heads", cfg.num_heads)):
         chosen = getattr(options, field)
@@ -286,10 +282,10 @@ def _shown(pretrained: Pretrained, options: AttentionConfig) -> _Shown:
     )
 
 
-def _check_size(kind: str, reading: Reading, shown: _Shown) -> None:
+def _check_size(reading: Reading, shown: _Shown, *, has_both: bool) -> None:
     S, (num_encoder, num_decoder) = reading.inputs.shape[1], (len(shown.encoder_layers), len(shown.decoder_layers))
     pairs = (num_encoder + num_decoder) * S * S
-    if kind == "encoder_decoder" and reading.second is not None:
+    if has_both and reading.second is not None:
         T = reading.second.shape[1]
         pairs = num_encoder * S * S + num_decoder * (T * T + T * S)
     if pairs * len(shown.heads) > MAX_WEIGHTS:

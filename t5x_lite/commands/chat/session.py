@@ -17,7 +17,6 @@ from t5x_lite.commands.chat.prompts import Prompts
 from t5x_lite.commands.chat.terminal import Growing, Terminal
 from t5x_lite.config import GenerationConfig, InferConfig
 from t5x_lite.inference.engine import Answer, Request, answer_batch, controls_and_plan, fill_in, laid_out, stream_answer
-from t5x_lite.inference.loop import DECODERS
 from t5x_lite.inference.prompts import read_shots
 
 HOW_TO_LEAVE = "Ctrl-D or /quit leaves, /help lists what else there is."
@@ -58,7 +57,7 @@ class Session:
 
     def __init__(self, pretrained: Pretrained, prompts: Prompts, *, config: GenerationConfig, terminal: Terminal):
         self._pretrained, self._prompts, self._terminal = pretrained, prompts, terminal
-        self._decodes = pretrained.architecture.name in DECODERS
+        self._decodes = pretrained.architecture.traits.decodes
         self._begun_with = config
         self._last: str | None = None  # the text asked last
         self._start_with(config)
@@ -191,7 +190,7 @@ class Session:
         else:
             text = self._answer_whole(request)
         filled = fill_in(inputs, text)
-        if self._pretrained.architecture.name == "encoder_decoder" and filled != inputs:
+        if self._pretrained.architecture.traits.fills_spans and filled != inputs:
             self._terminal.note(f"filled in: {filled}")
 
     def _answer_as_it_comes(self, request: Request) -> str:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from t5x_lite.config import GenerationConfig, ModelConfig, RunConfig
+from t5x_lite.config.architectures import ENCODER_DECODER
 from t5x_lite.data.shapes import feature_shapes, vocab_rows
 from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer
 from t5x_lite.inference.loop import decode
@@ -61,7 +62,7 @@ def _train(cfg: RunConfig, program: Program, features: dict[str, tuple[int, ...]
 
 
 def _generate(cfg: RunConfig, program: Program, features: dict[str, tuple[int, ...]]) -> Any:
-    if program.architecture.name != "encoder_decoder":
+    if program.architecture != ENCODER_DECODER:
         raise ValueError(
             f"what is generate and model.architecture is {program.architecture.name}: only encoder_decoder is compiled "
             "ahead of time for it"

@@ -151,7 +151,7 @@ def slice_numbers(mesh: Mesh, num_slices: int | None) -> list[int]:
 
 def _flops(cfg: RunConfig, compiled: Compiled, what: str) -> tuple[int, int]:
     """(FLOPs of the model, of recomputation) of the whole batch."""
-    model, architecture = compiled.program.model, compiled.program.architecture.name
+    model, architecture = compiled.program.model, compiled.program.architecture
     inputs, targets = stack_lengths(compiled.features)
     if what == "generate":
         return cfg.train.batch_size * generate_flops(model, inputs, targets), 0

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model architectures: one record per architecture, which all other code consults instead of comparing names.
+
+To add one, write its model in a module of its own and add a record to ARCHITECTURES. The model is a `flax.nnx.Module`
+that satisfies `model.architectures.Model`, and is only imported when a model is made.
+"""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Traits:
+    """The traits of an architecture.
+
+    Args:
+      model: the model's class, as package.module:NAME.
+      has_encoder: whether an encoder reads the inputs.
+      decodes: whether a decoder writes text, one token at a time.
+      sees_prefix: whether a decoder without an encoder reads its inputs bidirectionally.
+      labels_per: the unit that a classifier labels; None for models that predict token ids.
+    """
+
+    model: str
+    has_encoder: bool
+    decodes: bool = False
+    sees_prefix: bool = False
+    labels_per: Literal["sequence", "token"] | None = None
+
+    @property
+    def fills_spans(self) -> bool:
+        """Whether the model writes the text that sentinels in its inputs stand for."""
+        return self.has_encoder and self.decodes
+
+    @property
+    def fills_masks(self) -> bool:
+        """Whether the model predicts the token under each mask, in place."""
+        return not self.decodes and self.labels_per is None
+
+
+ARCHITECTURES: Mapping[str, Traits] = types.MappingProxyType(
+    {
+        "encoder_decoder": Traits(model="t5x_lite.model.transformer:T5", has_encoder=True, decodes=True),
+        "causal_lm": Traits(model="t5x_lite.model.decoder:Decoder", has_encoder=False, decodes=True),
+        "prefix_lm": Traits(model="t5x_lite.model.decoder:Decoder", has_encoder=False, decodes=True, sees_prefix=True),
+        "masked_lm": Traits(model="t5x_lite.model.encoder:MaskedLM", has_encoder=True),
+        "sequence_classifier": Traits(
+            model="t5x_lite.model.encoder:SequenceClassifier", has_encoder=True, labels_per="sequence"
+        ),
+        "token_classifier": Traits(
+            model="t5x_lite.model.encoder:TokenClassifier", has_encoder=True, labels_per="token"
+        ),
+    }
+)
+DECODERS = tuple(name for name, traits in ARCHITECTURES.items() if traits.decodes)
+DEFAULT = "encoder_decoder"
+
+if TYPE_CHECKING:
+    ArchitectureName = str
+else:
+    ArchitectureName = Literal[tuple(ARCHITECTURES)]
+
+
+class Architecture(NamedTuple):
+    """The architecture of one model, as checkpoints store it.
+
+    Args:
+      name: a key of ARCHITECTURES.
+      labels: a classifier's labels, in the order of its logits; empty for other architectures.
+    """
+
+    name: str = DEFAULT
+    labels: tuple[str, ...] = ()
+
+    @property
+    def traits(self) -> Traits:
+        """The record of this architecture."""
+        return ARCHITECTURES[self.name]
+
+
+ENCODER_DECODER = Architecture()

@@ -1,0 +1,26 @@
+"""Tests t5x_lite/config/architectures.py"""
+
+import pytest
+
+from t5x_lite.config import ModelOptions
+from t5x_lite.config.architectures import ARCHITECTURES, DECODERS, Architecture
+
+
+def test_an_architecture_survives_a_checkpoint_description():
+    architecture = Architecture("sequence_classifier", ("bad", "good"))
+    assert architecture._asdict() == {"name": "sequence_classifier", "labels": ("bad", "good")}
+    assert Architecture(**architecture._asdict()) == architecture
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_every_model_predicts_one_kind_of_output(name):
+    traits = Architecture(name).traits
+    assert traits is ModelOptions(architecture=name).traits
+    assert traits.has_encoder or traits.decodes
+    assert traits.decodes + traits.fills_masks + (traits.labels_per is not None) == 1
+    assert traits.fills_spans <= traits.decodes
+    assert not (traits.sees_prefix and traits.has_encoder)
+
+
+def test_the_decoders_are_listed():
+    assert DECODERS == ("encoder_decoder", "causal_lm", "prefix_lm")
