@@ -17,6 +17,7 @@ class Traits:
 
     Args:
       model: the model's class, as package.module:NAME.
+      converter: the function that makes the feature converter, as package.module:NAME; see `data.converters.make_converter`.
       has_encoder: whether an encoder reads the inputs.
       decodes: whether a decoder writes text, one token at a time.
       sees_prefix: whether a decoder without an encoder reads its inputs bidirectionally.
@@ -24,6 +25,7 @@ class Traits:
     """
 
     model: str
+    converter: str
     has_encoder: bool
     decodes: bool = False
     sees_prefix: bool = False
@@ -40,17 +42,35 @@ class Traits:
         return not self.decodes and self.labels_per is None
 
 
+_MODEL, _DATA = "t5x_lite.model", "t5x_lite.data.converters"
+_DECODER = Traits(
+    model=f"{_MODEL}.decoder:Decoder", converter=f"{_DATA}:decoder_converter", has_encoder=False, decodes=True
+)
+
 ARCHITECTURES: Mapping[str, Traits] = types.MappingProxyType(
     {
-        "encoder_decoder": Traits(model="t5x_lite.model.transformer:T5", has_encoder=True, decodes=True),
-        "causal_lm": Traits(model="t5x_lite.model.decoder:Decoder", has_encoder=False, decodes=True),
-        "prefix_lm": Traits(model="t5x_lite.model.decoder:Decoder", has_encoder=False, decodes=True, sees_prefix=True),
-        "masked_lm": Traits(model="t5x_lite.model.encoder:MaskedLM", has_encoder=True),
+        "encoder_decoder": Traits(
+            model=f"{_MODEL}.transformer:T5",
+            converter=f"{_DATA}:encoder_decoder_converter",
+            has_encoder=True,
+            decodes=True,
+        ),
+        "causal_lm": _DECODER,
+        "prefix_lm": dataclasses.replace(_DECODER, sees_prefix=True),
+        "masked_lm": Traits(
+            model=f"{_MODEL}.encoder:MaskedLM", converter=f"{_DATA}:masked_lm_converter", has_encoder=True
+        ),
         "sequence_classifier": Traits(
-            model="t5x_lite.model.encoder:SequenceClassifier", has_encoder=True, labels_per="sequence"
+            model=f"{_MODEL}.encoder:SequenceClassifier",
+            converter=f"{_DATA}:label_converter",
+            has_encoder=True,
+            labels_per="sequence",
         ),
         "token_classifier": Traits(
-            model="t5x_lite.model.encoder:TokenClassifier", has_encoder=True, labels_per="token"
+            model=f"{_MODEL}.encoder:TokenClassifier",
+            converter=f"{_DATA}:label_converter",
+            has_encoder=True,
+            labels_per="token",
         ),
     }
 )

@@ -11,12 +11,14 @@ Source: SeqIO `feature_converters.py`.
 """
 
 import functools
+import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from t5x_lite.config import RunConfig, TaskConfig
+from t5x_lite.config.architectures import ARCHITECTURES
 from t5x_lite.data.labels import SequenceLabels, TokenLabels
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import Tokenizer
@@ -183,10 +185,6 @@ def _packing(rows: Mapping[str, np.ndarray], feature: str, stack: str) -> Batch:
     return {f"{stack}_{kind}": rows[f"{feature}_{kind}"] for kind in kinds if f"{feature}_{kind}" in rows}
 
 
-# Converters of the classifiers, which label a whole sequence or each word of it.
-LABELS = {"sequence_classifier": SequenceLabels, "token_classifier": TokenLabels}
-
-
 def make_converter(
     architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer, *, packing: str = "none"
 ) -> Converter:
@@ -201,19 +199,52 @@ def make_converter(
     Raises:
       ValueError: if a task does not suit the architecture.
     """
+    traits = ARCHITECTURES[architecture]
+    if traits.labels_per and packing != "none":
+        raise _mismatch(architecture, "data.packing", packing, "leave it out")
+    return pkgutil.resolve_name(traits.converter)(architecture, tasks, tokenizer)
+
+
+def encoder_decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
+    """Returns `encoder_decoder`, which suits every task."""
+    del architecture, tasks, tokenizer
+    return encoder_decoder
+
+
+def decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
+    """Returns `decoder_only` if all tasks are causal language modelling, or else `continuation`."""
+    sees_prefix = ARCHITECTURES[architecture].sees_prefix
+    unsuitable = ("masked_lm", "causal_lm") if sees_prefix else ("masked_lm",)
     for task in tasks.values():
-        _check(architecture, task)
-    if architecture in LABELS:
-        if packing != "none":
-            raise _mismatch(architecture, "data.packing", packing, "leave it out")
-        return LABELS[architecture](labels_of(tasks), tokenizer)
-    if architecture == "masked_lm":
-        return functools.partial(encoder_only, mask_id=tokenizer.sentinel_id(0))
-    if architecture == "encoder_decoder":
-        return encoder_decoder
+        if task.inputs is None and task.objective in unsuitable:
+            raise _mismatch(architecture, "task.objective", task.objective, f"use {architecture}")
     if all(task.inputs is None and task.objective == "causal_lm" for task in tasks.values()):
         return decoder_only
-    return functools.partial(continuation, eos_id=tokenizer.eos_id, sees_prefix=architecture == "prefix_lm")
+    return functools.partial(continuation, eos_id=tokenizer.eos_id, sees_prefix=sees_prefix)
+
+
+def masked_lm_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
+    """Returns `encoder_only` with the tokenizer's mask."""
+    for task in tasks.values():
+        if task.inputs is not None:
+            remedy = "leave it and task.targets out to train on plain text"
+            raise _mismatch(architecture, "task.inputs", task.inputs, remedy)
+        if task.objective != "masked_lm":
+            raise _mismatch(architecture, "task.objective", task.objective, "use masked_lm")
+    return functools.partial(encoder_only, mask_id=tokenizer.sentinel_id(0))
+
+
+def label_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
+    """Returns a classifier's converter, which labels whole sequences or each word."""
+    for task in tasks.values():
+        if task.inputs is None and task.prepared is None:
+            raise _mismatch(architecture, "task.inputs", None, "give task.inputs, task.targets and task.labels")
+    kind = SequenceLabels if ARCHITECTURES[architecture].labels_per == "sequence" else TokenLabels
+    return kind(labels_of(tasks), tokenizer)
+
+
+def _mismatch(architecture: str, field: str, value: Any, remedy: str) -> ValueError:
+    return ValueError(f"{field} {value!r} does not suit model.architecture {architecture}: {remedy}")
 
 
 def labels_of(tasks: Mapping[str, TaskConfig]) -> tuple[str, ...]:
@@ -238,26 +269,4 @@ def labels_of(tasks: Mapping[str, TaskConfig]) -> tuple[str, ...]:
 
 def class_labels(cfg: RunConfig) -> tuple[str, ...]:
     """Returns the labels that a classifier chooses from; none for other architectures."""
-    return labels_of(tasks_of(cfg.task)) if cfg.model.architecture in LABELS else ()
-
-
-def _check(architecture: str, task: TaskConfig) -> None:
-    """Raises ValueError if a task does not suit the architecture."""
-    if architecture in LABELS:
-        if task.inputs is None and task.prepared is None:
-            raise _mismatch(architecture, "task.inputs", None, "give task.inputs, task.targets and task.labels")
-    elif architecture == "masked_lm":
-        if task.inputs is not None:
-            raise _mismatch(
-                architecture, "task.inputs", task.inputs, "leave it and task.targets out to train on plain text"
-            )
-        if task.objective != "masked_lm":
-            raise _mismatch(architecture, "task.objective", task.objective, "use masked_lm")
-    elif architecture in ("causal_lm", "prefix_lm") and task.inputs is None and task.objective == "masked_lm":
-        raise _mismatch(architecture, "task.objective", task.objective, f"use {architecture}")
-    elif architecture == "prefix_lm" and task.inputs is None and task.objective == "causal_lm":
-        raise _mismatch(architecture, "task.objective", task.objective, "use prefix_lm")
-
-
-def _mismatch(architecture: str, field: str, value: Any, remedy: str) -> ValueError:
-    return ValueError(f"{field} {value!r} does not suit model.architecture {architecture}: {remedy}")
+    return labels_of(tasks_of(cfg.task)) if cfg.model.traits.labels_per else ()

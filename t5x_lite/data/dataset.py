@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from t5x_lite.config import RunConfig, TaskConfig
-from t5x_lite.data.converters import LABELS, Converter, make_converter
+from t5x_lite.data.converters import Converter, make_converter
 from t5x_lite.data.corpus.open import Corpora, Corpus, Split
 from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs, pair_lengths
 from t5x_lite.data.mixing import Mixed, example_rates
@@ -43,7 +43,7 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
     held_out = held_out_examples(cfg, corpora)
     tokenizer = next(iter(corpora.values())).tokenizer
     convert = make_converter(cfg.model.architecture, tasks, tokenizer, packing=cfg.data.packing)
-    if cfg.model.architecture in LABELS:
+    if cfg.model.traits.labels_per:
         for examples in (*train.values(), *held_out.values()):
             _check_labels(examples, convert)
     if cfg.task.mixture is None:
@@ -109,7 +109,7 @@ def _targets_length(cfg: RunConfig, corpus: Corpus) -> int:
     asked, architecture = cfg.train.targets_length, cfg.model.architecture
     sides = [side.ends_EF for side in (corpus.train, corpus.eval) if side.num_documents]
     longest = max(int(np.max(pair_lengths(ends_E2)[:, 1])) for ends_E2 in sides)
-    if architecture in LABELS:
+    if cfg.model.traits.labels_per:
         if asked is not None:
             raise ValueError(f"train.targets_length is {asked}, but model.architecture is {architecture}: leave it out")
         return longest

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from t5x_lite.config import RunConfig, TokenizerConfig
-from t5x_lite.data.converters import LABELS, make_converter
+from t5x_lite.data.converters import make_converter
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer, Tokenizer, build_tokenizer
@@ -40,8 +40,8 @@ def feature_shapes(cfg: RunConfig) -> dict[str, tuple[int, ...]]:
     # Shapes do not depend on the vocabulary.
     tokenizer, architecture = ByteAndSentinelTokenizer(cfg.task.tokenizer.num_sentinels), cfg.model.architecture
     convert = make_converter(architecture, tasks_of(cfg.task), tokenizer, packing=cfg.data.packing)
-    if architecture in LABELS:
-        num_labels = 1 if architecture == "sequence_classifier" else cfg.train.inputs_length
+    if cfg.model.traits.labels_per:
+        num_labels = 1 if cfg.model.traits.labels_per == "sequence" else cfg.train.inputs_length
         shapes = dict.fromkeys(("target_labels", "label_weights"), (num_labels,))
         return {"encoder_input_tokens": (cfg.train.inputs_length,)} | shapes
     features = convert(_row(cfg, tokenizer))

@@ -26,7 +26,6 @@ from t5x_lite.commands.data_stats.lengths import (
 )
 from t5x_lite.commands.data_stats.stages import Stages
 from t5x_lite.config import RunConfig, TaskConfig
-from t5x_lite.data.converters import LABELS
 from t5x_lite.data.corpus.manifest import in_words, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, Corpus, Split, corpus_directory
 from t5x_lite.data.dataset import RunExamples, make_examples, num_examples
@@ -54,7 +53,7 @@ def measure(cfg: RunConfig, corpora: Corpora, stages: Stages) -> Statistics:
     tried = {
         name: candidates(_pair_lengths(corpus.train), cfg.train.inputs_length)
         for name, corpus in corpora.items()
-        if corpus.has_pairs and cfg.model.architecture not in LABELS  # whose targets are as long as they are
+        if corpus.has_pairs and cfg.model.traits.labels_per is None  # whose targets are as long as they are
     }
     given = cfg.train.targets_length
     cfg = with_targets_length(cfg, corpora, tried)
