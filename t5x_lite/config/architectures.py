@@ -17,7 +17,7 @@ class Traits:
 
     Args:
       model: the model's class, as package.module:NAME.
-      converter: the function that makes the feature converter, as package.module:NAME; see `data.converters.make_converter`.
+      converter: the factory of its feature converter, as package.module:NAME; see `data.converters.make_converter`.
       has_encoder: whether an encoder reads the inputs.
       decodes: whether a decoder writes text, one token at a time.
       sees_prefix: whether a decoder without an encoder reads its inputs bidirectionally.
