@@ -201,7 +201,7 @@ def cannot_be_loaded(checkpoint):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"metrics": ("acuracy",)}, "task.metrics has 'acuracy', which is no metric"),
+        ({"metrics": ("acuracy",)}, "task.metrics has 'acuracy', which is not a metric"),
         ({"metrics": ("accuracy",), "inputs": None, "targets": None}, "which judge answers, and the task learns from"),
         ({"base": "t5x_lite.tasks.glue:NONE"}, "task.base 't5x_lite.tasks.glue:NONE' cannot be imported"),
     ],

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics by name: predicted texts against those asked for.
+"""Metrics by name: predicted texts compared with references.
 
-A name is NAME or NAME:ARGUMENT, as in `accuracy` and `f1:entailment`. Shares, correlations and BLEU are times 100, as
-T5 reports them.
+A name is NAME or NAME:ARGUMENT, such as `accuracy` or `f1:entailment`. As in T5, rates, correlations and BLEU are times
+100.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ __all__ = ["Reference", "check_names", "measure"]
 
 
 class _Metric(NamedTuple):
-    function: Callable[..., dict[str, float]]  # of predictions, references and, if it has one, the argument
+    function: Callable[..., dict[str, float]]  # takes predictions, references and the argument, if any
     argument: str = ""
     package: str = ""
 
@@ -39,53 +39,50 @@ _METRICS = {
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Makes sure that `measure` can be asked for these names here.
+    """Checks that `measure` knows these metrics and can compute them.
 
     Raises:
-      ValueError: if there is no metric of a name, its argument is missing or too much, or its package is not installed.
+      ValueError: if a name is unknown, its argument is missing or unexpected, or its package is not installed.
     """
     for full_name in names:
         name, _, argument = full_name.partition(":")
         if name not in _METRICS:
-            there_are = ", ".join(f"{known}:{m.argument}" if m.argument else known for known, m in _METRICS.items())
-            raise ValueError(f"task.metrics has {full_name!r}, which is no metric: there are {there_are}")
+            known = ", ".join(f"{name}:{m.argument}" if m.argument else name for name, m in _METRICS.items())
+            raise ValueError(f"task.metrics has {full_name!r}, which is not a metric: use one of {known}")
         metric = _METRICS[name]
         if metric.argument and not argument:
-            raise ValueError(
-                f"task.metrics has {full_name!r}, which lacks its argument: write {name}:{metric.argument}"
-            )
+            raise ValueError(f"task.metrics has {full_name!r}, which needs an argument: write {name}:{metric.argument}")
         if not metric.argument and full_name != name:
-            raise ValueError(f"task.metrics has {full_name!r}, and {name} takes no argument: write {name}")
+            raise ValueError(f"task.metrics has {full_name!r}, but {name} takes no argument: write {name}")
         if metric.package and importlib.util.find_spec(metric.package) is None:
             raise ValueError(
-                f"task.metrics has {name!r}, whose package {metric.package} is not installed: "
-                "pip install 't5x-lite[eval]'"
+                f"task.metrics has {name!r}, which needs the package {metric.package}: pip install 't5x-lite[eval]'"
             )
 
 
 def measure(names: Sequence[str], predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """Judges predictions by each of the metrics.
+    """Computes metrics.
 
     Args:
-      names: metrics, NAME or NAME:ARGUMENT.
-      predictions: one text an example.
-      references: what each of them is judged by, in the same order.
+      names: the metrics, NAME or NAME:ARGUMENT.
+      predictions: one text per example.
+      references: one per example, in the same order.
 
     Returns:
-      Figures by name: a metric's own (accuracy, rouge2), or metric/figure where the figure's says too little alone
-      (squad/em, f1/LABEL). One that these examples leave undefined is nan.
+      Values by name: the metric's own (accuracy, rouge2), or metric/value if it has several (squad/em, f1/LABEL). A
+      value these examples leave undefined is nan.
 
     Raises:
-      ValueError: as `check_names`; if there are no examples, or not as many predictions as references; if targets are
-        not what a metric needs.
+      ValueError: as `check_names`; if there are no examples, or not as many predictions as references; if a target is
+        unsuitable for a metric.
     """
     check_names(names)
     if len(predictions) != len(references):
         raise ValueError(
-            f"predictions are {len(predictions)} and references {len(references)}: pass one of each for every example"
+            f"{len(predictions)} predictions and {len(references)} references: pass one of each per example"
         )
     if not references:
-        raise ValueError("task.metrics has nothing to measure, as there are 0 examples: pass one or more")
+        raise ValueError("task.metrics has no examples to measure: pass one or more")
     results = {}
     for full_name in names:
         name, _, argument = full_name.partition(":")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""How many words must be inserted, deleted or replaced to make a prediction right.
+r"""Word-level edit distance: the insertions, deletions and substitutions that correct a prediction.
 
-A word is a run of letters, digits and underscores (`\w+`), in lower case. T5 splits at each other character instead,
-so that ", " also counts as an empty word; its figures are a little higher where punctuation differs.
+A word is a lower-cased run of letters, digits and underscores (`\w+`). T5 splits at every other character, so that ", "
+yields an empty word; its distances are slightly higher where punctuation differs.
 
 Shape letters: M words of the answer.
 
@@ -23,8 +23,8 @@ def edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -
     """Word-level edit distance to the nearest accepted text.
 
     Returns:
-      edit_distance/min, max, mean, median and sum, in words; edit_distance/word_error_rate: the sum in percent of the
-      words of those texts, which may exceed 100, and is nan where they have no words.
+      edit_distance/min, max, mean, median and sum, in words; edit_distance/word_error_rate, the sum as a percentage of
+      those texts' words, which may exceed 100 and is nan without words.
     """
     distances, num_words = [], 0
     for prediction, reference in zip(predictions, references, strict=True):
@@ -44,7 +44,7 @@ def edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -
 
 
 def word_distance(prediction: Sequence[str], answer: Sequence[str]) -> int:
-    """Levenshtein's distance of two lists of words, a row of its table at a time."""
+    """Returns the Levenshtein distance of two lists of words, computed row by row."""
     ids = {word: number for number, word in enumerate({*prediction, *answer})}
     answer_M = np.array([ids[word] for word in answer], np.int64)
     column = np.arange(len(answer) + 1)
@@ -52,7 +52,7 @@ def word_distance(prediction: Sequence[str], answer: Sequence[str]) -> int:
     for word in prediction:
         step = row + 1  # the predicted word is deleted
         step[1:] = np.minimum(step[1:], row[:-1] + (answer_M != ids[word]))
-        # Any number of the answer's words may be inserted, each at a cost of one column.
+        # Inserting k words of the answer moves k columns and costs k.
         row = np.minimum.accumulate(step - column) + column
     return int(row[-1])
 

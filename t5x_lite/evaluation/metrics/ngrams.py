@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Translations and summaries: BLEU by sacrebleu and ROUGE by rouge-score, as T5 calls them.
+"""BLEU and ROUGE for translation and summarisation, computed as T5 does by sacrebleu and rouge-score.
 
-The packages come with the extra `eval` and are imported when a metric is asked for.
+Both packages come with the extra `eval` and are imported on first use.
 
 Source: T5 `bleu` and `rouge` in `t5/evaluation/metrics.py`.
 """
@@ -15,31 +15,31 @@ ROUGE_TYPES = ("rouge1", "rouge2", "rougeLsum")
 
 
 def bleu(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """BLEU of the whole set, 0 to 100, with sacrebleu's international tokenizer; all accepted texts are references."""
+    """Corpus BLEU, 0 to 100, with sacrebleu's international tokenizer and all accepted texts as references."""
     import sacrebleu
 
     num_streams = max(len(reference.accepted) for reference in references)
     streams = [[_nth(reference.accepted, n) for reference in references] for n in range(num_streams)]
     score = sacrebleu.corpus_bleu(
         predictions,
-        streams,  # pyright: ignore[reportArgumentType] - None, for no reference, is missing in its annotation
+        streams,  # pyright: ignore[reportArgumentType] - its annotation lacks None, for no reference
         smooth_method="exp",
         lowercase=False,
         tokenize="intl",
         use_effective_order=False,
-        force=True,  # changes no score; else each evaluation warns of predictions that end in " ."
+        force=True,  # silences a warning about predictions ending in " ."; changes no score
     )
     return {"bleu": score.score}
 
 
 def rouge(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """ROUGE-1, ROUGE-2 and ROUGE-Lsum, F-measures in percent: rouge1, rouge2, rougeLsum.
+    """ROUGE-1, ROUGE-2 and ROUGE-Lsum F-measures, in percent: rouge1, rouge2, rougeLsum.
 
-    No stemming. Of several accepted texts the best counts, for each of the three. For Lsum, a line is a sentence, and
-    " . " ends one too. Only ASCII letters and digits count, as rouge-score has it: the ROUGE of Chinese is 0.
+    There is no stemming, and each of the three takes its best accepted text. For Lsum, a line break or " . " ends a
+    sentence. rouge-score reads ASCII letters and digits only: the ROUGE of Chinese is 0.
 
-    The score is the mean over the examples. T5's is the median of 1,000 means of random resamples: it differs from one
-    call to the next, and from ours by about a tenth of a point on 100 examples, a hundredth on 10,000.
+    The score is the mean over examples. T5's is the median of 1,000 bootstrap means, which varies from call to call and
+    differs from ours by about 0.1 on 100 examples and 0.01 on 10,000.
     """
     from rouge_score import rouge_scorer
 

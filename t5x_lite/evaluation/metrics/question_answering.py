@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers to questions: exact match and F1 over words, after the normalisation of SQuAD or TriviaQA.
+"""Question answering metrics: exact match and word F1 after SQuAD's or TriviaQA's normalisation.
 
-Both are of the accepted answer that fits best. As in the official scripts, an answer of which normalisation leaves
-nothing ("the", "$$$") can be matched exactly, but has an F1 of 0.
+Each takes the best of the accepted answers. As in the official scripts, an answer that normalises to nothing ("the",
+"$$$") can be matched exactly but has F1 0.
 
 Source: T5 `t5/evaluation/qa_utils.py`, which follows the evaluation scripts of SQuAD v1.1 and TriviaQA v1.0.
 """
@@ -21,35 +21,35 @@ SPACED_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´"
 
 
 def squad(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """SQuAD v1.1's exact match and F1, in percent: squad/em, squad/f1."""
+    """SQuAD v1.1's exact match and F1, in percent: squad/em and squad/f1."""
     answers = [reference.accepted for reference in references]
     return _scores("squad", predictions, answers, normalize=normalize_squad)
 
 
 def deduplicated_squad(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """`squad` with one example a group, for ReCoRD, whose questions are repeated for every answer.
+    """`squad` with one example per group, for ReCoRD, which repeats a question for each of its answers.
 
-    The prediction is the group's first, its answers are those of the whole group.
+    A group is scored by its first prediction against all its answers.
     """
     groups = grouped(references)
-    answers = [[answer for place in group for answer in references[place].accepted] for group in groups]
+    answers = [[answer for i in group for answer in references[i].accepted] for group in groups]
     firsts = [predictions[group[0]] for group in groups]
     return _scores("deduplicated_squad", firsts, answers, normalize=normalize_squad)
 
 
 def trivia_qa(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """TriviaQA's exact match and F1, in percent: trivia_qa/em, trivia_qa/f1."""
+    """TriviaQA's exact match and F1, in percent: trivia_qa/em and trivia_qa/f1."""
     answers = [reference.accepted for reference in references]
     return _scores("trivia_qa", predictions, answers, normalize=normalize_trivia_qa)
 
 
 def normalize_squad(text: str) -> str:
-    """Lower case, without ASCII punctuation, articles and more than single spaces."""
+    """Lower-cases, and removes ASCII punctuation, articles and repeated spaces."""
     return _without_articles(text.lower().translate(NO_PUNCTUATION))
 
 
 def normalize_trivia_qa(text: str) -> str:
-    """As `normalize_squad`, but punctuation, curly quotes included, parts words: "A_LOT" is "lot"."""
+    """As `normalize_squad`, but punctuation, curly quotes included, separates words: "A_LOT" becomes "lot"."""
     return _without_articles(text.lower().translate(SPACED_PUNCTUATION))
 
 

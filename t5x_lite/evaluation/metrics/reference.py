@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a prediction is judged by."""
+"""The reference of a prediction: its target, other accepted answers, and its group."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 
 class Reference(NamedTuple):
-    """What is known of one example.
+    """The reference of one example.
 
     Args:
-      targets: the text the model was asked for.
-      answers: all texts that are accepted; empty means `targets` alone.
-      group: examples of one group are judged together; empty means that this one stands alone.
+      targets: the target text.
+      answers: all accepted texts; empty for `targets` alone.
+      group: examples of one group are scored together; empty for an example of its own.
     """
 
     targets: str
@@ -20,13 +20,13 @@ class Reference(NamedTuple):
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """The texts that are right, one or more."""
+        """The accepted texts, at least one."""
         return self.answers or (self.targets,)
 
 
 def grouped(references: Sequence[Reference]) -> list[list[int]]:
-    """Returns the places of the examples of each group, groups and places in the order of the examples."""
+    """Returns the indices of each group's examples, in the order of the examples."""
     groups: dict[object, list[int]] = {}
-    for place, reference in enumerate(references):
-        groups.setdefault(reference.group or place, []).append(place)
+    for i, reference in enumerate(references):
+        groups.setdefault(reference.group or i, []).append(i)
     return list(groups.values())

@@ -7,8 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
 from t5x_lite.evaluation.metrics.correlation import pearson, spearman
 from t5x_lite.evaluation.metrics.reference import Reference
@@ -52,17 +50,6 @@ def test_equal_numbers_share_the_mean_of_their_ranks():
 
 
 @BOTH
-@settings(max_examples=60, deadline=None)
-@given(pairs=st.lists(st.tuples(st.integers(-4, 9), st.integers(0, 5)), min_size=2, max_size=11))
-def test_both_agree_with_scipy(function, name, pairs):
-    stats = pytest.importorskip("scipy.stats", reason="compares with SciPy")
-    predicted, targets = zip(*pairs, strict=True)
-    assume(len(set(predicted)) > 1 and len(set(targets)) > 1)
-    expected = {"pearson": stats.pearsonr, "spearman": stats.spearmanr}[name](predicted, targets)[0]
-    assert function(texts(predicted), numbers(targets))[name] == pytest.approx(100 * expected, abs=1e-9)
-
-
-@BOTH
 @pytest.mark.parametrize("prediction", ["", "nothing", "3.4.5", "nan", "inf", "-infinity", "1e999", "三点"])
 def test_a_prediction_that_is_no_finite_number_counts_as_minus_1(function, name, prediction):
     references = numbers([1.2, 3.4, 5.0])
@@ -74,7 +61,7 @@ def test_a_prediction_that_is_no_finite_number_counts_as_minus_1(function, name,
 @BOTH
 @pytest.mark.parametrize("target", ["", "five", "nan", "inf"])
 def test_a_target_that_is_no_finite_number_is_refused(function, name, target):
-    with pytest.raises(ValueError, match=rf"task.metrics has {name}, .* one is '{target}': mend task.targets"):
+    with pytest.raises(ValueError, match=rf"task.metrics has {name}, .* one is '{target}': fix task.targets"):
         function(["1", "2", "3"], [Reference("1"), Reference(target), Reference("2")])
 
 
