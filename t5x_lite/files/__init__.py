@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TODO."""
+"""Files and terminal output: atomic writes, resumable JSON lines, SVG charts, the progress bar."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files and directories that are whole or not there, whenever the process is killed."""
+"""Atomic writes: files and directories that are either complete or absent, whenever the process is killed."""
 
 import contextlib
 import os
@@ -10,14 +10,14 @@ from collections.abc import Iterator
 
 
 def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
-    """Writes a file under another name and renames it; makes its directory if it is not there.
+    """Writes a file; makes its directory if needed.
 
     Args:
-      path: of the file.
-      content: all of it; text is written in UTF-8.
+      path: the file.
+      content: its content; text is encoded as UTF-8.
 
     Raises:
-      OSError: if it cannot be written; what was at `path` is then as it was.
+      OSError: if it cannot be written; an existing file is then unchanged.
     """
     with written_atomically(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -25,16 +25,16 @@ def write_atomically(path: pathlib.Path, content: str | bytes) -> None:
 
 @contextlib.contextmanager
 def written_atomically(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives the name to write a file under, which becomes `path` when the block ends without an error.
+    """Yields a temporary path to write to, renamed to `path` if the block ends without an error.
 
     Args:
-      path: of the file; its directory is made if it is not there.
+      path: the file; its directory is made if needed.
 
     Raises:
-      OSError: if it cannot be written; what was at `path` is then as it was.
+      OSError: if it cannot be written; an existing file is then unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")  # hosts may share the directory
+    temporary = _temporary(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -45,19 +45,19 @@ def written_atomically(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def new_directory(directory: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a directory to write into, which becomes `directory` when the block ends without an error.
+    """Yields a temporary directory to write into, renamed to `directory` if the block ends without an error.
 
     Args:
-      directory: must not exist, or be empty.
+      directory: must be missing or empty.
 
     Raises:
-      ValueError: if it holds something.
-      OSError: if it cannot be written; nothing of it is then there.
+      ValueError: if it is not empty.
+      OSError: if it cannot be written; it is then missing or empty as before.
     """
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise ValueError(f"{directory} exists already: name a new directory, so that nothing is overwritten")
     directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = directory.with_name(f".{directory.name}.{platform.node()}.{os.getpid()}.tmp")
+    temporary = _temporary(directory)
     temporary.mkdir()
     try:
         yield temporary
@@ -65,3 +65,7 @@ def new_directory(directory: pathlib.Path) -> Iterator[pathlib.Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")  # hosts may share the directory

@@ -1,99 +1,160 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files of lines that are written over a long time, by a process that may be killed: none is lost or written twice.
+"""Output files written line by line, resumed after a kill without losing or repeating a line.
 
-What has been written is in `FILE.partial` until all is there. Its first line says what it is of, so that nothing else
-goes on with it.
+Lines go to `FILE.partial`, which becomes FILE when complete. Its first line identifies the job, so that no other job
+resumes it. Several processes write blocks of lines in turn: each has its own `FILE.partial-00001-of-00004`, renamed to
+`FILE.whole-00001-of-00004` when complete, and the first process merges them. They need to share nothing but the files.
 """
 
 import contextlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 STDIO = "-"
+POLL_SECONDS = 0.2
+PARTS = ("partial", "whole")
+Item = TypeVar("Item")
+
+
+class Share(NamedTuple):
+    """The lines that one of several processes writes."""
+
+    index: int  # of the process
+    count: int  # processes
+    block: int  # consecutive lines per process
+
+    def of(self, numbered: Iterable[tuple[int, Item]]) -> Iterator[tuple[int, Item]]:
+        """Yields this process's items."""
+        return ((number, item) for number, item in numbered if number // self.block % self.count == self.index)
+
+
+ALONE = Share(index=0, count=1, block=1)
 
 
 class LineFile(NamedTuple):
-    """Where lines go."""
+    """An open output file."""
 
-    write: Callable[[str], None]  # a line, without its end
-    num_written: int  # lines that are there already
+    write: Callable[[str], None]  # appends a line and flushes it
+    num_written: int  # lines that earlier attempts wrote
 
 
 @contextlib.contextmanager
-def resumable_lines(path: str, identity: Mapping[str, Any] | None, *, name: str) -> Iterator[LineFile]:
-    """Opens a file for lines; it gets its name when the block ends without an error, and replaces what was there.
+def resumable_lines(
+    path: str, identity: Mapping[str, Any] | None, share: Share = ALONE, *, name: str
+) -> Iterator[LineFile]:
+    """Opens an output file; it appears at `path`, replacing what was there, once all processes leave without an error.
 
     Args:
-      path: of the file; - is standard output, which keeps nothing, nor does a device or a pipe.
-      identity: what the lines depend on, as JSON has it; None goes on with nothing, and begins anew.
-      name: of the option, for errors.
+      path: the file; standard output (-), devices and pipes cannot be resumed.
+      identity: everything the lines depend on, as JSON; None never resumes.
+      share: this process's share of the lines.
+      name: the option that names the file, for errors.
 
     Raises:
-      ValueError: if there is no such directory, or lines of something else are there.
+      ValueError: if the directory does not exist, another job's lines are there, or the file cannot be shared.
     """
+    if share.count > 1 and (path == STDIO or identity is None):
+        stream = f"{name} is {STDIO}" if path == STDIO else "the input is -"
+        raise ValueError(f"{stream}, which {share.count} processes cannot share: name a file that all can access")
     if path == STDIO:
         yield LineFile(lambda line: print(line, flush=True), 0)
         return
-    check_place(path, name)
+    _check_path(path, name)
     if os.path.exists(path) and not os.path.isfile(path):
         with open(path, "w", encoding="utf-8") as file:
-            yield LineFile(lambda line: write_line(file, line), 0)
+            yield LineFile(_line_writer(file), 0)
         return
-    partial = pathlib.Path(f"{path}.partial")
+    partials, wholes = ([_part(path, kind, index, share.count) for index in range(share.count)] for kind in PARTS)
+    partial, whole = partials[share.index], wholes[share.index]
     if identity is None:
         partial.unlink(missing_ok=True)
-    num_written = written_before(partial, identity or {}, name)
+    identity = {**(identity or {}), **({"lines in turn": share.block} if share.count > 1 else {})}
+    if share.count > 1 and whole.exists():
+        os.replace(whole, partial)
+    num_written = _resume(partial, identity, name)
     with open(partial, "a", encoding="utf-8") as file:
-        yield LineFile(lambda line: write_line(file, line), num_written)
-    _drop_first_line(partial, pathlib.Path(path))
+        yield LineFile(_line_writer(file), num_written)
+    if share.count == 1:
+        _merge(partials, pathlib.Path(path), share.block)
+        return
+    os.replace(partial, whole)
+    if share.index == 0:
+        _wait_until(lambda: all(_has_identity(whole, identity) for whole in wholes))
+        _merge(wholes, pathlib.Path(path), share.block)
+    _wait_until(lambda: not whole.exists())  # the job ends when a process exits
 
 
-def check_place(path: str, name: str) -> None:
-    """Raises ValueError unless a file can be there."""
+def _part(path: str, kind: str, index: int, count: int) -> pathlib.Path:
+    return pathlib.Path(f"{path}.{kind}" + (f"-{index:05d}-of-{count:05d}" if count > 1 else ""))
+
+
+def _check_path(path: str, name: str) -> None:
     if not os.path.isdir(os.path.dirname(path) or "."):
         raise ValueError(f"{name} {path} is in a directory that does not exist: make it, or name another file")
     if os.path.isdir(path):
         raise ValueError(f"{name} {path} is a directory: name a file")
 
 
-def written_before(partial: pathlib.Path, identity: Mapping[str, Any], name: str) -> int:
-    """Returns how many whole lines there are; cuts off what is behind them, and begins a file that is not there."""
+def _resume(partial: pathlib.Path, identity: Mapping[str, Any], name: str) -> int:
+    """Returns the number of complete lines; truncates an incomplete one, and creates a missing file."""
     content = partial.read_bytes() if partial.exists() else b""
     first, end, _ = content.partition(b"\n")
     if not end:
         partial.write_text(json.dumps(identity) + "\n", encoding="utf-8")
         return 0
     try:
-        found = json.loads(first)
+        theirs = json.loads(first)
     except (json.JSONDecodeError, UnicodeDecodeError):
-        found = None
-    wanted = json.loads(json.dumps(identity))
-    if found != wanted:
-        found = found if isinstance(found, dict) else {}
-        keys = [key for key in wanted | found if found.get(key) != wanted.get(key)] if found else []
-        other = [f"{key} {found.get(key)!r} and not {wanted.get(key)!r}" for key in keys]
+        theirs = None
+    ours = json.loads(json.dumps(identity))
+    if theirs != ours:
+        theirs = theirs if isinstance(theirs, dict) else {}
+        keys = [key for key in ours | theirs if theirs.get(key) != ours.get(key)] if theirs else []
+        differences = [f"{key} {theirs.get(key)!r} instead of {ours.get(key)!r}" for key in keys]
         raise ValueError(
-            f"{partial} has the beginning of something else ({'; '.join(other) or 'not known'}): repeat the command it "
-            f"is of, delete it, or name another {name}"
+            f"{partial} was begun by another command ({'; '.join(differences) or 'unknown'}): repeat that command, "
+            f"delete the file, or name another {name}"
         )
     os.truncate(partial, content.rfind(b"\n") + 1)
     return content.count(b"\n") - 1
 
 
-def write_line(file: Any, line: str) -> None:
-    """Writes a line, so that a kill cannot lose it."""
-    file.write(line + "\n")
-    file.flush()
+def _line_writer(file: Any) -> Callable[[str], None]:
+    def write(line: str) -> None:
+        file.write(line + "\n")
+        file.flush()  # so that a kill cannot lose it
+
+    return write
 
 
-def _drop_first_line(partial: pathlib.Path, path: pathlib.Path) -> None:
-    whole = partial.with_name(partial.name + ".whole")
-    with open(partial, "rb") as source, open(whole, "wb") as destination:
-        source.readline()
-        while block := source.read(2**20):
-            destination.write(block)
-    os.replace(whole, path)
-    partial.unlink()
+def _has_identity(whole: pathlib.Path, identity: Mapping[str, Any]) -> bool:
+    if not whole.exists():
+        return False
+    with open(whole, encoding="utf-8") as file:
+        return file.readline() == json.dumps(identity) + "\n"
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(POLL_SECONDS)
+
+
+def _merge(parts: Sequence[pathlib.Path], path: pathlib.Path, block: int) -> None:
+    """Interleaves the parts' blocks of lines, without their identities."""
+    merged = pathlib.Path(f"{path}.merged")
+    with contextlib.ExitStack() as stack:
+        sources = [stack.enter_context(open(part, "rb")) for part in parts]
+        destination = stack.enter_context(open(merged, "wb"))
+        for source in sources:
+            source.readline()
+        lines = [b"..."]
+        while any(lines):
+            lines = [source.readline() for source in sources for _ in range(block)]
+            destination.writelines(lines)
+    os.replace(merged, path)
+    for part in parts:
+        part.unlink()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Charts as SVG files: a loss curve, and histograms of lengths, with no plotting library to install."""
+"""Line charts and histograms as SVG, without a plotting library."""
 
 import html
 import math
@@ -10,21 +10,21 @@ import numpy as np
 COLORS = ("#4269d0", "#ff725c", "#3ca951", "#a463f2", "#9c6b4e")
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 62, 20, 46, 48
-PANEL_HEIGHT = 230  # of a histogram, with its title and axis
-BINS_A_DOUBLING = 4
-MOST_LOG_TICKS = 13  # so that their labels do not touch
+PANEL_HEIGHT = 230  # of a histogram, including its title and axis
+BINS_PER_OCTAVE = 4
+MAX_LOG_TICKS = 13  # so that their labels do not touch
 
 Points = Sequence[tuple[float, float]]
 
 
 def line_chart(series: Mapping[str, Points], *, title: str, x_label: str, y_label: str) -> str:
-    """Returns an SVG document with one line a series.
+    """Returns a line chart as an SVG document.
 
     Args:
-      series: (x, y) points by name; points that are not finite are left out.
-      title: above the chart.
-      x_label: under the horizontal axis.
-      y_label: beside the vertical axis.
+      series: (x, y) points by name; non-finite points are left out.
+      title: the text above the chart.
+      x_label: the label of the horizontal axis.
+      y_label: the label of the vertical axis.
     """
     finite = {name: [point for point in points if all(map(math.isfinite, point))] for name, points in series.items()}
     xs = [x for points in finite.values() for x, _ in points] or [0.0, 1.0]
@@ -62,21 +62,21 @@ def histogram(
     y_label: str,
     limits: Mapping[str, tuple[str, int]],
 ) -> str:
-    """Returns an SVG document with histograms over one logarithmic axis, a panel for each set of them.
+    """Returns histograms over a shared logarithmic axis, one panel each, as an SVG document.
 
-    Bars are a quarter of a doubling wide where whole numbers allow it, and their heights percentages of the series. One
-    of another width has the height of its equal share in such bars, so that areas can be compared.
+    Bars span a quarter of an octave where integers allow it, and show percentages of the series. Wider or narrower bars
+    are scaled to that width, so that areas can be compared.
 
     Args:
-      panels: whole numbers by the name of their series, those under 1 counted as 1; by the title of the panel.
-      x_label: under the lowest panel.
-      y_label: beside the panels.
-      limits: (label, x) of a mark in each panel that has the series of that name.
+      panels: integers by series, by panel title; values under 1 count as 1.
+      x_label: the label of the horizontal axis.
+      y_label: the label of the vertical axis.
+      limits: (label, x) of a dashed line, by series.
     """
-    height = PANEL_HEIGHT * len(panels) + 24  # the label of the axis is under the last panel
+    height = PANEL_HEIGHT * len(panels) + 24  # for the axis label below the last panel
     marks = [x for name, (_, x) in limits.items() if any(name in series for series in panels.values())]
     numbers = [np.maximum(values, 1) for series in panels.values() for values in series.values() if len(values)]
-    extremes = [int(found) for values in numbers for found in (values.min(), values.max())]
+    extremes = [int(extreme) for values in numbers for extreme in (values.min(), values.max())]
     ticks = _log_ticks(min([*extremes, *marks], default=1), max([*extremes, *marks], default=10))
     parts = [
         *_canvas(height),
@@ -93,13 +93,13 @@ def histogram(
 def _panel(
     title: str, series: Mapping[str, np.ndarray], x_ticks: Sequence[int], limits: Mapping[str, tuple[str, int]]
 ) -> list[str]:
-    """The parts of one panel, from y 0 to PANEL_HEIGHT."""
+    """Returns the elements of one panel, from y = 0 to PANEL_HEIGHT."""
     outlines = {name: _outline(values) for name, values in series.items()}
     floor, ceiling = PANEL_HEIGHT - 30, TOP
     y_ticks = _ticks(0, max((y for points in outlines.values() for _, y in points), default=1.0), num=4)
 
     def place_x(x: float) -> float:
-        x = min(max(x, x_ticks[0]), x_ticks[-1])  # bars may begin and end beyond
+        x = min(max(x, x_ticks[0]), x_ticks[-1])  # bars may extend beyond the axis
         return LEFT + math.log(x / x_ticks[0]) / math.log(x_ticks[-1] / x_ticks[0]) * (WIDTH - LEFT - RIGHT)
 
     def place_y(y: float) -> float:
@@ -110,7 +110,7 @@ def _panel(
         parts.append(f'<path d="M{LEFT} {place_y(y):.1f}H{WIDTH - RIGHT}" stroke="#e5e5e5"/>')
         parts.append(_text(LEFT - 6, place_y(y) + 4, f"{y:g}", anchor="end"))
     for label, x in ((f"{x:,}", place_x(x)) for x in x_ticks):
-        parts.append(_text(min(x, WIDTH - 4 - 3.5 * len(label)), floor + 18, label))  # none sticks out
+        parts.append(_text(min(x, WIDTH - 4 - 3.5 * len(label)), floor + 18, label))  # keeps labels inside
     for index, (name, points) in enumerate(outlines.items()):
         color = COLORS[index % len(COLORS)]
         path = " ".join(f"{place_x(x):.1f},{place_y(y):.1f}" for x, y in points)
@@ -119,7 +119,7 @@ def _panel(
         if name in limits:
             label, x = limits[name]
             legend += f" (dashed: {label})"
-            dashes = f'stroke-dasharray="5 5" stroke-dashoffset="{5 * index}"'  # equal limits show by turns
+            dashes = f'stroke-dasharray="5 5" stroke-dashoffset="{5 * index}"'  # equal limits alternate
             line = f"M{place_x(x):.1f} {ceiling}V{floor}"
             parts.append(f'<path d="{line}" stroke="{color}" stroke-width="1.8" {dashes}/>')
         place = LEFT + 8 + (WIDTH - LEFT - RIGHT) / max(len(outlines), 2) * index
@@ -128,15 +128,15 @@ def _panel(
 
 
 def _outline(values: np.ndarray) -> list[tuple[float, float]]:
-    """The corners of a histogram's bars from left to right, the first and the last at height 0."""
+    """Returns the outline of a histogram's bars from left to right, starting and ending at height 0."""
     if not len(values):
         return []
     numbers = np.maximum(values, 1)
-    steps = np.arange(math.ceil(math.log2(int(numbers.max()) + 1) * BINS_A_DOUBLING) + 1)
-    edges = np.unique(np.round(2 ** (steps / BINS_A_DOUBLING)).astype(np.int64))
+    steps = np.arange(math.ceil(math.log2(int(numbers.max()) + 1) * BINS_PER_OCTAVE) + 1)
+    edges = np.unique(np.round(2 ** (steps / BINS_PER_OCTAVE)).astype(np.int64))
     edges = edges[np.searchsorted(edges, numbers.min(), side="right") - 1 :]
     counts, _ = np.histogram(numbers, edges - 0.5)  # the last edge is above all numbers
-    heights = 100 * counts / len(numbers) / (np.diff(np.log2(edges)) * BINS_A_DOUBLING)
+    heights = 100 * counts / len(numbers) / (np.diff(np.log2(edges)) * BINS_PER_OCTAVE)
     corners = [(float(edges[0]), 0.0)]
     for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True):
         corners += [(float(left), float(height)), (float(right), float(height))]
@@ -144,7 +144,7 @@ def _outline(values: np.ndarray) -> list[tuple[float, float]]:
 
 
 def _canvas(height: int) -> list[str]:
-    """Opens a document with a white background."""
+    """Returns the opening of a document, with a white background."""
     return [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" '
         'font-size="12" fill="#333">',
@@ -161,7 +161,7 @@ def _text(x: float, y: float, text: str, *, anchor: str = "middle") -> str:
 
 
 def _ticks(low: float, high: float, num: int = 6) -> list[float]:
-    """Returns round numbers, about `num` of them, that enclose [low, high]."""
+    """Returns about `num` round numbers that enclose [low, high]."""
     if high <= low:
         low, high = low - 0.5, low + 0.5
     rough = (high - low) / num
@@ -172,13 +172,13 @@ def _ticks(low: float, high: float, num: int = 6) -> list[float]:
 
 
 def _log_ticks(low: int, high: int) -> list[int]:
-    """Returns 1, 2, 5, 10, 20 and so on that enclose [low, high], of many of them the powers of ten alone."""
+    """Returns ticks 1, 2, 5, 10, 20, ... that enclose [low, high]; only powers of ten if there would be too many."""
     decades = [10**power for power in range(len(str(high)) + 1)]
     for steps in ((1, 2, 5), (1,)):
         ticks = [step * decade for decade in decades for step in steps]
         first = max(i for i, tick in enumerate(ticks) if tick <= max(low, 1))
         last = next(i for i, tick in enumerate(ticks) if tick > high)
         ticks = ticks[first : last + 1]
-        if len(ticks) <= MOST_LOG_TICKS:
+        if len(ticks) <= MAX_LOG_TICKS:
             break
     return ticks

@@ -7,15 +7,18 @@ import random
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
-from t5x_lite.files.jsonl_output import resumable_lines
+from t5x_lite.files.jsonl_output import Share, resumable_lines
 from tests.paths import ROOT
 
 IDENTITY = {"checkpoint": "/runs/é", "step": 7, "stop_tokens": (1, 5)}
 NUM_LINES = 10_000
+NUM_SHARED, BLOCK = 47, 5
+SHARED_IDENTITY = {"of": "a test"}  # of several processes
 # Arguments: a file, and how many lines to write at most before it waits to be killed.
 WRITER = """
 import sys, time
@@ -48,7 +51,7 @@ def killed(path, lines, **given):
 
 
 def refusal(path, identity):
-    with pytest.raises(ValueError, match="has the beginning of something else") as caught:
+    with pytest.raises(ValueError, match="was begun by another command") as caught:
         write(path, [], identity=identity)
     return str(caught.value)
 
@@ -62,13 +65,13 @@ def partial(path):
     return pathlib.Path(f"{path}.partial")
 
 
-def test_lines_are_in_the_file_in_order_and_nothing_else_is_left(path):
+def test_the_file_has_the_lines_in_order_and_nothing_else_is_left(path):
     assert write(path, ["one", "", "ümlaut"]) == 0
     assert path.read_bytes() == "one\n\nümlaut\n".encode()
     assert os.listdir(path.parent) == ["out.jsonl"]
 
 
-def test_no_lines_are_an_empty_file(path):
+def test_no_lines_make_an_empty_file(path):
     write(path, [])
     assert path.read_bytes() == b""
 
@@ -80,20 +83,20 @@ def test_a_line_is_in_the_file_as_soon_as_it_is_written(path):
         assert not path.exists()
 
 
-def test_what_was_killed_goes_on_after_the_lines_it_wrote(path):
+def test_a_killed_job_resumes_after_the_lines_it_wrote(path):
     killed(path, ["a", "b", "c"])
     killed(path, ["d"])
     assert write(path, ["e", "f"]) == 4
     assert path.read_text() == "a\nb\nc\nd\ne\nf\n"
 
 
-def test_what_was_killed_before_its_first_line_goes_on(path):
+def test_a_job_killed_before_its_first_line_resumes(path):
     killed(path, [])
     assert write(path, ["a"]) == 0
     assert path.read_text() == "a\n"
 
 
-def test_a_line_that_was_cut_is_written_anew(path):
+def test_a_truncated_line_is_written_again(path):
     killed(path, ["whole", "cut in the mïddle"])
     for cut in range(1, len("cut in the mïddle\n".encode())):
         content = partial(path).read_bytes()
@@ -105,7 +108,7 @@ def test_a_line_that_was_cut_is_written_anew(path):
     assert path.read_text() == "whole\ncut in the mïddle\nlast\n"
 
 
-def test_a_first_line_that_was_cut_is_begun_anew(path):
+def test_a_truncated_identity_is_written_again(path):
     killed(path, [])
     whole = partial(path).read_bytes()
     for length in (0, 1, len(whole) - 1):
@@ -114,14 +117,14 @@ def test_a_first_line_that_was_cut_is_begun_anew(path):
         assert path.read_text() == "a\n"
 
 
-def test_characters_that_end_lines_elsewhere_do_not_here(path):
+def test_only_newlines_end_lines(path):
     lines = ["a\rb", "c\u2028d", "e\x0bf\x0cg\x85h"]
     killed(path, lines)
     assert write(path, ["i"]) == 3
     assert path.read_bytes() == "\n".join([*lines, "i", ""]).encode()
 
 
-def test_a_finished_file_is_replaced_and_not_before_all_is_there(path):
+def test_a_finished_file_is_replaced_only_when_the_new_one_is_complete(path):
     write(path, ["old"])
     killed(path, ["new"])
     assert path.read_text() == "old\n"
@@ -129,7 +132,7 @@ def test_a_finished_file_is_replaced_and_not_before_all_is_there(path):
     assert path.read_text() == "new\nnewer\n"
 
 
-def test_a_file_is_whole_whenever_its_last_step_is_killed(path, monkeypatch):
+def test_a_file_is_whole_even_if_the_last_step_is_killed(path, monkeypatch):
     def fail(*_):
         raise Killed
 
@@ -151,13 +154,13 @@ def test_lines_longer_than_any_buffer_are_whole(path):
     assert path.read_text().splitlines() == lines
 
 
-def test_lines_of_something_else_are_left_alone_and_what_differs_is_named(path):
+def test_lines_of_another_job_are_kept_and_the_difference_is_named(path):
     killed(path, ["a"])
     content = partial(path).read_bytes()
     found = refusal(path, IDENTITY | {"step": 8})
     assert found == (
-        f"{partial(path)} has the beginning of something else (step 7 and not 8): repeat the command it is of, "
-        "delete it, or name another --output"
+        f"{partial(path)} was begun by another command (step 7 instead of 8): repeat that command, "
+        "delete the file, or name another --output"
     )
     assert partial(path).read_bytes() == content
     assert not path.exists()
@@ -166,21 +169,21 @@ def test_lines_of_something_else_are_left_alone_and_what_differs_is_named(path):
 @pytest.mark.parametrize(
     ("identity", "differing"),
     [
-        (IDENTITY | {"step": 8, "checkpoint": "/x"}, "(checkpoint '/runs/é' and not '/x'; step 7 and not 8)"),
-        (IDENTITY | {"top_k": 3}, "(top_k None and not 3)"),
-        ({"checkpoint": "/runs/é", "step": 7}, "(stop_tokens [1, 5] and not None)"),
-        (IDENTITY | {"stop_tokens": (1,)}, "(stop_tokens [1, 5] and not [1])"),
+        (IDENTITY | {"step": 8, "checkpoint": "/x"}, "(checkpoint '/runs/é' instead of '/x'; step 7 instead of 8)"),
+        (IDENTITY | {"top_k": 3}, "(top_k None instead of 3)"),
+        ({"checkpoint": "/runs/é", "step": 7}, "(stop_tokens [1, 5] instead of None)"),
+        (IDENTITY | {"stop_tokens": (1,)}, "(stop_tokens [1, 5] instead of [1])"),
     ],
 )
-def test_every_difference_is_named_and_nothing_that_is_the_same(path, identity, differing):
+def test_every_difference_is_named_and_nothing_else(path, identity, differing):
     killed(path, ["a"])
     assert differing in refusal(path, identity)
 
 
 @pytest.mark.parametrize("content", [b"my own notes\n", b"\x80{\n", b"[1]\n", b"null\nx"])
-def test_a_file_that_is_no_beginning_of_any_is_left_alone(path, content):
+def test_an_unrelated_file_is_kept(path, content):
     partial(path).write_bytes(content)
-    assert "(not known)" in refusal(path, IDENTITY)
+    assert "(unknown)" in refusal(path, IDENTITY)
     assert partial(path).read_bytes() == content
 
 
@@ -242,12 +245,12 @@ def test_five_kills_at_random_moments_lose_no_line_and_repeat_none(path):
     assert path.read_text().splitlines() == expected
 
 
-def test_the_first_line_says_what_the_others_are_of(path):
+def test_the_first_line_is_the_identity(path):
     killed(path, ["a"])
     assert json.loads(partial(path).read_text().splitlines()[0]) == IDENTITY | {"stop_tokens": [1, 5]}
 
 
-def test_without_an_identity_a_file_begins_anew(tmp_path):
+def test_a_file_without_identity_starts_over(tmp_path):
     path = tmp_path / "out"
     with pytest.raises(Killed):
         write(path, ["of another pipe"], identity=None, kill=True)
@@ -255,3 +258,67 @@ def test_without_an_identity_a_file_begins_anew(tmp_path):
         assert file.num_written == 0
         file.write("of this one")
     assert path.read_text() == "of this one\n"
+
+
+def work(path, share, *, killed_after=None, identity=SHARED_IDENTITY):
+    """Writes the lines of one process; returns how many were there."""
+    with resumable_lines(str(path), identity, share, name="--output") as output:
+        mine = list(share.of(enumerate(f"line {number}" for number in range(NUM_SHARED))))
+        for done, (number, line) in enumerate(mine[output.num_written :]):
+            if done == killed_after:
+                raise Killed
+            output.write(f"{number}: {line}")
+        return output.num_written
+
+
+def together(path, count, **given):
+    """Runs the processes of a job as threads; returns how many lines each found."""
+    found = {}
+
+    def one(index):
+        found[index] = work(path, Share(index, count, BLOCK), **given)
+
+    threads = [threading.Thread(target=one, args=(index,)) for index in range(count)]
+    for thread in reversed(threads):  # the first one merges
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    return [found[index] for index in range(count)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 12])
+def test_lines_of_several_processes_are_in_order(tmp_path, count):
+    together(tmp_path / "out", count)
+    assert (tmp_path / "out").read_text().splitlines() == [f"{n}: line {n}" for n in range(NUM_SHARED)]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_each_process_resumes_where_it_was_killed(tmp_path):
+    for index, killed_after in ((0, 3), (2, 7)):
+        with pytest.raises(Killed):
+            work(tmp_path / "out", Share(index, 3, BLOCK), killed_after=killed_after)
+    assert not (tmp_path / "out").exists()
+    thread = threading.Thread(target=work, args=(tmp_path / "out", Share(1, 3, BLOCK)), daemon=True)
+    thread.start()  # and is done; the others are not there
+    while not (whole := tmp_path / "out.whole-00001-of-00003").exists():
+        time.sleep(0.01)
+    num_lines = len(whole.read_text().splitlines()) - 1
+    assert together(tmp_path / "out", 3) == [3, num_lines, 7]
+    thread.join(30)
+    assert (tmp_path / "out").read_text().splitlines() == [f"{n}: line {n}" for n in range(NUM_SHARED)]
+
+
+def test_several_processes_refuse_the_lines_of_another_job(tmp_path):
+    share = Share(1, 2, BLOCK)
+    with pytest.raises(Killed):
+        work(tmp_path / "out", share, killed_after=2)
+    for other, identity in ((share._replace(block=4), SHARED_IDENTITY), (share, {"of": "else"})):
+        with pytest.raises(ValueError, match="was begun by another command"):
+            work(tmp_path / "out", other, identity=identity)
+
+
+@pytest.mark.parametrize(("path", "identity"), [("-", SHARED_IDENTITY), ("out", None)])
+def test_several_processes_cannot_share_a_pipe(tmp_path, monkeypatch, path, identity):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="which 2 processes cannot share: name a file"):
+        work(path, Share(0, 2, BLOCK), identity=identity)

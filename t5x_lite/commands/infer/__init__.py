@@ -18,8 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from t5x_lite.checkpoints.load import Pretrained, generation_config, load
 from t5x_lite.commands.infer.inputs import Inputs, open_inputs
 from t5x_lite.config import GenerationConfig, InferConfig
-from t5x_lite.files.jsonl_output import STDIO
-from t5x_lite.files.shared_output import Share, shared_lines
+from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
 from t5x_lite.inference.api import WINDOW_BATCHES, answer_lines
 from t5x_lite.inference.loop import HERE, Devices
 from t5x_lite.inference.prompts import prompt_maker, read_shots
@@ -53,7 +52,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
       settings: fields of `GenerationConfig`, in place of the model's own and the defaults.
 
     Raises:
-      ValueError: if the checkpoint or the input cannot be read, or the output has the beginning of something else.
+      ValueError: if the checkpoint or the input cannot be read, or another command began the output.
     """
     with open_inputs(options) as inputs:
         # What is wrong with the settings is said before a model is read for minutes.
@@ -65,7 +64,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
         identity = _identity(options, inputs, pretrained, config)
         share = Share(jax.process_index(), jax.process_count(), options.batch_size * WINDOW_BATCHES)
         with (
-            shared_lines(options.output, identity, share, name="--output") as output,
+            resumable_lines(options.output, identity, share, name="--output") as output,
             _progress(options, inputs.number) as tick,
         ):
             tick(output.num_written * share.count)

@@ -120,9 +120,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones(check, name):
 
 @pytest.mark.parametrize("name", ["f1", "f1:"])
 def test_a_missing_argument_is_refused(name):
-    with pytest.raises(
-        ValueError, match=rf"has '{name}', which needs an argument: write f1:POSITIVE_LABEL"
-    ):
+    with pytest.raises(ValueError, match=rf"has '{name}', which needs an argument: write f1:POSITIVE_LABEL"):
         check_names([name])
 
 
