@@ -74,4 +74,4 @@ def _correlation(x_N: np.ndarray, y_N: np.ndarray) -> float:
     if x_N.min() == x_N.max() or y_N.min() == y_N.max():  # SciPy would warn, and refuse a single example
         return math.nan
     # Squares of a predicted 1e300 would overflow.
-    return float(stats.pearsonr(x_N / np.abs(x_N).max(), y_N / np.abs(y_N).max()).statistic)
+    return float(stats.pearsonr(x_N / np.abs(x_N).max(), y_N / np.abs(y_N).max())[0])
