@@ -9,6 +9,7 @@ Source: T5 `pearson_corrcoef` and `spearman_corrcoef` in `t5/evaluation/metrics.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -74,4 +75,5 @@ def _correlation(x_N: np.ndarray, y_N: np.ndarray) -> float:
     if x_N.min() == x_N.max() or y_N.min() == y_N.max():  # SciPy would warn, and refuse a single example
         return math.nan
     # Squares of a predicted 1e300 would overflow.
-    return float(stats.pearsonr(x_N / np.abs(x_N).max(), y_N / np.abs(y_N).max())[0])
+    correlation: Any = stats.pearsonr(x_N / np.abs(x_N).max(), y_N / np.abs(y_N).max())[0]
+    return float(correlation)
