@@ -157,5 +157,5 @@ def test_no_examples_are_refused():
 
 
 def test_unequal_numbers_of_predictions_and_references_are_refused():
-    with pytest.raises(ValueError, match="2 predictions and 3 references: pass one each"):
+    with pytest.raises(ValueError, match="2 predictions and 3 references: pass one of each"):
         measure(["accuracy"], ["a", "b"], [Reference("a")] * 3)
