@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite serve`: an OpenAI-compatible server."""
+"""`t5x-lite serve`: OpenAI-compatible HTTP server."""
 
 import dataclasses
 import importlib.util
@@ -8,19 +8,19 @@ import os
 from t5x_lite.config import ServeConfig
 
 API_KEY = "T5X_LITE_API_KEY"
-NEEDED = ("starlette", "uvicorn", "prometheus_client")
+REQUIRED = ("starlette", "uvicorn", "prometheus_client", "pydantic")
 
 
 def run(options: ServeConfig) -> None:
-    """Serves a model until SIGTERM or Ctrl-C, which finish what is being answered.
+    """Serves a model until SIGTERM or Ctrl-C, which let running requests finish.
 
     Args:
-      options: what to serve, where and to whom.
+      options: the server's options; without api_key, the environment variable T5X_LITE_API_KEY is used.
 
     Raises:
-      ValueError: if the extra is not installed, the checkpoint cannot be loaded, or the address is not free.
+      ValueError: if the extra is not installed, the checkpoint cannot be loaded, or the address is in use.
     """
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
     if missing:
         raise ValueError(f"serve needs {', '.join(missing)}: pip install 't5x-lite[serve]'")
     from t5x_lite.serving.server import serve

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that speaks OpenAI's protocol."""
+"""OpenAI-compatible HTTP server (extra `serve`)."""

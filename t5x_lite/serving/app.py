@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The routes of the server, as an ASGI application."""
+"""The server's routes, as an ASGI application."""
 
 import asyncio
 import functools
@@ -17,17 +17,16 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from t5x_lite.config import ServeConfig
-from t5x_lite.serving import replies
+from t5x_lite.serving import schema
 from t5x_lite.serving.batch import Embedded, Job, Progress
-from t5x_lite.serving.choices import Choice, Piece
+from t5x_lite.serving.choices import Choice, Delta
 from t5x_lite.serving.engine import Engine, NotServing
-from t5x_lite.serving.listening import ClientLeft, Listening
-from t5x_lite.serving.middleware import BearerToken, Measured, TooLarge, refusal_response
-from t5x_lite.serving.protocol import Completion, Prompt, Served, parse_body, parse_completion, parse_embedding
-from t5x_lite.serving.refusals import Refused
+from t5x_lite.serving.middleware import BearerToken, BodyTooLarge, RequestMetrics, error_response
+from t5x_lite.serving.schema import Completion, Prompt, RequestError, Served
+from t5x_lite.serving.subscription import ClientDisconnected, Subscription
 from t5x_lite.serving.telemetry import Telemetry
 
-CLIENT_LEFT = 499  # nginx's status; nobody reads it but the metrics
+CLIENT_CLOSED_REQUEST = 499  # nginx's status; only metrics see it
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -35,10 +34,10 @@ def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, mode
     """Returns the application.
 
     Args:
-      engine: that answers.
-      options: limits, and the key that clients need.
-      telemetry: counts what happens.
-      model_name: as clients call the model.
+      engine: the engine that runs the model.
+      options: limits and the API key.
+      telemetry: metrics to update.
+      model_name: name of the model for clients.
     """
     service = Service(engine, options, telemetry, model_name)
     return Starlette(
@@ -50,119 +49,130 @@ def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, mode
             Route("/health", service.health),
             Route("/metrics", service.metrics),
         ],
-        middleware=[Middleware(Measured, telemetry=telemetry), Middleware(BearerToken, key=options.api_key)],
-        exception_handlers={Refused: _refuse, HTTPException: _refuse_route, Exception: _fail, ClientLeft: _nobody},
+        middleware=[
+            Middleware(RequestMetrics, telemetry=telemetry),
+            Middleware(BearerToken, key=options.api_key),
+        ],
+        exception_handlers={
+            RequestError: _report_request_error,
+            HTTPException: _report_route_error,
+            ClientDisconnected: _report_disconnect,
+            Exception: _report_failure,
+        },
     )
 
 
 class Service:
-    """What each route does; arguments as for `make_app`."""
+    """Handlers of the routes. The arguments are those of `make_app`."""
 
     def __init__(self, engine: Engine, options: ServeConfig, telemetry: Telemetry, model_name: str):
         self._engine, self._options, self._telemetry, self._name = engine, options, telemetry, model_name
-        self._created = int(time.time())
+        self._description = schema.ModelReply(id=model_name, created=int(time.time())).model_dump()
 
     async def completions(self, request: Request) -> Response:
         """POST /v1/completions."""
         begin = time.monotonic()
         fields = await self._fields(request)
-        asked = await asyncio.to_thread(parse_completion, fields, self._served())
-        listening = Listening(self._engine, request.receive, seconds=self._options.timeout_seconds)
+        completion = await asyncio.to_thread(schema.parse_completion, fields, self._served())
+        subscription = self._subscription(request)
         try:
-            writing = Writing(asked, await asyncio.to_thread(self._choices, asked), listening)
-            pieces = writing.pieces()
-            first = await anext(pieces)  # while the status can still be one of a refusal
+            choices = await asyncio.to_thread(self._choices, completion)
+            subscription.submit(_jobs(completion))
+            deltas = _deltas(completion, choices, subscription)
+            first = await anext(deltas)  # errors until here can still change the status
             self._telemetry.first_tokens(time.monotonic() - begin)
         except BaseException:
-            await listening.close()
+            await subscription.close()
             raise
-        reply = replies.Reply(self._name)
-        if asked.stream:
-            return EventStream(self._events(reply, asked, writing, first, pieces), listening)
+        if completion.request.stream:
+            return EventStream(self._events(completion, choices, first, deltas), subscription)
         try:
-            of_choices: list[list[Piece]] = [[] for _ in writing.choices]
+            of_choices: list[list[Delta]] = [[] for _ in choices]
             of_choices[first[0]].append(first[1])
-            async for index, piece in pieces:
-                of_choices[index].append(piece)
+            async for index, delta in deltas:
+                of_choices[index].append(delta)
         finally:
-            await listening.close()
-        return JSONResponse(reply.whole(of_choices, self._usage(writing)))
+            await subscription.close()
+        whole = [schema.ChoiceReply.of(Delta.join(parts), index) for index, parts in enumerate(of_choices)]
+        usage = self._usage(completion, choices)
+        return JSONResponse(schema.CompletionReply(model=self._name, choices=whole, usage=usage).model_dump())
 
     async def embeddings(self, request: Request) -> Response:
         """POST /v1/embeddings."""
         fields = await self._fields(request)
-        asked = await asyncio.to_thread(parse_embedding, fields, self._served())
-        listening = Listening(self._engine, request.receive, seconds=self._options.timeout_seconds)
+        asked = await asyncio.to_thread(schema.parse_embedding, fields, self._served())
+        subscription = self._subscription(request)
         vectors: dict[int, Any] = {}
         try:
-            listening.submit([Job(ids=prompt.ids, notify=_unheard) for prompt in asked.prompts])
-            async for number, event in listening.events():
+            subscription.submit([Job(ids=prompt.ids, notify=_unsubscribed) for prompt in asked.input])
+            async for number, event in subscription.events():
                 assert isinstance(event, Embedded)
                 vectors[number] = event.values_D
         finally:
-            await listening.close()
-        num_tokens = _num_tokens(asked.prompts)
+            await subscription.close()
+        num_tokens = _num_tokens(asked.input)
         self._telemetry.tokens(num_tokens, 0)
-        in_order = [vectors[number] for number in range(len(vectors))]
-        return JSONResponse(replies.embeddings(self._name, in_order, num_tokens, as_base64=asked.base64))
+        data = [schema.EmbeddingReply.of(vectors[i], i, asked.encoding_format) for i in range(len(vectors))]
+        usage = schema.EmbeddingUsage(prompt_tokens=num_tokens, total_tokens=num_tokens)
+        return JSONResponse(schema.EmbeddingsReply(data=data, model=self._name, usage=usage).model_dump())
 
-    async def models(self, request: Request) -> Response:
+    async def models(self, _: Request) -> Response:
         """GET /v1/models."""
-        del request
-        return JSONResponse({"object": "list", "data": [replies.model(self._name, self._created)]})
+        return JSONResponse({"object": "list", "data": [self._description]})
 
     async def one_model(self, request: Request) -> Response:
         """GET /v1/models/NAME."""
         given = request.path_params["name"]
         if given != self._name:
             message = f"there is no model {given!r}: this server has {self._name!r}"
-            raise Refused(404, message, "model", code="model_not_found")
-        return JSONResponse(replies.model(self._name, self._created))
+            raise RequestError(404, message, "model", code="model_not_found")
+        return JSONResponse(self._description)
 
-    async def health(self, request: Request) -> Response:
+    async def health(self, _: Request) -> Response:
         """GET /health."""
-        del request
         if self._engine.state != "ready":
             return JSONResponse({"status": self._engine.state, "model": self._name}, 503)
         pretrained = self._engine.pretrained
         about = {"step": pretrained.step, "architecture": pretrained.architecture.name}
         return JSONResponse({"status": "ready", "model": self._name, **about})
 
-    async def metrics(self, request: Request) -> Response:
+    async def metrics(self, _: Request) -> Response:
         """GET /metrics."""
-        del request
         return Response(self._telemetry.text(), media_type=METRICS_TYPE)
 
     def _served(self) -> Served:
         try:
             return Served(self._engine.pretrained, self._name, self._options)
         except NotServing as error:
-            raise Refused(503, str(error)) from error
+            raise RequestError(503, str(error)) from error
+
+    def _subscription(self, request: Request) -> Subscription:
+        return Subscription(self._engine, request.receive, seconds=self._options.timeout_seconds)
 
     async def _fields(self, request: Request) -> dict[str, Any]:
-        """Reads a body, but not more of it than is allowed."""
+        """Reads a body, up to the size limit."""
         most = self._options.max_body_bytes
         length = request.headers.get("content-length", "0")
         if length.isdecimal() and int(length) > most:
-            raise TooLarge(int(length), most)
+            raise BodyTooLarge(int(length), most)
         body = bytearray()
         try:
             async with asyncio.timeout(self._options.timeout_seconds):
                 async for part in request.stream():
                     body += part
                     if len(body) > most:
-                        raise TooLarge(len(body), most)
+                        raise BodyTooLarge(len(body), most)
         except TimeoutError as error:
-            raise Refused(408, "the body did not come in time: send it faster, or less of it") from error
+            raise RequestError(408, "the body did not arrive in time: send it faster, or send less") from error
         except ClientDisconnect as error:
-            raise ClientLeft from error
-        return parse_body(bytes(body))
+            raise ClientDisconnected from error
+        return schema.parse_body(bytes(body))
 
-    def _choices(self, asked: Completion) -> list[Choice]:
-        tokenizer = self._engine.pretrained.tokenizer
-        surfaces = self._surfaces if asked.log_probs else None
-        number = len(asked.prompts) * asked.config.num_return_sequences
-        return [Choice(tokenizer, surfaces=surfaces, stops=asked.stops) for _ in range(number)]
+    def _choices(self, completion: Completion) -> list[Choice]:
+        request, tokenizer = completion.request, self._engine.pretrained.tokenizer
+        surfaces = self._surfaces if request.logprobs is not None else None
+        number = len(request.prompt) * request.n
+        return [Choice(tokenizer, surfaces=surfaces, stops=request.stop) for _ in range(number)]
 
     @functools.cached_property
     def _surfaces(self) -> list[str]:
@@ -170,137 +180,137 @@ class Service:
 
     async def _events(
         self,
-        reply: replies.Reply,
-        asked: Completion,
-        writing: "Writing",
-        first: tuple[int, Piece],
-        pieces: AsyncIterator[tuple[int, Piece]],
+        completion: Completion,
+        choices: list[Choice],
+        first: tuple[int, Delta],
+        deltas: AsyncIterator[tuple[int, Delta]],
     ) -> AsyncIterator[dict[str, Any]]:
-        yield reply.part(first[1], first[0], says_usage=asked.include_usage)
-        async for index, piece in pieces:
-            yield reply.part(piece, index, says_usage=asked.include_usage)
-        usage = self._usage(writing)
-        if asked.include_usage:
-            yield reply.end(usage)
+        """Yields the JSON objects of a stream."""
+        include_usage = completion.request.stream_options.include_usage
+        reply = schema.CompletionReply(model=self._name)
 
-    def _usage(self, writing: "Writing") -> dict[str, int]:
-        num_input = _num_tokens(writing.asked.prompts)
-        num_new = sum(choice.num_tokens for choice in writing.choices)
+        def event(index: int, delta: Delta) -> dict[str, Any]:
+            part = reply.model_copy(update={"choices": [schema.ChoiceReply.of(delta, index)]})
+            return part.model_dump(exclude=None if include_usage else {"usage"})
+
+        yield event(*first)
+        async for index, delta in deltas:
+            yield event(index, delta)
+        usage = self._usage(completion, choices)
+        if include_usage:
+            yield reply.model_copy(update={"usage": usage}).model_dump()
+
+    def _usage(self, completion: Completion, choices: list[Choice]) -> schema.CompletionUsage:
+        num_input = _num_tokens(completion.request.prompt)
+        num_new = sum(choice.num_tokens for choice in choices)
         self._telemetry.tokens(num_input, num_new)
-        return replies.usage(num_input, num_new)
-
-
-class Writing:
-    """A completion's choices as they grow.
-
-    Args:
-      asked: what is written.
-      choices: of all prompts, those of one beside each other.
-      listening: that the jobs are submitted to.
-    """
-
-    def __init__(self, asked: Completion, choices: list[Choice], listening: Listening):
-        self.asked, self.choices, self._listening = asked, choices, listening
-        listening.submit(
-            [
-                Job(
-                    ids=prompt.ids,
-                    notify=_unheard,
-                    config=asked.config,
-                    stream=number,
-                    log_probs=asked.log_probs,
-                )
-                for number, prompt in enumerate(asked.prompts)
-            ]
+        return schema.CompletionUsage(
+            prompt_tokens=num_input, completion_tokens=num_new, total_tokens=num_input + num_new
         )
-
-    async def pieces(self) -> AsyncIterator[tuple[int, Piece]]:
-        """Yields the number of a choice with what is new of it; an empty piece tells that it has begun, or ends."""
-        n = self.asked.config.num_return_sequences
-        begun: set[int] = set()
-        async for number, event in self._listening.events():
-            assert isinstance(event, Progress)
-            for k, grown in enumerate(event.sequences):
-                index = number * n + k
-                if self.choices[index].finish:
-                    continue
-                piece = self.choices[index].take(grown)
-                if index not in begun and self.asked.echo:
-                    piece = piece._replace(text=self.asked.prompts[number].text + piece.text)
-                if index not in begun or piece.text or piece.tokens or piece.finish:
-                    begun.add(index)
-                    yield index, piece
-            if not event.is_last and all(choice.finish for choice in self.choices[number * n : (number + 1) * n]):
-                self._listening.give_up(number)
 
 
 class EventStream(Response):
-    """Server-sent events: one a JSON object, then [DONE]; ends without it where an answer fails.
+    """Server-sent events: one per JSON object, then [DONE]; if generation fails, an error instead of [DONE].
 
     Args:
-      events: the objects.
-      listening: closed at the end, however it comes.
+      events: the JSON objects.
+      subscription: the subscription to close at the end.
     """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[dict[str, Any]], listening: Listening):
+    def __init__(self, events: AsyncIterator[dict[str, Any]], subscription: Subscription):
         self.status_code, self.background = 200, None
-        self._events, self._listening = events, listening
+        self._events, self._subscription = events, subscription
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the events; the client is watched by `listening`."""
+        """Sends the events. The subscription watches for a disconnect."""
         del scope, receive
 
-        async def tell(data: str) -> None:
+        async def send_event(data: str) -> None:
             await send({"type": "http.response.body", "body": f"data: {data}\n\n".encode(), "more_body": True})
 
         try:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             async for event in self._events:
-                await tell(json.dumps(event))
-            await tell("[DONE]")
-        except Refused as refused:
-            await tell(json.dumps(refused.body))
-        except (ClientLeft, OSError):
+                await send_event(json.dumps(event))
+            await send_event("[DONE]")
+        except RequestError as error:
+            await send_event(json.dumps(error.body))
+        except (ClientDisconnected, OSError):
             return
         finally:
-            await self._listening.close()
+            await self._subscription.close()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _jobs(completion: Completion) -> list[Job]:
+    """Returns one job per prompt."""
+    request, config = completion
+    log_probs = request.logprobs is not None
+    return [
+        Job(ids=prompt.ids, notify=_unsubscribed, config=config, stream=number, log_probs=log_probs)
+        for number, prompt in enumerate(request.prompt)
+    ]
+
+
+async def _deltas(
+    completion: Completion, choices: list[Choice], subscription: Subscription
+) -> AsyncIterator[tuple[int, Delta]]:
+    """Yields the index of a choice and its new part; the first and last part of a choice may be empty.
+
+    Args:
+      completion: the request.
+      choices: the choices of all prompts, those of each prompt side by side.
+      subscription: the subscription to the jobs, one per prompt.
+    """
+    request, begun = completion.request, set()
+    async for number, event in subscription.events():
+        assert isinstance(event, Progress)
+        indices = range(number * request.n, (number + 1) * request.n)
+        for index, output in zip(indices, event.sequences, strict=True):
+            if choices[index].finish:
+                continue
+            delta = choices[index].update(output)
+            if index not in begun and request.echo:
+                delta = delta._replace(text=request.prompt[number].text + delta.text)
+            if index not in begun or delta.text or delta.tokens or delta.finish:
+                begun.add(index)
+                yield index, delta
+        if not event.is_last and all(choices[index].finish for index in indices):
+            subscription.cancel(number)
 
 
 def _num_tokens(prompts: list[Prompt]) -> int:
     return sum(prompt.num_tokens for prompt in prompts)
 
 
-def _unheard(event: object) -> None:
-    raise AssertionError(f"nobody listens to {event}")
+def _unsubscribed(event: object) -> None:
+    raise AssertionError(f"no subscription to {event}")
 
 
-async def _refuse(request: Request, error: Exception) -> Response:
-    del request
-    assert isinstance(error, Refused)
-    return refusal_response(error)
+async def _report_request_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return error_response(error)
 
 
-async def _refuse_route(request: Request, error: Exception) -> Response:
+async def _report_route_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     allowed = (error.headers or {}).get("Allow", "")
     hint = f"use {allowed}" if allowed else "see /v1/models, /v1/completions, /v1/embeddings, /health, /metrics"
-    refused = Refused(error.status_code, f"{request.method} {request.url.path} is not served: {hint}")
-    response = refusal_response(refused)
+    message = f"{request.method} {request.url.path} is not served: {hint}"
+    response = error_response(RequestError(error.status_code, message))
     if allowed:
         response.headers["Allow"] = allowed
     return response
 
 
-async def _fail(request: Request, error: Exception) -> Response:
-    del request
-    return refusal_response(Refused(500, f"the server failed ({type(error).__name__}): see its log"))
+async def _report_failure(_: Request, error: Exception) -> Response:
+    return error_response(RequestError(500, f"the server failed ({type(error).__name__}): see its log"))
 
 
-async def _nobody(request: Request, error: Exception) -> Response:
-    del request, error
-    return Response(status_code=CLIENT_LEFT)
+async def _report_disconnect(_: Request, error: Exception) -> Response:
+    del error
+    return Response(status_code=CLIENT_CLOSED_REQUEST)

@@ -1,33 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The text of an answer while its tokens come: what can be sent already, and where a stop string cuts it."""
+"""Incremental detokenization: which text of a growing sequence can be sent, and where a stop string ends it."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.serving.batch import Grown
+from t5x_lite.serving.batch import Output
 
-# A character may be several byte tokens, 4 at most: what the last 3 say may change with the next one.
-MOST_OPEN_TOKENS = 3
+# A character takes at most 4 byte tokens, so the next token can still change the text of the last 3.
+MAX_INCOMPLETE_TOKENS = 3
 
 
-class Piece(NamedTuple):
-    """What is new of an answer."""
+class Delta(NamedTuple):
+    """The new part of a choice."""
 
     text: str
-    tokens: list[str]  # these four have an entry a token; empty if nobody asked for log-probabilities
+    tokens: list[str]  # this and the next two have one entry per token; empty unless log-probabilities are requested
     log_probs: list[float]
-    offsets: list[int]  # where each token begins in the whole text
-    finish: Literal["stop", "length"] | None  # None while it goes on
+    offsets: list[int]  # start of each token in the whole text
+    finish: Literal["stop", "length"] | None  # None while the sequence grows
+
+    @classmethod
+    def join(cls, deltas: Sequence["Delta"]) -> "Delta":
+        """Returns the concatenation of all parts of a choice."""
+        texts, *lists, finishes = zip(*deltas, strict=True)
+        return cls("".join(texts), *(list(itertools.chain(*parts)) for parts in lists), finishes[-1])
 
 
 class Choice:
-    """One answer as its tokens come.
+    """One choice of a completion, whose text grows with its tokens.
 
     Args:
-      tokenizer: of the model.
-      surfaces: what each id stands for, of `Tokenizer.surfaces`; None if no log-probabilities are wanted.
-      stops: strings that end the text and are no part of it.
+      tokenizer: the model's tokenizer.
+      surfaces: string of each token id, from `Tokenizer.surfaces`; None if log-probabilities are not requested.
+      stops: strings that end the text, and are not part of it.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, surfaces: Sequence[str] | None = None, stops: Sequence[str] = ()):
@@ -37,50 +44,48 @@ class Choice:
         self._sent = ""
         self._num_sent = 0  # tokens
 
-    def take(self, grown: Grown) -> Piece:
-        """Returns what is new of a sequence that has grown; nothing once it has been finished."""
+    def update(self, output: Output) -> Delta:
+        """Returns the new part of a longer output; nothing if the choice is finished."""
         if self.finish:
-            return Piece("", [], [], [], self.finish)
-        self.num_tokens = grown.num_tokens
-        whole = self._tokenizer.decode(grown.ids)
-        text = whole
-        if grown.finish is None:
-            text = _common(whole, self._tokenizer.decode(grown.ids[:-MOST_OPEN_TOKENS]))
-        ends = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+            return Delta("", [], [], [], self.finish)
+        self.num_tokens = output.num_tokens
+        whole = text = self._tokenizer.decode(output.ids)
+        if output.finish is None:
+            text = whole[: _common_length(whole, self._tokenizer.decode(output.ids[:-MAX_INCOMPLETE_TOKENS]))]
+        ends = [position for stop in self._stops if (position := text.find(stop)) >= 0]
         if ends:
             text, self.finish = text[: min(ends)], "stop"
         else:
-            self.finish = grown.finish
+            self.finish = output.finish
         if self.finish is None:
-            text = text[: len(text) - self._held_back(text)]
-        tokens, log_probs, offsets = self._new_tokens(grown, whole, None if self.finish and not ends else len(text))
+            text = text[: len(text) - self._partial_stop_length(text)]
+        tokens, log_probs, offsets = self._new_tokens(output, whole, None if self.finish and not ends else len(text))
         new, self._sent = text[len(self._sent) :], max(text, self._sent, key=len)
-        return Piece(new, tokens, log_probs, offsets, self.finish)
+        return Delta(new, tokens, log_probs, offsets, self.finish)
 
-    def _held_back(self, text: str) -> int:
-        """Returns how many characters at the end may be the beginning of a stop string."""
+    def _partial_stop_length(self, text: str) -> int:
+        """Returns the length of the longest suffix that may be the beginning of a stop string."""
         longest = max(map(len, self._stops), default=0)
         for length in range(min(longest - 1, len(text)), 0, -1):
             if any(stop.startswith(text[-length:]) for stop in self._stops):
                 return length
         return 0
 
-    def _new_tokens(self, grown: Grown, whole: str, before: int | None) -> tuple[list[str], list[float], list[int]]:
-        """Returns surfaces, log-probabilities and offsets of tokens that begin before a place; None is all."""
+    def _new_tokens(self, output: Output, whole: str, end: int | None) -> tuple[list[str], list[float], list[int]]:
+        """Returns strings, log-probabilities and offsets of the new tokens that start before `end`; None is all."""
         if self._surfaces is None:
             return [], [], []
         first, offsets = self._num_sent, []
-        for number in range(first, len(grown.ids)):
-            offset = len(_common(whole, self._tokenizer.decode(grown.ids[:number])))
-            if before is not None and offset >= before:
+        for number in range(first, len(output.ids)):
+            offset = _common_length(whole, self._tokenizer.decode(output.ids[:number]))
+            if end is not None and offset >= end:
                 break
             offsets.append(offset)
-        self._num_sent = end = first + len(offsets)
-        tokens = [self._surfaces[i] if i < len(self._surfaces) else "" for i in grown.ids[first:end]]
-        return tokens, grown.log_probs[first:end], offsets
+        self._num_sent = stop = first + len(offsets)
+        tokens = [self._surfaces[i] if i < len(self._surfaces) else "" for i in output.ids[first:stop]]
+        return tokens, output.log_probs[first:stop], offsets
 
 
-def _common(text: str, other: str) -> str:
-    """Returns the longest text that both begin with."""
-    length = next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))
-    return text[:length]
+def _common_length(text: str, other: str) -> int:
+    """Returns the length of the longest common prefix."""
+    return next((i for i, (a, b) in enumerate(zip(text, other, strict=False)) if a != b), min(len(text), len(other)))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One thread that owns the model, and the queue before it; knows nothing of HTTP."""
+"""Job queue and the worker thread that runs the model. Independent of HTTP."""
 
 import collections
 import logging
@@ -13,13 +13,17 @@ from t5x_lite.config import ServeConfig
 from t5x_lite.inference.engine import laid_out
 from t5x_lite.serving.batch import Failed, Job, group_of, run_batch, warm_up
 
-SECONDS_TO_NOTICE = 5.0  # that the worker gets to find out that all its jobs are given up
+CANCEL_SECONDS = 5.0  # for the worker to notice that all its jobs are cancelled
 
 logger = logging.getLogger(__name__)
 
 
+LOADING = "the model is loading: try again later"
+CLOSING = "the server is shutting down: use another one"
+
+
 class QueueFull(Exception):
-    """There is no room for so many jobs."""
+    """The queue has no room for the jobs."""
 
 
 class NotServing(Exception):
@@ -27,16 +31,16 @@ class NotServing(Exception):
 
 
 class Engine:
-    """Decodes for many at once: what waits when the model is free becomes one batch.
+    """Batches queued jobs dynamically: when the model is free, the waiting jobs become its next batch.
 
     Args:
-      options: batch_size, max_queue, batch_wait_ms and warm_up_tokens of it.
-      on_batch: called with the number of jobs of each batch, on the worker's thread.
+      options: server options, of which batch_size, max_queue, batch_wait_ms and warm_up_tokens are used.
+      on_batch: callback for the number of jobs of each batch, on the worker thread.
     """
 
     def __init__(self, options: ServeConfig, *, on_batch: Callable[[int], object] = lambda num_jobs: None):
         self.state: Literal["new", "loading", "ready", "closing", "failed"] = "new"
-        self.error: Exception | None = None  # why loading failed
+        self.error: Exception | None = None  # why loading the model failed
         self._options = options
         self._on_batch = on_batch
         self._pretrained: Pretrained | None = None
@@ -52,59 +56,55 @@ class Engine:
         """The model.
 
         Raises:
-          NotServing: while it is being loaded.
+          NotServing: while it is loading.
         """
         if self._pretrained is None or self.state == "loading":
-            raise NotServing("the model is being loaded: try again in a while")
+            raise NotServing(LOADING)
         return self._pretrained
 
     @property
     def num_waiting(self) -> int:
-        """Jobs in the queue."""
+        """Number of jobs in the queue."""
         return len(self._waiting)
 
     def start(self, load: Callable[[], Pretrained], on_loaded: Callable[[], object] = lambda: None) -> None:
-        """Loads and warms up on the worker's thread, then serves.
+        """Loads and warms up the model on the worker thread, then serves.
 
         Args:
-          load: returns the model.
-          on_loaded: called once when `state` is ready, or failed with `error`; on the worker's thread.
+          load: function that returns the model.
+          on_loaded: callback once `state` is ready, or failed with `error`, on the worker thread.
         """
         self.state, self._load, self._on_loaded = "loading", load, on_loaded
         self._worker.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Queues all of some jobs, or none; their `notify` hears the rest.
+        """Queues all of the jobs, or none.
 
         Raises:
           QueueFull: if there is no room.
-          NotServing: while the model is loaded, or when the engine closes.
+          NotServing: while the model is loading, or when the engine is closing.
         """
         with self._changed:
             if self.state != "ready":
-                raise NotServing(
-                    "the model is being loaded: try again in a while"
-                    if self.state in ("new", "loading")
-                    else "the server is shutting down: ask another one"
-                )
+                raise NotServing(LOADING if self.state in ("new", "loading") else CLOSING)
             if len(self._waiting) + len(jobs) > self._options.max_queue:
                 raise QueueFull(
-                    f"{len(self._waiting)} texts wait already, and {len(jobs)} more would be above max_queue "
-                    f"{self._options.max_queue}: try again in a while"
+                    f"{len(self._waiting)} prompts are waiting, and {len(jobs)} more would exceed max_queue "
+                    f"{self._options.max_queue}: try again later"
                 )
             self._waiting.extend(jobs)
             self._changed.notify_all()
 
-    def give_up(self, jobs: Sequence[Job]) -> None:
-        """Forgets jobs that nobody waits for: from the queue at once, from a batch after a few tokens."""
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        """Drops jobs: from the queue at once, from a running batch after a few tokens."""
         with self._changed:
             for job in jobs:
-                job.given_up = True
-            if any(job.given_up for job in self._waiting):
-                self._waiting = collections.deque(job for job in self._waiting if not job.given_up)
+                job.cancelled = True
+            if any(job.cancelled for job in self._waiting):
+                self._waiting = collections.deque(job for job in self._waiting if not job.cancelled)
 
     def close(self, seconds: float) -> None:
-        """Takes no more jobs, finishes those it has within some seconds, and fails the others."""
+        """Accepts no more jobs, finishes the present ones within some seconds, and fails the rest."""
         with self._changed:
             if self.state != "failed":
                 self.state = "closing"
@@ -114,9 +114,9 @@ class Engine:
         self._worker.join(seconds)
         if self._worker.is_alive():
             late = [*self._waiting, *self._running]
-            self._fail(late, Failed("closed", "the server shut down before this was answered: ask another one"))
-            self.give_up(late)
-            self._worker.join(SECONDS_TO_NOTICE)
+            self._fail(late, Failed("closed", "the server shut down before the request was finished: use another one"))
+            self.cancel(late)
+            self._worker.join(CANCEL_SECONDS)
 
     def _work(self) -> None:
         assert self._load is not None
@@ -136,10 +136,10 @@ class Engine:
                 self.state = "ready"
         self._on_loaded()
         while jobs := self._take():
-            self._do(pretrained, jobs)
+            self._run(pretrained, jobs)
 
     def _take(self) -> list[Job]:
-        """Waits for jobs; returns those of the next batch, or none when the engine closes."""
+        """Waits for jobs and returns the next batch, or an empty list when the engine closes."""
         most = self._options.batch_size
         with self._changed:
             while True:
@@ -149,7 +149,7 @@ class Engine:
                 deadline = time.monotonic() + self._options.batch_wait_ms / 1000
                 while len(self._waiting) < most and self.state == "ready" and time.monotonic() < deadline:
                     self._changed.wait(deadline - time.monotonic())
-                if self._waiting:  # still, nobody gave up
+                if self._waiting:  # not cancelled meanwhile
                     break
             first = self._waiting[0]
             group, room = group_of(first), max(1, most // first.num_rows)
@@ -159,16 +159,16 @@ class Engine:
             self._running = chosen
             return chosen
 
-    def _do(self, pretrained: Pretrained, jobs: list[Job]) -> None:
+    def _run(self, pretrained: Pretrained, jobs: list[Job]) -> None:
         self._on_batch(len(jobs))
         try:
             run_batch(pretrained, jobs, most_rows=self._options.batch_size)
         except Exception as error:
-            logger.exception("a batch of %d failed", len(jobs))
+            logger.exception("a batch of %d jobs failed", len(jobs))
             self._fail(jobs, Failed("error", f"the model failed ({type(error).__name__}): see the server's log"))
         self._running = ()
 
     def _fail(self, jobs: Sequence[Job], failure: Failed) -> None:
         for job in jobs:
-            if not job.given_up:
+            if not job.cancelled:
                 job.notify(failure)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite serve`: a socket, an engine and uvicorn, from the start to an orderly end."""
+"""Runs the server: socket, engine and uvicorn, from start to graceful shutdown."""
 
 import ipaddress
 import os
@@ -17,19 +17,19 @@ from t5x_lite.serving.app import make_app
 from t5x_lite.serving.engine import Engine
 from t5x_lite.serving.telemetry import Telemetry
 
-SECONDS_TO_SEND = 5  # that clients get for reading the ends of their answers
+SEND_SECONDS = 5  # for clients to read the ends of their responses
 BACKLOG = 2048
 
 
 def serve(options: ServeConfig) -> None:
-    """Loads a model and answers until SIGTERM or Ctrl-C; a second Ctrl-C ends at once.
+    """Loads a model and serves it until SIGTERM or Ctrl-C; a second Ctrl-C stops immediately.
 
     Args:
-      options: what to serve, where and to whom; api_key is used as it is.
+      options: the server's options.
 
     Raises:
-      ValueError: if the checkpoint cannot be loaded, or the address is not free.
-      KeyboardInterrupt: at the second Ctrl-C.
+      ValueError: if the checkpoint cannot be loaded, or the address is in use.
+      KeyboardInterrupt: on the second Ctrl-C.
     """
     telemetry = Telemetry(lambda: engine.num_waiting)
     engine = Engine(options, on_batch=telemetry.batch)
@@ -42,10 +42,10 @@ def serve(options: ServeConfig) -> None:
             if engine.error is not None:
                 server.should_exit = True
             elif engine.state == "ready":
-                say(f"{name} (step {engine.pretrained.step}) at {url(listener, options.host)}/v1, Ctrl-C stops it")
+                say(f"{name} (step {engine.pretrained.step}) at {url(listener, options.host)}/v1, press Ctrl-C to stop")
 
         if not is_loopback(options.host) and options.api_key is None:
-            say(f"warning: {options.host} lets other machines in, and there is no key: add --api_key")
+            say(f"warning: {options.host} accepts other machines without a key: add --api_key")
         engine.start(lambda: load(options.checkpoint), loaded)
         server.run(sockets=[listener])
     if server.interrupted_twice:
@@ -55,12 +55,12 @@ def serve(options: ServeConfig) -> None:
 
 
 class Server(uvicorn.Server):
-    """Finishes what it has taken before it stops, and meanwhile tells others so.
+    """A uvicorn server that finishes running requests before it stops, and rejects new ones meanwhile.
 
     Args:
-      app: of ASGI.
-      engine: closed before the server stops.
-      seconds_to_finish: how long what is running may take.
+      app: the ASGI application.
+      engine: the engine, which is closed before the server stops.
+      seconds_to_finish: time limit of the running requests.
     """
 
     def __init__(self, app: object, engine: Engine, *, seconds_to_finish: float):
@@ -70,7 +70,7 @@ class Server(uvicorn.Server):
             access_log=False,
             lifespan="off",
             ws="none",
-            timeout_graceful_shutdown=SECONDS_TO_SEND,
+            timeout_graceful_shutdown=SEND_SECONDS,
         )
         super().__init__(config)
         self.interrupted_twice = False
@@ -78,7 +78,7 @@ class Server(uvicorn.Server):
         self._closing = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begins to stop; uvicorn installs it for SIGTERM and SIGINT."""
+        """Starts the shutdown; uvicorn installs this handler for SIGTERM and SIGINT."""
         del sig, frame
         if self._closing:
             self.interrupted_twice = self.force_exit = self.should_exit = True
@@ -87,39 +87,39 @@ class Server(uvicorn.Server):
         threading.Thread(target=self._close, name="t5x-lite-closing", daemon=True).start()
 
     def _close(self) -> None:
-        # What is being loaded has nobody to answer.
+        # While the model is loading, no request is running.
         self._engine.close(self._seconds if self._engine.state == "ready" else 0.0)
         self.should_exit = True
 
 
 def model_name(options: ServeConfig) -> str:
-    """Returns what clients call the model."""
+    """Returns the name of the model for clients."""
     return options.model_name or pathlib.Path(os.path.abspath(options.checkpoint)).name
 
 
 def listening_socket(options: ServeConfig) -> socket.socket:
-    """Returns a socket that listens.
+    """Returns a listening socket.
 
     Raises:
-      ValueError: if there is no such address, or another program has it.
+      ValueError: if the address does not exist or is in use.
     """
     try:
         family, *_, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         raise ValueError(
-            f"--host {options.host} --port {options.port} cannot be listened at ({error.strerror or error}): use "
-            "another port, or 0 for any free one"
+            f"cannot listen on --host {options.host} --port {options.port} ({error.strerror or error}): use "
+            "another port, or 0 for a free one"
         ) from error
 
 
 def url(listener: socket.socket, host: str) -> str:
-    """Returns where a socket listens."""
+    """Returns the URL of a listening socket."""
     return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches an address."""
+    """Whether an address accepts connections from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -127,5 +127,5 @@ def is_loopback(host: str) -> bool:
 
 
 def say(line: str) -> None:
-    """Prints a line for whoever started the server."""
+    """Prints a line to standard error."""
     print(f"t5x-lite serve: {line}", file=sys.stderr, flush=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a server tells Prometheus of itself."""
+"""Prometheus metrics of the server."""
 
 from collections.abc import Callable
 
@@ -10,10 +10,10 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Telemetry:
-    """Counters of one server, in a registry of their own.
+    """Metrics of one server, in a separate registry.
 
     Args:
-      num_waiting: returns how many texts are in the queue.
+      num_waiting: function that returns the queue length.
     """
 
     def __init__(self, num_waiting: Callable[[], int]):
@@ -21,43 +21,43 @@ class Telemetry:
         self._requests = Counter(
             "t5x_lite_requests", "Requests by route and status.", ["route", "status"], registry=registry
         )
-        self._input_tokens = Counter("t5x_lite_input_tokens", "Tokens of prompts answered.", registry=registry)
-        self._new_tokens = Counter("t5x_lite_new_tokens", "Tokens decoded for clients.", registry=registry)
-        self._batches = Histogram("t5x_lite_batch_size", "Texts in a batch.", buckets=SIZES, registry=registry)
+        self._input_tokens = Counter("t5x_lite_input_tokens", "Prompt tokens of finished requests.", registry=registry)
+        self._new_tokens = Counter("t5x_lite_new_tokens", "Generated tokens.", registry=registry)
+        self._batches = Histogram("t5x_lite_batch_size", "Prompts per batch.", buckets=SIZES, registry=registry)
         self._seconds = Histogram(
             "t5x_lite_request_seconds",
-            "Seconds from a request to the end of its answer.",
+            "Seconds from a request to the end of its response.",
             ["route"],
             buckets=SECONDS,
             registry=registry,
         )
         self._first = Histogram(
             "t5x_lite_first_token_seconds",
-            "Seconds from a completion's request to its first tokens.",
+            "Seconds from a completions request to its first tokens.",
             buckets=SECONDS,
             registry=registry,
         )
-        waiting = Gauge("t5x_lite_queue_length", "Texts that wait for the model.", registry=registry)
+        waiting = Gauge("t5x_lite_queue_length", "Prompts in the queue.", registry=registry)
         waiting.set_function(num_waiting)
 
     def request(self, route: str, status: int, seconds: float) -> None:
-        """Counts a request that is over."""
+        """Records a finished request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
     def tokens(self, num_input: int, num_new: int) -> None:
-        """Counts the tokens of an answer."""
+        """Records the tokens of a finished request."""
         self._input_tokens.inc(num_input)
         self._new_tokens.inc(num_new)
 
     def first_tokens(self, seconds: float) -> None:
-        """Notes how long a completion's first tokens took."""
+        """Records the time to first token of a completions request."""
         self._first.observe(seconds)
 
     def batch(self, num_jobs: int) -> None:
-        """Notes the size of a batch."""
+        """Records the size of a batch."""
         self._batches.observe(num_jobs)
 
     def text(self) -> bytes:
-        """Returns all of it as Prometheus reads it."""
+        """Returns all metrics in the Prometheus text format."""
         return generate_latest(self.registry)

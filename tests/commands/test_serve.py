@@ -16,7 +16,7 @@ def served(monkeypatch):
     seen, module = [], types.ModuleType("t5x_lite.serving.server")
     module.serve = seen.append
     monkeypatch.setitem(sys.modules, "t5x_lite.serving.server", module)
-    monkeypatch.setattr(serve, "NEEDED", ("json",))
+    monkeypatch.setattr(serve, "REQUIRED", ("json",))
     return seen
 
 

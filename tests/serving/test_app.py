@@ -275,14 +275,14 @@ def test_a_full_queue_is_too_many_requests(make, held):
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_an_answer_that_takes_too_long_is_given_up(make, held, stream):
+def test_an_answer_that_takes_too_long_is_cancelled(make, held, stream):
     asked = make(timeout_seconds=0.05)
     response = asked.post(RIGHT | {"stream": stream})
     assert (response.status_code, response.json()["error"]["code"]) == (504, "timeout")
     held.set()
 
 
-def test_a_body_that_takes_too_long_is_given_up(make):
+def test_a_body_that_takes_too_long_is_cancelled(make):
     async def parts():
         yield b"{"
         await asyncio.sleep(SECONDS)

@@ -117,13 +117,13 @@ def test_several_sequences_of_a_seed_are_drawn_the_same_again_and_differ():
 
 def test_a_batch_that_nobody_waits_for_ends(monkeypatch):
     looks = []
-    monkeypatch.setattr(batch, "_look", lambda *args, look=batch._look: looks.append(1) or look(*args))
+    monkeypatch.setattr(batch, "_snapshot", lambda *args, look=batch._snapshot: looks.append(1) or look(*args))
     listener, other = Listener("one", max_new_tokens=100), Listener("two", max_new_tokens=7)
     heard = []
 
     def leave(event):
         heard.append(event)
-        listener.job.given_up = True
+        listener.job.cancelled = True
 
     listener.job.notify = leave
     run(listener, other)
@@ -134,9 +134,9 @@ def test_a_batch_that_nobody_waits_for_ends(monkeypatch):
 
 def test_a_beam_search_that_nobody_waits_for_ends(monkeypatch):
     looks = []
-    monkeypatch.setattr(batch, "_look", lambda *args, look=batch._look: looks.append(1) or look(*args))
+    monkeypatch.setattr(batch, "_snapshot", lambda *args, look=batch._snapshot: looks.append(1) or look(*args))
     listener, other = Listener("one", max_new_tokens=100, num_beams=2), Listener("two", max_new_tokens=7, num_beams=2)
-    listener.job.given_up = True
+    listener.job.cancelled = True
     run(listener, other)
     assert len(looks) == 2
     assert not listener.heard()

@@ -3,7 +3,7 @@
 import pytest
 
 from t5x_lite.data.tokenizers import ByteTokenizer
-from t5x_lite.serving.batch import Grown
+from t5x_lite.serving.batch import Output
 from t5x_lite.serving.choices import Choice
 
 TOKENIZER = ByteTokenizer(100)
@@ -18,7 +18,7 @@ def streamed(text: str, *, step: int, finish="stop", log_probs=False, stops=()):
     for count in counts:
         is_last = count == len(ids)
         chances = [-0.5 * i for i in range(count)] if log_probs else []
-        pieces.append(choice.take(Grown(ids[:count], chances, count, finish if is_last else None)))
+        pieces.append(choice.update(Output(ids[:count], chances, count, finish if is_last else None)))
     return pieces, choice
 
 
@@ -58,8 +58,8 @@ def test_what_began_like_a_stop_string_and_was_none_is_sent():
 def test_nothing_comes_after_a_stop_string():
     choice = Choice(TOKENIZER, stops=("b",))
     ids = TOKENIZER.encode("abcdefgh")
-    assert choice.take(Grown(ids[:6], [], 6, None)).text == "a"
-    after = choice.take(Grown(ids, [], 8, "length"))
+    assert choice.update(Output(ids[:6], [], 6, None)).text == "a"
+    after = choice.update(Output(ids, [], 8, "length"))
     assert (after.text, after.finish, choice.num_tokens) == ("", "stop", 6)
 
 

@@ -115,7 +115,7 @@ def test_a_full_queue_takes_all_of_a_request_or_none(make, held):
     engine = make(max_queue=2)
     until_first_batch(engine, held)
     submit(engine, Listener("a"))
-    with pytest.raises(QueueFull, match="1 texts wait already, and 2 more would be above max_queue 2"):
+    with pytest.raises(QueueFull, match="1 prompts are waiting, and 2 more would exceed max_queue 2"):
         submit(engine, Listener("b"), Listener("c"))
     assert engine.num_waiting == 1
 
@@ -125,7 +125,7 @@ def test_who_leaves_the_queue_makes_room_and_is_never_decoded(make, held):
     until_first_batch(engine, held)
     left, other = Listener("a"), Listener("b")
     submit(engine, left)
-    engine.give_up([left.job])
+    engine.cancel([left.job])
     assert engine.num_waiting == 0
     submit(engine, other)
     held.set()
@@ -153,9 +153,9 @@ def test_before_the_model_is_there_nothing_is_taken():
     gate = threading.Event()
     engine = Engine(options())
     engine.start(lambda: gate.wait(SECONDS) and pretrained())
-    with pytest.raises(NotServing, match="is being loaded"):
+    with pytest.raises(NotServing, match="is loading"):
         submit(engine, Listener("a"))
-    with pytest.raises(NotServing, match="is being loaded"):
+    with pytest.raises(NotServing, match="is loading"):
         _ = engine.pretrained
     gate.set()
     engine.close(SECONDS)
@@ -188,7 +188,7 @@ def test_closing_finishes_what_was_taken_and_takes_no_more(make, held):
 
 
 def test_what_closing_cannot_wait_for_fails(make, held, monkeypatch):
-    monkeypatch.setattr(engine_module, "SECONDS_TO_NOTICE", 0.0)
+    monkeypatch.setattr(engine_module, "CANCEL_SECONDS", 0.0)
     engine = make()
     running, waiting = until_first_batch(engine, held), Listener("b")
     submit(engine, waiting)

@@ -10,7 +10,7 @@ for needed in ("starlette", "prometheus_client"):
     pytest.importorskip(needed, reason="the extra serve is not installed")
 
 from t5x_lite.serving import middleware
-from t5x_lite.serving.middleware import BearerToken, Measured, TooLarge, refusal_response
+from t5x_lite.serving.middleware import BearerToken, BodyTooLarge, RequestMetrics, error_response
 from t5x_lite.serving.telemetry import Telemetry
 
 
@@ -50,7 +50,7 @@ def status(sent) -> int:
 )
 def test_requests_are_counted_by_the_route_and_not_by_what_a_client_makes_up(path, route):
     telemetry = Telemetry(lambda: 0)
-    run(Measured(answer, telemetry), path)
+    run(RequestMetrics(answer, telemetry), path)
     assert telemetry.registry.get_sample_value("t5x_lite_requests_total", {"route": route, "status": "204"}) == 1
 
 
@@ -60,7 +60,7 @@ def test_a_request_that_breaks_counts_as_500():
 
     telemetry = Telemetry(lambda: 0)
     with pytest.raises(RuntimeError):
-        run(Measured(broken, telemetry))
+        run(RequestMetrics(broken, telemetry))
     labels = {"route": "/v1/models", "status": "500"}
     assert telemetry.registry.get_sample_value("t5x_lite_requests_total", labels) == 1
 
@@ -91,18 +91,18 @@ def test_without_a_key_everyone_is_let_in_and_with_one_only_v1_is_closed():
 def test_a_body_that_is_too_large_is_answered_before_it_is_read_and_then_read_away():
     parts = [{"type": "http.request", "body": b"x", "more_body": True}] * 3
     parts.append({"type": "http.request", "body": b"x", "more_body": False})
-    sent = run(refusal_response(TooLarge(9, 5)), messages=parts)
+    sent = run(error_response(BodyTooLarge(9, 5)), messages=parts)
     assert status(sent) == 413
     assert [(message.get("more_body"), left) for message, left in sent] == [(None, 4), (True, 4), (False, 0)]
     assert (b"connection", b"close") in sent[0][0]["headers"]
 
 
 def test_not_more_than_so_much_is_read_away(monkeypatch):
-    monkeypatch.setattr(middleware, "MOST_BYTES_READ_AWAY", 3)
+    monkeypatch.setattr(middleware, "MAX_DRAINED_BYTES", 3)
     parts = [{"type": "http.request", "body": b"xx", "more_body": True}] * 9
-    assert [left for _, left in run(refusal_response(TooLarge(9, 5)), messages=parts)] == [9, 9, 7]
+    assert [left for _, left in run(error_response(BodyTooLarge(9, 5)), messages=parts)] == [9, 9, 7]
 
 
 def test_reading_away_ends_when_the_client_leaves():
     parts = [{"type": "http.disconnect"}, {"type": "http.disconnect"}]
-    assert [left for _, left in run(refusal_response(TooLarge(9, 5)), messages=parts)] == [2, 2, 1]
+    assert [left for _, left in run(error_response(BodyTooLarge(9, 5)), messages=parts)] == [2, 2, 1]

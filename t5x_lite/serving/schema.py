@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests, replies and errors of OpenAI's completions, embeddings and models endpoints, as pydantic models.
+
+Source: OpenAI's API reference. Shape letters: D embedding.
+"""
+
+import base64
+import dataclasses
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
+
+from t5x_lite.checkpoints.load import Pretrained
+from t5x_lite.config import GenerationConfig, ServeConfig
+from t5x_lite.config.generation import MOST_BEAMS, MOST_NGRAM
+from t5x_lite.inference.engine import check_tokens
+from t5x_lite.serving.choices import Delta
+
+DEFAULT_MAX_TOKENS = 16  # OpenAI's
+SMALLEST_TOP_P = 1e-6
+ERROR_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
+ERROR_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded", 504: "timeout", 408: "timeout", 503: "unavailable"}
+RETRY_AFTER_SECONDS = {429: 1, 503: 5}
+
+
+class RequestError(Exception):
+    """A request that gets an error response.
+
+    Args:
+      status: HTTP status.
+      message: the problem and its remedy.
+      param: name of the invalid field.
+      code: machine-readable reason; None is the usual one of the status.
+    """
+
+    def __init__(self, status: int, message: str, param: str | None = None, *, code: str | None = None):
+        super().__init__(message)
+        self.status, self.message, self.param = status, message, param
+        self.code = code or ERROR_CODES.get(status)
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """The response body, in OpenAI's format."""
+        default = "server_error" if self.status >= 500 else "invalid_request_error"
+        kind = ERROR_TYPES.get(self.status, default)
+        return {"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The response headers: when to retry, or which authentication to use."""
+        if self.status == 401:
+            return {"WWW-Authenticate": "Bearer"}
+        seconds = RETRY_AFTER_SECONDS.get(self.status)
+        return {} if seconds is None else {"Retry-After": str(seconds)}
+
+
+class Served(NamedTuple):
+    """Context that requests are validated in."""
+
+    pretrained: Pretrained
+    model_name: str
+    options: ServeConfig
+
+
+class Prompt(NamedTuple):
+    """A tokenized prompt."""
+
+    text: str
+    ids: list[int]  # EOS included
+    num_tokens: int  # read by the model; a decoder-only one reads no EOS
+
+
+def _check_model(name: str, info: ValidationInfo) -> str:
+    served = info.context
+    if name != served.model_name:
+        message = f"model is {_shown(name)}: this server has {served.model_name!r}"
+        raise RequestError(404, message, "model", code="model_not_found")
+    return name
+
+
+def _tokenize_prompts(given: Any, info: ValidationInfo) -> list[Prompt]:
+    """Returns the prompts of a string, strings, ids, or lists of ids."""
+    field, most = str(info.field_name), info.context.options.max_queue
+    if isinstance(given, str) or (isinstance(given, list) and given and all(map(_is_id, given))):
+        given = [given]
+    if not isinstance(given, list) or not given:
+        raise RequestError(400, f"{field} is {_shown(given)}: give a string, or a list of strings", field)
+    if len(given) > most:
+        raise RequestError(400, f"{field} has {len(given)} items: give at most {most} at once", field)
+    return [_tokenize(item, field, info.context) for item in given]
+
+
+def _tokenize(item: Any, field: str, served: Served) -> Prompt:
+    tokenizer, most = served.pretrained.tokenizer, served.options.max_input_tokens
+    if isinstance(item, str):
+        try:
+            item.encode()
+        except UnicodeEncodeError as error:
+            raise RequestError(400, f"{field} has half a surrogate pair: send valid Unicode", field) from error
+        text, ids = item, tokenizer.encode(item)
+    elif isinstance(item, list) and item and all(map(_is_id, item)):
+        wrong = [i for i in item if not 0 < i < tokenizer.vocab_size]
+        if wrong:
+            message = f"{field} has the id {wrong[0]}: use ids from 1 to {tokenizer.vocab_size - 1}"
+            raise RequestError(400, message, field)
+        ids = item[:-1] if item[-1] == tokenizer.eos_id else item
+        text = tokenizer.decode(ids)
+    else:
+        raise RequestError(400, f"{field} has the item {_shown(item)}: give strings, or lists of ids", field)
+    num_tokens = len(ids) + served.pretrained.architecture.traits.has_encoder
+    if num_tokens > most:
+        message = f"{field} has {num_tokens} tokens, but this server reads at most {most}: shorten it"
+        raise RequestError(400, message, field, code="context_length_exceeded")
+    return Prompt(text, [*ids, tokenizer.eos_id], num_tokens)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+ModelName = Annotated[str, AfterValidator(_check_model)]
+Prompts = Annotated[list[Prompt], PlainValidator(_tokenize_prompts)]
+Stops = Annotated[
+    list[Annotated[str, Field(min_length=1)]],
+    Field(max_length=4),
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+]
+
+
+class _Request(BaseModel):
+    """A JSON object with strict types and no unknown fields; null means that a field is left out."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict):
+            return fields
+        return {name: value for name, value in fields.items() if value is not None or name not in cls.model_fields}
+
+
+class StreamOptions(_Request):
+    """Options of a streamed completion."""
+
+    include_usage: bool = False
+    include_obfuscation: Any = None  # ignored
+
+
+class CompletionRequest(_Request):
+    """Body of POST /v1/completions."""
+
+    model: ModelName
+    prompt: Prompts
+    max_tokens: int | None = Field(None, ge=1)
+    n: int = Field(1, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float = Field(1.0, ge=0, le=1)
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
+    stop: Stops = []
+    stream: bool = False
+    stream_options: StreamOptions = StreamOptions()
+    logprobs: int | None = Field(None, ge=0, le=5)
+    echo: bool = False
+    user: str = ""
+    # Extensions.
+    num_beams: int = Field(1, ge=1, le=MOST_BEAMS)
+    min_tokens: int = Field(0, ge=0)
+    top_k: int = Field(0, ge=0)
+    min_p: float = Field(0.0, ge=0, le=0.999)
+    repetition_penalty: float | None = Field(None, ge=0.01, le=100)
+    length_penalty: float | None = Field(None, ge=-100, le=100)
+    no_repeat_ngram_size: int | None = Field(None, ge=0, le=MOST_NGRAM)
+    # Not supported: only values without effect are accepted.
+    presence_penalty: Literal[0] = 0
+    frequency_penalty: Literal[0] = 0
+    best_of: Literal[1] = 1
+    suffix: Literal[""] = ""
+    logit_bias: dict[str, Any] = Field({}, max_length=0)
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> "CompletionRequest":
+        if self.logprobs is not None and (self.echo or self.num_beams > 1):
+            other = "echo" if self.echo else "num_beams above 1"
+            message = f"logprobs is given with {other}, which does not return any: leave out one of them"
+            raise RequestError(400, message, "logprobs")
+        if "stream_options" in self.model_fields_set and not self.stream:
+            raise RequestError(400, "stream_options is given without stream: leave it out", "stream_options")
+        return self
+
+
+class EmbeddingRequest(_Request):
+    """Body of POST /v1/embeddings."""
+
+    model: ModelName
+    input: Prompts
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: float | None = None
+    user: str = ""
+
+
+class Completion(NamedTuple):
+    """A valid request for completions and the decoding settings that it asks for."""
+
+    request: CompletionRequest
+    config: GenerationConfig
+
+
+def parse_body(body: bytes) -> dict[str, Any]:
+    """Returns the JSON object in a request body.
+
+    Raises:
+      RequestError: if the body is not a JSON object.
+    """
+
+    def reject(name: str) -> None:
+        raise ValueError(f"{name} is not a JSON number")
+
+    try:
+        fields = json.loads(body.decode("utf-8"), parse_constant=reject)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"the body is not JSON ({error}): send one JSON object, in UTF-8") from error
+    if not isinstance(fields, dict):
+        raise RequestError(400, f"the body is {_shown(fields)}: send one JSON object")
+    return fields
+
+
+def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:
+    """Validates the body of a completions request.
+
+    Raises:
+      RequestError: naming the field, the value and the remedy.
+    """
+    request = _validate(CompletionRequest, fields, served)
+    architecture = served.pretrained.architecture
+    if not architecture.traits.decodes:
+        raise RequestError(
+            400, f"the model is a {architecture.name}, which generates no text: use /v1/embeddings", "model"
+        )
+    return Completion(request, _generation_config(request, served))
+
+
+def parse_embedding(fields: Mapping[str, Any], served: Served) -> EmbeddingRequest:
+    """Validates the body of an embeddings request.
+
+    Raises:
+      RequestError: naming the field, the value and the remedy.
+    """
+    request = _validate(EmbeddingRequest, fields, served)
+    architecture, emb_dim = served.pretrained.architecture, served.pretrained.config.emb_dim
+    if not architecture.traits.has_encoder:
+        raise RequestError(
+            400, f"the model is a {architecture.name}, which has no encoder: use /v1/completions", "model"
+        )
+    if request.dimensions not in (None, emb_dim):
+        message = f"dimensions is {request.dimensions:g}, but the model has {emb_dim}: leave it out"
+        raise RequestError(400, message, "dimensions")
+    return request
+
+
+Request = TypeVar("Request", bound=_Request)
+
+
+def _validate(kind: type[Request], fields: Mapping[str, Any], served: Served) -> Request:
+    try:
+        return kind.model_validate(fields, context=served)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+    field = str(first["loc"][0])
+    if first["type"] == "missing":
+        message = f"{field} is missing: this field is required"
+    elif first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+        message = f"{_shown(field)} is not a field of this request: use {', '.join(sorted(kind.model_fields))}"
+    else:
+        problem = first["msg"]
+        message = f"{field} is {_shown(fields[field])}: {problem[0].lower()}{problem[1:]}"
+    raise RequestError(400, message, field)
+
+
+def _generation_config(request: CompletionRequest, served: Served) -> GenerationConfig:
+    """Returns OpenAI's defaults with the request's fields, and the model's own settings for what OpenAI's API lacks."""
+    options, own = served.options, served.pretrained.generation
+    num_beams, n = request.num_beams, request.n
+    max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, options.max_new_tokens)
+    _check_limit("num_beams", num_beams, options.batch_size)
+    _check_limit("n", n, num_beams if num_beams > 1 else options.batch_size)
+    _check_limit("max_tokens", max_tokens, options.max_new_tokens)
+    _check_limit("min_tokens", request.min_tokens, max_tokens)
+    temperature = request.temperature
+    if temperature is None:
+        temperature = 0.0 if num_beams > 1 else 1.0
+    if temperature == 0 and n > 1 and num_beams == 1:
+        message = f"n is {n}, but temperature 0 has only one completion: add temperature or num_beams"
+        raise RequestError(400, message, "n")
+    filters: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
+    if temperature > 0:
+        top_k = min(request.top_k, served.pretrained.tokenizer.vocab_size)
+        filters = {"top_k": top_k, "top_p": max(request.top_p, SMALLEST_TOP_P), "min_p": request.min_p}
+    penalties = ("repetition_penalty", "length_penalty", "no_repeat_ngram_size")
+    given = {name: value for name in penalties if (value := getattr(request, name)) is not None}
+    try:
+        config = dataclasses.replace(
+            own,
+            max_new_tokens=max_tokens,
+            min_new_tokens=request.min_tokens,
+            temperature=temperature,
+            seed=secrets.randbits(32) if request.seed is None else request.seed % 2**32,
+            num_beams=num_beams,
+            num_return_sequences=n,
+            **filters,
+            **given,
+        )
+        forced = served.pretrained.tokenizer.encode(config.forced_prefix) if config.forced_prefix else []
+        check_tokens(config, forced, served.pretrained)
+    except ValueError as error:
+        raise RequestError(400, str(error)) from error
+    return config
+
+
+def _check_limit(field: str, value: int, limit: int) -> None:
+    if value > limit:
+        raise RequestError(400, f"{field} is {value}: input should be less than or equal to {limit}", field)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+class LogProbs(BaseModel):
+    """Tokens of a choice with their log-probabilities."""
+
+    tokens: list[str]
+    token_logprobs: list[float]
+    top_logprobs: None = None
+    text_offset: list[int]
+
+
+class ChoiceReply(BaseModel):
+    """One choice of a completion, or its next part in a stream."""
+
+    text: str
+    index: int
+    logprobs: LogProbs | None
+    finish_reason: Literal["stop", "length"] | None
+
+    @classmethod
+    def of(cls, delta: Delta, index: int) -> "ChoiceReply":
+        """Returns the choice at an index, or the part of it that a delta adds."""
+        log_probs = None
+        if delta.tokens:
+            log_probs = LogProbs(tokens=delta.tokens, token_logprobs=delta.log_probs, text_offset=delta.offsets)
+        return cls(text=delta.text, index=index, logprobs=log_probs, finish_reason=delta.finish)
+
+
+class CompletionUsage(BaseModel):
+    """Numbers of tokens read and generated."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class CompletionReply(BaseModel):
+    """Response to a completions request; the events of a stream are copies with other choices."""
+
+    id: str = Field(default_factory=lambda: f"cmpl-{secrets.token_hex(16)}")
+    object: Literal["text_completion"] = "text_completion"
+    created: int = Field(default_factory=lambda: int(time.time()))  # seconds since 1970
+    model: str
+    choices: list[ChoiceReply] = []
+    usage: CompletionUsage | None = None
+
+
+class EmbeddingReply(BaseModel):
+    """Embedding of one input: numbers, or little-endian float32 in base64."""
+
+    object: Literal["embedding"] = "embedding"
+    index: int
+    embedding: list[float] | str
+
+    @classmethod
+    def of(cls, values_D: np.ndarray, index: int, encoding_format: str) -> "EmbeddingReply":
+        """Returns the embedding of the input at an index, in the format "float" or "base64"."""
+        if encoding_format == "base64":
+            return cls(index=index, embedding=base64.b64encode(values_D.astype("<f4").tobytes()).decode())
+        return cls(index=index, embedding=values_D.tolist())
+
+
+class EmbeddingUsage(BaseModel):
+    """Number of tokens read."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingsReply(BaseModel):
+    """Response to an embeddings request."""
+
+    object: Literal["list"] = "list"
+    data: list[EmbeddingReply]
+    model: str
+    usage: EmbeddingUsage
+
+
+class ModelReply(BaseModel):
+    """Description of the model."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int  # seconds since 1970
+    owned_by: str = "t5x_lite"

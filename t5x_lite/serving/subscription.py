@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Delivers the events of a request's jobs to the event loop until they end, time runs out or the client disconnects."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from t5x_lite.serving.batch import Event, Failed, Job, Progress
+from t5x_lite.serving.engine import Engine, NotServing, QueueFull
+from t5x_lite.serving.schema import RequestError
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+
+
+class ClientDisconnected(Exception):
+    """The client closed the connection."""
+
+
+class Subscription:
+    """Events of the jobs of one request. Must be closed.
+
+    Args:
+      engine: the engine that runs the jobs.
+      receive: the ASGI callable, after the body has been read, so that it only reports a disconnect.
+      seconds: time limit of the request.
+    """
+
+    def __init__(self, engine: Engine, receive: Receive, *, seconds: float):
+        self._engine, self._seconds = engine, seconds
+        self._loop = asyncio.get_running_loop()
+        self._deadline = self._loop.time() + seconds
+        self._events: asyncio.Queue[tuple[int, Event] | None] = asyncio.Queue()
+        self._jobs: list[Job] = []
+        self._watch = asyncio.create_task(self._watch_client(receive))
+
+    def submit(self, jobs: list[Job]) -> None:
+        """Queues the jobs and subscribes to their events.
+
+        Raises:
+          RequestError: if the queue is full, or the server is not ready or shutting down.
+        """
+        for number, job in enumerate(jobs):
+            job.notify = self._callback(number)
+        try:
+            self._engine.submit(jobs)
+        except QueueFull as error:
+            raise RequestError(429, str(error)) from error
+        except NotServing as error:
+            raise RequestError(503, str(error)) from error
+        self._jobs = jobs
+
+    async def events(self) -> AsyncIterator[tuple[int, Event]]:
+        """Yields events with the number of their job, until all jobs are finished.
+
+        Raises:
+          RequestError: if time runs out or a job fails.
+          ClientDisconnected: if the client disconnects.
+        """
+        unfinished = set(range(len(self._jobs)))
+        while unfinished:
+            try:
+                async with asyncio.timeout_at(self._deadline):
+                    item = await self._events.get()
+            except TimeoutError as error:
+                message = f"the request took longer than {self._seconds:g} seconds: ask for fewer tokens, or later"
+                raise RequestError(504, message) from error
+            if item is None:
+                raise ClientDisconnected
+            number, event = item
+            if isinstance(event, Failed):
+                raise RequestError(503 if event.reason == "closed" else 500, event.message)
+            if number not in unfinished:
+                continue
+            if not isinstance(event, Progress) or event.is_last:
+                unfinished.discard(number)
+            yield number, event
+            if self._jobs[number].cancelled:
+                unfinished.discard(number)
+
+    def cancel(self, number: int) -> None:
+        """Cancels one job."""
+        self._engine.cancel([self._jobs[number]])
+
+    async def close(self) -> None:
+        """Cancels all unfinished jobs; may be called twice."""
+        self._engine.cancel(self._jobs)
+        self._watch.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._watch
+
+    def _callback(self, number: int) -> Callable[[Event], None]:
+        def notify(event: Event) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._events.put_nowait, (number, event))
+
+        return notify
+
+    async def _watch_client(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self._events.put_nowait(None)
