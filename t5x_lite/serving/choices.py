@@ -24,8 +24,9 @@ class Delta(NamedTuple):
     @classmethod
     def join(cls, deltas: Sequence["Delta"]) -> "Delta":
         """Returns the concatenation of all parts of a choice."""
-        texts, *lists, finishes = zip(*deltas, strict=True)
-        return cls("".join(texts), *(list(itertools.chain(*parts)) for parts in lists), finishes[-1])
+        texts, tokens, log_probs, offsets, finishes = zip(*deltas, strict=True)
+        chain = itertools.chain.from_iterable
+        return cls("".join(texts), [*chain(tokens)], [*chain(log_probs)], [*chain(offsets)], finishes[-1])
 
 
 class Choice:

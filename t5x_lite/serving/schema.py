@@ -86,7 +86,7 @@ class Prompt(NamedTuple):
 
 
 def _check_model(name: str, info: ValidationInfo) -> str:
-    served = info.context
+    served: Any = info.context
     if name != served.model_name:
         message = f"model is {_shown(name)}: this server has {served.model_name!r}"
         raise RequestError(404, message, "model", code="model_not_found")
@@ -95,14 +95,15 @@ def _check_model(name: str, info: ValidationInfo) -> str:
 
 def _tokenize_prompts(given: Any, info: ValidationInfo) -> list[Prompt]:
     """Returns the prompts of a string, strings, ids, or lists of ids."""
-    field, most = str(info.field_name), info.context.options.max_queue
+    served: Any = info.context
+    field, most = str(info.field_name), served.options.max_queue
     if isinstance(given, str) or (isinstance(given, list) and given and all(map(_is_id, given))):
         given = [given]
     if not isinstance(given, list) or not given:
         raise RequestError(400, f"{field} is {_shown(given)}: give a string, or a list of strings", field)
     if len(given) > most:
         raise RequestError(400, f"{field} has {len(given)} items: give at most {most} at once", field)
-    return [_tokenize(item, field, info.context) for item in given]
+    return [_tokenize(item, field, served) for item in given]
 
 
 def _tokenize(item: Any, field: str, served: Served) -> Prompt:
