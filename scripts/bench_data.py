@@ -32,7 +32,7 @@ from t5x_lite.data.dataset import make_examples, num_examples
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import open_source
-from t5x_lite.data.tokenizers import train_sentencepiece
+from t5x_lite.data.tokenizers import train_sentencepiece_model
 
 BATCH_SIZE = 128
 
@@ -46,7 +46,7 @@ def main() -> None:
         vocabulary = options.tokenizer or str(scratch / "trained.model")
         if not options.tokenizer:
             texts = (json.loads(line)["text"] for line in path.read_text().splitlines())
-            train_sentencepiece(texts, vocab_size=8_192, path=vocabulary)
+            pathlib.Path(vocabulary).write_bytes(train_sentencepiece_model(texts, vocab_size=8_192))
         tokenizer = TokenizerConfig(path=vocabulary)
         text = RunConfig(
             run_dir="unused",

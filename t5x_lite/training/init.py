@@ -16,7 +16,7 @@ from t5x_lite.checkpoints.weights import LazyModel, read_arrays
 from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
 from t5x_lite.data.task_specs import resolved
-from t5x_lite.data.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
+from t5x_lite.data.tokenizers import FileTokenizer, Tokenizer
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 
 # Models that are an encoder and a head keep the encoder's parameters under this prefix; a T5 keeps them without it.
@@ -60,8 +60,8 @@ def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> Tokenizer
       ValueError: if the directory has no file of it any more.
     """
     path = None
-    if isinstance(tokenizer, SentencePieceTokenizer | HuggingFaceTokenizer):
-        content = tokenizer.model if isinstance(tokenizer, SentencePieceTokenizer) else tokenizer.content
+    if isinstance(tokenizer, FileTokenizer):
+        content = tokenizer.content
         files = sorted([*directory.glob("*.model"), *directory.glob("*.json")])
         same = (file for file in files if file.stat().st_size == len(content) and file.read_bytes() == content)
         path = next(map(str, same), None)

@@ -7,10 +7,9 @@ from typing import Any
 
 from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.data.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
-from t5x_lite.data.tokenizers.huggingface import TOKENIZER_FILE
 from t5x_lite.files.atomic_write import write_atomically
 
-MODEL_FILE, CONFIG_FILE = "spiece.model", "tokenizer_config.json"
+MODEL_FILE, TOKENIZER_FILE, CONFIG_FILE = "spiece.model", "tokenizer.json", "tokenizer_config.json"
 MOST_SENTINELS = 2**16
 SPECIAL_TOKENS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
 BYT5_EXTRA_IDS = 125  # above the bytes; its checkpoints have the rows and were never trained on them
@@ -43,7 +42,7 @@ def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:
     """
     fields: dict[str, Any] = dict(SPECIAL_TOKENS)
     if isinstance(tokenizer, SentencePieceTokenizer):
-        write_atomically(directory / MODEL_FILE, tokenizer.model)
+        write_atomically(directory / MODEL_FILE, tokenizer.content)
         fields |= {"tokenizer_class": "T5Tokenizer", "extra_ids": tokenizer.num_appended}
     elif isinstance(tokenizer, HuggingFaceTokenizer):
         write_atomically(directory / TOKENIZER_FILE, tokenizer.content)

@@ -1,32 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every tokenizer is: T5's fixed ids, sentinels that descend from the top, and a form to be kept in."""
+"""The interface of a tokenizer: T5's fixed ids, and sentinels that descend from the highest id."""
 
 import abc
 import json
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Collection, Iterable, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 
 from t5x_lite.files.atomic_write import write_atomically
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
-VOCAB_MULTIPLE = 128  # embedding rows, so that they shard evenly; T5's own 32100 ids have 32128 rows
+VOCAB_MULTIPLE = 128  # of embedding rows, so that they shard evenly; T5's 32,100 ids have 32,128 rows
 KIND_FILE = "vocabulary.json"
-SENTINEL_PATTERN = re.compile(r"\u2581?<extra_id_(\d+)>")  # with SentencePiece's mark of a space, or without
-USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # in the directory of a model
+SENTINEL_PATTERN = re.compile(r"\u2581?<extra_id_(\d+)>")  # with or without SentencePiece's space marker
+USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # of vocabulary files in model directories
 
 
 class Tokenizer(abc.ABC):
-    """What the rest of t5x_lite asks of a vocabulary.
+    """Maps text to ids and back.
 
     Attributes:
-      kind: what `task.tokenizer.kind` calls it.
-      vocab_size: ids, sentinels included.
-      num_sentinels: how many <extra_id_N> there are.
+      kind: its name in `task.tokenizer.kind`.
+      vocab_size: number of ids, sentinels included.
+      num_sentinels: number of <extra_id_N>.
     """
 
     kind: ClassVar[str]
@@ -34,27 +34,38 @@ class Tokenizer(abc.ABC):
     vocab_size: int
     num_sentinels: int
 
+    @classmethod
+    @abc.abstractmethod
+    def load(cls, directory: pathlib.Path, num_sentinels: int) -> Self:
+        """Reads the tokenizer that `save` wrote to a directory."""
+
+    @abc.abstractmethod
+    def save(self, directory: pathlib.Path) -> None:
+        """Writes the tokenizer to an existing directory, each file atomically."""
+        description = {"kind": self.kind, "num_sentinels": self.num_sentinels}
+        write_atomically(directory / KIND_FILE, json.dumps(description) + "\n")
+
     @property
     def padded_vocab_size(self) -> int:
         """Rows of the embedding: `vocab_size` rounded up to a multiple of 128."""
         return -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
 
     def sentinel_id(self, n: int) -> int:
-        """The id of <extra_id_n>."""
+        """Returns the id of <extra_id_n>."""
         if not 0 <= n < self.num_sentinels:
             raise ValueError(f"there is no <extra_id_{n}>: task.tokenizer.num_sentinels is {self.num_sentinels}")
         return self.vocab_size - 1 - n
 
     @abc.abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Ids of a text, without EOS; <extra_id_N> in it becomes that sentinel's one id."""
+        """Returns the ids of a text, without EOS; <extra_id_N> in it becomes the id of that sentinel."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """`encode` for many texts, as int32 arrays."""
+        """Returns `encode` of many texts, as int32 arrays."""
         return [np.asarray(self.encode(text), np.int32) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Text up to the first EOS; padding and ids outside the vocabulary are nothing, sentinels <extra_id_N>."""
+        """Returns the text up to the first EOS, sentinels as <extra_id_N>; skips padding and unknown ids."""
         known = []
         for i in map(int, ids):
             if i == EOS_ID:
@@ -64,38 +75,80 @@ class Tokenizer(abc.ABC):
         return self._decode_known(known)
 
     def decode_batch(self, batch: Iterable[Iterable[int]]) -> list[str]:
-        """`decode` for many rows of ids."""
+        """Returns `decode` of many rows of ids."""
         return [self.decode(ids) for ids in batch]
 
     @abc.abstractmethod
     def _decode_known(self, ids: list[int]) -> str:
-        """Text of ids that are all in the vocabulary, none of them pad or EOS."""
+        """Returns the text of ids in the vocabulary, other than pad and EOS."""
 
     @abc.abstractmethod
     def surfaces(self) -> list[str]:
-        """What each id stands for in a text, with its spaces; nothing for pad and EOS."""
+        """Returns the text of each id, with its spaces; pad and EOS are empty."""
+
+
+class FileTokenizer(Tokenizer):
+    """A tokenizer read from a file, which `save` copies unchanged.
+
+    Args:
+      content: the content of the file.
+      num_sentinels: number of sentinels to append; a file that already ends in sentinels keeps its own.
+      name: name of the file in errors.
+
+    Raises:
+      ValueError: if the content is not a vocabulary with T5's ids.
+    """
+
+    file_name: ClassVar[str]  # in the directories that `save` writes to
 
     @abc.abstractmethod
-    def save(self, directory: pathlib.Path) -> None:
-        """Writes what `load_tokenizer` needs into an existing directory, each file at once or not at all."""
+    def __init__(self, content: bytes, num_sentinels: int = 100, *, name: str):
+        self.content, self.num_sentinels = content, num_sentinels
 
-    def _save_kind(self, directory: pathlib.Path) -> None:
-        description = {"kind": self.kind, "num_sentinels": self.num_sentinels}
-        write_atomically(directory / KIND_FILE, json.dumps(description) + "\n")
+    @classmethod
+    def from_file(cls, path: str | os.PathLike[str], num_sentinels: int = 100) -> Self:
+        """Reads a vocabulary file.
+
+        Raises:
+          FileNotFoundError: if it does not exist.
+          ValueError: as for the class.
+        """
+        return cls(read_vocabulary(path), num_sentinels, name=f"task.tokenizer.path {path}")
+
+    @classmethod
+    def load(cls, directory: pathlib.Path, num_sentinels: int) -> Self:
+        return cls.from_file(directory / cls.file_name, num_sentinels)
+
+    def save(self, directory: pathlib.Path) -> None:
+        write_atomically(directory / self.file_name, self.content)
+        super().save(directory)
+
+    def __reduce__(self):
+        return type(self), (self.content, self.num_sentinels)
+
+
+def trim(ids: np.ndarray, stop_ids: Collection[int] = ()) -> tuple[list[int], bool]:
+    """Strips the padding and the stop token that end a row of ids.
+
+    Returns:
+      The remaining ids, and whether one of `stop_ids` ended them.
+    """
+    trimmed = ids[: np.flatnonzero(ids)[-1] + 1].tolist() if ids.any() else []
+    return (trimmed[:-1], True) if trimmed and trimmed[-1] in stop_ids else (trimmed, False)
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
-    """Returns what a vocabulary file holds.
+    """Returns the content of a vocabulary file.
 
     Raises:
-      FileNotFoundError: if there is no such file.
+      FileNotFoundError: if it does not exist.
       ValueError: if it is a directory.
     """
     path = pathlib.Path(path)
     if path.is_dir():
         inside = next((path / name for name in USUAL_NAMES if (path / name).is_file()), None)
-        hint = f"; use {inside}" if inside else "; name the .model or tokenizer.json file in it"
-        raise ValueError(f"task.tokenizer.path {path} is a directory{hint}")
+        hint = f"use {inside}" if inside else "name the .model or tokenizer.json file in it"
+        raise ValueError(f"task.tokenizer.path {path} is a directory: {hint}")
     if not path.is_file():
         raise FileNotFoundError(
             f"task.tokenizer.path {path} does not exist: name a SentencePiece .model file or a Hugging Face "
@@ -104,38 +157,35 @@ def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
     return path.read_bytes()
 
 
-def check_special_ids(found: tuple[int, int, int], name: str, remedy: str) -> None:
-    """Refuses a vocabulary of another family (Llama, ALBERT), with which a T5 would train on the wrong ids.
+def check_special_ids(ids: tuple[int, int, int], name: str, remedy: str) -> None:
+    """Raises ValueError for vocabularies of other families (Llama, ALBERT), on whose ids a T5 would train wrongly.
 
     Args:
-      found: ids of pad, EOS and unknown in it, -1 for one it does not have.
-      name: what errors call it.
+      ids: pad, EOS and unknown id of the vocabulary; -1 for a missing one.
+      name: name of the vocabulary in the error.
       remedy: what the user can do.
-
-    Raises:
-      ValueError: if they are not T5's.
     """
-    if found != (PAD_ID, EOS_ID, UNK_ID):
+    if ids != (PAD_ID, EOS_ID, UNK_ID):
         raise ValueError(
-            f"{name} has pad, EOS and unknown ids {found[0]}, {found[1]} and {found[2]} (-1: none), and t5x_lite needs "
-            f"T5's 0, 1 and 2: {remedy}"
+            f"{name} has pad, EOS and unknown ids {ids[0]}, {ids[1]} and {ids[2]} (-1: none), but t5x_lite needs T5's "
+            f"0, 1 and 2: {remedy}"
         )
 
 
-def count_sentinels(places: dict[int, int], num_ids: int, name: str) -> int:
-    """Returns how many sentinels a vocabulary already ends in, as mT5's does; 0 if it has none.
+def count_sentinels(ids: dict[int, int], vocab_size: int, name: str) -> int:
+    """Returns the number of sentinels that a vocabulary already ends in, as mT5's does.
 
     Args:
-      places: the id of each <extra_id_N> it has, by N.
-      num_ids: how many ids it has in all.
-      name: what errors call it.
+      ids: the id of each <extra_id_N> in it, by N.
+      vocab_size: its number of ids.
+      name: name of the vocabulary in errors.
 
     Raises:
-      ValueError: if they do not descend from the last id.
+      ValueError: if the sentinels do not descend from the last id.
     """
-    if any(i != num_ids - 1 - n for n, i in places.items()) or sorted(places) != list(range(len(places))):
+    if any(i != vocab_size - 1 - n for n, i in ids.items()) or sorted(ids) != list(range(len(ids))):
         raise ValueError(
-            f"{name} has <extra_id_N> pieces elsewhere than at its end in descending order: t5x_lite needs "
-            "<extra_id_0> as the last piece, <extra_id_1> before it and so on; remove them and they are appended"
+            f"{name} has <extra_id_N> pieces that do not descend from its last id: t5x_lite needs <extra_id_0> as the "
+            "last piece, <extra_id_1> before it and so on; remove them, and they are appended"
         )
-    return len(places)
+    return len(ids)

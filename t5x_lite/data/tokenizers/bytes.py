@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UTF-8 bytes as ids, ByT5's vocabulary; no file is needed.
+"""UTF-8 bytes as ids: the vocabulary of ByT5, which needs no file.
 
-Two layouts of it are published, with 384 rows of the embedding in both:
+Two layouts are published, both with 384 embedding rows:
 
-- `ByteTokenizer`, of the ByT5 checkpoints: 259 ids, the sentinels sharing those of the highest bytes, 258 and down.
-- `ByteAndSentinelTokenizer`, SeqIO's with extra ids: sentinels above the bytes. Hugging Face's ByT5Tokenizer has 125 of
-  them in the same places, 259 to 383, and numbers them upwards: its <extra_id_0> is <extra_id_124> here. The ByT5
-  checkpoints have never seen these ids.
+- `ByteTokenizer`, that of the ByT5 checkpoints: 259 ids; sentinels share the ids of the highest bytes, from 258 down.
+- `ByteAndSentinelTokenizer`, SeqIO's with extra ids: sentinels follow the bytes. Hugging Face's ByT5Tokenizer has 125
+  sentinels at the same ids, 259 to 383, but numbers them upwards: its <extra_id_0> is <extra_id_124> here. The ByT5
+  checkpoints were not trained on these ids.
 
 Source: SeqIO `ByteVocabulary`; T5 `noise_span_to_unique_sentinel`, which counts down from the last id.
 """
@@ -15,6 +15,7 @@ import itertools
 import pathlib
 import re
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
@@ -27,14 +28,13 @@ SENTINEL = re.compile(r"<extra_id_(0|[1-9][0-9]*)>")
 
 
 class ByteTokenizer(Tokenizer):
-    """The bytes as ByT5 has them: id = byte + 3.
+    """The bytes as in ByT5: id = byte + 3.
 
-    The 259 ids have none to spare for sentinels, so those share the ids of the highest bytes: 258 is both byte 255 and
-    <extra_id_0>. UTF-8 never has bytes above 244, and decoding takes the others for sentinels where they are no valid
-    UTF-8; other invalid bytes are dropped.
+    Sentinels share the ids of the highest bytes: 258 is both byte 255 and <extra_id_0>. UTF-8 has no bytes above 244,
+    so decoding reads invalid bytes as sentinels where there is one with that id, and drops them otherwise.
 
     Args:
-      num_sentinels: how many of the highest ids are sentinels too.
+      num_sentinels: number of the highest ids that are also sentinels.
     """
 
     kind = "bytes"
@@ -42,9 +42,7 @@ class ByteTokenizer(Tokenizer):
 
     def __init__(self, num_sentinels: int = 100):
         if not 0 <= num_sentinels <= NUM_BYTES:
-            raise ValueError(
-                f"task.tokenizer.num_sentinels is {num_sentinels}: a vocabulary of bytes has at most 256 of them"
-            )
+            raise ValueError(f"task.tokenizer.num_sentinels is {num_sentinels}: kind bytes has from 0 to 256")
         self.num_sentinels = num_sentinels
 
     def encode(self, text: str) -> list[int]:
@@ -82,15 +80,20 @@ class ByteTokenizer(Tokenizer):
                 data = data[error.end :]
         return "".join(pieces)
 
+    @classmethod
+    def load(cls, directory: pathlib.Path, num_sentinels: int) -> Self:
+        del directory
+        return cls(num_sentinels)
+
     def save(self, directory: pathlib.Path) -> None:
-        self._save_kind(directory)
+        super().save(directory)
 
 
 class ByteAndSentinelTokenizer(ByteTokenizer):
-    """The bytes, and ids of their own for the sentinels above them; invalid UTF-8 is dropped.
+    """The bytes, followed by sentinels with ids of their own; decoding drops invalid UTF-8.
 
     Args:
-      num_sentinels: how many are appended; 125 fill the 384 rows of ByT5's embedding.
+      num_sentinels: number of sentinels; 125 fill the 384 rows of ByT5's embedding.
     """
 
     kind = "bytes_and_sentinels"

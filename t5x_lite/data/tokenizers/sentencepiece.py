@@ -1,85 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SentencePiece models, with T5's sentinels appended as SeqIO appends them."""
+"""SentencePiece models, with T5's sentinels appended as in SeqIO.
+
+SentencePiece's own protobuf classes are generated for the newest protobuf only, and fail to import beside a package
+that needs an older one, such as Apache Beam. `parse_model` therefore declares the few fields used here; protobuf
+passes the others through unchanged.
+
+Source: SeqIO `SentencePieceVocabulary`; SentencePiece `sentencepiece_model.proto`.
+"""
 
 import functools
 import itertools
 import os
-import pathlib
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import sentencepiece
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from t5x_lite.data.tokenizers.base import (
-    SENTINEL_PATTERN,
-    Tokenizer,
-    check_special_ids,
-    count_sentinels,
-    read_vocabulary,
-)
-from t5x_lite.data.tokenizers.model_proto import UNKNOWN, USER_DEFINED, parse_model
-from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.data.tokenizers.base import SENTINEL_PATTERN, FileTokenizer, check_special_ids, count_sentinels
 
-MODEL_FILE = "tokenizer.model"
-SPACE = "\u2581"  # as pieces show it
-# SentencePiece's memory grows with the text: 50 MB at once took 0.8 GB more. And it adds up scores in float32 from the
-# start on, so that in novels where parts by themselves get other ids, these have a score as high or higher.
+SPACE = "\u2581"  # in pieces
+UNKNOWN, USER_DEFINED = 2, 4  # types of pieces
+# SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
+# so parts of a novel may get other ids than within the whole, of the same score or higher.
 PART_CHARACTERS = 2**20
 LONE_SPACE = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 REMEDY = "use a T5 vocabulary, or train one with pad_id=0, eos_id=1, unk_id=2 and bos_id=-1 (t5x-lite tokenizer train)"
 
 
-class SentencePieceTokenizer(Tokenizer):
-    """A SentencePiece model, with T5's sentinels appended as SeqIO appends them.
-
-    Args:
-      model: a serialized SentencePiece model.
-      num_sentinels: how many to append; a model that already ends in sentinels keeps its own.
-      name: what errors call the model.
+class SentencePieceTokenizer(FileTokenizer):
+    """A SentencePiece model, with T5's sentinels appended.
 
     Attributes:
-      num_appended: how many sentinels the model did not have itself.
-
-    Raises:
-      ValueError: if `model` is none, or has other ids for pad, EOS and unknown than 0, 1 and 2.
-
-    Source: SeqIO `SentencePieceVocabulary`.
+      num_appended: number of sentinels that are not in the model itself.
     """
 
     kind = "sentencepiece"
+    file_name = "tokenizer.model"
 
-    def __init__(self, model: bytes, num_sentinels: int = 100, *, name: str = "the SentencePiece model"):
-        self.model = model
+    def __init__(self, content: bytes, num_sentinels: int = 100, *, name: str = "the SentencePiece model"):
+        super().__init__(content, num_sentinels, name=name)
         try:
-            found, places, num_pieces = _read_pieces(model)
+            special_ids, sentinel_ids, num_pieces = _read_pieces(content)
         except DecodeError as error:
             raise _not_a_model(name) from error
-        check_special_ids(found, name, REMEDY)
-        has = count_sentinels(places, num_pieces, name)
-        self.num_sentinels = has or num_sentinels
-        self.num_appended = self.num_sentinels - has
+        check_special_ids(special_ids, name, REMEDY)
+        own_sentinels = count_sentinels(sentinel_ids, num_pieces, name)
+        self.num_sentinels = own_sentinels or num_sentinels
+        self.num_appended = self.num_sentinels - own_sentinels
         self.vocab_size = num_pieces + self.num_appended
         try:
-            self._processor = _open_processor(model, self.num_appended)
+            self._processor = _open_processor(content, self.num_appended)
         except (RuntimeError, ValueError) as error:
             raise _not_a_model(name) from error
-        apart = [*self._processor.encode("a b"), *self._processor.encode("b a")]
-        self._spaces_can_be_cut = self._processor.encode("a b b a") == apart
-
-    @classmethod
-    def from_file(cls, path: str | os.PathLike[str], num_sentinels: int = 100) -> "SentencePieceTokenizer":
-        """Reads a model file.
-
-        Raises:
-          FileNotFoundError: if there is no such file.
-          ValueError: if it is not a SentencePiece model with T5's ids.
-        """
-        return cls(read_vocabulary(path), num_sentinels, name=f"task.tokenizer.path {path}")
-
-    def __reduce__(self):
-        return type(self), (self.model, self.num_sentinels)
+        separate = [*self._processor.encode("a b"), *self._processor.encode("b a")]
+        self._splits_at_spaces = self._processor.encode("a b b a") == separate
 
     def encode(self, text: str) -> list[int]:
         return self._processor.encode(text)
@@ -88,11 +66,11 @@ class SentencePieceTokenizer(Tokenizer):
         parts = [self._parts(text) for text in texts]
         flat = list(itertools.chain.from_iterable(parts))
         rows = iter(self._processor.encode(flat, num_threads=os.cpu_count() or 1))
-        return [np.concatenate([np.asarray(next(rows), np.int32) for _ in cut]) for cut in parts]
+        return [np.concatenate([np.asarray(next(rows), np.int32) for _ in of_text]) for of_text in parts]
 
     def _parts(self, text: str) -> list[str]:
-        """Cuts a very long text at single spaces; the piece after one begins with it, as that of any text does."""
-        if len(text) <= PART_CHARACTERS or not self._spaces_can_be_cut:
+        """Splits a very long text at single spaces, which SentencePiece restores at the start of a text."""
+        if len(text) <= PART_CHARACTERS or not self._splits_at_spaces:
             return [text]
         parts, begin = [], 0
         while len(text) - begin > PART_CHARACTERS:
@@ -104,7 +82,7 @@ class SentencePieceTokenizer(Tokenizer):
         return [*parts, text[begin:]]
 
     def pieces(self, text: str) -> list[str]:
-        """The pieces a text is cut into, spaces shown as SentencePiece shows them."""
+        """Returns the pieces of a text, with SentencePiece's markers of spaces."""
         return self._processor.encode(text, out_type=str)
 
     def surfaces(self) -> list[str]:
@@ -118,40 +96,71 @@ class SentencePieceTokenizer(Tokenizer):
     def _decode_known(self, ids: list[int]) -> str:
         return self._processor.decode(ids)
 
-    def save(self, directory: pathlib.Path) -> None:
-        write_atomically(directory / MODEL_FILE, self.model)
-        self._save_kind(directory)
+
+def parse_model(content: bytes) -> Any:
+    """Returns a protobuf message with `pieces` (of `piece`, `score`, `type`), `trainer_spec` and `normalizer_spec`.
+
+    Raises:
+      google.protobuf.message.DecodeError: if the content is not a SentencePiece model.
+    """
+    return _Model.FromString(content)
 
 
 def _not_a_model(name: str) -> ValueError:
     return ValueError(f"{name} is not a SentencePiece model: name the .model file that SentencePiece training wrote")
 
 
-# A run opens the same model several times, and each time takes a third of a second.
+# A run opens the same model several times, which takes a third of a second each.
 @functools.lru_cache(maxsize=4)
-def _read_pieces(model: bytes) -> tuple[tuple[int, int, int], dict[int, int], int]:
-    """Returns the ids of pad, EOS and unknown (-1: none), those of sentinels by their N, and how many ids there are.
+def _read_pieces(content: bytes) -> tuple[tuple[int, int, int], dict[int, int], int]:
+    """Returns the ids of pad, EOS and unknown (-1: none), those of sentinels by their N, and the number of pieces.
 
     Raises:
-      DecodeError: if it is not a model.
+      DecodeError: if the content is not a model.
     """
-    proto = parse_model(model)
-    if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field: a truncated file can lack it
-        raise DecodeError("it ends too early")
-    spec, unknown, ids, places = proto.trainer_spec, -1, {}, {}
+    proto = parse_model(content)
+    if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field, which a truncated file may lack
+        raise DecodeError("truncated")
+    spec, unknown, ids, sentinel_ids = proto.trainer_spec, -1, {}, {}
     for i, piece in enumerate(proto.pieces):
         text = piece.piece
         ids.setdefault(text, i)
         if "<" in text and (match := SENTINEL_PATTERN.fullmatch(text)):
-            places[int(match[1])] = i
+            sentinel_ids[int(match[1])] = i
         if unknown < 0 and piece.type == UNKNOWN:
             unknown = i
-    return (ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown), places, len(proto.pieces)
+    return (ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown), sentinel_ids, len(proto.pieces)
 
 
 @functools.lru_cache(maxsize=4)
-def _open_processor(model: bytes, num_appended: int) -> sentencepiece.SentencePieceProcessor:
-    proto = parse_model(model)
+def _open_processor(content: bytes, num_appended: int) -> sentencepiece.SentencePieceProcessor:
+    proto = parse_model(content)
     for n in reversed(range(num_appended)):
         proto.pieces.add(piece=f"\u2581<extra_id_{n}>", score=0.0, type=USER_DEFINED)
     return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+
+
+def _declare_model() -> Any:
+    """Returns a protobuf class with the fields of SentencePiece's ModelProto that are used here."""
+    file = descriptor_pb2.FileDescriptorProto(name="t5x_lite/sentencepiece.proto", package="t5x_lite.sentencepiece")
+    field = descriptor_pb2.FieldDescriptorProto
+    optional, repeated = {"label": field.LABEL_OPTIONAL}, {"label": field.LABEL_REPEATED}
+    piece = file.message_type.add(name="Piece").field
+    piece.add(name="piece", number=1, type=field.TYPE_STRING, **optional)
+    piece.add(name="score", number=2, type=field.TYPE_FLOAT, **optional)
+    piece.add(name="type", number=3, type=field.TYPE_INT32, default_value="1", **optional)
+    trainer = file.message_type.add(name="Trainer").field
+    trainer.add(name="eos_piece", number=47, type=field.TYPE_STRING, default_value="</s>", **optional)
+    trainer.add(name="pad_piece", number=48, type=field.TYPE_STRING, default_value="<pad>", **optional)
+    file.message_type.add(name="Normalizer")
+    model = file.message_type.add(name="Model").field
+    message = {"type": field.TYPE_MESSAGE}
+    model.add(name="pieces", number=1, type_name=f".{file.package}.Piece", **message, **repeated)
+    model.add(name="trainer_spec", number=2, type_name=f".{file.package}.Trainer", **message, **optional)
+    model.add(name="normalizer_spec", number=3, type_name=f".{file.package}.Normalizer", **message, **optional)
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.Model"))
+
+
+_Model = _declare_model()

@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training a SentencePiece vocabulary with T5's ids on an evenly spread part of a text.
+"""Trains a SentencePiece vocabulary with T5's ids on an evenly spread sample of a text.
 
-The text is read once, in bounded memory, whatever its size. No choice is random, so there is no seed to keep: the same
-texts give the same vocabulary.
+The text is read once, in bounded memory. Nothing is random: the same text gives the same vocabulary.
 """
 
 import io
-import os
-import pathlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -16,37 +13,33 @@ import sentencepiece
 
 from t5x_lite.config import TRAINING_BYTES
 from t5x_lite.data.tokenizers.base import EOS_ID, PAD_ID, UNK_ID
-from t5x_lite.data.tokenizers.model_proto import parse_model
-from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.data.tokenizers.sentencepiece import parse_model
 
-# SentencePiece adds up expected counts thread by thread, so another number of threads gives other last bits.
+# SentencePiece sums expected counts per thread, so the number of threads changes the last bits.
 TRAINING_THREADS = 4
-# SentencePiece leaves longer lines out without a word. A character is 4 bytes at most.
+# SentencePiece silently skips longer lines. A character is at most 4 bytes.
 MAX_LINE_BYTES = 4_192
-MAX_CUT_CHARACTERS = MAX_LINE_BYTES // 4
+MAX_PART_CHARACTERS = MAX_LINE_BYTES // 4
 
 
 class Sample(NamedTuple):
-    """An evenly spread part of the lines of a text."""
+    """An evenly spread sample of the lines of a text."""
 
     lines: list[str]
-    num_documents: int  # that were read
-    num_bytes: int  # of all the lines that were read
+    num_documents: int  # read
+    num_bytes: int  # read
     num_sampled_bytes: int  # of `lines`
 
 
 def sample_lines(texts: Iterable[str], max_bytes: int = TRAINING_BYTES) -> Sample:
-    """Reads texts once and keeps lines at even distances, about `max_bytes` of them.
+    """Reads texts once and keeps about `max_bytes` of evenly spaced lines.
 
-    Every line is kept at first. Whenever more than twice the limit is kept, every other line is dropped, and from then
-    on half as many are taken.
+    Keeps every line at first. Whenever more than twice the limit has accumulated, drops every other line and from then
+    on keeps half as many.
 
     Args:
-      texts: documents; empty lines in them do not count, and lines too long for SentencePiece count as several.
-      max_bytes: of UTF-8, to be kept; one line is kept even if it is longer.
-
-    Returns:
-      The lines, and how much there was.
+      texts: documents; empty lines are skipped, and lines too long for SentencePiece are split.
+      max_bytes: bytes of UTF-8 to keep; at least one line is kept.
     """
     kept: list[str] = []
     num_documents = num_lines = num_bytes = kept_bytes = 0
@@ -69,12 +62,12 @@ def sample_lines(texts: Iterable[str], max_bytes: int = TRAINING_BYTES) -> Sampl
 
 
 def _trainable_lines(text: str) -> Iterator[str]:
-    """Lines that are not empty; those that SentencePiece would leave out are cut, at spaces if there are any."""
+    """Yields the lines that are not empty, splitting those that SentencePiece would skip, at spaces if possible."""
     for line in text.splitlines():
         begin = 0
-        if len(line) > MAX_CUT_CHARACTERS and len(line.encode()) > MAX_LINE_BYTES:
-            while len(line) - begin > MAX_CUT_CHARACTERS:
-                end = begin + MAX_CUT_CHARACTERS
+        if len(line) > MAX_PART_CHARACTERS and len(line.encode()) > MAX_LINE_BYTES:
+            while len(line) - begin > MAX_PART_CHARACTERS:
+                end = begin + MAX_PART_CHARACTERS
                 space = line.rfind(" ", begin + 1, end + 1)
                 end = space if space > 0 else end
                 if line[begin:end].strip():
@@ -88,28 +81,8 @@ def _num_bytes(lines: Iterable[str]) -> int:
     return sum(len(line.encode()) for line in lines)
 
 
-def train_sentencepiece(
-    texts: Iterable[str], *, vocab_size: int, num_sentinels: int = 100, path: str | os.PathLike[str]
-) -> None:
-    """Trains as `train_sentencepiece_model` does and writes the model file, at once or not at all."""
-    model = train_sentencepiece_model(texts, vocab_size=vocab_size, num_sentinels=num_sentinels)
-    write_atomically(pathlib.Path(path), model)
-
-
 def train_sentencepiece_model(texts: Iterable[str], *, vocab_size: int, num_sentinels: int = 100) -> bytes:
-    """Trains a unigram vocabulary with T5's ids; the same texts give the same vocabulary.
-
-    Args:
-      texts: documents, read once, of which an evenly spread part of 2 MB is used.
-      vocab_size: ids, sentinels included; the model itself has `vocab_size - num_sentinels` pieces.
-      num_sentinels: how many are appended when the model is loaded.
-
-    Returns:
-      The serialized SentencePiece model.
-
-    Raises:
-      ValueError: if the texts do not support a vocabulary of that size.
-    """
+    """Trains a unigram vocabulary on an evenly spread sample of 2 MB; otherwise like `fit_sentencepiece_model`."""
     return fit_sentencepiece_model(sample_lines(texts).lines, vocab_size=vocab_size, num_sentinels=num_sentinels)
 
 
@@ -122,30 +95,30 @@ def fit_sentencepiece_model(
     character_coverage: float = 0.9995,
     byte_fallback: bool = False,
 ) -> bytes:
-    """Trains a vocabulary with T5's ids on all of the lines it is given.
+    """Trains a vocabulary with T5's ids.
 
     Args:
-      lines: text without line breaks; SentencePiece leaves out those of more than 4,192 bytes.
-      vocab_size: ids, sentinels included; the model itself has `vocab_size - num_sentinels` pieces.
-      num_sentinels: how many are appended when the model is loaded.
-      model_type: how pieces are found: unigram, as T5's, or bpe.
+      lines: text without line breaks; SentencePiece skips lines of more than 4,192 bytes.
+      vocab_size: number of ids, sentinels included; the model itself has `vocab_size - num_sentinels` pieces.
+      num_sentinels: number of sentinels appended when the model is loaded.
+      model_type: unigram, as for T5, or bpe.
       character_coverage: share of the text whose characters get pieces of their own, from 0.98 to 1.
-      byte_fallback: whether a character without a piece becomes its UTF-8 bytes, 256 of the pieces, and not unknown.
+      byte_fallback: whether a character without a piece becomes its UTF-8 bytes (256 of the pieces) instead of unknown.
 
     Returns:
       The serialized SentencePiece model.
 
     Raises:
-      ValueError: if there is no text, or it does not support a vocabulary of that size.
+      ValueError: if there is no text, or too little or too much for a vocabulary of that size.
     """
     num_pieces = vocab_size - num_sentinels
     if num_pieces < 4:
         raise ValueError(
             f"task.tokenizer.vocab_size {vocab_size} leaves {num_pieces} pieces beside {num_sentinels} sentinels: "
-            "use a larger vocab_size or fewer num_sentinels"
+            "raise vocab_size or lower num_sentinels"
         )
     if not lines:
-        raise ValueError("there is no text to train a vocabulary on, or empty lines alone: name another source")
+        raise ValueError("there is no text to train a vocabulary on: name a source with lines that are not empty")
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -160,7 +133,7 @@ def fit_sentencepiece_model(
             unk_id=UNK_ID,
             bos_id=-1,
             num_threads=TRAINING_THREADS,
-            minloglevel=2,  # errors only; it counts to millions on stderr otherwise
+            minloglevel=2,  # errors only: it logs every million lines otherwise
         )
     except (RuntimeError, ValueError) as error:
         raise _cannot_train(str(error), vocab_size, num_sentinels) from error
@@ -168,16 +141,16 @@ def fit_sentencepiece_model(
 
 
 def pieces_and_scores(model: bytes) -> str:
-    """Returns the text that SentencePiece's own trainer writes to a .vocab file: a piece and its score a line."""
+    """Returns a .vocab file as SentencePiece's own trainer writes it: a piece and its score per line."""
     return "".join(f"{piece.piece}\t{piece.score:g}\n" for piece in parse_model(model).pieces)
 
 
 def _cannot_train(message: str, vocab_size: int, num_sentinels: int) -> ValueError:
-    """Says in t5x_lite's terms what SentencePiece said in its own."""
+    """Rephrases an error of SentencePiece in terms of config fields."""
     too_high = re.search(r"value <= (\d+)", message)
     too_low = re.search(r"required_chars\. \d+ vs (\d+)", message)
     if too_high:
-        fits = f"it supports {int(too_high[1]) + num_sentinels} at most; use that or less, or more text"
+        fits = f"it supports at most {int(too_high[1]) + num_sentinels}; use that or less, or more text"
     elif too_low:
         fits = f"its characters alone need {int(too_low[1]) + num_sentinels}; use that or more"
     else:

@@ -1,8 +1,9 @@
 """Tests t5x_lite/data/tokenizers/base.py"""
 
+import numpy as np
 import pytest
 
-from t5x_lite.data.tokenizers.base import Tokenizer, check_special_ids, count_sentinels, read_vocabulary
+from t5x_lite.data.tokenizers.base import Tokenizer, check_special_ids, count_sentinels, read_vocabulary, trim
 
 
 class Numbers(Tokenizer):
@@ -22,8 +23,12 @@ class Numbers(Tokenizer):
     def _decode_known(self, ids):
         return " ".join(map(str, ids))
 
+    @classmethod
+    def load(cls, directory, num_sentinels):
+        raise NotImplementedError
+
     def save(self, directory):
-        self._save_kind(directory)
+        super().save(directory)
 
 
 @pytest.mark.parametrize(
@@ -61,14 +66,14 @@ def test_the_kind_and_the_number_of_sentinels_are_kept(tmp_path):
 def test_a_missing_file_and_a_directory_are_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"task.tokenizer.path .*absent.model does not exist"):
         read_vocabulary(tmp_path / "absent.model")
-    with pytest.raises(ValueError, match=r"is a directory; name the .model or tokenizer.json file in it"):
+    with pytest.raises(ValueError, match=r"is a directory: name the .model or tokenizer.json file in it"):
         read_vocabulary(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["spiece.model", "tokenizer.model", "tokenizer.json"])
 def test_a_directory_with_a_vocabulary_says_its_name(name, tmp_path):
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(ValueError, match=rf"is a directory; use .*{name}$"):
+    with pytest.raises(ValueError, match=rf"is a directory: use .*{name}$"):
         read_vocabulary(tmp_path)
     assert read_vocabulary(tmp_path / name) == b"x"
 
@@ -81,9 +86,22 @@ def test_other_special_ids_are_refused_with_the_remedy(found):
         check_special_ids(found, "x", "use y")
 
 
+@pytest.mark.parametrize(
+    ("ids", "stop_ids", "expected"),
+    [
+        ([5, 0, 6, 1, 0, 0], (1,), ([5, 0, 6], True)),
+        ([5, 0, 6, 1, 0, 0], (), ([5, 0, 6, 1], False)),
+        ([5, 7], (1, 9), ([5, 7], False)),
+        ([0, 0], (1,), ([], False)),
+    ],
+)
+def test_trimming_strips_padding_and_one_stop_token(ids, stop_ids, expected):
+    assert trim(np.array(ids), stop_ids) == expected
+
+
 def test_sentinels_count_only_at_the_end_and_descending():
     assert count_sentinels({}, 20, "x") == 0
     assert count_sentinels({0: 19, 2: 17, 1: 18}, 20, "x") == 3
     for wrong in ({0: 18}, {0: 18, 1: 19}, {1: 18}, {0: 19, 2: 17}):
-        with pytest.raises(ValueError, match=r"x has <extra_id_N> pieces elsewhere than at its end in descending"):
+        with pytest.raises(ValueError, match=r"x has <extra_id_N> pieces that do not descend from its last id"):
             count_sentinels(wrong, 20, "x")

@@ -121,7 +121,7 @@ def test_a_tokenizer_of_another_family_is_refused_by_its_ids(special, found, lib
 
 @pytest.mark.parametrize("wrong", [["<extra_id_0>", "<extra_id_1>"], ["<extra_id_1>"], ["<extra_id_0>", "<sep>"]])
 def test_sentinels_in_the_wrong_place_are_refused(wrong, library):
-    with pytest.raises(ValueError, match=r"has <extra_id_N> pieces elsewhere than at its end in descending order"):
+    with pytest.raises(ValueError, match=r"has <extra_id_N> pieces that do not descend from its last id"):
         HuggingFaceTokenizer(content(make(library, sentinels=wrong)))
 
 
@@ -132,7 +132,7 @@ def test_sentinels_that_the_tokenizer_takes_apart_are_refused(library):
     words = ["<pad>", "</s>", "<unk>", "a", *descending(2)]
     made = library.Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    with pytest.raises(ValueError, match=r"x turns <extra_id_0> into the ids \[2, .*needs the one id 5: add"):
+    with pytest.raises(ValueError, match=r"x encodes <extra_id_0> as \[2, .*needs the single id 5: add"):
         HuggingFaceTokenizer(content(made), name="x")
 
 
@@ -142,7 +142,7 @@ def test_ids_with_a_gap_below_which_sentinels_would_be_appended_are_refused(libr
     words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 9}
     made = library.Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     with pytest.raises(
-        ValueError, match=r"x turns <extra_id_0> into the ids \[\d+\], and t5x_lite needs the one id 11"
+        ValueError, match=r"x encodes <extra_id_0> as \[\d+\], but t5x_lite needs the single id 11"
     ):
         HuggingFaceTokenizer(content(made), 2, name="x")
 

@@ -39,7 +39,7 @@ def test_a_saved_model_is_the_file_it_came_from(model, tmp_path):
 def test_a_vocabulary_is_trained_only_where_none_is_named(model):
     trained = build_tokenizer(TokenizerConfig(vocab_size=VOCAB_SIZE, num_sentinels=NUM_SENTINELS), iter(TEXTS))
     assert isinstance(trained, SentencePieceTokenizer)
-    assert trained.model == model
+    assert trained.content == model
     texts = iter(TEXTS)
     assert build_tokenizer(TokenizerConfig(kind="bytes"), texts).vocab_size == 259
     assert next(texts) == TEXTS[0]
@@ -52,5 +52,5 @@ def test_a_directory_without_a_tokenizer_is_refused(tmp_path):
 
 def test_a_kind_that_is_not_known_is_refused(tmp_path):
     (tmp_path / "vocabulary.json").write_text('{"kind": "runes", "num_sentinels": 3}')
-    with pytest.raises(ValueError, match=r"vocabulary.json has the kind 'runes', and this version knows sentencepiece"):
+    with pytest.raises(ValueError, match=r"vocabulary.json has the kind 'runes', but this version knows sentencepiece"):
         load_tokenizer(tmp_path)

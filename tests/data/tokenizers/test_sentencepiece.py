@@ -1,13 +1,16 @@
 """Tests t5x_lite/data/tokenizers/sentencepiece.py"""
 
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import sentencepiece
+from google.protobuf.message import DecodeError
 
 from t5x_lite.data.tokenizers import SentencePieceTokenizer
-from t5x_lite.data.tokenizers.model_proto import parse_model
+from t5x_lite.data.tokenizers.sentencepiece import UNKNOWN, USER_DEFINED, parse_model
 from t5x_lite.data.tokenizers.train import fit_sentencepiece_model
 from tests.paths import SHARED
 
@@ -98,7 +101,7 @@ def test_a_model_with_sentinels_in_the_wrong_place_is_refused(tmp_path):
     path = foreign_model(
         tmp_path / "early", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, user_defined_symbols=["<extra_id_0>"]
     )
-    with pytest.raises(ValueError, match=r"early.model has <extra_id_N> pieces elsewhere than at its end"):
+    with pytest.raises(ValueError, match=r"early.model has <extra_id_N> pieces that do not descend from its last id"):
         SentencePieceTokenizer.from_file(path)
 
 
@@ -147,7 +150,7 @@ def test_pieces_spell_the_text_and_have_its_ids(tokenizer):
 
 def test_a_model_pickles_as_little_more_than_its_file(tokenizer):
     pickled = pickle.dumps(tokenizer)
-    assert len(pickled) < len(tokenizer.model) + 500
+    assert len(pickled) < len(tokenizer.content) + 500
     assert pickle.loads(pickled).encode("fox <extra_id_2>") == tokenizer.encode("fox <extra_id_2>")
 
 
@@ -179,3 +182,46 @@ def test_a_byte_that_is_a_piece_of_its_own_is_what_it_stands_for():
     model = fit_sentencepiece_model(TEXTS, vocab_size=302, num_sentinels=5, byte_fallback=True)
     tokenizer = SentencePieceTokenizer(model, 5)
     assert [tokenizer.surfaces()[i] for i in tokenizer.encode("~\u00e4")] == [" ", "~", "\ufffd", "\ufffd"]
+
+
+SMALL = fit_sentencepiece_model(["a few words", "some more words"] * 5, vocab_size=16, num_sentinels=2)
+
+
+def test_a_model_goes_through_unchanged():
+    assert parse_model(SMALL).SerializeToString() == SMALL
+
+
+def test_the_fields_are_those_of_sentencepieces_own_classes():
+    own = subprocess.run(  # in a process of its own: these classes may not go with this protobuf
+        [
+            sys.executable,
+            "-c",
+            "import sys\nfrom sentencepiece import sentencepiece_model_pb2 as pb\n"
+            "m = pb.ModelProto.FromString(sys.stdin.buffer.read())\n"
+            "print([(p.piece, round(p.score, 4), p.type) for p in m.pieces])\n"
+            "print(m.trainer_spec.eos_piece, m.trainer_spec.pad_piece, m.HasField('normalizer_spec'))",
+        ],
+        input=SMALL,
+        capture_output=True,
+        check=False,
+    )
+    if own.returncode:
+        pytest.skip(own.stderr.decode().splitlines()[-1])
+    model = parse_model(SMALL)
+    pieces = [(piece.piece, round(piece.score, 4), piece.type) for piece in model.pieces]
+    spec = model.trainer_spec
+    expected = f"{pieces}\n{spec.eos_piece} {spec.pad_piece} {model.HasField('normalizer_spec')}\n"
+    assert own.stdout.decode() == expected
+    assert [piece.type for piece in model.pieces][:4] == [3, 3, UNKNOWN, 1]
+
+
+def test_a_piece_can_be_added():
+    model = parse_model(SMALL)
+    model.pieces.add(piece="<extra_id_0>", score=0.0, type=USER_DEFINED)
+    again = parse_model(model.SerializeToString())
+    assert [again.pieces[-1].piece, again.pieces[-1].type, len(again.pieces)] == ["<extra_id_0>", USER_DEFINED, 15]
+
+
+def test_what_is_no_model_is_refused():
+    with pytest.raises(DecodeError):
+        parse_model(b"\xff\xff no model")
