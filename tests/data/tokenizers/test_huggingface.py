@@ -141,9 +141,7 @@ def test_ids_with_a_gap_below_which_sentinels_would_be_appended_are_refused(libr
 
     words = {"<pad>": 0, "</s>": 1, "<unk>": 2, "a": 9}
     made = library.Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    with pytest.raises(
-        ValueError, match=r"x encodes <extra_id_0> as \[\d+\], but t5x_lite needs the single id 11"
-    ):
+    with pytest.raises(ValueError, match=r"x encodes <extra_id_0> as \[\d+\], but t5x_lite needs the single id 11"):
         HuggingFaceTokenizer(content(made), 2, name="x")
 
 
