@@ -7,8 +7,11 @@
 """
 
 import argparse
+import ast
 import dataclasses
 import inspect
+import itertools
+import pathlib
 import re
 import types
 import typing
@@ -24,6 +27,8 @@ from sphinx.util.docutils import SphinxDirective
 import t5x_lite
 from t5x_lite import cli, config
 
+PACKAGE = pathlib.Path(t5x_lite.__file__).parent
+CONFIG_FILES = PACKAGE.parent / "configs"
 # The sections of the page of config fields, in the order in which a reader meets them.
 CONFIGS = ("RunConfig", "ModelConfig", "InferConfig", "GenerationConfig", "ServeConfig", "AttentionConfig")
 CONFIGS += ("CompileConfig", "PrepareConfig", "TokenizerTrainConfig")
@@ -78,7 +83,10 @@ def dataclasses_in(hint: Any) -> list[type]:
 def describe_fields(cls: Any, prefix: str) -> str:
     """Returns a Markdown definition list of a dataclass's fields."""
     docstring = docstring_parser.parse(inspect.getdoc(cls) or "")
-    texts = {param.arg_name: param.description or "" for param in docstring.params} | comments(cls)
+    texts = {param.arg_name: param.description or "" for param in docstring.params}
+    if cls is config.ModelConfig:  # has comments; the options of a run describe the same fields
+        options = docstring_parser.parse(inspect.getdoc(config.ModelOptions) or "")
+        texts = comments(cls) | {param.arg_name: param.description or "" for param in options.params}
     lines = [f"{docstring.short_description} (`t5x_lite.config.{cls.__name__}`)", ""]
     for field in dataclasses.fields(cls):
         default = "required" if field.default is dataclasses.MISSING else f"default `{as_yaml(field.default)}`"
@@ -91,7 +99,7 @@ def describe_fields(cls: Any, prefix: str) -> str:
 
 
 def comments(cls: type) -> dict[str, str]:
-    """Returns the comments behind a dataclass's fields, which ModelConfig has in place of an Args section."""
+    """Returns the comments behind a dataclass's fields."""
     lines = (re.match(r"\s+(\w+): [^#]*#\s*(.*)", line) for line in inspect.getsource(cls).splitlines())
     return {match[1]: match[2] for match in lines if match}
 
@@ -121,13 +129,14 @@ def as_yaml(value: Any) -> str:
 
 def sentence(text: str) -> str:
     """Returns a docstring's fragment as a sentence."""
-    text = text[:1].upper() + text[1:] if re.match(r"[a-z]+\b(?![.:_])", text) else text
+    text = text[:1].upper() + text[1:] if re.match(r"[a-z]+(?![\w.:]*[.:_]\w)", text) else text
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def escape(text: str) -> str:
-    """Escapes what Markdown would read as markup."""
-    return re.sub(r"([*_<>\[\]])", r"\\\1", text)
+    """Escapes what Markdown would read as markup, outside `code`."""
+    parts = text.split("`")
+    return "`".join(re.sub(r"([*_<>\[\]])", r"\\\1", part) if n % 2 == 0 else part for n, part in enumerate(parts))
 
 
 class CommandReference(MarkdownDirective):
@@ -177,6 +186,45 @@ def describe_option(action: argparse.Action) -> str:
     return f"{names}\n: {sentence(text)}{default}"
 
 
+class ModuleReference(MarkdownDirective):
+    """Writes a section for each folder of the package; modules are parsed, not imported."""
+
+    def sections(self) -> Iterator[tuple[str, str]]:
+        for folder in sorted(path for path in PACKAGE.iterdir() if (path / "__init__.py").exists()):
+            modules = [
+                path for path in sorted(folder.rglob("*.py")) if path.parent != folder or path.stem != "__init__"
+            ]
+            rows = [f"| `{path.relative_to(folder)}` | {first_line(path)} |" for path in modules if first_line(path)]
+            yield (
+                f"{folder.name}/",
+                "\n".join([first_line(folder / "__init__.py"), "", "| module | |", "|---|---|", *rows]),
+            )
+
+
+def first_line(path: pathlib.Path) -> str:
+    """Returns the first paragraph of a module's docstring in one line."""
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    return escape(" ".join(docstring.partition("\n\n")[0].split())).replace("|", "\\|")
+
+
+class ShippedConfigs(MarkdownDirective):
+    """Writes a section for each file of `configs/`."""
+
+    def sections(self) -> Iterator[tuple[str, str]]:
+        for path in sorted(CONFIG_FILES.rglob("*.yaml")):
+            lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text().splitlines())
+            yield str(path.relative_to(CONFIG_FILES)), as_paragraphs([line[1:] for line in lines])
+
+
+def as_paragraphs(lines: list[str]) -> str:
+    """Returns a comment as Markdown: indented lines are commands."""
+    parts = []
+    for is_command, group in itertools.groupby(lines, key=lambda line: line.startswith("   ")):
+        text = "\n".join(line.strip() for line in group)
+        parts.append(f"```text\n{text}\n```" if is_command else escape(text))
+    return "\n\n".join(parts)
+
+
 class PublicNames(SphinxDirective):
     """Documents `t5x_lite.__all__` with autodoc."""
 
@@ -218,6 +266,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Registers the directives."""
     app.add_directive("config-reference", ConfigReference)
     app.add_directive("command-reference", CommandReference)
+    app.add_directive("module-reference", ModuleReference)
+    app.add_directive("shipped-configs", ShippedConfigs)
     app.add_directive("public-names", PublicNames)
     app.connect("autodoc-process-docstring", make_literal_blocks, priority=100)
     return {"parallel_read_safe": True}

@@ -42,8 +42,8 @@ class ModelConfig:
     tie_embeddings: bool = False  # computes logits from the input embedding, as in T5 1.0
     scale_logits: bool | None = None  # by D**-0.5; None: only tied embeddings, as in T5
     relative_bias_per_layer: bool = False  # one position bias table per layer, as in umT5, not per stack
-    relative_position_buckets: int = 32
-    relative_position_max_distance: int = 128  # tokens
+    relative_position_buckets: int = 32  # of distances, each with one bias per head
+    relative_position_max_distance: int = 128  # tokens; longer distances share a bucket
     dropout_rate: float = 0.0
     dtype: str = "float32"  # of activations; parameters, softmax, norms and loss are float32
     remat: str | tuple[str, ...] = "none"  # recomputation in the backward pass; see model/stacks.py

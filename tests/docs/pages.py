@@ -11,12 +11,13 @@ from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 from tests import tiny
 from tests.paths import ROOT
 
-FEWER_STEPS = ("--train.num_steps", "3", "--train.log_every_steps", "1", "--eval.num_batches", "1")
+FEWER_STEPS = ["--train.num_steps=3", "--train.log_every_steps=1", "--eval.num_batches=1", "--optimizer.warmup_steps=2"]
 TEXT = ["Translate to German: Good morning. summarize: what is the boiling point of water? 100 degrees <of> that."] * 9
 COMMAND = """#!{python}
 import sys
 from t5x_lite.cli import main
-sys.exit(main(sys.argv[1:] + list({arguments} if sys.argv[1] == "train" else ())))
+if __name__ == "__main__":  # worker processes import this file
+    sys.exit(main(sys.argv[1:] + ({arguments} if sys.argv[1] == "train" else [])))
 """
 
 
