@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Counts the examples and tokens a CPU-second that reach training, and prints a JSON object a case.
+"""Measures examples and tokens per CPU-second delivered to training; prints one JSON object per case.
 
     python scripts/bench_data.py [--source books.jsonl.gz --tokenizer spiece.model --megabytes 12] \\
         [--pairs train.csv 'summarize: {dialogue}' '{section_text}' 1024 384]
 
-Case `on_the_fly`: text is read, tokenised and corrupted (T5's 512 + 114 tokens) for one epoch of batches, from nothing.
-Case `prepared`: the same batches from the shards of `t5x-lite data prepare`, opening and checking them included.
-Case `packed_pairs`, for each --pairs SOURCE INPUTS TARGETS INPUTS_LENGTH TARGETS_LENGTH: pairs packed by best_fit, from
-their shards, planning included; without --pairs, docstrings and their first lines. Case `encode_alone`, for comparison:
-SentencePiece alone, on the text of `on_the_fly`. Tokens are those of examples, and `padding_share` is the share of the
-places in the batches that hold none. Each case runs in a process of its own; CPU-seconds are those of all its threads,
-without its imports. A vocabulary trained for want of one is not counted.
+`on_the_fly`: one epoch of batches from raw text, with reading, tokenising and span corruption (512 + 114 tokens).
+`prepared`: the same batches from the shards of `t5x-lite data prepare`, with opening and checking them.
+`packed_pairs`: pairs packed by best_fit from their shards, with planning, for each --pairs SOURCE INPUTS TARGETS
+INPUTS_LENGTH TARGETS_LENGTH; by default, docstrings and their first lines.
+`encode_alone`: SentencePiece alone on the text of `on_the_fly`, for comparison.
+
+Tokens exclude padding; `padding_share` is the share of padding in the batches. Each case runs in its own process;
+CPU-seconds count all threads and exclude imports and the training of a vocabulary.
 """
 
 import argparse
@@ -38,7 +39,7 @@ BATCH_SIZE = 128
 
 
 def main() -> None:
-    """Prints the results."""
+    """Runs all cases and prints their results."""
     options = parse_arguments()
     with tempfile.TemporaryDirectory() as name:
         scratch = pathlib.Path(name)
@@ -69,7 +70,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    """Returns what was asked for."""
+    """Parses the command line."""
     parser = argparse.ArgumentParser(description="Counts the examples and tokens a CPU-second that reach training.")
     parser.add_argument("--source", default="docstrings", help="as task.source; read for its field text")
     parser.add_argument("--tokenizer", help="a SentencePiece .model file; without one, 8,192 ids are trained")
@@ -80,7 +81,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def write_text(options: argparse.Namespace, scratch: pathlib.Path) -> tuple[pathlib.Path, int]:
-    """Writes the first documents of the source as JSON lines; returns the file and how many bytes of text it has."""
+    """Writes the first documents of the source as JSON lines; returns the file and its bytes of text."""
     task = TaskConfig(source=options.source)
     source, _ = open_source(task, options.source, scratch / "cache")
     size, lines = 0, []
@@ -95,7 +96,7 @@ def write_text(options: argparse.Namespace, scratch: pathlib.Path) -> tuple[path
 
 
 def write_pairs(path: pathlib.Path, scratch: pathlib.Path) -> pathlib.Path:
-    """Writes each document's first line and the rest of it; returns the file."""
+    """Writes pairs of each document's first line and its rest; returns the file."""
     parts = (json.loads(line)["text"].partition("\n") for line in path.read_text().splitlines())
     lines = (json.dumps({"first": first, "body": body}) for first, _, body in parts if first.strip() and body.strip())
     (scratch / "pairs.jsonl").write_text("\n".join(lines))
@@ -103,7 +104,7 @@ def write_pairs(path: pathlib.Path, scratch: pathlib.Path) -> pathlib.Path:
 
 
 def prepared(cfg: RunConfig, scratch: pathlib.Path) -> tuple[RunConfig, pathlib.Path]:
-    """Makes the shards of a task; returns a run that reads them, and its directory."""
+    """Prepares the shards of a task; returns a run that reads them, and its directory."""
     prepare_text(cfg.task, scratch / "shards")
     task = TaskConfig(prepared=str(scratch / "shards"))
     run = RunConfig(run_dir="unused", task=task, data=cfg.data, train=cfg.train)
@@ -111,13 +112,13 @@ def prepared(cfg: RunConfig, scratch: pathlib.Path) -> tuple[RunConfig, pathlib.
 
 
 def in_a_process(function: Callable[..., object], *arguments: object) -> None:
-    """Calls a function in a fresh process, where nothing is open or cached yet."""
+    """Calls a function in a fresh process, with cold caches."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         pool.submit(function, *arguments).result()
 
 
 def encode_alone(path: pathlib.Path, vocabulary: str) -> None:
-    """Times SentencePiece's own `encode` of all texts at once, and prints the figures."""
+    """Times SentencePiece's `encode` on all texts at once and prints the result."""
     texts = [json.loads(line)["text"] for line in path.read_text().splitlines()]
     processor = sentencepiece.SentencePieceProcessor(model_file=vocabulary)
     begin, begin_wall = time.process_time(), time.perf_counter()
@@ -130,7 +131,7 @@ def encode_alone(path: pathlib.Path, vocabulary: str) -> None:
 
 
 def report(case: str, about: dict, cfg: RunConfig, run_dir: pathlib.Path) -> None:
-    """Times one epoch of batches, from what is on disk, and prints the figures."""
+    """Times one epoch of batches from disk and prints the result."""
     run_dir.mkdir(parents=True, exist_ok=True)
     begin, begin_wall = time.process_time(), time.perf_counter()
     corpora = prepare_corpora(cfg.task, run_dir)

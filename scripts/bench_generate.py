@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times T5 1.1 small's generation beside Hugging Face's, in the same run, and prints a JSON object a mode.
+"""Times T5 1.1 small's generation against Hugging Face's in the same run; prints one JSON object per mode.
 
     python scripts/bench_generate.py [--batch 8 --inputs 512 --new 64 --rounds 5]
 
-Both decode exactly `--new` tokens in float32 from the same random ids: greedily, with 4 beams, and drawn among the 50
-most probable with temperature 0.8 and top-p 0.9. They take turns, mode by mode, each in a process of its own, so that
-whatever else the machine does falls on both. `ratio` is our new tokens a second over theirs, by each one's best round,
-`ratio_median` by the medians. Ours is given apart too: reading the inputs (`encoder_s`, the projections to keys and
-values included), the steps (`decoder_s`), and the first call with its compilation (`first_s`). Without torch and
-transformers only ours is timed.
+Both decode exactly `--new` tokens in float32 from the same random ids: greedily, with 4 beams, and by sampling with
+top-k 50, top-p 0.9 and temperature 0.8. They run in separate processes and take turns, so that other load on the machine
+affects both alike. `ratio` is our new tokens/s over theirs, each in its best round; `ratio_median` compares medians. Our
+time is also split into the encoder with the cross-attention projections (`encoder_s`), the decoding steps (`decoder_s`),
+and the first call with its compilation (`first_s`). Without torch and transformers only t5x_lite is timed.
 """
 
 import argparse
@@ -25,8 +24,8 @@ SAMPLING = {"temperature": 0.8, "top_k": 50, "top_p": 0.9}
 
 
 def main() -> None:
-    """Times them and prints the results; with --worker, is one of them."""
-    parser = argparse.ArgumentParser(description="Times T5 1.1 small's generation beside Hugging Face's.")
+    """Times both and prints the results; with --worker, runs as one of the two."""
+    parser = argparse.ArgumentParser(description="Times T5 1.1 small's generation against Hugging Face's.")
     for name, value in (("batch", 8), ("inputs", 512), ("new", 64), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
@@ -53,7 +52,7 @@ def main() -> None:
 
 
 def summary(options: argparse.Namespace, mode: str, timed: dict[str, list[dict]], first: dict) -> dict:
-    """Returns the numbers of a mode, and the ratios."""
+    """Returns the times and ratios of one mode."""
     tokens = options.batch * options.new
     seconds = {name: [round_["seconds"] for round_ in rounds] for name, rounds in timed.items()}
     best = min(timed["ours"], key=lambda round_: round_["seconds"])
@@ -94,7 +93,7 @@ def start(name: str) -> subprocess.Popen:
 
 
 def ask(worker: subprocess.Popen, mode: str) -> dict:
-    """Returns a worker's times of one mode."""
+    """Returns a worker's times for one mode."""
     assert worker.stdin
     assert worker.stdout
     worker.stdin.write(f"{mode}\n")
@@ -106,7 +105,7 @@ def ask(worker: subprocess.Popen, mode: str) -> dict:
 
 
 def serve(generate) -> None:
-    """Generates once for each line of standard input, and prints its times."""
+    """Generates once per line of standard input and prints the times."""
     for line in sys.stdin:
         begin = time.perf_counter()
         times = generate(line.strip())
@@ -114,7 +113,7 @@ def serve(generate) -> None:
 
 
 def ours(options: argparse.Namespace):
-    """Returns a function that generates in a mode and waits for it."""
+    """Returns a function that generates in one mode and waits for the result."""
     import jax
     import numpy as np
     from flax import nnx
@@ -152,7 +151,7 @@ def ours(options: argparse.Namespace):
 
 
 def theirs(options: argparse.Namespace):
-    """Returns a function that generates in a mode with Hugging Face's model."""
+    """Returns a function that generates in one mode with Hugging Face's model."""
     import numpy as np
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
@@ -181,7 +180,7 @@ def theirs(options: argparse.Namespace):
 
 
 def random_ids(numpy, options: argparse.Namespace):
-    """Returns inputs_BS, none of them padding or EOS."""
+    """Returns random inputs_BS without padding or EOS."""
     return numpy.random.default_rng(0).integers(2, 32000, (options.batch, options.inputs)).astype(numpy.int32)
 
 

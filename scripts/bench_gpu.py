@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times train steps of T5 1.1 small, base and large on the GPU at hand, in bfloat16, 512 tokens in and 128 out.
+"""Times training steps of T5 1.1 small, base and large on one GPU in bfloat16, 512 input and 128 target tokens.
 
     python scripts/bench_gpu.py [--models t5_1_1_large --remat none minimal --rounds 10]
-    python scripts/bench_gpu.py --dry_run      tiny models on whatever device there is: does it run at all
+    python scripts/bench_gpu.py --dry_run      tiny models on any device, to test the script
 
-Of each model and each `train.remat` the batch is doubled until it no longer fits, each size in a process of its own,
-and a JSON object printed for each: sequences/s of the best and the median step, MFU (the model's FLOPs over the peak,
-without recomputation), the most memory that was in use. Beside the largest, what NVIDIA has published of the same
-lengths, on its own hardware: it was not measured here.
+For each model and `train.remat`, doubles the batch until it no longer fits, each size in its own process, and prints one
+JSON object per size: sequences/s of the best and the median step, MFU (model FLOPs without recomputation over the peak)
+and peak memory. The largest size also shows the figures that NVIDIA published for these lengths on its own hardware;
+they are not measured here.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import time
 from typing import Any
 
 MODELS = ("t5_1_1_small", "t5_1_1_base", "t5_1_1_large")
-# Sequences a second of one GPU, inputs 512, targets 128: NVIDIA's Rosetta T5X.
+# Sequences/s per GPU, 512 input and 128 target tokens: NVIDIA's Rosetta T5X.
 PUBLISHED = {
     "t5_1_1_small": {"sequences_per_s": 714, "hardware": "A100, bfloat16"},
     "t5_1_1_large": {"sequences_per_s": 174.1, "hardware": "H100, fp8"},
@@ -34,7 +34,7 @@ OUT_OF_MEMORY = 3  # exit status of a worker
 
 
 def main() -> None:
-    """Times them and prints the results; with --worker, is one of them."""
+    """Times all models and prints the results; with --worker, times one batch size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--remat", nargs="+", default=["none", "minimal"], choices=("none", "minimal", "full"))
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def doubled(options: argparse.Namespace, model: str, remat: str) -> list[dict[str, Any]]:
-    """Returns what each size of batch comes to, up to the largest that fits."""
+    """Returns the results of each batch size, up to the largest that fits."""
     found, batch = [], FIRST_BATCH
     while not (options.dry_run and batch > LAST_TINY_BATCH):
         command = [sys.executable, os.path.abspath(__file__), "--models", model, "--remat", remat]
@@ -70,7 +70,7 @@ def doubled(options: argparse.Namespace, model: str, remat: str) -> list[dict[st
 
 
 def work(options: argparse.Namespace) -> None:
-    """Makes steps with one size of batch and prints what they come to; exits with OUT_OF_MEMORY if it does not fit."""
+    """Times steps at one batch size and prints the result; exits with OUT_OF_MEMORY if it does not fit."""
     import jax
 
     try:
@@ -82,7 +82,7 @@ def work(options: argparse.Namespace) -> None:
 
 
 def timed(options: argparse.Namespace) -> dict[str, Any]:
-    """Returns the numbers of one model with one size of batch, on one device."""
+    """Returns the results of one model at one batch size on one device."""
     import jax
     import numpy as np
 
@@ -132,7 +132,7 @@ def timed(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def config(options: argparse.Namespace) -> Any:
-    """Returns the run whose step is timed: pairs of inputs and targets, which are then made of random ids."""
+    """Returns the config of the timed step: a task of pairs, which are replaced by random ids."""
     from t5x_lite.config import MeshConfig, ModelOptions, RunConfig, TaskConfig, TrainConfig
 
     inputs_length, targets_length = TINY_LENGTHS if options.dry_run else LENGTHS

@@ -41,14 +41,14 @@ SECONDS_TO_STOP = 60
 
 
 def prompt_of(number: int) -> str:
-    """Returns a text of 3 to 14 words that no other number has."""
+    """Returns a text of 3 to 14 words, unique to the number."""
     return " ".join(
         [str(number), *(WORDS[(number * 7 + i * (number % 5 + 1)) % len(WORDS)] for i in range(number % 12 + 2))]
     )
 
 
 class Clients:
-    """Counts what clients of one server get.
+    """Counts the answers that the clients of one server receive.
 
     Args:
       address: host and port.
@@ -63,7 +63,7 @@ class Clients:
         self.counts: collections.Counter[str] = collections.Counter()
 
     def ask(self, connection: http.client.HTTPConnection, prompt: str) -> tuple[str, int]:
-        """Returns the greedy answer and the number of its tokens."""
+        """Returns the greedy answer and its number of tokens."""
         body = {"model": self._model, "prompt": prompt, "temperature": 0, "max_tokens": self._max_tokens}
         connection.request("POST", "/v1/completions", json.dumps(body))
         response = connection.getresponse()
@@ -73,11 +73,11 @@ class Clients:
         return answer["choices"][0]["text"], answer["usage"]["completion_tokens"]
 
     def connect(self) -> http.client.HTTPConnection:
-        """Returns a connection that is kept."""
+        """Returns a persistent connection."""
         return http.client.HTTPConnection(*self._address, timeout=300)
 
     def keep_asking(self, first: int, until: float) -> None:
-        """Asks one prompt after the other."""
+        """Sends prompts one after another."""
         connection, prompts = self.connect(), list(self.expected)
         number = first
         while time.monotonic() < until:
@@ -97,7 +97,7 @@ class Clients:
                 self.counts["mixed_up"] += text != self.expected[prompt]
 
     def measure(self, num_clients: int, seconds: float) -> dict[str, Any]:
-        """Returns what so many clients get in some seconds."""
+        """Returns the throughput of `num_clients` concurrent clients."""
         self.counts.clear()
         begin = time.monotonic()
         threads = [
@@ -121,13 +121,13 @@ class Clients:
 
 
 def resident_mib(pid: int) -> float:
-    """Returns the memory a process has."""
+    """Returns the resident memory of a process."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return round(int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024, 1)
 
 
 def measure(server: "subprocess.Popen[str]", options: argparse.Namespace) -> dict[str, Any]:
-    """Measures a server that has just been started."""
+    """Measures a freshly started server."""
     assert server.stderr is not None
     found = None
     while found is None:
@@ -161,7 +161,7 @@ def measure(server: "subprocess.Popen[str]", options: argparse.Namespace) -> dic
 
 
 def main() -> None:
-    """Starts a server, measures it, stops it."""
+    """Starts a server, measures it and stops it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--clients", type=int, default=64)

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times a T5 1.1 small train step beside Hugging Face's, in the same run, and prints one JSON object.
+"""Times a T5 1.1 small training step against Hugging Face's in the same run; prints one JSON object.
 
     python scripts/bench_train_step.py [--batch 8 --inputs 512 --targets 114 --rounds 6]
 
-All train in float32 with AdamW (theirs fused) and gradients clipped to norm 1, on the same random ids. They take turns,
-step by step, each in a process of its own, so that whatever else the machine does falls on all.
+All train in float32 with AdamW (fused in torch) and gradients clipped to norm 1, on the same random ids. They run in
+separate processes and take turns step by step, so that other load on the machine affects all alike.
 
-Theirs runs twice: as torch comes, and with one line more, `torch.set_flush_denormal(True)`. XLA flushes denormal
-numbers to zero, torch does not, and their steps become slower and slower by it. `ratio` is our tokens/s over theirs as
-it comes, by each one's best step, `ratio_median` by the medians; `ratio_flushed` and `ratio_flushed_median` are those
-over theirs with that line. Without torch and transformers only ours is timed.
+torch runs twice: with its defaults, and after `torch.set_flush_denormal(True)`. XLA flushes denormals to zero; torch does
+not by default, and its steps slow down over time. `ratio` is our tokens/s over torch's with its defaults, each in its
+best step, and `ratio_median` compares medians; `ratio_flushed` and `ratio_flushed_median` compare with flushed denormals.
+Without torch and transformers only t5x_lite is timed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import time
 
 
 def main() -> None:
-    """Times them and prints the result; with --worker, is one of them."""
+    """Times all and prints the result; with --worker, runs as one of them."""
     parser = argparse.ArgumentParser(description="Times a T5 1.1 small train step beside Hugging Face's.")
     for name, value in (("batch", 8), ("inputs", 512), ("targets", 114), ("rounds", 6)):
         parser.add_argument(f"--{name}", type=int, default=value)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def summary(options: argparse.Namespace, seconds: dict[str, list[float]]) -> dict:
-    """Returns the numbers of all, and the ratios."""
+    """Returns the times of all and their ratios."""
     tokens = options.batch * (options.inputs + options.targets)
     ours, theirs, flushed = (seconds.get(name, []) for name in WORKERS)
     result = {
@@ -80,7 +80,7 @@ def summary(options: argparse.Namespace, seconds: dict[str, list[float]]) -> dic
 
 
 def start(name: str) -> subprocess.Popen:
-    """Starts a worker and waits until it has compiled and made its first steps."""
+    """Starts a worker and waits for its compilation and first steps."""
     command = [sys.executable, os.path.abspath(__file__), *sys.argv[1:], "--worker", name]
     worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
     one_step(worker)
@@ -88,7 +88,7 @@ def start(name: str) -> subprocess.Popen:
 
 
 def one_step(worker: subprocess.Popen) -> float:
-    """Returns the seconds of a worker's next step."""
+    """Returns the duration of a worker's next step, in seconds."""
     assert worker.stdin
     assert worker.stdout
     worker.stdin.write("step\n")
@@ -100,7 +100,7 @@ def one_step(worker: subprocess.Popen) -> float:
 
 
 def serve(step) -> None:
-    """Makes a step and prints its seconds for each line of standard input."""
+    """Takes one step per line of standard input and prints its duration."""
     step()
     for _ in sys.stdin:
         begin = time.perf_counter()
@@ -109,7 +109,7 @@ def serve(step) -> None:
 
 
 def our_step(options: argparse.Namespace):
-    """Returns a function that makes one of our steps and waits for it."""
+    """Returns a function that takes one step with t5x_lite and waits for it."""
     import jax
     import numpy as np
 
@@ -147,7 +147,7 @@ def our_step(options: argparse.Namespace):
 
 
 def transformers_step(options: argparse.Namespace, *, flush_denormal: bool = False):
-    """Returns a function that makes one step of Hugging Face's."""
+    """Returns a function that takes one step with Hugging Face's model."""
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 

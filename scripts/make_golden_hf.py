@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tiny random models of every T5 family as Hugging Face saves them, and what its code computes with them.
+"""Writes tiny random models of every T5 family in Hugging Face's format, with the outputs of its code.
 
     pip install torch transformers
     python scripts/make_golden_hf.py [--output tests/checkpoints/hf/golden] [--seed 0]
 
-A directory a family: the model as `save_pretrained` writes it, and `expected.npz` with a batch (padding in it), logits,
+Writes one directory per family: the model as `save_pretrained` stores it, and `expected.npz` with a padded batch, logits,
 the mean loss, the gradient of every parameter, the encoder's output, and the tokens of greedy search and of four beams.
 """
 
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def write_family(family: str, directory: pathlib.Path, seed: int) -> None:
-    """Writes a model and what it computes."""
+    """Writes one model and its outputs."""
     model = make_model(family, seed)
     model.save_pretrained(directory)
     np.savez_compressed(directory / "expected.npz", allow_pickle=False, **compute(model, seed))

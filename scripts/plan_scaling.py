@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the tables of docs/scaling.md from compilations for pods that are not at hand.
+"""Writes the tables of docs/scaling.md from ahead-of-time compilations for pods.
 
-    python scripts/plan_scaling.py                 the tables, of what is in docs/scaling; compiles what is missing
-    python scripts/plan_scaling.py --again NAME    compiles a row again (or: all)
-    python scripts/plan_scaling.py --kept          compiles nothing: leaves out what is missing
+    python scripts/plan_scaling.py                 compile the missing rows, then write the tables
+    python scripts/plan_scaling.py --again NAME    compile a row again (or: all)
+    python scripts/plan_scaling.py --kept          compile nothing and leave out the missing rows
 
-Each row is one `t5x-lite compile --json`, whose answer is kept as docs/scaling/NAME.json. Needs the extra `tpu`.
+Each row is one `t5x-lite compile --json`, stored as docs/scaling/NAME.json. Needs the extra `tpu`.
 """
 
 import argparse
@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 ANSWERS, PAGE = ROOT / "docs" / "scaling", ROOT / "docs" / "scaling.md"
 START = "import sys; from t5x_lite.cli import main; sys.exit(main(sys.argv[1:]))"
-# Assumed, not measured: what a host writes to an object store, and how many chips share a host.
+# Assumed, not measured: bytes/s that a host writes to an object store, and chips per host.
 WRITE_BYTES_PER_SECOND, CHIPS_PER_HOST = 1e9, 4
 GIB = 2**30
 
 
 class Row(NamedTuple):
-    """One compilation: a shipped config, a topology, and what departs from the config."""
+    """One compilation: a shipped config, a topology, and overrides of the config."""
 
     config: str
     topology: str
@@ -68,7 +68,7 @@ TABLES = {"plans": PLANS, "full": FULL, "weak": WEAK, "weak over slices": WEAK_V
 
 
 def main() -> None:
-    """Compiles what is missing, and writes the tables."""
+    """Compiles missing rows and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--again", nargs="*", default=[], metavar="NAME", help="rows to compile again, or all")
     parser.add_argument("--kept", action="store_true", help="compile nothing")
@@ -84,12 +84,12 @@ def main() -> None:
 
 
 def path_of(name: str) -> pathlib.Path:
-    """Returns where a row's answer is kept."""
+    """Returns the file that stores a row's result."""
     return ANSWERS / f"{name}.json"
 
 
 def answer(name: str, row: Row, *, again: bool) -> dict[str, Any]:
-    """Returns what `t5x-lite compile --json` says of a row."""
+    """Returns the output of `t5x-lite compile --json` for a row, compiling it if it is missing."""
     path = path_of(name)
     if again or not path.is_file():
         print(f"compiling {name}", file=sys.stderr)
@@ -105,7 +105,7 @@ def answer(name: str, row: Row, *, again: bool) -> dict[str, Any]:
 
 
 def tabulated(found: dict[str, dict[str, Any]], *, weak: bool) -> str:
-    """Returns a table in Markdown; efficiency is against the first row, if all of them are one series."""
+    """Returns a Markdown table; a weak-scaling series gives efficiency relative to its first row."""
     columns = ["row", "model", "chips", "mesh", "batch", "remat", "recomputed", "GiB per chip", "step, s", "bound by"]
     columns += ["MFU at most", "sent GiB, ICI / DCN", "compile, s"]
     columns += ["efficiency"] if weak else ["checkpoint, GiB", "saved in, s"]
@@ -129,7 +129,7 @@ def tabulated(found: dict[str, dict[str, Any]], *, weak: bool) -> str:
 
 
 def replaced(page: str, table: str, content: str) -> str:
-    """Returns the page with what is between a table's marks replaced."""
+    """Returns the page with the content between a table's markers replaced."""
     begin, end = (f"<!-- {mark} of {table} -->" for mark in ("begin", "end"))
     before, _, rest = page.partition(begin)
     _, found, after = rest.partition(end)

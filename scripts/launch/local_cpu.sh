@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Several processes on this machine's CPU, as a cluster has them: to try what is to run on one.
+# Runs several processes on this machine's CPU, as a cluster would, to try a multi-host job.
 #   NUM_PROCESSES=2 DEVICES=4 bash scripts/launch/local_cpu.sh train --config configs/smoke/cpu.yaml --run_dir runs/two
-# NUM_PROCESSES (2) processes share DEVICES (as many as processes) fake devices. Ctrl-C and SIGTERM reach all of them,
-# which save and stop. When one fails, so do the others: what is left of them after GRACE (60) seconds is killed. The exit
-# status is the first that is not 0.
+# NUM_PROCESSES (default 2) processes share DEVICES fake devices (default: one per process). Ctrl-C and SIGTERM reach all
+# processes, which save and stop. When one fails the others follow; those still running after GRACE (default 60) seconds
+# are killed. The exit status is the first that is not 0.
 set -euo pipefail
 num_processes=${NUM_PROCESSES:-2}
 devices=${DEVICES:-$num_processes}
 grace=${GRACE:-60}
-port=${PORT:-$((20000 + RANDOM % 12000))} # below those that Linux gives to clients
+port=${PORT:-$((20000 + RANDOM % 12000))} # below Linux's ephemeral ports
 read -ra command <<< "${T5X_LITE:-t5x-lite}"
 if ((devices % num_processes)); then
-  echo "DEVICES is $devices, which NUM_PROCESSES $num_processes does not divide: change one of them" >&2
+  echo "DEVICES $devices is not a multiple of NUM_PROCESSES $num_processes: change one of them" >&2
   exit 2
 fi
 
@@ -35,7 +35,7 @@ while ((${#processes[@]})); do
       if ((status == 0)); then status=$ended; fi
     fi
   done
-  processes=(${running[@]+"${running[@]}"}) # so that an empty one is none to old versions of bash
+  processes=(${running[@]+"${running[@]}"}) # old versions of bash treat an empty array as unset
   if ((status)) && [[ ! $failed_at ]]; then failed_at=$SECONDS; fi
   if ((status && ${#processes[@]} && SECONDS - failed_at > grace)); then kill -KILL "${processes[@]}" || true; fi
   sleep 0.2

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# GPUs of a SLURM cluster, a process each; JAX finds the others by SLURM's variables.
+# Runs on the GPUs of a SLURM cluster, one process per GPU; JAX discovers the processes from SLURM's variables.
 #   sbatch --nodes 4 scripts/launch/slurm_gpu.sh train --config configs/pretrain/t5_1_1_large_v5e_32.yaml \
 #     --run_dir /shared/runs/large --mesh.fsdp 8 --mesh.data -1 --task.source '/shared/data/*.jsonl.gz'
-# run_dir and the data are on a file system that all nodes see. Two minutes before its time is over the job gets SIGTERM,
-# saves, and is queued again; it goes on where it stopped. VENV names the environment, .venv of the checkout if unset.
+# run_dir and the data are on a file system that all nodes share. Two minutes before its time limit the job receives
+# SIGTERM, saves a checkpoint and is requeued; it then resumes. VENV is the virtual environment, .venv by default.
 #SBATCH --job-name=t5x-lite
 #SBATCH --gpus-per-node=8
 #SBATCH --ntasks-per-node=8
@@ -18,7 +18,7 @@ program=${VENV:-.venv}/bin/t5x-lite
 stopped=
 srun --kill-on-bad-exit=1 "$program" "$@" &
 step=$!
-trap 'stopped=yes; kill -TERM "$step"' TERM # srun passes it on to all processes
+trap 'stopped=yes; kill -TERM "$step"' TERM # srun forwards it to all processes
 status=0
 wait "$step" || status=$?
 if [[ $stopped ]]; then

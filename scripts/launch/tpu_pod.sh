@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# A TPU slice of Google Cloud: asks for it, waits, installs on all hosts, and runs one command on all of them.
+# Requests a TPU slice from Google Cloud, waits for it, installs on all hosts, and runs one command on all of them.
 #   NAME=t5 ZONE=us-west4-a TYPE=v5litepod-64 bash scripts/launch/tpu_pod.sh train \
 #     --config configs/pretrain/t5_1_1_xl_v5e_64.yaml --run_dir /mnt/shared/runs/xl --task.source '/mnt/shared/data/*.gz'
-# The same command again finds the slice and goes on. run_dir is on a file system that all hosts see (Filestore, gcsfuse).
-# VERSION is the VM's image; SPOT=yes asks for a slice that may be taken away. Delete it with:
+# The same command again reuses the slice and resumes. run_dir is on a file system that all hosts share (Filestore, gcsfuse).
+# VERSION is the VM's image; SPOT=yes requests preemptible capacity. Delete the slice with:
 #   gcloud compute tpus queued-resources delete "$NAME" --zone "$ZONE" --force
 set -euo pipefail
-: "${NAME:?names the slice}" "${ZONE:?is where it is}" "${TYPE:?is its accelerator type, such as v5litepod-64}"
+: "${NAME:?set it to the slice's name}" "${ZONE:?set it to a zone}" "${TYPE:?set it to an accelerator type, such as v5litepod-64}"
 repository=${REPOSITORY:-$(git -C "$(dirname "${BASH_SOURCE[0]}")" remote get-url origin)}
 tpus=(gcloud compute tpus)
 
@@ -29,7 +29,7 @@ done
 on_all_hosts() { "${tpus[@]}" tpu-vm ssh "$NAME" --zone "$ZONE" --worker all --command "$1"; }
 on_all_hosts "test -d t5x_lite || git clone --depth 1 $(printf %q "$repository") t5x_lite
   cd t5x_lite && test -d .venv || python3 -m venv .venv && .venv/bin/pip install --quiet '.[tpu]'"
-# JAX finds the other hosts by itself. A lost connection leaves the run going: it writes to a log on every host.
+# JAX discovers the other hosts. The run survives a lost connection and writes to a log on every host.
 on_all_hosts "cd t5x_lite; touch ~/t5x-lite.log
   nohup .venv/bin/t5x-lite $(printf '%q ' "$@") >> ~/t5x-lite.log 2>&1 < /dev/null &
   run=\$!; tail --pid \$run --lines 0 --follow ~/t5x-lite.log; wait \$run"
