@@ -4,10 +4,11 @@
     python scripts/bench_generate.py [--batch 8 --inputs 512 --new 64 --rounds 5]
 
 Both decode exactly `--new` tokens in float32 from the same random ids: greedily, with 4 beams, and by sampling with
-top-k 50, top-p 0.9 and temperature 0.8. They run in separate processes and take turns, so that other load on the machine
-affects both alike. `ratio` is our new tokens/s over theirs, each in its best round; `ratio_median` compares medians. Our
-time is also split into the encoder with the cross-attention projections (`encoder_s`), the decoding steps (`decoder_s`),
-and the first call with its compilation (`first_s`). Without torch and transformers only t5x_lite is timed.
+top-k 50, top-p 0.9 and temperature 0.8. They run in separate processes and take turns, so that other load on the
+machine affects both alike. `ratio` is our new tokens/s over theirs, each in its best round; `ratio_median` compares
+medians. Our time is also split into the encoder with the cross-attention projections (`encoder_s`), the decoding
+steps (`decoder_s`), and the first call with its compilation (`first_s`). Without torch and transformers only t5x_lite
+is timed.
 """
 
 import argparse

@@ -4,10 +4,10 @@
     python scripts/bench_gpu.py [--models t5_1_1_large --remat none minimal --rounds 10]
     python scripts/bench_gpu.py --dry_run      tiny models on any device, to test the script
 
-For each model and `train.remat`, doubles the batch until it no longer fits, each size in its own process, and prints one
-JSON object per size: sequences/s of the best and the median step, MFU (model FLOPs without recomputation over the peak)
-and peak memory. The largest size also shows the figures that NVIDIA published for these lengths on its own hardware;
-they are not measured here.
+For each model and `train.remat`, doubles the batch until it no longer fits, each size in its own process, and prints
+one JSON object per size: sequences/s of the best and the median step, MFU (model FLOPs without recomputation over the
+peak) and peak memory. The largest size also shows the figures that NVIDIA published for these lengths on its own
+hardware; they are not measured here.
 """
 
 import argparse

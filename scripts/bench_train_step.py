@@ -6,10 +6,10 @@
 All train in float32 with AdamW (fused in torch) and gradients clipped to norm 1, on the same random ids. They run in
 separate processes and take turns step by step, so that other load on the machine affects all alike.
 
-torch runs twice: with its defaults, and after `torch.set_flush_denormal(True)`. XLA flushes denormals to zero; torch does
-not by default, and its steps slow down over time. `ratio` is our tokens/s over torch's with its defaults, each in its
-best step, and `ratio_median` compares medians; `ratio_flushed` and `ratio_flushed_median` compare with flushed denormals.
-Without torch and transformers only t5x_lite is timed.
+torch runs twice: with its defaults, and after `torch.set_flush_denormal(True)`. XLA flushes denormals to zero; torch
+does not by default, and its steps slow down over time. `ratio` is our tokens/s over torch's with its defaults, each
+in its best step, and `ratio_median` compares medians; `ratio_flushed` and `ratio_flushed_median` compare with flushed
+denormals. Without torch and transformers only t5x_lite is timed.
 """
 
 import argparse

@@ -4,8 +4,9 @@
     pip install torch transformers
     python scripts/make_golden_hf.py [--output tests/checkpoints/hf/golden] [--seed 0]
 
-Writes one directory per family: the model as `save_pretrained` stores it, and `expected.npz` with a padded batch, logits,
-the mean loss, the gradient of every parameter, the encoder's output, and the tokens of greedy search and of four beams.
+Writes one directory per family: the model as `save_pretrained` stores it, and `expected.npz` with a padded batch,
+logits, the mean loss, the gradient of every parameter, the encoder's output, and the tokens of greedy search and of
+four beams.
 """
 
 import argparse
