@@ -120,8 +120,8 @@ def ours(options: argparse.Namespace):
     from flax import nnx
 
     from t5x_lite.config import GenerationConfig
-    from t5x_lite.inference.loop import HERE, begin, finished, go_on
-    from t5x_lite.inference.params import make_controls, make_plan
+    from t5x_lite.inference.loop import LOCAL, collect, decode_until, prefill
+    from t5x_lite.inference.params import make_decode_spec, make_sampling_params
     from t5x_lite.model.architectures import ENCODER_DECODER
     from t5x_lite.model.kernels.cpu import unstacked
     from t5x_lite.model.presets import presets
@@ -133,18 +133,18 @@ def ours(options: argparse.Namespace):
     model = unstacked(model)  # once a model, as infer and serve do
     inputs_BS = random_ids(np, options)
     length = {"max_new_tokens": options.new, "min_new_tokens": options.new}
-    configs = {"greedy": {}, "beam4": {"num_beams": 4, "length_penalty": 1.0, "beam_rules": "hf"}, "sample": SAMPLING}
+    configs = {"greedy": {}, "beam4": {"num_beams": 4, "length_penalty": 1.0, "beam_variant": "hf"}, "sample": SAMPLING}
 
     def generate(mode: str) -> dict:
         config = [GenerationConfig(**length, **configs[mode])] * options.batch
-        controls = make_controls(config, range(options.batch), eos_id=1)
-        plan = make_plan(config, vocab_size=None, num_steps=options.new)
+        params = make_sampling_params(config, range(options.batch), eos_id=1)
+        spec = make_decode_spec(config, vocab_size=None, num_steps=options.new)
         start = time.perf_counter()
-        state, placed = begin(model, ENCODER_DECODER, inputs_BS, controls, plan, HERE)
+        state, placed = prefill(model, ENCODER_DECODER, inputs_BS, params, spec, LOCAL)
         jax.block_until_ready(state)
         read = time.perf_counter()
-        state = go_on(model, state, placed, options.new, plan=plan)
-        result = finished(state, placed, plan, HERE)
+        state = decode_until(model, state, placed, options.new, spec=spec)
+        result = collect(state, spec, LOCAL)
         assert (result.tokens_BKT[:, 0, -1] != 0).all()
         return {"encoder_s": read - start, "decoder_s": time.perf_counter() - read}
 

@@ -8,6 +8,7 @@ import argparse
 import dataclasses
 import os
 import pathlib
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from t5x_lite.config import (
     ServeConfig,
     TokenizerTrainConfig,
 )
+from t5x_lite.config.generation import RENAMED
 
 Config = TypeVar(
     "Config",
@@ -50,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line; returns its exit status."""
     parser = make_parser()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for old, new in RENAMED.items():
+        arguments = [re.sub(rf"^--{old}(?==|$)", f"--{new}", argument) for argument in arguments]
     options = parser.parse_args(with_own_config(arguments) if arguments[:1] == ["eval"] else arguments)
     if options.subcommand is None:
         parser.print_help()

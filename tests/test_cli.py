@@ -101,6 +101,14 @@ def test_a_setting_out_of_its_range_is_one_line_before_anything_is_loaded(capsys
     assert capsys.readouterr().err == "t5x-lite infer: top_p is 3.0: use a probability above 0 and at most 1\n"
 
 
+@pytest.mark.parametrize("option", [["--beam_rules", "hf"], ["--beam_rules=hf"], ["--beam_variant", "hf"]])
+def test_an_option_keeps_its_former_name(option, monkeypatch):
+    calls = []
+    monkeypatch.setattr(infer, "run", lambda *arguments: calls.append(arguments))
+    assert cli.main(["infer", "--checkpoint", "runs/x", *option]) == 0
+    assert calls[0][1] == {"beam_variant": "hf"}
+
+
 def test_infer_interactive_is_a_flag_that_reads_no_file(monkeypatch, capsys):
     calls = []
     monkeypatch.setattr(session, "run", lambda *arguments: calls.append(arguments))

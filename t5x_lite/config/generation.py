@@ -9,6 +9,7 @@ from t5x_lite.config.checks import FINITE_NON_NEGATIVE, NON_NEGATIVE, POSITIVE, 
 
 MOST_BEAMS = 64
 MOST_NGRAM = 16
+RENAMED = {"beam_rules": "beam_variant"}  # old names, which stay valid as options and keywords
 MOST = 2**31  # compiled programs count in int32
 RULES = {
     POSITIVE: "max_new_tokens num_beams num_return_sequences",
@@ -22,7 +23,7 @@ RULES = {
     Rule(math.isfinite, "use a finite number"): "length_penalty",
     Rule(lambda value: value <= MOST_BEAMS, f"use at most {MOST_BEAMS}"): "num_beams",
     Rule(lambda value: value <= MOST_NGRAM, f"use at most {MOST_NGRAM}"): "no_repeat_ngram_size",
-    Rule(lambda value: value in ("t5x", "hf"), "use t5x or hf"): "beam_rules",
+    Rule(lambda value: value in ("t5x", "hf"), "use t5x or hf"): "beam_variant",
 }
 
 
@@ -40,7 +41,7 @@ class GenerationConfig:
       seed: random seed of sampling; each example has its own random stream.
       num_beams: beam width; 1 turns beam search off.
       length_penalty: exponent alpha of the beam score's divisor, ((5 + tokens) / 6) ** alpha as in T5X.
-      beam_rules: variant of beam search: t5x, or hf, which reproduces transformers and divides scores by
+      beam_variant: t5x for the beam search of T5X, or hf, which reproduces transformers and divides scores by
         tokens ** length_penalty.
       num_return_sequences: number of outputs per input, best first; at most num_beams in a beam search.
       repetition_penalty: factor that makes tokens generated before less probable if it is above 1.
@@ -59,7 +60,7 @@ class GenerationConfig:
     seed: int = 0
     num_beams: int = 1
     length_penalty: float = 0.6
-    beam_rules: Literal["t5x", "hf"] = "t5x"
+    beam_variant: Literal["t5x", "hf"] = "t5x"
     num_return_sequences: int = 1
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0

@@ -25,7 +25,7 @@ from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.evaluation.metrics import Reference, check_names, measure
 from t5x_lite.inference.loop import Devices
-from t5x_lite.inference.predict import make_answer
+from t5x_lite.inference.predict import predict
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model
 from t5x_lite.model.kernels.cpu import unstacked
 from t5x_lite.model.kernels.cross_entropy import token_scores
@@ -162,11 +162,10 @@ class Evaluation:
         """Returns what a model answers to the examples of a task, by greedy choice; `numbers` says to which."""
         config = GenerationConfig(max_new_tokens=self._examples[name].targets_length)
         devices = Devices(functools.partial(on_mesh, mesh=self._mesh), fetched)
-        answer = make_answer(self._architecture, self._tokenizer, config, devices)
         model = unstacked(model)  # once for all batches
         answers: list[str] = []
         for rows in self._rows(name):
-            answers += answer(model, rows["inputs"])
+            answers += predict(model, self._architecture, rows["inputs"], self._tokenizer, config, devices)
             self._on_batch()
         return answers[: len(self.numbers(name))]
 

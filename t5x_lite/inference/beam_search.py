@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Beam search, by the rules of T5X or by those of transformers.
+"""Beam search in two variants: T5X's and that of transformers.
 
-Both follow the K best unfinished sequences, the live ones, and keep the K best finished ones. They differ in how a
-finished sequence's score is divided by its length, in which candidates may finish, in when a search is over, and in
-what becomes of the live ones when there is no more room.
+Both extend the K best unfinished (live) sequences and keep the K best finished ones. They differ in the length penalty,
+in which candidates may finish, in when a search stops, and in what happens to live sequences at the length limit.
 
-Sources: T5X `decoding.py`; transformers `generation/utils.py`, with its defaults (`early_stopping` off).
+Sources: T5X `decoding.py`; transformers `generation/utils.py` with its defaults (`early_stopping` off).
 
-Shape letters: B batch, K beams, J = 2 K candidates, T new tokens, V vocabulary, W logits in a block.
+Shape letters: B batch, K beams, J = 2 K candidates, T new tokens, V vocabulary, N blocks of W logits.
 """
 
 from typing import Any, NamedTuple
@@ -15,24 +14,23 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from t5x_lite.inference.constraints import constrained, ends, forced_token
-from t5x_lite.inference.filters import BLOCK
-from t5x_lite.inference.params import Controls, Plan
-from t5x_lite.inference.sampling import Step
+from t5x_lite.inference.logits import constrain, forced_token, is_stop_token
+from t5x_lite.inference.params import DecodeSpec, SamplingParams
+from t5x_lite.inference.sampling import BLOCK, Step
 
 IMPOSSIBLE = -1e7  # T5X's lowest score
 
 
 class Beams(NamedTuple):
-    """The best first, of live and of finished ones."""
+    """Search state; live and finished sequences are both sorted, best first."""
 
     live_tokens_BKT: jax.Array
-    live_log_probs_BK: jax.Array  # sums over the tokens
+    live_log_probs_BK: jax.Array  # summed over tokens
     finished_tokens_BKT: jax.Array
     finished_scores_BK: jax.Array
-    is_finished_BK: jax.Array  # whether there is such a sequence yet
-    last_BK: jax.Array  # tokens of the live ones
-    over_B: jax.Array  # whether the search is
+    is_finished_BK: jax.Array  # whether the slot holds a finished sequence yet
+    last_BK: jax.Array  # last tokens of the live sequences
+    over_B: jax.Array  # whether the example's search is over
     count: jax.Array  # scalar: steps so far
     cache: Any
 
@@ -41,19 +39,19 @@ class _Candidates(NamedTuple):
     tokens_BJT: jax.Array
     log_probs_BJ: jax.Array
     parents_BJ: jax.Array
-    ends_BJ: jax.Array
+    stops_BJ: jax.Array
 
 
-def start(first_B: jax.Array, cache: Any, plan: Plan) -> Beams:
-    """Returns a search that has found nothing; `first_B` is what each example goes on from."""
-    B, K, T = len(first_B), plan.num_sequences, plan.num_steps
-    nothing_BKT = jnp.zeros((B, K, T), jnp.int32)
-    # All beams are the same at first: only one may go on.
+def start(first_B: jax.Array, cache: Any, spec: DecodeSpec) -> Beams:
+    """Returns the initial state; `first_B` holds each example's first decoder input."""
+    B, K, T = len(first_B), spec.num_sequences, spec.num_steps
+    empty_BKT = jnp.zeros((B, K, T), jnp.int32)
+    # All beams are equal at first, so only one may be extended.
     live_K = jnp.where(jnp.arange(K) == 0, 0.0, IMPOSSIBLE)
     return Beams(
-        live_tokens_BKT=nothing_BKT,
+        live_tokens_BKT=empty_BKT,
         live_log_probs_BK=jnp.broadcast_to(live_K, (B, K)),
-        finished_tokens_BKT=nothing_BKT,
+        finished_tokens_BKT=empty_BKT,
         finished_scores_BK=jnp.full((B, K), IMPOSSIBLE),
         is_finished_BK=jnp.zeros((B, K), bool),
         last_BK=jnp.broadcast_to(first_B[:, None], (B, K)).astype(jnp.int32),
@@ -63,117 +61,109 @@ def start(first_B: jax.Array, cache: Any, plan: Plan) -> Beams:
     )
 
 
-def advance(step: Step, beams: Beams, controls: Controls, plan: Plan, until: jax.Array) -> Beams:
-    """Searches until every example's search is over, or there are `until` tokens of each beam.
+def advance(step: Step, beams: Beams, params: SamplingParams, spec: DecodeSpec, until: jax.Array) -> Beams:
+    """Searches until all examples are done or have `until` tokens; the cache must implement `reorder`."""
 
-    Args:
-      step: a step of a model.
-      beams: of `start`, with a cache that has `reorder`.
-      controls: of each example.
-      plan: what of it is asked for.
-      until: a number of tokens.
-    """
+    def has_more(beams: Beams) -> jax.Array:
+        return (beams.count < jnp.minimum(until, spec.num_steps)) & ~jnp.all(beams.over_B)
 
-    def goes_on(beams: Beams) -> jax.Array:
-        return (beams.count < jnp.minimum(until, plan.num_steps)) & ~jnp.all(beams.over_B)
-
-    def one_more(beams: Beams) -> Beams:
+    def extend(beams: Beams) -> Beams:
         logits_BKV, cache = step(beams.last_BK, beams.cache)
-        return _extended(beams._replace(cache=cache), logits_BKV, controls, plan)
+        return _extend(beams._replace(cache=cache), logits_BKV, params, spec)
 
-    return jax.lax.while_loop(goes_on, one_more, beams)
+    return jax.lax.while_loop(has_more, extend, beams)
 
 
-def best(beams: Beams, controls: Controls, plan: Plan) -> tuple[jax.Array, jax.Array]:
-    """Returns tokens_BKT, EOS included, and scores_BK, the best first: finished ones, or live ones if there is none."""
-    if plan.beam_rules == "hf":  # has finished all when it ran out of room
+def best(beams: Beams, spec: DecodeSpec) -> tuple[jax.Array, jax.Array]:
+    """Returns tokens_BKT with EOS and scores_BK, best first: finished sequences, or live ones if none finished."""
+    if spec.beam_variant == "hf":  # finishes all sequences at the length limit
         return beams.finished_tokens_BKT, beams.finished_scores_BK
     any_B1 = jnp.any(beams.is_finished_BK, axis=1)[:, None]
     tokens_BKT = jnp.where(any_B1[:, :, None], beams.finished_tokens_BKT, beams.live_tokens_BKT)
     return tokens_BKT, jnp.where(any_B1, beams.finished_scores_BK, beams.live_log_probs_BK)
 
 
-def length_penalty(length: jax.Array, exponent_B: jax.Array, plan: Plan) -> jax.Array:
-    """Returns what a log-probability of so many tokens is divided by, [B, 1]."""
-    base = jnp.asarray(length, jnp.float32) if plan.beam_rules == "hf" else (5 + length) / 6
+def length_penalty(length: jax.Array, exponent_B: jax.Array, spec: DecodeSpec) -> jax.Array:
+    """Returns the divisor of a sequence's log-probability, [B, 1]."""
+    base = jnp.asarray(length, jnp.float32) if spec.beam_variant == "hf" else (5 + length) / 6
     return jnp.power(base, exponent_B)[:, None]
 
 
-def _extended(beams: Beams, logits_BKV: jax.Array, controls: Controls, plan: Plan) -> Beams:
+def _extend(beams: Beams, logits_BKV: jax.Array, params: SamplingParams, spec: DecodeSpec) -> Beams:
     count = beams.count
-    candidates = _candidates(beams, logits_BKV, controls, plan)
-    at_end_B1 = (count + 1 >= controls.max_new_B)[:, None]
-    finishes_BJ = candidates.ends_BJ
-    if plan.beam_rules == "hf":
-        finishes_BJ = candidates.ends_BJ | at_end_B1
+    candidates = _best_candidates(beams, logits_BKV, params, spec)
+    at_limit_B1 = (count + 1 >= params.max_new_B)[:, None]
+    finishes_BJ = candidates.stops_BJ
+    if spec.beam_variant == "hf":
+        finishes_BJ = candidates.stops_BJ | at_limit_B1
     live_BJ = jnp.where(finishes_BJ, candidates.log_probs_BJ + IMPOSSIBLE, candidates.log_probs_BJ)
-    live_log_probs_BK, index_BK = jax.lax.top_k(live_BJ, plan.num_sequences)
-    live_tokens_BKT = _rows(candidates.tokens_BJT, index_BK)
+    live_log_probs_BK, index_BK = jax.lax.top_k(live_BJ, spec.num_sequences)
+    live_tokens_BKT = _take_rows(candidates.tokens_BJT, index_BK)
     parents_BK = jnp.take_along_axis(candidates.parents_BJ, index_BK, axis=1)
-    if plan.beam_rules == "hf":  # the best K candidates alone may finish
-        finishes_BJ &= (jnp.arange(finishes_BJ.shape[1]) < plan.num_sequences)[None]
+    if spec.beam_variant == "hf":  # only the best K candidates may finish
+        finishes_BJ &= (jnp.arange(finishes_BJ.shape[1]) < spec.num_sequences)[None]
     extended = beams._replace(
         live_tokens_BKT=live_tokens_BKT,
         live_log_probs_BK=live_log_probs_BK,
         last_BK=jax.lax.dynamic_index_in_dim(live_tokens_BKT, count, axis=2, keepdims=False),
     )
-    extended = _with_finished(extended, candidates, finishes_BJ, controls, plan)
-    over_B = beams.over_B | at_end_B1[:, 0] | _is_decided(extended, controls, plan)
-    kept = _where(beams.over_B, beams, extended)
+    extended = _add_finished(extended, candidates, finishes_BJ, params, spec)
+    over_B = beams.over_B | at_limit_B1[:, 0] | _is_decided(extended, params, spec)
+    kept = _select(beams.over_B, beams, extended)
     return kept._replace(over_B=over_B, count=count + 1, cache=beams.cache.reorder(parents_BK))
 
 
-def _candidates(beams: Beams, logits_BKV: jax.Array, controls: Controls, plan: Plan) -> _Candidates:
-    """Returns the 2 K best ways to go on: if K of them end, K are left."""
+def _best_candidates(beams: Beams, logits_BKV: jax.Array, params: SamplingParams, spec: DecodeSpec) -> _Candidates:
+    """Returns the 2 K best extensions: if K of them finish, K are left to continue."""
     log_probs_BKV = jax.nn.log_softmax(logits_BKV)
-    log_probs_BKV = constrained(log_probs_BKV, beams.live_tokens_BKT, beams.count, controls, plan)
+    log_probs_BKV = constrain(log_probs_BKV, beams.live_tokens_BKT, beams.count, params, spec)
     log_probs_BKV = log_probs_BKV + beams.live_log_probs_BK[:, :, None]
     B, K, V = log_probs_BKV.shape
     log_probs_BJ, index_BJ = top_k(log_probs_BKV.reshape(B, K * V), 2 * K)
     parents_BJ, chosen_BJ = index_BJ // V, (index_BJ % V).astype(jnp.int32)
-    forced_B1 = forced_token(controls.forced_BF, beams.count)[:, None]
-    # Within a forced prefix there is one beam, and what it has is certain.
+    forced_B1 = forced_token(params.forced_BF, beams.count)[:, None]
+    # Within a forced prefix there is one beam, with probability 1.
     certain_J = jnp.where(jnp.arange(2 * K) == 0, 0.0, IMPOSSIBLE)[None]
     log_probs_BJ = jnp.where(forced_B1 > 0, certain_J, log_probs_BJ)
     chosen_BJ = jnp.where(forced_B1 > 0, forced_B1, chosen_BJ)
-    tokens_BJT = _rows(beams.live_tokens_BKT, parents_BJ)
+    tokens_BJT = _take_rows(beams.live_tokens_BKT, parents_BJ)
     tokens_BJT = jax.lax.dynamic_update_slice_in_dim(tokens_BJT, chosen_BJ[:, :, None], beams.count, axis=2)
-    ends_BJ = ends(chosen_BJ, controls.stop_BW) & (forced_B1 == 0)
-    return _Candidates(tokens_BJT, log_probs_BJ, parents_BJ, ends_BJ)
+    stops_BJ = is_stop_token(chosen_BJ, params.stop_BW) & (forced_B1 == 0)
+    return _Candidates(tokens_BJT, log_probs_BJ, parents_BJ, stops_BJ)
 
 
-def _with_finished(
-    beams: Beams, candidates: _Candidates, finishes_BJ: jax.Array, controls: Controls, plan: Plan
+def _add_finished(
+    beams: Beams, candidates: _Candidates, finishes_BJ: jax.Array, params: SamplingParams, spec: DecodeSpec
 ) -> Beams:
-    """Keeps the K best of what had finished and what finishes now."""
-    penalty_B1 = length_penalty(beams.count + 1, controls.length_penalty_B, plan)
+    """Keeps the K best of the finished sequences and the candidates that finish now."""
+    penalty_B1 = length_penalty(beams.count + 1, params.length_penalty_B, spec)
     scores_BJ = jnp.where(finishes_BJ, candidates.log_probs_BJ / penalty_B1, IMPOSSIBLE)
     all_scores = jnp.concatenate([beams.finished_scores_BK, scores_BJ], axis=1)
-    scores_BK, index_BK = jax.lax.top_k(all_scores, plan.num_sequences)
+    scores_BK, index_BK = jax.lax.top_k(all_scores, spec.num_sequences)
     all_tokens = jnp.concatenate([beams.finished_tokens_BKT, candidates.tokens_BJT], axis=1)
     all_flags = jnp.concatenate([beams.is_finished_BK, finishes_BJ], axis=1)
     return beams._replace(
-        finished_tokens_BKT=_rows(all_tokens, index_BK),
+        finished_tokens_BKT=_take_rows(all_tokens, index_BK),
         finished_scores_BK=scores_BK,
         is_finished_BK=jnp.take_along_axis(all_flags, index_BK, axis=1),
     )
 
 
-def _is_decided(beams: Beams, controls: Controls, plan: Plan) -> jax.Array:
-    """Returns whether no live sequence can become one of the K best, [B]; transformers only estimates it."""
-    # T5X counts a token more than there is room for.
-    longest = beams.count + 1 if plan.beam_rules == "hf" else controls.max_new_B + 1
-    penalty_B1 = length_penalty(longest, controls.length_penalty_B, plan)
+def _is_decided(beams: Beams, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
+    """Returns whether no live sequence can still enter the K best, [B]; transformers only estimates this."""
+    # T5X allows one token more than the limit.
+    longest = beams.count + 1 if spec.beam_variant == "hf" else params.max_new_B + 1
+    penalty_B1 = length_penalty(longest, params.length_penalty_B, spec)
     best_live_B = (beams.live_log_probs_BK[:, :1] / penalty_B1)[:, 0]
     worst_B = jnp.min(beams.finished_scores_BK, axis=1)
-    beaten_B = worst_B >= best_live_B if plan.beam_rules == "hf" else worst_B > best_live_B
+    beaten_B = worst_B >= best_live_B if spec.beam_variant == "hf" else worst_B > best_live_B
     return jnp.all(beams.is_finished_BK, axis=1) & beaten_B
 
 
 def top_k(scores_BV: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
-    """`jax.lax.top_k`, in two stages: the k blocks with the highest maxima hold the k highest.
+    """Computes `jax.lax.top_k` in two stages: the k highest scores are in the k blocks with the highest maxima.
 
-    For 8 x 128,512 scores on two cores of a CPU: 0.3 ms and not 3.4.
+    For 8 x 128,512 scores on two CPU cores this takes 0.3 ms instead of 3.4.
     """
     B, V = scores_BV.shape
     if BLOCK * k > V:
@@ -181,21 +171,20 @@ def top_k(scores_BV: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:
     padded_BV = jnp.pad(scores_BV, ((0, 0), (0, -V % BLOCK)), constant_values=-jnp.inf)
     blocks_BNW = padded_BV.reshape(B, -1, BLOCK)
     _, block_Bk = jax.lax.top_k(jnp.max(blocks_BNW, axis=-1), k)
-    block_Bk = jnp.sort(block_Bk, axis=-1)  # so that the first of equal ones is the first of all
+    block_Bk = jnp.sort(block_Bk, axis=-1)  # so that ties are broken as by `jax.lax.top_k`
     chosen_BW = jnp.take_along_axis(blocks_BNW, block_Bk[:, :, None], axis=1).reshape(B, -1)
     highest_Bk, index_Bk = jax.lax.top_k(chosen_BW, k)
     return highest_Bk, jnp.take_along_axis(block_Bk, index_Bk // BLOCK, axis=1) * BLOCK + index_Bk % BLOCK
 
 
-def _rows(tokens_BKT: jax.Array, index_BJ: jax.Array) -> jax.Array:
+def _take_rows(tokens_BKT: jax.Array, index_BJ: jax.Array) -> jax.Array:
     return jnp.take_along_axis(tokens_BKT, index_BJ[:, :, None], axis=1)
 
 
-def _where(over_B: jax.Array, old: Beams, new: Beams) -> Beams:
-    """Returns the old of examples whose search is over, and the new of the others; not the cache."""
+def _select(over_B: jax.Array, old: Beams, new: Beams) -> Beams:
+    """Keeps the old sequences of examples whose search is over; leaves the cache alone."""
 
     def choose(old: jax.Array, new: jax.Array) -> jax.Array:
         return jnp.where(over_B.reshape(-1, *[1] * (old.ndim - 1)), old, new)
 
-    of_examples = {name: choose(getattr(old, name), getattr(new, name)) for name in Beams._fields[:6]}
-    return new._replace(**of_examples)
+    return new._replace(**{name: choose(getattr(old, name), getattr(new, name)) for name in Beams._fields[:6]})

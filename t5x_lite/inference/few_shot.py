@@ -1,74 +1,82 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Few-shot prompts: examples with their answers before the inputs that are to be answered.
+"""Few-shot prompts: worked examples before the input to answer.
 
-Source: the form is that of Brown et al., "Language Models are Few-Shot Learners" (2020), figure 2.1.
+Source: the layout follows Brown et al., "Language Models are Few-Shot Learners" (2020), figure 2.1.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import pathlib
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from t5x_lite.checkpoints.load import Pretrained, trained_length
+from t5x_lite.config import InferConfig, TaskConfig
+from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.records.templates import Template
+from t5x_lite.data.sources import open_source
+from t5x_lite.data.task_specs import resolved
 from t5x_lite.data.tokenizers import Tokenizer
 
 Pair = tuple[str, str]  # inputs and targets
 
 
 class Prompt(NamedTuple):
-    """What a model is to read."""
+    """A prompt, and its size."""
 
     text: str
-    num_shots: int  # examples in it
-    num_tokens: int  # EOS included
+    num_shots: int
+    num_tokens: int  # including EOS
 
 
 @dataclasses.dataclass(frozen=True)
 class PromptMaker:
-    """Puts examples before inputs.
+    """Puts examples before an input.
 
     Args:
-      shots: the examples, the first one first; none makes prompts of the inputs alone.
-      tokenizer: of the model.
-      most_tokens: that a prompt may have; examples are left out from the first on until it fits. None has no limit.
-      layout: of an example, from its {inputs} and {targets}. What is to be answered gets it with empty targets, without
-        the white space at its end.
-      separator: between examples.
+      shots: the examples, in order; with none, a prompt is the input alone.
+      tokenizer: the model's tokenizer.
+      max_tokens: token limit of a prompt; examples are dropped from the first on to fit it. None is unlimited.
+      layout: template of an example, with {inputs} and {targets}; the input to answer gets it with empty targets,
+        stripped of trailing white space.
+      separator: text between examples.
     """
 
     shots: Sequence[Pair]
     tokenizer: Tokenizer
-    most_tokens: int | None = None
+    max_tokens: int | None = None
     layout: str = "{inputs}\n{targets}"
     separator: str = "\n\n"
 
     def __call__(self, inputs: str) -> Prompt:
-        """Returns the prompt for some inputs, with as many whole examples as fit; the inputs are never cut."""
-        asked = inputs if not self.shots else self._laid_out(inputs, "").rstrip()
-        shown = [self._laid_out(*shot) for shot in self.shots]
-        for first in range(len(shown) + 1):
-            text = self.separator.join([*shown[first:], asked])
+        """Returns the prompt with as many whole examples as fit; the input itself is never truncated."""
+        query = inputs if not self.shots else self._lay_out(inputs, "").rstrip()
+        shots = [self._lay_out(*shot) for shot in self.shots]
+        while True:
+            text = self.separator.join([*shots, query])
             num_tokens = len(self.tokenizer.encode(text)) + 1
-            if self.most_tokens is None or num_tokens <= self.most_tokens or first == len(shown):
-                return Prompt(text, len(shown) - first, num_tokens)
-        raise AssertionError("the last round returns")
+            if self.max_tokens is None or num_tokens <= self.max_tokens or not shots:
+                return Prompt(text, len(shots), num_tokens)
+            del shots[0]
 
-    def _laid_out(self, inputs: str, targets: str) -> str:
+    def _lay_out(self, inputs: str, targets: str) -> str:
         return Template(self.layout, "shot_template")({"inputs": inputs, "targets": targets}, "an example")
 
 
 def draw_shots(pairs: Sequence[Pair], num_shots: int, *, seed: int, balanced: bool = False) -> list[Pair]:
-    """Returns some of the examples, in random order.
+    """Draws examples in random order.
 
     Args:
-      pairs: all of them.
-      num_shots: how many.
-      seed: the same one draws the same examples.
-      balanced: whether each different targets comes as often as the others, or once more.
+      pairs: the examples to draw from.
+      num_shots: number of examples to draw.
+      seed: random seed.
+      balanced: whether the numbers of examples with each target differ by at most one, while there are enough.
 
     Raises:
-      ValueError: if there are not as many.
+      ValueError: if there are fewer examples.
     """
     if num_shots > len(pairs):
         raise ValueError(f"shots is {num_shots}, and there are {len(pairs)} examples: use fewer, or give more")
@@ -76,10 +84,66 @@ def draw_shots(pairs: Sequence[Pair], num_shots: int, *, seed: int, balanced: bo
     order = rng.permutation(len(pairs)).tolist()
     if not balanced:
         return [pairs[number] for number in order[:num_shots]]
-    waiting: dict[str, list[int]] = {}
+    by_targets: dict[str, list[int]] = {}
     for number in order:
-        waiting.setdefault(pairs[number][1], []).append(number)
+        by_targets.setdefault(pairs[number][1], []).append(number)
     chosen: list[int] = []
-    while len(chosen) < num_shots:  # a round takes one of each that is left
-        chosen += [numbers.pop() for numbers in waiting.values() if numbers]
+    while len(chosen) < num_shots:  # each round takes one of each target that has any left
+        chosen += [numbers.pop() for numbers in by_targets.values() if numbers]
     return [pairs[number] for number in rng.permutation(chosen[:num_shots]).tolist()]
+
+
+def template_task(options: InferConfig) -> TaskConfig:
+    """Returns a task with the templates of the options: their own, or those of the task they name.
+
+    Raises:
+      ValueError: if the named task has no templates.
+    """
+    given = {"inputs": options.template, "targets": options.targets_template}
+    if options.task is None:
+        task = TaskConfig(source=options.examples or options.input, inputs="{inputs}", targets="{targets}")
+    else:
+        task = resolved(TaskConfig(base=options.task))
+        if task.mixture is not None or task.inputs is None:
+            problem = "is a mixture" if task.mixture is not None else "has no inputs"
+            raise ValueError(f"task {options.task} {problem}: name a task with inputs and targets, or use template")
+    return dataclasses.replace(task, **{name: value for name, value in given.items() if value is not None})
+
+
+def read_shots(options: InferConfig, *, seed: int) -> list[Pair]:
+    """Draws the examples of the options.
+
+    Raises:
+      ValueError: if there are too few, or one cannot be read.
+    """
+    if options.examples is None:
+        return []
+    task = dataclasses.replace(template_task(options), source=options.examples)
+    with tempfile.TemporaryDirectory() as cache:
+        records = open_source(task, options.examples, pathlib.Path(cache), field="examples").records
+        rows = read_rows(task, records, range(len(records)), LeftOut())
+        pairs = [(row.texts[0], row.texts[1]) for row in rows]
+    return draw_shots(pairs, options.shots, seed=seed, balanced=options.balanced)
+
+
+def make_prompter(options: InferConfig, shots: list[Pair], pretrained: Pretrained) -> Callable[[str], str]:
+    """Returns a function from inputs to prompts, which warns once on stderr about a prompt over the trained length."""
+    length = options.inputs_length or trained_length(options.checkpoint)
+    make_prompt = PromptMaker(shots, pretrained.tokenizer, length, options.shot_template, options.shot_separator)
+    warned: set[str] = set()
+
+    def warn(kind: str, message: str) -> None:
+        if kind not in warned:
+            warned.add(kind)
+            print(f"{message} (reported once)", file=sys.stderr)
+
+    def prompt(inputs: str) -> str:
+        made = make_prompt(inputs)
+        if made.num_shots < len(shots):
+            fit = f"{made.num_shots} of {len(shots)} examples fit into {length} tokens"
+            warn("shots", f"{fit} before {inputs[:40]!r}")
+        if length is not None and made.num_tokens > length:
+            warn("length", f"{inputs[:40]!r} has {made.num_tokens} tokens; the model was trained with up to {length}")
+        return made.text
+
+    return prompt

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What decoding is told: numbers of each example, and what of it a program is compiled for.
+"""The two halves of decoding settings: `SamplingParams` are traced arrays per example, `DecodeSpec` is static.
 
-Examples of one batch may be decoded with different settings: the numbers are arrays, so that none of them compiles
-anything anew.
+A batch may mix examples with different settings. Values such as the temperature are arrays, so changing them recompiles
+nothing; a program is compiled per `DecodeSpec`.
 
 Shape letters: B batch, W ids in a list, F tokens of a forced prefix.
 """
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,11 +15,11 @@ import numpy as np
 from t5x_lite.config import GenerationConfig
 
 NO_ID = -1
-SMALLEST_TOP_K = 64  # programs are compiled for powers of two from it on
+MIN_TOP_K = 64  # programs are compiled for powers of two from here
 
 
-class Controls(NamedTuple):
-    """Of each example, fields of `GenerationConfig`: NumPy arrays, JAX ones within a program."""
+class SamplingParams(NamedTuple):
+    """The values of `GenerationConfig` for each example of a batch: NumPy arrays, traced in a program."""
 
     max_new_B: Any
     min_new_B: Any
@@ -31,116 +30,116 @@ class Controls(NamedTuple):
     seed_B: Any  # uint32
     length_penalty_B: Any
     repetition_penalty_B: Any
-    banned_BW: Any  # NO_ID fills a row up
-    stop_BW: Any  # EOS among them
-    forced_BF: Any  # 0 fills a row up
+    banned_BW: Any  # rows are padded with NO_ID
+    stop_BW: Any  # EOS first; rows are padded with NO_ID
+    forced_BF: Any  # rows are padded with 0
 
 
-class Plan(NamedTuple):
-    """What a program can do: what no example asks for is left out of it.
+class DecodeSpec(NamedTuple):
+    """Static, hashable description of a decoding program: only the features that some example uses are compiled.
 
     Args:
-      vocab_size: ids the tokenizer has; the rows that pad the embedding beyond it are never chosen. None is all.
-      num_steps: most tokens of a sequence.
-      num_sequences: decoded of each example: beams or samples.
-      draws: whether any example has a temperature.
-      most_top_k: 0 if none has top_k.
-      has_top_p: whether any has top_p.
-      has_min_p: whether any has min_p.
-      has_min_new: whether any has min_new_tokens.
-      repetition: whether any has a penalty.
-      ngram: no_repeat_ngram_size of all.
-      scores: whether each token's log-probability is wanted.
-      beam_rules: of a beam search, t5x or hf; nothing where there is none.
+      vocab_size: number of tokenizer ids, to mask the padding rows of the embedding; None masks nothing.
+      num_steps: maximum number of new tokens.
+      num_sequences: beams or samples per example.
+      samples: whether any example has a temperature.
+      max_top_k: upper bound of top_k; 0 if unused.
+      has_top_p: whether any example uses top_p.
+      has_min_p: whether any example uses min_p.
+      has_min_new: whether any example uses min_new_tokens.
+      has_repetition_penalty: whether any example uses a repetition penalty.
+      no_repeat_ngram_size: n-gram size of all examples; 0 if unused.
+      scores: whether to return the log-probability of each token.
+      beam_variant: t5x or hf for beam search; empty for greedy decoding and sampling.
     """
 
     vocab_size: int | None
     num_steps: int
     num_sequences: int = 1
-    draws: bool = False
-    most_top_k: int = 0
+    samples: bool = False
+    max_top_k: int = 0
     has_top_p: bool = False
     has_min_p: bool = False
     has_min_new: bool = False
-    repetition: bool = False
-    ngram: int = 0
+    has_repetition_penalty: bool = False
+    no_repeat_ngram_size: int = 0
     scores: bool = False
-    beam_rules: str = ""
+    beam_variant: str = ""
 
 
-def make_controls(
+def make_sampling_params(
     configs: Sequence[GenerationConfig],
     streams: Sequence[int],
     *,
     eos_id: int,
     forced: Sequence[Sequence[int]] | None = None,
-) -> Controls:
-    """Returns the numbers of a batch.
+) -> SamplingParams:
+    """Collects the per-example values of a batch.
 
     Args:
-      configs: of each example.
-      streams: a number of each example: those of the same seed and number draw the same.
-      eos_id: ends a sequence, whatever the stop tokens are.
-      forced: ids of each forced prefix; none if left out.
+      configs: settings of each example.
+      streams: random stream of each example; the same seed and stream sample the same tokens.
+      eos_id: id that ends a sequence beside the stop tokens.
+      forced: ids of each forced prefix; None for no prefixes.
     """
 
-    def numbers(field: str, dtype: type) -> np.ndarray:
+    def values(field: str, dtype: type) -> np.ndarray:
         return np.asarray([getattr(config, field) for config in configs], dtype)
 
     seeds = [np.random.SeedSequence([config.seed, stream]) for config, stream in zip(configs, streams, strict=True)]
-    return Controls(
-        max_new_B=numbers("max_new_tokens", np.int32),
-        min_new_B=numbers("min_new_tokens", np.int32),
-        temperature_B=numbers("temperature", np.float32),
-        top_k_B=numbers("top_k", np.int32),
-        top_p_B=numbers("top_p", np.float32),
-        min_p_B=numbers("min_p", np.float32),
+    return SamplingParams(
+        max_new_B=values("max_new_tokens", np.int32),
+        min_new_B=values("min_new_tokens", np.int32),
+        temperature_B=values("temperature", np.float32),
+        top_k_B=values("top_k", np.int32),
+        top_p_B=values("top_p", np.float32),
+        min_p_B=values("min_p", np.float32),
         seed_B=np.asarray([seed.generate_state(1)[0] for seed in seeds], np.uint32),
-        length_penalty_B=numbers("length_penalty", np.float32),
-        repetition_penalty_B=numbers("repetition_penalty", np.float32),
-        banned_BW=_rows([config.banned_tokens for config in configs], NO_ID),
-        stop_BW=_rows([(eos_id, *config.stop_tokens) for config in configs], NO_ID),
-        forced_BF=_rows(forced or [()] * len(configs), 0),
+        length_penalty_B=values("length_penalty", np.float32),
+        repetition_penalty_B=values("repetition_penalty", np.float32),
+        banned_BW=_pad_rows([config.banned_tokens for config in configs], NO_ID),
+        stop_BW=_pad_rows([(eos_id, *config.stop_tokens) for config in configs], NO_ID),
+        forced_BF=_pad_rows(forced or [()] * len(configs), 0),
     )
 
 
-def make_plan(
+def make_decode_spec(
     configs: Sequence[GenerationConfig], *, vocab_size: int | None, num_steps: int, scores: bool = False
-) -> Plan:
-    """Returns what a program needs for a batch; num_beams, num_return_sequences and the n-gram size are of all."""
-    one = configs[0]
+) -> DecodeSpec:
+    """Returns the spec of a batch whose configs share their `batch_key`."""
+    shared = configs[0]
     top_k = max(config.top_k for config in configs)
-    return Plan(
+    return DecodeSpec(
         vocab_size=vocab_size,
         num_steps=num_steps,
-        num_sequences=max(one.num_beams, one.num_return_sequences),
-        draws=any(config.temperature > 0 for config in configs),
-        most_top_k=0 if top_k == 0 else max(SMALLEST_TOP_K, 2 ** (top_k - 1).bit_length()),
+        num_sequences=max(shared.num_beams, shared.num_return_sequences),
+        samples=any(config.temperature > 0 for config in configs),
+        max_top_k=max(MIN_TOP_K, power_of_two(top_k)) if top_k else 0,
         has_top_p=any(config.top_p < 1 for config in configs),
         has_min_p=any(config.min_p > 0 for config in configs),
         has_min_new=any(config.min_new_tokens > 0 for config in configs),
-        repetition=any(config.repetition_penalty != 1 for config in configs),
-        ngram=one.no_repeat_ngram_size,
+        has_repetition_penalty=any(config.repetition_penalty != 1 for config in configs),
+        no_repeat_ngram_size=shared.no_repeat_ngram_size,
         scores=scores,
-        beam_rules=one.beam_rules if one.num_beams > 1 else "",
+        beam_variant=shared.beam_variant if shared.num_beams > 1 else "",
     )
 
 
-def batches_with(config: GenerationConfig) -> tuple:
-    """Returns what examples have to have in common to be decoded in one batch."""
-    rules = config.beam_rules if config.num_beams > 1 else ""
-    return config.num_beams, config.num_return_sequences, config.no_repeat_ngram_size, rules
+def batch_key(config: GenerationConfig) -> tuple:
+    """Returns the settings that examples must share to be decoded in one batch."""
+    variant = config.beam_variant if config.num_beams > 1 else ""
+    return config.num_beams, config.num_return_sequences, config.no_repeat_ngram_size, variant
 
 
-def _rows(lists: Sequence[Sequence[int]], fill: int) -> np.ndarray:
-    """Returns int32 rows, as long as a power of two, so that few lengths are compiled."""
+def power_of_two(number: int) -> int:
+    """Rounds a positive number up to a power of two."""
+    return 1 << (number - 1).bit_length()
+
+
+def _pad_rows(lists: Sequence[Sequence[int]], fill: int) -> np.ndarray:
+    """Returns int32 rows padded to a power of two, so that few widths are compiled."""
     longest = max(map(len, lists))
-    rows = np.full((len(lists), _rounded_up(longest)), fill, np.int32)
+    rows = np.full((len(lists), power_of_two(longest) if longest else 0), fill, np.int32)
     for row, ids in zip(rows, lists, strict=True):
         row[: len(ids)] = ids
     return rows
-
-
-@functools.cache
-def _rounded_up(length: int) -> int:
-    return 0 if length == 0 else 2 ** (length - 1).bit_length()

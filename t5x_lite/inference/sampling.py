@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decoding one token after the other: the most probable, or one that is drawn.
+"""Greedy decoding and sampling, one token per step.
 
-Shape letters: B batch, K sequences of an example, T new tokens, V vocabulary.
+Shape letters: B batch, K sequences per example, T new tokens, V vocabulary, W tokens in a block.
 """
 
 from collections.abc import Callable
@@ -10,32 +10,41 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from t5x_lite.inference.constraints import constrained, ends, forced_token, within_vocabulary
-from t5x_lite.inference.filters import draw, keep_min_p, keep_top_k, keep_top_p
-from t5x_lite.inference.params import Controls, Plan
+from t5x_lite.inference.logits import (
+    MASKED,
+    constrain,
+    forced_token,
+    is_stop_token,
+    keep_min_p,
+    keep_top_k,
+    keep_top_p,
+    mask_padding_rows,
+)
+from t5x_lite.inference.params import DecodeSpec, SamplingParams
 
-# Of tokens_BK and a cache: logits_BKV of the tokens after them, and the cache that has seen them.
+# (tokens_BK, cache) -> (logits_BKV of the next tokens, updated cache)
 Step = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
-LOWEST_TEMPERATURE = 1e-4  # T5X's
+MIN_TEMPERATURE = 1e-4  # T5X's
+BLOCK = 128  # tokens in a block of the vocabulary
 
 
 class Decoding(NamedTuple):
-    """What has been decoded, and what the next step needs."""
+    """Decoding state: the tokens so far, and the inputs of the next step."""
 
-    tokens_BKT: jax.Array  # EOS or a stop token ends a sequence, 0 follows it
-    log_probs_BKT: jax.Array  # of the tokens as the model has them; [B, K, 0] if they are not wanted
+    tokens_BKT: jax.Array  # a sequence ends with EOS or a stop token; zeros follow
+    log_probs_BKT: jax.Array  # the model's, before any filter; [B, K, 0] unless spec.scores
     last_BK: jax.Array
     finished_BK: jax.Array
     count: jax.Array  # scalar: steps so far
     cache: Any
 
 
-def start(first_B: jax.Array, cache: Any, plan: Plan) -> Decoding:
-    """Returns a decoding with nothing decoded; `first_B` is what each example goes on from."""
-    B, K, T = len(first_B), plan.num_sequences, plan.num_steps
+def start(first_B: jax.Array, cache: Any, spec: DecodeSpec) -> Decoding:
+    """Returns the initial state; `first_B` holds each example's first decoder input."""
+    B, K, T = len(first_B), spec.num_sequences, spec.num_steps
     return Decoding(
         tokens_BKT=jnp.zeros((B, K, T), jnp.int32),
-        log_probs_BKT=jnp.zeros((B, K, T if plan.scores else 0), jnp.float32),
+        log_probs_BKT=jnp.zeros((B, K, T if spec.scores else 0), jnp.float32),
         last_BK=jnp.broadcast_to(first_B[:, None], (B, K)).astype(jnp.int32),
         finished_BK=jnp.zeros((B, K), bool),
         count=jnp.zeros((), jnp.int32),
@@ -43,36 +52,37 @@ def start(first_B: jax.Array, cache: Any, plan: Plan) -> Decoding:
     )
 
 
-def advance(step: Step, decoding: Decoding, controls: Controls, plan: Plan, until: jax.Array) -> Decoding:
-    """Decodes until every sequence has ended, or there are `until` tokens of each."""
+def advance(step: Step, decoding: Decoding, params: SamplingParams, spec: DecodeSpec, until: jax.Array) -> Decoding:
+    """Decodes until all sequences have ended or have `until` tokens."""
 
-    def goes_on(decoding: Decoding) -> jax.Array:
-        return (decoding.count < jnp.minimum(until, plan.num_steps)) & ~jnp.all(decoding.finished_BK)
+    def has_more(decoding: Decoding) -> jax.Array:
+        return (decoding.count < jnp.minimum(until, spec.num_steps)) & ~jnp.all(decoding.finished_BK)
 
-    def one_more(decoding: Decoding) -> Decoding:
+    def decode_token(decoding: Decoding) -> Decoding:
         logits_BKV, cache = step(decoding.last_BK, decoding.cache)
-        return _with_token(decoding._replace(cache=cache), logits_BKV, controls, plan)
+        return _append_token(decoding._replace(cache=cache), logits_BKV, params, spec)
 
-    return jax.lax.while_loop(goes_on, one_more, decoding)
+    return jax.lax.while_loop(has_more, decode_token, decoding)
 
 
-def _with_token(decoding: Decoding, logits_BKV: jax.Array, controls: Controls, plan: Plan) -> Decoding:
+def _append_token(decoding: Decoding, logits_BKV: jax.Array, params: SamplingParams, spec: DecodeSpec) -> Decoding:
     count = decoding.count
-    free_BKV = constrained(logits_BKV, decoding.tokens_BKT, count, controls, plan)
-    chosen_BK = choose(free_BKV, count, controls, plan)
-    forced_B1 = forced_token(controls.forced_BF, count)[:, None]
+    constrained_BKV = constrain(logits_BKV, decoding.tokens_BKT, count, params, spec)
+    chosen_BK = choose(constrained_BKV, count, params, spec)
+    forced_B1 = forced_token(params.forced_BF, count)[:, None]
     chosen_BK = jnp.where(forced_B1 > 0, forced_B1, chosen_BK)
     chosen_BK = jnp.where(decoding.finished_BK, 0, chosen_BK).astype(jnp.int32)
     log_probs_BKT = decoding.log_probs_BKT
-    if plan.scores:
-        log_probs_BK = log_probabilities(within_vocabulary(logits_BKV, plan.vocab_size), chosen_BK)
-        # As in T5X, what is forced is certain.
+    if spec.scores:
+        log_probs_BK = log_probabilities(mask_padding_rows(logits_BKV, spec.vocab_size), chosen_BK)
+        # As in T5X, a forced token has probability 1.
         log_probs_BK = jnp.where(decoding.finished_BK | (forced_B1 > 0), 0.0, log_probs_BK)
-        log_probs_BKT = _written(log_probs_BKT, log_probs_BK, count)
-    # What is forced ends nothing: a prefix may hold EOS.
-    ended_BK = (ends(chosen_BK, controls.stop_BW) & (forced_B1 == 0)) | (count + 1 >= controls.max_new_B)[:, None]
+        log_probs_BKT = _write(log_probs_BKT, log_probs_BK, count)
+    # A forced token ends nothing: a prefix may contain EOS.
+    stops_BK = is_stop_token(chosen_BK, params.stop_BW) & (forced_B1 == 0)
+    ended_BK = stops_BK | (count + 1 >= params.max_new_B)[:, None]
     return Decoding(
-        tokens_BKT=_written(decoding.tokens_BKT, chosen_BK, count),
+        tokens_BKT=_write(decoding.tokens_BKT, chosen_BK, count),
         log_probs_BKT=log_probs_BKT,
         last_BK=chosen_BK,
         finished_BK=decoding.finished_BK | ended_BK,
@@ -81,43 +91,77 @@ def _with_token(decoding: Decoding, logits_BKV: jax.Array, controls: Controls, p
     )
 
 
-def choose(logits_BKV: jax.Array, count: jax.Array, controls: Controls, plan: Plan) -> jax.Array:
-    """Returns the next token of each sequence, [B, K]: drawn where an example has a temperature."""
+def choose(logits_BKV: jax.Array, count: jax.Array, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
+    """Returns the next tokens, [B, K]: sampled for examples with a temperature, else the most probable."""
     highest_BK = jnp.argmax(logits_BKV, axis=-1)
-    if not plan.draws:
+    if not spec.samples:
         return highest_BK
-    uniform_BK = _uniform(controls.seed_B, count, plan.num_sequences)
-    drawn_BK = draw(filtered(logits_BKV, controls, plan), uniform_BK)
-    return jnp.where((controls.temperature_B > 0)[:, None], drawn_BK, highest_BK)
+    uniform_BK = _uniform(params.seed_B, count, spec.num_sequences)
+    sampled_BK = sample(apply_filters(logits_BKV, params, spec), uniform_BK)
+    return jnp.where((params.temperature_B > 0)[:, None], sampled_BK, highest_BK)
 
 
-def filtered(logits_BKV: jax.Array, controls: Controls, plan: Plan) -> jax.Array:
-    """Returns the logits that tokens are drawn from: divided by the temperature, then top-k, top-p and min-p."""
-    logits_BKV = logits_BKV / jnp.maximum(controls.temperature_B, LOWEST_TEMPERATURE)[:, None, None]
-    if plan.most_top_k:
-        most = min(plan.most_top_k, logits_BKV.shape[-1])
-        logits_BKV = keep_top_k(logits_BKV, controls.top_k_B, most=most)
-    if plan.has_top_p:
-        logits_BKV = keep_top_p(logits_BKV, controls.top_p_B)
-    if plan.has_min_p:
-        logits_BKV = keep_min_p(logits_BKV, controls.min_p_B)
+def apply_filters(logits_BKV: jax.Array, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
+    """Divides logits by the temperature, then applies top-k, top-p and min-p in this order."""
+    logits_BKV = logits_BKV / jnp.maximum(params.temperature_B, MIN_TEMPERATURE)[:, None, None]
+    if spec.max_top_k:
+        logits_BKV = keep_top_k(logits_BKV, params.top_k_B, max_k=min(spec.max_top_k, logits_BKV.shape[-1]))
+    if spec.has_top_p:
+        logits_BKV = keep_top_p(logits_BKV, params.top_p_B)
+    if spec.has_min_p:
+        logits_BKV = keep_min_p(logits_BKV, params.min_p_B)
     return logits_BKV
+
+
+def sample(logits_BKV: jax.Array, uniform_BK: jax.Array) -> jax.Array:
+    """Samples a token id per sequence, [B, K], by inverting the cumulative distribution.
+
+    One random number per token and sums over blocks, instead of one number per logit: 0.5 ms for 8 x 32,128 logits, not
+    9.
+
+    Args:
+      logits_BKV: logits; masked tokens have probability 0.
+      uniform_BK: random numbers from [0, 1).
+    """
+    exp_BKV = jnp.exp(logits_BKV - jnp.max(logits_BKV, axis=-1, keepdims=True))
+    exp_BKV = jnp.where(logits_BKV <= MASKED, 0.0, exp_BKV)
+    B, K, V = exp_BKV.shape
+    blocks_BKW = jnp.pad(exp_BKV, ((0, 0), (0, 0), (0, -V % BLOCK))).reshape(B, K, -1, BLOCK)
+    block_BK, rest_BK = _invert_cdf(jnp.sum(blocks_BKW, axis=-1), uniform_BK)
+    chosen_BKW = jnp.take_along_axis(blocks_BKW, block_BK[:, :, None, None], axis=2)[:, :, 0]
+    within_BK, _ = _invert_cdf(chosen_BKW, rest_BK)
+    return block_BK * BLOCK + within_BK
 
 
 def log_probabilities(logits_BKV: jax.Array, tokens_BK: jax.Array) -> jax.Array:
     """Returns the log-probability of each token, [B, K]."""
-    of_token_BK = jnp.take_along_axis(logits_BKV, tokens_BK[:, :, None], axis=-1)[:, :, 0]
-    return of_token_BK - jax.nn.logsumexp(logits_BKV, axis=-1)
+    chosen_BK = jnp.take_along_axis(logits_BKV, tokens_BK[:, :, None], axis=-1)[:, :, 0]
+    return chosen_BK - jax.nn.logsumexp(logits_BKV, axis=-1)
+
+
+def _invert_cdf(weights_BKW: jax.Array, quantile_BK: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the index at which cumulative weight passes a quantile, and the quantile within that weight."""
+    sums_BKW = jnp.cumsum(weights_BKW, axis=-1)
+    target_BK1 = quantile_BK[:, :, None] * sums_BKW[:, :, -1:]
+    # Rounding may raise a long sum where a zero is added. Zero weights are never chosen; where rounding would pass the
+    # last positive weight, that one is chosen.
+    is_positive_BKW = weights_BKW > 0
+    last_BK = jnp.max(jnp.where(is_positive_BKW, jnp.arange(weights_BKW.shape[-1]), 0), axis=-1)
+    passes_BKW = is_positive_BKW & (sums_BKW > target_BK1)
+    index_BK = jnp.where(jnp.any(passes_BKW, axis=-1), jnp.argmax(passes_BKW, axis=-1), last_BK)
+    weight_BK1 = jnp.take_along_axis(weights_BKW, index_BK[:, :, None], axis=-1)
+    before_BK1 = jnp.take_along_axis(sums_BKW, index_BK[:, :, None], axis=-1) - weight_BK1
+    return index_BK, ((target_BK1 - before_BK1) / weight_BK1)[:, :, 0]
 
 
 def _uniform(seed_B: jax.Array, count: jax.Array, num_sequences: int) -> jax.Array:
-    """Returns a number from [0, 1) of each sequence [B, K], which depends on no other example."""
+    """Returns a random number per sequence, [B, K], that depends only on the example's seed and the step."""
 
-    def of_example(seed: jax.Array) -> jax.Array:
+    def draw(seed: jax.Array) -> jax.Array:
         return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), count), (num_sequences,))
 
-    return jax.vmap(of_example)(seed_B)
+    return jax.vmap(draw)(seed_B)
 
 
-def _written(array_BKT: jax.Array, new_BK: jax.Array, count: jax.Array) -> jax.Array:
+def _write(array_BKT: jax.Array, new_BK: jax.Array, count: jax.Array) -> jax.Array:
     return jax.lax.dynamic_update_slice_in_dim(array_BKT, new_BK[:, :, None], count, axis=2)

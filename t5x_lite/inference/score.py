@@ -1,71 +1,74 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How probable a model finds given answers, and which of several it finds best.
+"""Log-likelihoods of given targets, and rank classification with them.
 
-Shape letters: B batch, T target tokens.
+Shape letters: B batch, T target tokens, D model, V vocabulary.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.architectures import DECODERS
 from t5x_lite.data.converters import continuation, encoder_decoder
-from t5x_lite.inference.engine import batched, padded
-from t5x_lite.inference.target_scores import target_log_probs
+from t5x_lite.inference.engine import batched, pad_inputs
+from t5x_lite.model.kernels.cross_entropy import token_scores
 
 
 class Score(NamedTuple):
-    """How probable a model finds a text."""
+    """Log-likelihood of a target."""
 
     log_likelihood: float  # nats, the sum of log_probs
-    log_probs: list[float]  # of each token, EOS the last
+    log_probs: list[float]  # of each token, EOS last
 
     @property
     def perplexity(self) -> float:
-        """Of a token."""
+        """Perplexity per token."""
         return math.exp(-self.log_likelihood / len(self.log_probs))
 
 
+class Ranking(NamedTuple):
+    """The most probable of several choices."""
+
+    best: str
+    scores: dict[str, Score]  # of each choice
+
+
 def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str], *, batch_size: int = 8) -> list[Score]:
-    """Returns how probable a model finds each target after its input, EOS included.
+    """Returns the log-likelihood of each target given its input, EOS included.
 
     Args:
-      pretrained: what `load` returns, of a model that decodes.
-      inputs: as the model is to read them.
-      targets: of each input.
-      batch_size: texts scored at once.
+      pretrained: a model that decodes, as returned by `load`.
+      inputs: texts the model reads.
+      targets: a target for each input.
+      batch_size: number of pairs to score at once.
 
     Raises:
-      ValueError: if there are not as many targets as inputs, or the model does not decode.
+      ValueError: if the numbers of inputs and targets differ, or the model does not decode.
     """
-    tokenizer, (name, _), traits = pretrained.tokenizer, pretrained.architecture, pretrained.architecture.traits
+    tokenizer, architecture, traits = pretrained.tokenizer, pretrained.architecture, pretrained.architecture.traits
     if not traits.decodes:
-        raise ValueError(f"the model is a {name}, which has no targets to score: use one of {', '.join(DECODERS)}")
+        remedy = f"use one of {', '.join(DECODERS)}"
+        raise ValueError(f"the model is a {architecture.name}, which has no targets to score: {remedy}")
     if len(inputs) != len(targets):
         raise ValueError(f"there are {len(inputs)} inputs and {len(targets)} targets: give one target for each input")
     scores = []
-    for pairs in batched(list(zip(inputs, targets, strict=True)), batch_size):
+    for pairs in batched(zip(inputs, targets, strict=True), batch_size):
         sides = [[[*tokenizer.encode(text), tokenizer.eos_id] for text in side] for side in zip(*pairs, strict=True)]
-        rows = {side: padded(ids, batch_size) for side, ids in zip(("inputs", "targets"), sides, strict=True)}
+        rows = {side: pad_inputs(ids, batch_size) for side, ids in zip(("inputs", "targets"), sides, strict=True)}
         if traits.has_encoder:
             batch = encoder_decoder(rows)
         else:
             batch = continuation(rows, eos_id=tokenizer.eos_id, sees_prefix=traits.sees_prefix)
-        log_probs_BT, weights_BT = target_log_probs(pretrained.model, batch), batch["decoder_loss_weights"]
-        for row in range(len(pairs)):
-            of_row = np.asarray(log_probs_BT)[row][weights_BT[row] > 0].tolist()
-            scores.append(Score(math.fsum(of_row), of_row))
+        log_probs_BT, weights_BT = np.asarray(target_log_probs(pretrained.model, batch)), batch["decoder_loss_weights"]
+        for log_probs_T, weights_T in zip(log_probs_BT[: len(pairs)], weights_BT, strict=False):
+            log_probs = log_probs_T[weights_T > 0].tolist()
+            scores.append(Score(math.fsum(log_probs), log_probs))
     return scores
-
-
-class Ranking(NamedTuple):
-    """Which of several answers a model finds best."""
-
-    best: str
-    scores: dict[str, Score]  # of each choice
 
 
 def rank(
@@ -76,19 +79,19 @@ def rank(
     by_token: bool = False,
     batch_size: int = 8,
 ) -> list[Ranking]:
-    """Returns which of the same choices a model finds most probable after each input: rank classification.
+    """Returns the most probable choice after each input (rank classification).
 
         t5x_lite.rank(flan, ["Is water wet?"], ["yes", "no"])[0].best
 
     Args:
-      pretrained: what `load` returns, of a model that decodes.
-      inputs: as the model is to read them.
-      choices: different answers; of those that are equally good, the first is best.
-      by_token: whether log-likelihoods are divided by the number of tokens, which favours long answers less badly.
-      batch_size: texts scored at once.
+      pretrained: a model that decodes, as returned by `load`.
+      inputs: texts the model reads.
+      choices: distinct answers; ties go to the first.
+      by_token: whether to rank by log-likelihood per token, which penalizes long answers less.
+      batch_size: number of pairs to score at once.
 
     Raises:
-      ValueError: if there are no choices, one is there twice, or the model does not decode.
+      ValueError: if there are no choices, a choice is repeated, or the model does not decode.
     """
     if not choices or len(set(choices)) < len(choices):
         raise ValueError(f"choices are {list(choices)}: give at least one, and each once")
@@ -98,5 +101,21 @@ def rank(
     def value(one: Score) -> float:
         return one.log_likelihood / len(one.log_probs) if by_token else one.log_likelihood
 
-    by_input = (dict(zip(choices, of_input, strict=True)) for of_input in batched(scored, len(choices)))
-    return [Ranking(max(scores, key=lambda choice: value(scores[choice])), scores) for scores in by_input]
+    rankings = []
+    for group in batched(scored, len(choices)):
+        scores = dict(zip(choices, group, strict=True))
+        rankings.append(Ranking(max(choices, key=lambda choice: value(scores[choice])), scores))
+    return rankings
+
+
+@jax.jit
+def target_log_probs(model: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """Returns the log-probability of each target given those before it, [B, T]; 0 where its weight is 0.
+
+    Args:
+      model: a model of any architecture, run without dropout.
+      batch: features from the architecture's converter, as in training.
+    """
+    hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch)
+    nats_BT = token_scores(hidden_BTD, kernel_DV, targets_BT).nats_BT
+    return jnp.where(weights_BT > 0, -nats_BT, 0.0)

@@ -17,10 +17,11 @@ import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import GenerationConfig
+from t5x_lite.data.tokenizers import trim
 from t5x_lite.inference import beam_search
-from t5x_lite.inference.engine import Request, controls_and_plan
-from t5x_lite.inference.loop import HERE, State, begin, finished, go_on
-from t5x_lite.inference.params import Controls, Plan, batches_with
+from t5x_lite.inference.engine import Request, params_and_spec
+from t5x_lite.inference.loop import LOCAL, State, collect, decode_until, prefill
+from t5x_lite.inference.params import DecodeSpec, batch_key
 from t5x_lite.model.encoder import mean_of_tokens
 
 STEPS_PER_UPDATE = 4  # tokens decoded between notifications and checks for cancelled jobs
@@ -93,7 +94,7 @@ class Job:
 
 def group_of(job: Job) -> tuple:
     """Returns a key; jobs with equal keys can be decoded in one batch."""
-    kind = ("embedding",) if job.config is None else batches_with(job.config)
+    kind = ("embedding",) if job.config is None else batch_key(job.config)
     return *kind, max(SHORT, power_of_two(len(job.ids)))
 
 
@@ -165,21 +166,21 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
     """Yields the growing outputs_BK of the jobs; those of an unfinished beam search are empty."""
     model, requests = pretrained.model, [Request("", job.config or GenerationConfig(), job.stream) for job in jobs]
     scores = any(job.log_probs for job in jobs)
-    controls, plan = controls_and_plan(pretrained, requests, len(inputs_BS), scores=scores)
-    plan = plan._replace(num_steps=power_of_two(plan.num_steps))
-    stops = [set(row.tolist()) for row in controls.stop_BW]
-    # Prefill does not depend on how tokens are chosen, so one program serves all plans.
-    reading = Plan(
+    params, spec = params_and_spec(pretrained, requests, len(inputs_BS), scores=scores)
+    spec = spec._replace(num_steps=power_of_two(spec.num_steps))
+    stops = [set(row.tolist()) for row in params.stop_BW]
+    # Prefill does not depend on how tokens are chosen, so one program serves all specs.
+    reading = DecodeSpec(
         vocab_size=None,
-        num_steps=plan.num_steps,
-        num_sequences=plan.num_sequences,
-        scores=plan.scores,
-        beam_rules=plan.beam_rules,
+        num_steps=spec.num_steps,
+        num_sequences=spec.num_sequences,
+        scores=spec.scores,
+        beam_variant=spec.beam_variant,
     )
-    state, placed = begin(model, pretrained.architecture, inputs_BS, controls, reading, HERE)
+    state, placed = prefill(model, pretrained.architecture, inputs_BS, params, reading, LOCAL)
     for until in itertools.count(STEPS_PER_UPDATE, STEPS_PER_UPDATE):
-        state = go_on(model, state, placed, until, plan=plan)
-        finished_BK, output = _snapshot(state, placed, plan)
+        state = decode_until(model, state, placed, until, spec=spec)
+        finished_BK, output = _snapshot(state, spec)
         yield [
             [output(row, k, stops[row]) for k in range(job.config.num_return_sequences)]  # type: ignore[union-attr]
             if not isinstance(state, beam_search.Beams) or finished_BK[row].all()
@@ -193,12 +194,12 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
             state = _finish_rows(state, cancelled_B)
 
 
-def _snapshot(state: State, placed: Controls, plan: Plan) -> tuple[np.ndarray, Callable[[int, int, set[int]], Output]]:
+def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int, int, set[int]], Output]]:
     """Returns finished_BK, and a function from a row, a sequence of it and its stop tokens to the output so far."""
     count = int(state.count)
     if isinstance(state, beam_search.Beams):
         finished_BK = np.asarray(state.over_B)[:, None]
-        best = finished(state, placed, plan, HERE)
+        best = collect(state, spec, LOCAL)
         tokens_BKT, log_probs_BKT = best.tokens_BKT, best.log_probs_BKT
         flags_BK = np.broadcast_to(finished_BK, tokens_BKT.shape[:2])
     else:
@@ -209,10 +210,9 @@ def _snapshot(state: State, placed: Controls, plan: Plan) -> tuple[np.ndarray, C
         tokens_T = tokens_BKT[row, k, :count]
         if not flags_BK[row, k]:
             return Output(tokens_T.tolist(), log_probs_BKT[row, k, :count].tolist(), count, None)
-        ids = tokens_T[: int(np.max(np.flatnonzero(tokens_T), initial=-1)) + 1].tolist()
-        stopped = bool(ids) and ids[-1] in stops
-        kept = len(ids) - stopped
-        return Output(ids[:kept], log_probs_BKT[row, k, :kept].tolist(), len(ids), "stop" if stopped else "length")
+        ids, stopped = trim(tokens_T, stops)
+        log_probs = log_probs_BKT[row, k, : len(ids)].tolist()
+        return Output(ids, log_probs, len(ids) + stopped, "stop" if stopped else "length")
 
     return finished_BK, output
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import ServeConfig
-from t5x_lite.inference.engine import laid_out
+from t5x_lite.inference.engine import for_decoding
 from t5x_lite.serving.batch import Failed, Job, group_of, run_batch, warm_up
 
 CANCEL_SECONDS = 5.0  # for the worker to notice that all its jobs are cancelled
@@ -122,7 +122,7 @@ class Engine:
         assert self._load is not None
         options = self._options
         try:
-            pretrained = laid_out(self._load())
+            pretrained = for_decoding(self._load())
             decodes = pretrained.architecture.traits.decodes
             if options.warm_up_tokens:
                 warm_up(pretrained, most_rows=options.batch_size, num_tokens=options.warm_up_tokens, decodes=decodes)

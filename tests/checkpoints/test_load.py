@@ -32,7 +32,7 @@ def test_what_save_hf_writes_is_loaded_as_the_same_model(tmp_path):
 def test_how_a_models_authors_decode_is_loaded_with_it(tmp_path):
     save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
     (tmp_path / "out" / "generation_config.json").write_text('{"num_beams": 3, "max_new_tokens": 9}')
-    expected = GenerationConfig(num_beams=3, max_new_tokens=9, length_penalty=1.0, beam_rules="hf")
+    expected = GenerationConfig(num_beams=3, max_new_tokens=9, length_penalty=1.0, beam_variant="hf")
     assert load(tmp_path / "out").generation == expected
 
 

@@ -37,7 +37,7 @@ NAN, INF = float("nan"), float("inf")
         ({"seed": 2**32}, "seed is 4294967296: use a number below 2**32"),
         ({"length_penalty": -INF}, "length_penalty is -inf: use a finite number"),
         ({"length_penalty": NAN}, "length_penalty is nan: use a finite number"),
-        ({"beam_rules": "HF"}, "beam_rules is 'HF': use t5x or hf"),
+        ({"beam_variant": "HF"}, "beam_variant is 'HF': use t5x or hf"),
         ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0: use a factor above 0; 1 has no effect"),
         ({"repetition_penalty": INF}, "repetition_penalty is inf: use a factor above 0"),
         ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size is -1: use 0 or more"),
@@ -77,7 +77,7 @@ def test_a_wrong_setting_is_refused_with_its_field_its_value_and_a_remedy(fields
         {"temperature": 1e-9, "top_k": 2**31 - 1, "top_p": 1.0, "min_p": 0.999},
         {"temperature": 1.0, "top_p": 1e-9, "num_return_sequences": 70},
         {"seed": 2**32 - 1, "no_repeat_ngram_size": 16, "repetition_penalty": 1e-9},
-        {"length_penalty": -2.0, "num_beams": 2, "beam_rules": "hf"},
+        {"length_penalty": -2.0, "num_beams": 2, "beam_variant": "hf"},
         {"banned_tokens": (0,), "stop_tokens": (2**31 - 1,)},
     ],
 )

@@ -24,5 +24,8 @@ def test_generate_takes_settings_and_gives_texts(pretrained):
     assert one == [api.generate(pretrained, [line], max_new_tokens=4)[0] for line in LINES]
     several = api.generate(pretrained, LINES[:2], max_new_tokens=4, num_beams=2, num_return_sequences=2)
     assert [len(texts) for texts in several] == [2, 2]
+    settings = {"max_new_tokens": 4, "num_beams": 2, "length_penalty": 1.5}
+    hf = api.generate(pretrained, LINES, beam_variant="hf", **settings)
+    assert hf == api.generate(pretrained, LINES, beam_rules="hf", **settings)  # the former name
     with pytest.raises(ValueError, match="top_p is 2"):
         api.generate(pretrained, LINES[:1], temperature=1.0, top_p=2.0)

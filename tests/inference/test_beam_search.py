@@ -9,21 +9,21 @@ import pytest
 
 from t5x_lite.config import GenerationConfig
 from t5x_lite.inference import beam_search
-from tests.inference.toys import NO_STEPS, Steps, constant, told
+from tests.inference.toys import NO_STEPS, Steps, constant, params_and_spec
 
 LOW = -1e7
 
 
 def search(step, batch_size, num_steps, *, eos_id=1, forced=None, **fields):
     config = GenerationConfig(**({"max_new_tokens": num_steps, "num_beams": 2, "length_penalty": 0.0} | fields))
-    controls, plan = told([config] * batch_size, num_steps=num_steps, eos_id=eos_id, forced=forced)
+    params, spec = params_and_spec([config] * batch_size, num_steps=num_steps, eos_id=eos_id, forced=forced)
 
     @jax.jit
-    def run(controls):
-        beams = beam_search.start(np.zeros(batch_size, np.int32), NO_STEPS, plan)
-        return beam_search.best(beam_search.advance(step, beams, controls, plan, num_steps), controls, plan)
+    def run(params):
+        beams = beam_search.start(np.zeros(batch_size, np.int32), NO_STEPS, spec)
+        return beam_search.best(beam_search.advance(step, beams, params, spec, num_steps), spec)
 
-    return tuple(map(np.asarray, run(controls)))
+    return tuple(map(np.asarray, run(params)))
 
 
 def test_both_best_paths_of_a_markov_chain_are_found():
@@ -96,7 +96,7 @@ def test_with_room_for_all_a_search_finds_the_best_of_all_sequences(rules, expon
             scores[sequence] = total / penalty(length, exponent, rules)
     best = sorted(scores, key=scores.get, reverse=True)
     tokens_BKT, scores_BK = search(
-        by_table(table_TVV), 1, T, num_beams=40, length_penalty=exponent, beam_rules=rules, num_return_sequences=5
+        by_table(table_TVV), 1, T, num_beams=40, length_penalty=exponent, beam_variant=rules, num_return_sequences=5
     )
     for k in range(3):
         assert tuple(tokens_BKT[0, k])[: len(best[k])] == best[k]
@@ -123,7 +123,7 @@ def test_an_examples_result_does_not_depend_on_how_long_others_go_on(rules):
 
         return step
 
-    fields = {"num_beams": 3, "beam_rules": rules, "length_penalty": 1.0}
+    fields = {"num_beams": 3, "beam_variant": rules, "length_penalty": 1.0}
     together = search(step_of([0, 1]), 2, 9, **fields)
     alone = search(step_of([0]), 1, 9, **fields)
     np.testing.assert_array_equal(together[0][:1], alone[0])
@@ -133,9 +133,9 @@ def test_an_examples_result_does_not_depend_on_how_long_others_go_on(rules):
 def test_a_search_that_nothing_can_change_any_more_ends():
     sure = np.array([[LOW, 9.0, 0.0, 0.0]])
     config = GenerationConfig(max_new_tokens=50, num_beams=2)
-    controls, plan = told([config], num_steps=50)
-    beams = beam_search.start(np.zeros(1, np.int32), NO_STEPS, plan)
-    ended = jax.jit(lambda beams: beam_search.advance(constant(sure), beams, controls, plan, 50))(beams)
+    params, spec = params_and_spec([config], num_steps=50)
+    beams = beam_search.start(np.zeros(1, np.int32), NO_STEPS, spec)
+    ended = jax.jit(lambda beams: beam_search.advance(constant(sure), beams, params, spec, 50))(beams)
     assert ended.count < 10
 
 

@@ -9,7 +9,7 @@ import pytest
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import GenerationConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
-from t5x_lite.inference.engine import Request, answer_batch, batched, bucket, fill_in, padded, stream_answer
+from t5x_lite.inference.engine import Request, answer_batch, batched, bucket, fill_in, pad_inputs, stream_answer
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.encoder import SequenceClassifier
 from t5x_lite.model.transformer import T5
@@ -116,7 +116,7 @@ def test_a_classifier_answers_with_labels_and_their_probabilities():
 
 def test_few_lengths_are_compiled():
     assert [bucket(length) for length in (1, 16, 17, 33, 64, 65, 128, 129)] == [16, 16, 32, 64, 64, 128, 128, 192]
-    inputs_BS = padded([[5, 6], [7]], 3)
+    inputs_BS = pad_inputs([[5, 6], [7]], 3)
     assert inputs_BS.shape == (3, 16)
     assert inputs_BS[:, :3].tolist() == [[5, 6, 0], [7, 0, 0], [0, 0, 0]]
 

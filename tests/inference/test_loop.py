@@ -14,7 +14,7 @@ from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh
 from tests import numpy_t5, tiny
-from tests.inference.toys import told
+from tests.inference.toys import params_and_spec
 
 MODEL = tiny.drawn(T5, tiny.T5_1_1)
 NEW = 6
@@ -29,9 +29,9 @@ def inputs():
 
 
 def generated(config, inputs_BS, *, model=MODEL, architecture="encoder_decoder", devices=None, streams=None):
-    controls, plan = told([config] * len(inputs_BS), num_steps=NEW, scores=True, streams=streams)
+    params, spec = params_and_spec([config] * len(inputs_BS), num_steps=NEW, scores=True, streams=streams)
     given = [devices] if devices else []
-    return generate_ids(model, Architecture(architecture), inputs_BS, controls, plan, *given)
+    return generate_ids(model, Architecture(architecture), inputs_BS, params, spec, *given)
 
 
 def test_greedy_decoding_takes_the_most_probable_token_given_all_before():
@@ -107,9 +107,9 @@ def test_a_decoder_goes_on_with_its_prompt_with_beams_too(architecture):
 
 
 def test_a_stream_says_the_same_as_what_is_decoded_at_once():
-    controls, plan = told([GREEDY], num_steps=NEW)
+    params, spec = params_and_spec([GREEDY], num_steps=NEW)
     expected = generated(GREEDY, inputs()[:1]).tokens_BKT
-    steps = list(stream_ids(MODEL, Architecture(), inputs()[:1], controls, plan))
+    steps = list(stream_ids(MODEL, Architecture(), inputs()[:1], params, spec))
     assert len(steps) == np.count_nonzero(expected)
     for number, tokens_BKT in enumerate(steps, start=1):
         np.testing.assert_array_equal(tokens_BKT[:, :, :number], expected[:, :, :number])

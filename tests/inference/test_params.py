@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import GenerationConfig
-from t5x_lite.inference.params import NO_ID, Plan, batches_with, make_controls, make_plan
+from t5x_lite.inference.params import NO_ID, DecodeSpec, batch_key, make_decode_spec, make_sampling_params
 
 PLAIN = GenerationConfig()
-NUMBERS = {  # a Controls field, the config's, its values for three examples
+NUMBERS = {  # a SamplingParams field, the config's, its values for three examples
     "max_new_B": ("max_new_tokens", [7, 64, 300], np.int32),
     "min_new_B": ("min_new_tokens", [0, 5, 2], np.int32),
     "temperature_B": ("temperature", [0.5, 1.0, 2.0], np.float32),
@@ -23,11 +23,11 @@ NUMBERS = {  # a Controls field, the config's, its values for three examples
 
 def seeds(*pairs):
     configs = [GenerationConfig(seed=seed) for seed, _ in pairs]
-    return make_controls(configs, [stream for _, stream in pairs], eos_id=1).seed_B
+    return make_sampling_params(configs, [stream for _, stream in pairs], eos_id=1).seed_B
 
 
-def plan(*configs, **given):
-    return make_plan(configs, **{"vocab_size": 99, "num_steps": 21} | given)
+def spec(*configs, **given):
+    return make_decode_spec(configs, **{"vocab_size": 99, "num_steps": 21} | given)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
@@ -35,13 +35,13 @@ def test_each_example_has_its_number_as_a_compiled_program_takes_it(name):
     field, values, dtype = NUMBERS[name]
     # A temperature, without which there is no top_k, top_p or min_p.
     configs = [GenerationConfig(**{"temperature": 1.0, field: value}) for value in values]
-    numbers_B = getattr(make_controls(configs, range(3), eos_id=1), name)
+    numbers_B = getattr(make_sampling_params(configs, range(3), eos_id=1), name)
     assert (numbers_B.tolist(), numbers_B.dtype) == (values, dtype)
 
 
 def test_every_field_is_of_the_whole_batch():
-    controls = make_controls([PLAIN] * 5, range(5), eos_id=1)
-    assert [len(array) for array in controls] == [5] * len(controls)
+    params = make_sampling_params([PLAIN] * 5, range(5), eos_id=1)
+    assert [len(array) for array in params] == [5] * len(params)
 
 
 def test_the_same_seed_and_stream_draw_the_same_wherever_the_example_stands():
@@ -60,7 +60,7 @@ def test_what_a_seed_draws_stays_the_same_in_all_versions():
 
 def test_lists_of_ids_are_filled_up_to_a_power_of_two():
     configs = [GenerationConfig(banned_tokens=ids) for ids in ((5, 6, 7), (), (8,))]
-    banned_BW = make_controls(configs, range(3), eos_id=1).banned_BW
+    banned_BW = make_sampling_params(configs, range(3), eos_id=1).banned_BW
     assert banned_BW.tolist() == [[5, 6, 7, NO_ID], [NO_ID] * 4, [8, NO_ID, NO_ID, NO_ID]]
     assert banned_BW.dtype == np.int32
 
@@ -68,29 +68,29 @@ def test_lists_of_ids_are_filled_up_to_a_power_of_two():
 @pytest.mark.parametrize(("longest", "width"), [(0, 0), (1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (9, 16)])
 def test_few_widths_are_compiled(longest, width):
     configs = [GenerationConfig(banned_tokens=(4,) * longest), PLAIN]
-    assert make_controls(configs, range(2), eos_id=1).banned_BW.shape == (2, width)
+    assert make_sampling_params(configs, range(2), eos_id=1).banned_BW.shape == (2, width)
 
 
 def test_eos_stops_every_example_whatever_else_does():
     configs = [PLAIN, GenerationConfig(stop_tokens=(9, 8))]
-    assert make_controls(configs, range(2), eos_id=3).stop_BW.tolist() == [[3, -1, -1, -1], [3, 9, 8, -1]]
+    assert make_sampling_params(configs, range(2), eos_id=3).stop_BW.tolist() == [[3, -1, -1, -1], [3, 9, 8, -1]]
 
 
 def test_forced_prefixes_are_filled_up_with_zeros():
-    assert make_controls([PLAIN] * 2, range(2), eos_id=1, forced=[[], [7, 6, 5]]).forced_BF.tolist() == [
+    assert make_sampling_params([PLAIN] * 2, range(2), eos_id=1, forced=[[], [7, 6, 5]]).forced_BF.tolist() == [
         [0, 0, 0, 0],
         [7, 6, 5, 0],
     ]
-    assert make_controls([PLAIN] * 2, range(2), eos_id=1).forced_BF.shape == (2, 0)
+    assert make_sampling_params([PLAIN] * 2, range(2), eos_id=1).forced_BF.shape == (2, 0)
 
 
 def test_every_example_has_a_stream():
     with pytest.raises(ValueError, match="shorter"):
-        make_controls([PLAIN] * 3, range(2), eos_id=1)
+        make_sampling_params([PLAIN] * 3, range(2), eos_id=1)
 
 
 def test_a_plan_leaves_out_what_no_example_asks_for():
-    assert plan(PLAIN, PLAIN) == Plan(vocab_size=99, num_steps=21)
+    assert spec(PLAIN, PLAIN) == DecodeSpec(vocab_size=99, num_steps=21)
 
 
 DRAWING = GenerationConfig(temperature=0.5)
@@ -100,35 +100,37 @@ DRAWING = GenerationConfig(temperature=0.5)
     ("field", "value", "part"),
     [
         ("temperature", 0.7, {}),
-        ("top_k", 5, {"most_top_k": 64}),
+        ("top_k", 5, {"max_top_k": 64}),
         ("top_p", 0.9, {"has_top_p": True}),
         ("min_p", 0.1, {"has_min_p": True}),
         ("min_new_tokens", 2, {"has_min_new": True}),
-        ("repetition_penalty", 0.9, {"repetition": True}),
+        ("repetition_penalty", 0.9, {"has_repetition_penalty": True}),
     ],
 )
 def test_a_plan_has_what_a_single_example_asks_for_and_nothing_else(field, value, part):
-    expected = Plan(vocab_size=99, num_steps=21, draws=True, **part)
-    assert plan(PLAIN, dataclasses.replace(DRAWING, **{field: value}), DRAWING) == expected
+    expected = DecodeSpec(vocab_size=99, num_steps=21, samples=True, **part)
+    assert spec(PLAIN, dataclasses.replace(DRAWING, **{field: value}), DRAWING) == expected
 
 
 def test_a_plan_has_what_the_whole_batch_has_in_common():
-    one = GenerationConfig(num_beams=5, num_return_sequences=2, no_repeat_ngram_size=3, beam_rules="hf")
-    found = plan(one, one, scores=True, vocab_size=None)
-    assert found == Plan(vocab_size=None, num_steps=21, num_sequences=5, ngram=3, scores=True, beam_rules="hf")
-    assert plan(GenerationConfig(num_beams=2)).beam_rules == "t5x"
-    assert plan(GenerationConfig(temperature=1.0, num_return_sequences=4)).num_sequences == 4
+    one = GenerationConfig(num_beams=5, num_return_sequences=2, no_repeat_ngram_size=3, beam_variant="hf")
+    found = spec(one, one, scores=True, vocab_size=None)
+    assert found == DecodeSpec(
+        vocab_size=None, num_steps=21, num_sequences=5, no_repeat_ngram_size=3, scores=True, beam_variant="hf"
+    )
+    assert spec(GenerationConfig(num_beams=2)).beam_variant == "t5x"
+    assert spec(GenerationConfig(temperature=1.0, num_return_sequences=4)).num_sequences == 4
 
 
 @pytest.mark.parametrize(("highest", "most"), [(1, 64), (64, 64), (65, 128), (128, 128), (129, 256), (1000, 1024)])
 def test_few_top_ks_are_compiled(highest, most):
     one, other = (dataclasses.replace(DRAWING, top_k=k) for k in (1, highest))
-    assert plan(one, other).most_top_k == most
+    assert spec(one, other).max_top_k == most
 
 
 def test_a_plan_can_be_told_from_another_when_programs_are_looked_up():
-    assert hash(plan(PLAIN)) == hash(plan(GenerationConfig(max_new_tokens=3, seed=8, banned_tokens=(4,))))
-    assert plan(PLAIN) != plan(DRAWING)
+    assert hash(spec(PLAIN)) == hash(spec(GenerationConfig(max_new_tokens=3, seed=8, banned_tokens=(4,))))
+    assert spec(PLAIN) != spec(DRAWING)
 
 
 @pytest.mark.parametrize(
@@ -136,15 +138,15 @@ def test_a_plan_can_be_told_from_another_when_programs_are_looked_up():
 )
 def test_examples_that_need_another_program_are_not_batched_together(field, value):
     base = PLAIN if field != "num_return_sequences" else DRAWING
-    assert batches_with(base) != batches_with(dataclasses.replace(base, **{field: value}))
+    assert batch_key(base) != batch_key(dataclasses.replace(base, **{field: value}))
 
 
 def test_the_rules_of_beams_separate_where_there_are_beams():
-    hf, t5x = (GenerationConfig(num_beams=2, beam_rules=rules) for rules in ("hf", "t5x"))
-    assert batches_with(hf) != batches_with(t5x)
-    assert batches_with(dataclasses.replace(hf, num_beams=1)) == batches_with(PLAIN)
+    hf, t5x = (GenerationConfig(num_beams=2, beam_variant=rules) for rules in ("hf", "t5x"))
+    assert batch_key(hf) != batch_key(t5x)
+    assert batch_key(dataclasses.replace(hf, num_beams=1)) == batch_key(PLAIN)
 
 
 def test_examples_with_other_numbers_are_batched_together():
     given = {"temperature": 0.3, "top_k": 4, "top_p": 0.5, "seed": 9, "max_new_tokens": 3, "repetition_penalty": 2.0}
-    assert batches_with(GenerationConfig(**given)) == batches_with(PLAIN)
+    assert batch_key(GenerationConfig(**given)) == batch_key(PLAIN)

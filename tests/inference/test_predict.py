@@ -8,7 +8,7 @@ import pytest
 
 from t5x_lite.config import GenerationConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
-from t5x_lite.inference.predict import label_probabilities, make_answer
+from t5x_lite.inference.predict import label_probabilities, predict
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import MaskedLM, SequenceClassifier, TokenClassifier
@@ -30,8 +30,8 @@ def inputs():
 
 def test_an_encoder_decoder_answers_with_what_it_decodes():
     model = tiny.drawn(T5, CFG)
-    answer = make_answer(Architecture(), BYTES, CONFIG)
-    for text, found in zip(inputs(), answer(model, inputs()), strict=True):
+    predictions = predict(model, Architecture(), inputs(), BYTES, CONFIG)
+    for text, found in zip(inputs(), predictions, strict=True):
         decoder_inputs_1T = np.zeros((1, NEW + 1), np.int32)
         for place in range(NEW):
             logits_V = tiny.logits(model, text[None], decoder_inputs_1T)[0, place, : BYTES.vocab_size]
@@ -42,7 +42,7 @@ def test_an_encoder_decoder_answers_with_what_it_decodes():
 @pytest.mark.parametrize("name", [pytest.param("causal_lm", marks=pytest.mark.slow), "prefix_lm"])
 def test_a_decoder_answers_what_follows_the_inputs_without_their_eos(name):
     model = tiny.drawn(Decoder, CFG)
-    answers = make_answer(Architecture(name), BYTES, CONFIG)(model, inputs())
+    answers = predict(model, Architecture(name), inputs(), BYTES, CONFIG)
     logits = jax.jit(model)
     for text, found in zip(TEXTS, answers, strict=True):
         ids = [0, *BYTES.encode(text)]
@@ -60,7 +60,7 @@ def test_a_decoder_answers_what_follows_the_inputs_without_their_eos(name):
 def test_a_masked_language_model_fills_in_the_masks_alone():
     model, inputs_BS = tiny.drawn(MaskedLM, CFG), inputs()
     inputs_BS[0, 1], inputs_BS[2, 3] = BYTES.sentinel_id(0), BYTES.sentinel_id(0)
-    answers = make_answer(Architecture("masked_lm"), BYTES, CONFIG)(model, inputs_BS)
+    answers = predict(model, Architecture("masked_lm"), inputs_BS, BYTES, CONFIG)
     expected_BS = inputs_BS.copy()
     logits_BSV = np.asarray(model(inputs_BS))[..., : BYTES.vocab_size]
     for b, s in ((0, 1), (2, 3)):
@@ -71,7 +71,7 @@ def test_a_masked_language_model_fills_in_the_masks_alone():
 
 def test_a_sequence_classifier_answers_with_its_most_probable_label():
     model, inputs_BS = tiny.drawn(SequenceClassifier, CFG, 3), inputs()
-    answers = make_answer(Architecture("sequence_classifier", LABELS), BYTES, CONFIG)(model, inputs_BS)
+    answers = predict(model, Architecture("sequence_classifier", LABELS), inputs_BS, BYTES, CONFIG)
     logits_BC = np.asarray(model(inputs_BS)).astype(np.float64)
     assert answers == [LABELS[c] for c in logits_BC.argmax(-1)]
     expected_BC = np.exp(logits_BC) / np.exp(logits_BC).sum(-1, keepdims=True)
@@ -81,7 +81,7 @@ def test_a_sequence_classifier_answers_with_its_most_probable_label():
 
 def test_a_token_classifier_answers_with_a_label_a_word():
     model, inputs_BS = tiny.drawn(TokenClassifier, CFG, 3), inputs()
-    answers = make_answer(Architecture("token_classifier", LABELS), BYTES, CONFIG)(model, inputs_BS)
+    answers = predict(model, Architecture("token_classifier", LABELS), inputs_BS, BYTES, CONFIG)
     chosen_BS = np.asarray(model(inputs_BS)).argmax(-1)
     words = [[chosen_BS[0, 0], chosen_BS[0, 3]], [], [chosen_BS[2, 0], chosen_BS[2, 4]]]
     assert answers == [" ".join(LABELS[c] for c in row) for row in words]

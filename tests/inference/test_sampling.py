@@ -6,21 +6,45 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import GenerationConfig
-from t5x_lite.inference.filters import MASKED
-from t5x_lite.inference.sampling import advance, choose, filtered, start
-from tests.inference.toys import NO_STEPS, constant, told
+from t5x_lite.inference.logits import MASKED, keep_min_p, keep_top_k, keep_top_p
+from t5x_lite.inference.sampling import advance, apply_filters, choose, sample, start
+from tests.inference.toys import NO_STEPS, constant, exact_probabilities, params_and_spec, surprise
 
 TWO = [[-1e7, -1e7, 0, -1e7], [-1e7, -1e7, -1e7, 0]]  # certain of 2, and of 3
 SHARES = [-1.2, -1e7, -2.3, -0.51]  # about 0.3, 0, 0.1, 0.6
+B, K, V = 2, 3, 203  # V: more than a block, and no multiple of one
+NUM_DRAWS = 20_000
+SETTINGS = {
+    "nothing": {},
+    "a temperature": {"temperature": 0.8},
+    "top_k": {"top_k": 17},
+    "top_p": {"top_p": 0.8},
+    "min_p": {"min_p": 0.2},
+    "all of them": {"temperature": 1.4, "top_k": 90, "top_p": 0.7, "min_p": 0.3},
+}
 
 
-def decode(logits_BV, controls, plan, until=99):
-    state = start(np.zeros(len(logits_BV), np.int32), NO_STEPS, plan)
-    return advance(constant(logits_BV), state, controls, plan, until)
+@jax.jit
+def drawn(logits_BV, uniform_BN):
+    """A token for each number [B, N]; what does not depend on the number is computed once."""
+
+    def of_one(uniform_B):
+        return sample(logits_BV[:, None], uniform_B[:, None])[:, 0]
+
+    return jax.vmap(of_one, in_axes=1, out_axes=1)(uniform_BN)
 
 
-def tokens(logits_BV, controls, plan, until=99):
-    return np.asarray(decode(logits_BV, controls, plan, until).tokens_BKT)
+def normal(seed, *shape, scale=1.0):
+    return (np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32)
+
+
+def decode(logits_BV, params, spec, until=99):
+    state = start(np.zeros(len(logits_BV), np.int32), NO_STEPS, spec)
+    return advance(constant(logits_BV), state, params, spec, until)
+
+
+def tokens(logits_BV, params, spec, until=99):
+    return np.asarray(decode(logits_BV, params, spec, until).tokens_BKT)
 
 
 def sampled(num, **fields):
@@ -28,23 +52,23 @@ def sampled(num, **fields):
 
 
 def test_each_example_takes_its_most_probable_token():
-    assert tokens(TWO, *told(2, num_steps=3)).tolist() == [[[2, 2, 2]], [[3, 3, 3]]]
+    assert tokens(TWO, *params_and_spec(2, num_steps=3)).tolist() == [[[2, 2, 2]], [[3, 3, 3]]]
 
 
 def test_logits_that_are_large_and_close_are_told_apart():
     logits_BV = [[1700.47, 1700.48, 1700.51, 1700.45], [3.2, 4.8, -5.3, 5.6]]
-    assert tokens(logits_BV, *told(2, num_steps=3)).tolist() == [[[2, 2, 2]], [[3, 3, 3]]]
+    assert tokens(logits_BV, *params_and_spec(2, num_steps=3)).tolist() == [[[2, 2, 2]], [[3, 3, 3]]]
 
 
 def test_a_prefix_of_each_length_is_forced():
-    assert tokens(TWO, *told(2, num_steps=5, forced=[[5, 6, 7], [8, 9]])).tolist() == [
+    assert tokens(TWO, *params_and_spec(2, num_steps=5, forced=[[5, 6, 7], [8, 9]])).tolist() == [
         [[5, 6, 7, 2, 2]],
         [[8, 9, 3, 3, 3]],
     ]
 
 
 def test_eos_in_a_forced_prefix_ends_nothing():
-    assert tokens(TWO, *told(2, num_steps=5, forced=[[5, 6, 1], [8, 1]])).tolist() == [
+    assert tokens(TWO, *params_and_spec(2, num_steps=5, forced=[[5, 6, 1], [8, 1]])).tolist() == [
         [[5, 6, 1, 2, 2]],
         [[8, 1, 3, 3, 3]],
     ]
@@ -52,26 +76,26 @@ def test_eos_in_a_forced_prefix_ends_nothing():
 
 def test_log_probabilities_are_the_models_and_0_where_tokens_are_forced():
     logits_BV = [[-1e7, -1e7, np.log(0.6), np.log(0.4)]]
-    state = decode(logits_BV, *told(1, num_steps=5, forced=[[2, 2, 3]], scores=True))
+    state = decode(logits_BV, *params_and_spec(1, num_steps=5, forced=[[2, 2, 3]], scores=True))
     assert state.tokens_BKT.tolist() == [[[2, 2, 3, 2, 2]]]
     np.testing.assert_allclose(state.log_probs_BKT.sum(-1), [[-1.02165125]], rtol=1e-6)
     np.testing.assert_array_equal(state.log_probs_BKT[0, 0, :3], 0)
 
 
 def test_with_top_k_1_what_is_drawn_from_is_certain():
-    controls, plan = told(sampled(1, top_k=1), num_steps=20)
-    log_probs = jax.nn.log_softmax(filtered(jnp.asarray([[SHARES]]), controls, plan))
+    params, spec = params_and_spec(sampled(1, top_k=1), num_steps=20)
+    log_probs = jax.nn.log_softmax(apply_filters(jnp.asarray([[SHARES]]), params, spec))
     assert log_probs[0, 0, 3] == 0.0
 
 
 @pytest.mark.parametrize("fields", [{"top_p": 0.55}, {"temperature": 0.8, "top_p": 0.63}])
 def test_below_the_highest_probability_top_p_is_greedy(fields):
-    assert tokens([SHARES], *told(sampled(1, **fields), num_steps=20)).tolist() == [[[3] * 20]]
+    assert tokens([SHARES], *params_and_spec(sampled(1, **fields), num_steps=20)).tolist() == [[[3] * 20]]
 
 
 def test_temperature_is_applied_before_top_p():
-    controls, plan = told(sampled(1, temperature=1.4, top_p=0.7), num_steps=20)
-    left = filtered(jnp.asarray([[[-1.2, -1e7, -2.3, -0.51]]]), controls, plan)
+    params, spec = params_and_spec(sampled(1, temperature=1.4, top_p=0.7), num_steps=20)
+    left = apply_filters(jnp.asarray([[[-1.2, -1e7, -2.3, -0.51]]]), params, spec)
     np.testing.assert_allclose(left[0, 0], [-0.85714293, MASKED, MASKED, -0.36428571], rtol=1e-6)
 
 
@@ -82,35 +106,35 @@ def test_examples_of_a_batch_have_temperatures_of_their_own():
         for temperature in (0.5, 0, 0.3, 0.2)
     ]
     expected = [[3] * 20, [0] * 20, [2] * 20, [1] + [0] * 19]  # 1 is EOS
-    assert tokens(logits_BV, *told(configs, num_steps=20))[:, 0].tolist() == expected
+    assert tokens(logits_BV, *params_and_spec(configs, num_steps=20))[:, 0].tolist() == expected
 
 
 def test_examples_of_a_batch_have_limits_of_their_own():
     configs = [GenerationConfig(max_new_tokens=number) for number in (4, 9)]
-    assert tokens([SHARES, SHARES], *told(configs, num_steps=12)).tolist() == [
+    assert tokens([SHARES, SHARES], *params_and_spec(configs, num_steps=12)).tolist() == [
         [[3] * 4 + [0] * 8],
         [[3] * 9 + [0] * 3],
     ]
 
 
 def test_a_loop_ends_when_every_sequence_has_ended():
-    state = decode([[0, 5, 1]], *told(1, num_steps=7))
+    state = decode([[0, 5, 1]], *params_and_spec(1, num_steps=7))
     assert (state.count, state.cache.count) == (1, 1)
     assert state.tokens_BKT.tolist() == [[[1, 0, 0, 0, 0, 0, 0]]]
 
 
 def test_a_stop_token_ends_a_sequence_as_eos_does():
     configs = [GenerationConfig(max_new_tokens=3, stop_tokens=(2,)), GenerationConfig(max_new_tokens=3)]
-    assert tokens([TWO[0], TWO[0]], *told(configs, num_steps=3)).tolist() == [[[2, 0, 0]], [[2, 2, 2]]]
+    assert tokens([TWO[0], TWO[0]], *params_and_spec(configs, num_steps=3)).tolist() == [[[2, 0, 0]], [[2, 2, 2]]]
 
 
 def test_a_decoding_goes_on_where_it_stopped():
-    controls, plan = told(sampled(2, max_new_tokens=8), num_steps=8)
+    params, spec = params_and_spec(sampled(2, max_new_tokens=8), num_steps=8)
     logits_BV = np.random.default_rng(0).normal(size=(2, 50))
-    at_once = tokens(logits_BV, controls, plan)
-    state = start(np.zeros(2, np.int32), NO_STEPS, plan)
+    at_once = tokens(logits_BV, params, spec)
+    state = start(np.zeros(2, np.int32), NO_STEPS, spec)
     for until in (1, 3, 8):
-        state = advance(constant(logits_BV), state, controls, plan, until)
+        state = advance(constant(logits_BV), state, params, spec, until)
         assert (np.asarray(state.tokens_BKT)[:, :, until:] == 0).all()
     np.testing.assert_array_equal(state.tokens_BKT, at_once)
 
@@ -118,57 +142,116 @@ def test_a_decoding_goes_on_where_it_stopped():
 def test_what_is_drawn_depends_on_seed_and_stream_and_on_no_other_example():
     logits_BV = np.zeros((3, 300))
     configs, streams = sampled(3), [4, 5, 6]
-    together = tokens(logits_BV, *told(configs, num_steps=20, streams=streams))
-    backwards = tokens(logits_BV, *told(configs, num_steps=20, streams=streams[::-1]))
-    alone = tokens(logits_BV[:1], *told(configs[:1], num_steps=20, streams=streams[1:2]))
+    together = tokens(logits_BV, *params_and_spec(configs, num_steps=20, streams=streams))
+    backwards = tokens(logits_BV, *params_and_spec(configs, num_steps=20, streams=streams[::-1]))
+    alone = tokens(logits_BV[:1], *params_and_spec(configs[:1], num_steps=20, streams=streams[1:2]))
     np.testing.assert_array_equal(together, backwards[::-1])
     np.testing.assert_array_equal(together[1], alone[0])
-    other = tokens(logits_BV[:1], *told(sampled(1, seed=1), num_steps=20, streams=streams[1:2]))
+    other = tokens(logits_BV[:1], *params_and_spec(sampled(1, seed=1), num_steps=20, streams=streams[1:2]))
     assert len({tuple(row) for row in [*together[:, 0].tolist(), *other[:, 0].tolist()]}) == 4
 
 
 def test_samples_of_one_example_differ():
-    drawn = tokens(np.zeros((2, 300)), *told(sampled(2, num_return_sequences=3), num_steps=20))
+    drawn = tokens(np.zeros((2, 300)), *params_and_spec(sampled(2, num_return_sequences=3), num_steps=20))
     assert drawn.shape == (2, 3, 20)
     assert len({tuple(row) for row in drawn.reshape(6, 20).tolist()}) == 6
 
 
-FILTERS = {
-    "nothing": {},
-    "temperature": {"temperature": 0.7},
-    "top_k": {"top_k": 9},
-    "top_p": {"top_p": 0.6},
-    "min_p": {"min_p": 0.2},
-    "all": {"temperature": 1.5, "top_k": 40, "top_p": 0.9, "min_p": 0.05},
-}
+@pytest.mark.parametrize("name", SETTINGS)
+def test_choose_samples_with_the_probabilities_left_by_the_filters(name):
+    logits_V, fields = normal(1, V, scale=0.6), SETTINGS[name]
+    params, spec = params_and_spec(
+        sampled(NUM_DRAWS // 4, num_return_sequences=4, **{"temperature": 1.0} | fields), num_steps=20
+    )
+    logits_BKV = jnp.broadcast_to(jnp.asarray(logits_V), (NUM_DRAWS // 4, 4, V))
+    chosen_BK = jax.jit(choose, static_argnums=3)(logits_BKV, jnp.asarray(3), params, spec)
+    counts_V = np.bincount(np.asarray(chosen_BK).ravel(), minlength=V)
+    assert surprise(counts_V, exact_probabilities(logits_V, **fields)) < 1
 
 
-@pytest.mark.parametrize("name", FILTERS)
-def test_tokens_are_drawn_with_the_probabilities_that_are_left(name):
-    logits_V, fields = 1.5 * np.random.default_rng(1).normal(size=150), FILTERS[name]
-    expected_V = probabilities_left(logits_V, **fields)
-    num = 20_000
-    controls, plan = told(sampled(num // 4, num_return_sequences=4, **fields), num_steps=20)
-    logits_BKV = jnp.broadcast_to(jnp.asarray(logits_V, jnp.float32), (num // 4, 4, 150))
-    drawn_BK = jax.jit(choose, static_argnums=3)(logits_BKV, jnp.asarray(3), controls, plan)
-    counts_V = np.bincount(np.asarray(drawn_BK).ravel(), minlength=150)
-    assert not counts_V[expected_V == 0].any()
-    expected, counts = num * expected_V[expected_V > 0], counts_V[expected_V > 0]
-    degrees = len(expected) - 1
-    statistic = ((counts - expected) ** 2 / expected).sum()
-    # The 99.9% quantile of chi-square, by Wilson and Hilferty's approximation.
-    assert statistic < degrees * (1 - 2 / (9 * degrees) + 3.09 * (2 / (9 * degrees)) ** 0.5) ** 3
+@pytest.fixture(scope="module")
+def draws():
+    """Logits, the numbers, and the tokens that were drawn with each of the settings."""
+    logits_V = normal(5, V, scale=0.6)
+
+    def numbers(name, nothing, dtype=np.float32):
+        return np.array([setting.get(name, nothing) for setting in SETTINGS.values()], dtype)
+
+    logits_B1V = logits_V / numbers("temperature", 1)[:, None, None]
+    logits_B1V = keep_top_k(logits_B1V, numbers("top_k", 0, np.int32), max_k=128)
+    logits_B1V = keep_min_p(keep_top_p(logits_B1V, numbers("top_p", 1)), numbers("min_p", 0))
+    uniform_BN = np.random.default_rng(10).random((len(SETTINGS), NUM_DRAWS), np.float32)
+    tokens_BN = np.asarray(drawn(logits_B1V[:, 0], uniform_BN))
+    return logits_V, dict(zip(SETTINGS, zip(uniform_BN, tokens_BN, strict=True), strict=True))
 
 
-def probabilities_left(logits_V, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
-    """Sorted and cut, one filter after the other."""
-    shares_V = np.exp(logits_V / temperature) / np.exp(logits_V / temperature).sum()
-    order_V = np.argsort(-shares_V)
-    if top_k:
-        shares_V[order_V[top_k:]] = 0
-        shares_V /= shares_V.sum()
-    if top_p < 1:
-        shares_V[order_V[np.searchsorted(np.cumsum(shares_V[order_V]), top_p) + 1 :]] = 0
-        shares_V /= shares_V.sum()
-    shares_V[shares_V < min_p * shares_V.max()] = 0
-    return shares_V / shares_V.sum()
+@pytest.mark.parametrize("name", SETTINGS)
+def test_tokens_are_drawn_as_often_as_they_are_probable_with(name, draws):
+    logits_V, drawn_with = draws
+    assert surprise(np.bincount(drawn_with[name][1], minlength=V), exact_probabilities(logits_V, **SETTINGS[name])) < 1
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_number_draws_the_token_that_double_precision_draws_with(name, draws):
+    logits_V, drawn_with = draws
+    uniform_N, tokens_N = drawn_with[name]
+    sums_V = np.cumsum(exact_probabilities(logits_V, **SETTINGS[name]))
+    assert np.mean(np.searchsorted(sums_V, uniform_N, side="right") != tokens_N) < 2e-4  # but at borders, by rounding
+
+
+def test_the_statistic_tells_a_distribution_that_is_nearly_right(draws):
+    logits_V, drawn_with = draws
+    counts_V = np.bincount(drawn_with["nothing"][1], minlength=V)
+    assert surprise(counts_V, exact_probabilities(logits_V, temperature=1.15)) > 1
+    assert surprise(counts_V, np.roll(exact_probabilities(logits_V), 1)) > 1
+
+
+def test_the_first_and_the_last_possible_token_are_drawn_at_both_ends():
+    below_1 = np.nextafter(np.float32(1), np.float32(0))
+    logits_BV = normal(7, B, V)
+    logits_BV[0, :130], logits_BV[0, 197:] = MASKED, MASKED
+    logits_BV[1, :3], logits_BV[1, 71:] = MASKED, MASKED
+    np.testing.assert_array_equal(drawn(logits_BV, np.float32([[0, below_1]] * B)), [[130, 196], [3, 70]])
+
+
+def test_a_number_says_which_token_by_the_cumulated_probability():
+    logits_V = np.float32([np.log(0.5), MASKED, np.log(0.125), np.log(0.375)])
+    numbers_N = np.float32([0.49, 0.51, 0.62, 0.63, 0.99])
+    np.testing.assert_array_equal(drawn(logits_V[None], numbers_N[None])[0], [0, 2, 2, 3, 3])
+
+
+def test_a_number_on_a_border_is_the_token_s_behind_it():
+    numbers_N = np.arange(256, dtype=np.float32) / 256
+    np.testing.assert_array_equal(drawn(np.zeros((1, 256), np.float32), numbers_N[None])[0], np.arange(256))
+
+
+def test_each_sequence_is_drawn_by_its_own_number_from_its_own_logits():
+    chosen_BK = np.array([[5, 150, 77], [202, 0, 128]])
+    logits_BKV = np.full((B, K, V), MASKED, np.float32)
+    np.put_along_axis(logits_BKV, chosen_BK[..., None], 0.5, axis=-1)
+    np.testing.assert_array_equal(jax.jit(sample)(logits_BKV, np.full((B, K), 0.5, np.float32)), chosen_BK)
+
+
+def test_what_has_no_probability_is_never_drawn_however_sums_are_rounded():
+    # A token in every 128, most of them masked, and numbers at the borders between those that are not.
+    rng = np.random.default_rng(8)
+    weights_W = np.exp(2 * rng.normal(size=1004)) * (rng.random(1004) > 0.6)
+    logits_V = np.full((1004, 128), MASKED, np.float32)
+    logits_V[weights_W > 0, 5] = np.log(weights_W[weights_W > 0])
+    border_W = np.asarray(jnp.cumsum(np.float32(weights_W))) / np.float32(weights_W.sum())
+    numbers_N = np.concatenate([np.clip(border_W * np.float32(1 + ulp * 2**-24), 0, 0.999999) for ulp in range(-8, 9)])
+    tokens_N = np.asarray(drawn(logits_V.reshape(1, -1), numbers_N[None].astype(np.float32)))[0]
+    assert logits_V.flat[tokens_N].min() > MASKED
+
+
+def test_the_last_possible_token_is_drawn_where_sums_are_rounded_to_more():
+    # Of 64 distributions, the sums of some rise among the masked tokens at their ends, beyond what the last one adds.
+    rng = np.random.default_rng(9)
+    logits_BWV = np.full((64, 1004, 128), MASKED, np.float32)
+    logits_BWV[:, 7:750, 5] = rng.normal(size=(64, 743))
+    below_1 = np.full((64, 1), np.nextafter(np.float32(1), np.float32(0)))
+    assert drawn(logits_BWV.reshape(64, -1), below_1)[:, 0].tolist() == [749 * 128 + 5] * 64
+
+
+def test_where_nothing_is_possible_the_first_token_is_drawn():
+    np.testing.assert_array_equal(drawn(np.full((1, V), MASKED, np.float32), np.float32([[0, 0.7]])), [[0, 0]])

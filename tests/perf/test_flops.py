@@ -10,8 +10,8 @@ from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
 from t5x_lite.config import GenerationConfig, MeshConfig, TrainConfig
-from t5x_lite.inference.loop import decode
-from t5x_lite.inference.params import make_controls, make_plan
+from t5x_lite.inference.loop import encode_and_decode
+from t5x_lite.inference.params import make_decode_spec, make_sampling_params
 from t5x_lite.model.architectures import Architecture, abstract
 from t5x_lite.model.presets import presets
 from t5x_lite.model.transformer import T5
@@ -105,9 +105,9 @@ def test_generation_asks_for_the_products_that_its_program_has():
     cfg, num_steps = tiny.T5_1_1, 9
     model = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
     configs = [GenerationConfig(max_new_tokens=num_steps)] * tiny.B
-    plan = make_plan(configs, vocab_size=cfg.vocab_size, num_steps=num_steps)
-    controls = make_controls(configs, range(tiny.B), eos_id=1)
-    program = jax.make_jaxpr(lambda model: decode(model, tiny.ids(tiny.B, tiny.S), controls, plan=plan))(model)
+    spec = make_decode_spec(configs, vocab_size=cfg.vocab_size, num_steps=num_steps)
+    params = make_sampling_params(configs, range(tiny.B), eos_id=1)
+    program = jax.make_jaxpr(lambda model: encode_and_decode(model, tiny.ids(tiny.B, tiny.S), params, spec=spec))(model)
     once = product_flops(program.jaxpr)  # the loop's body once, for it has no length
 
     def counted(steps):

@@ -104,7 +104,7 @@ def read_generation_config(
         fields |= {"temperature": 1.0, "top_k": DEFAULT_TOP_K} | sampling
     fields |= _lengths(given, fields) | _tokens(given)
     if fields.get("num_beams", 1) > 1:
-        fields = {"length_penalty": 1.0} | fields | {"beam_rules": "hf"}
+        fields = {"length_penalty": 1.0} | fields | {"beam_variant": "hf"}
     unknown = [name for name, value in given.items() if name not in WITHOUT_EFFECT and ONLY.get(name, ()) != value]
     if unknown:
         tell(f"{path} says {', '.join(f'{name} {given[name]!r}' for name in unknown)}, which is not followed here")

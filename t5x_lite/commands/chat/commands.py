@@ -14,6 +14,7 @@ import docstring_parser
 from jsonargparse import ArgumentParser
 
 from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import RENAMED
 
 SLASH = "/"
 FIELDS = {field.name: field for field in dataclasses.fields(GenerationConfig)}
@@ -50,6 +51,7 @@ def parsed(line: str) -> Command | str:
     if not line.startswith(SLASH):
         return line
     name, _, argument = line[1:].partition(" ")
+    name = RENAMED.get(name, name)
     if name not in NAMES:
         near = [known for known in NAMES if name and known.startswith(name)]
         near = near or difflib.get_close_matches(name, NAMES, n=1)

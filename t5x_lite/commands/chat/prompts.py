@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model reads for what is typed: templates, and examples that can be drawn anew."""
+"""What a model reads for what is typed: template_task, and examples that can be drawn anew."""
 
 import dataclasses
 import json
@@ -9,8 +9,7 @@ from typing import Any
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import InferConfig, TaskConfig
 from t5x_lite.data.records.rows import input_maker
-from t5x_lite.inference.few_shot import Pair
-from t5x_lite.inference.prompts import prompt_maker, read_shots, templates
+from t5x_lite.inference.few_shot import Pair, make_prompter, read_shots, template_task
 
 WHERE = "the typed line (a JSON object gives fields)"  # as errors call it
 
@@ -29,7 +28,7 @@ class Prompts:
         self.options, self.shots = options, shots
         self.examples = options.examples  # stays while no shots are drawn from it
         self._pretrained, self._seed, self._num_drawn = pretrained, seed, 0
-        self._make = prompt_maker(options, shots, pretrained)
+        self._make = make_prompter(options, shots, pretrained)
 
     def inputs_of(self, line: str) -> list[str]:
         """Returns the inputs of a typed line: itself, or what a template or task makes of it.
@@ -39,7 +38,7 @@ class Prompts:
         """
         if self.options.template is None and self.options.task is None:
             return [line]
-        task = templates(self.options)
+        task = template_task(self.options)
         return input_maker(task)(_record(line, task), WHERE)
 
     def prompt_of(self, inputs: str) -> str:
@@ -72,7 +71,7 @@ class Prompts:
         Raises:
           ValueError: if it is none, or the examples do not suit it.
         """
-        input_maker(templates(dataclasses.replace(self.options, template=text)))
+        input_maker(template_task(dataclasses.replace(self.options, template=text)))
         self._adopt(self.examples, self._num_drawn, template=text)
 
     def _adopt(self, examples: str | None, num_drawn: int, **fields: Any) -> None:
@@ -81,7 +80,7 @@ class Prompts:
         used = examples if num_shots > 0 else None
         options = dataclasses.replace(self.options, shots=num_shots, examples=used, **fields)
         shots = read_shots(options, seed=self._seed + num_drawn)
-        self._make = prompt_maker(options, shots, self._pretrained)
+        self._make = make_prompter(options, shots, self._pretrained)
         self.options, self.shots, self.examples, self._num_drawn = options, shots, examples, num_drawn
 
 

@@ -16,8 +16,16 @@ from t5x_lite.commands.chat.commands import Command
 from t5x_lite.commands.chat.prompts import Prompts
 from t5x_lite.commands.chat.terminal import Growing, Terminal
 from t5x_lite.config import GenerationConfig, InferConfig
-from t5x_lite.inference.engine import Answer, Request, answer_batch, controls_and_plan, fill_in, laid_out, stream_answer
-from t5x_lite.inference.prompts import read_shots
+from t5x_lite.inference.engine import (
+    Answer,
+    Request,
+    answer_batch,
+    fill_in,
+    for_decoding,
+    params_and_spec,
+    stream_answer,
+)
+from t5x_lite.inference.few_shot import read_shots
 
 HOW_TO_LEAVE = "Ctrl-D or /quit leaves, /help lists what else there is."
 
@@ -39,7 +47,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
     print(_description(options.checkpoint, pretrained), file=sys.stderr, flush=True)
     prompts = Prompts(options, shots, pretrained=pretrained, seed=config.seed)
     terminal = Terminal(commands.completions)
-    Session(laid_out(pretrained), prompts, config=config, terminal=terminal).run()
+    Session(for_decoding(pretrained), prompts, config=config, terminal=terminal).run()
 
 
 class Session:
@@ -138,7 +146,7 @@ class Session:
     def _check(self, config: GenerationConfig) -> None:
         """Raises ValueError if settings do not suit the model."""
         if self._decodes:
-            controls_and_plan(self._pretrained, [Request("", config)], 1)
+            params_and_spec(self._pretrained, [Request("", config)], 1)
 
     def _set(self, name: str, value: str) -> None:
         if not value:

@@ -13,8 +13,8 @@ from t5x_lite.config import GenerationConfig, ModelConfig, RunConfig
 from t5x_lite.config.architectures import ENCODER_DECODER
 from t5x_lite.data.shapes import feature_shapes, vocab_rows
 from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer
-from t5x_lite.inference.loop import decode
-from t5x_lite.inference.params import make_controls, make_plan
+from t5x_lite.inference.loop import encode_and_decode
+from t5x_lite.inference.params import make_decode_spec, make_sampling_params
 from t5x_lite.parallel.mesh import batch_sharding
 from t5x_lite.parallel.xla_options import for_gpus_elsewhere
 from t5x_lite.training.program import Program, make_program
@@ -69,11 +69,11 @@ def _generate(cfg: RunConfig, program: Program, features: dict[str, tuple[int, .
         )
     num_steps, B = features["decoder_target_tokens"][0], cfg.train.batch_size
     configs = [GenerationConfig(max_new_tokens=num_steps)] * B
-    plan = make_plan(configs, vocab_size=program.model.vocab_size, num_steps=num_steps)
-    controls = make_controls(configs, range(B), eos_id=ByteAndSentinelTokenizer(1).eos_id)
-    shapes = jax.tree.map(lambda array: _rows(program, np.shape(array), np.asarray(array).dtype), controls)
+    spec = make_decode_spec(configs, vocab_size=program.model.vocab_size, num_steps=num_steps)
+    params = make_sampling_params(configs, range(B), eos_id=ByteAndSentinelTokenizer(1).eos_id)
+    shapes = jax.tree.map(lambda array: _rows(program, np.shape(array), np.asarray(array).dtype), params)
     inputs = _rows(program, (B, cfg.train.inputs_length), np.int32)
-    return jax.jit(functools.partial(decode, plan=plan)).trace(program.shapes.model, inputs, shapes).lower()
+    return jax.jit(functools.partial(encode_and_decode, spec=spec)).trace(program.shapes.model, inputs, shapes).lower()
 
 
 def _rows(program: Program, shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:

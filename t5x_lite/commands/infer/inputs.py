@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model is asked about: the lines of a file or a pipe, the records of a source, or a split of a task."""
+"""Inputs of `infer`: lines of a file or a pipe, records of a source, or a split of a task."""
 
 import contextlib
 import dataclasses
@@ -9,73 +9,78 @@ import pathlib
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from t5x_lite.config import InferConfig, TaskConfig
 from t5x_lite.data.records.rows import input_maker, is_held_out
 from t5x_lite.data.sources import named, open_source, skip
 from t5x_lite.data.sources.base import BadRecord, Source
-from t5x_lite.inference.prompts import templates
+from t5x_lite.inference.few_shot import template_task
 
 RECORDS = (".csv", ".tsv", ".parquet", ".array_record", ".gz", ".zst")  # files that are not read line by line
 
 
 class Inputs(NamedTuple):
-    """What a model is asked about."""
+    """Texts to answer."""
 
     texts: Iterator[str]
-    number: int | None  # of the texts; None where it is not known
-    identity: dict[str, Any] | None  # what they are, as JSON has it; None of a pipe, which has no second time
+    number: int | None  # number of texts, if known
+    identity: dict[str, Any] | None  # JSON that identifies the texts; None for a pipe, which cannot be reread
 
 
 @contextlib.contextmanager
 def open_inputs(options: InferConfig) -> Iterator[Inputs]:
-    """Opens what some options name: a split of their task, or their input.
+    """Opens the input or the task split of the options.
 
     Raises:
-      ValueError: if it does not exist or cannot be read; while it is read, at the first malformed record.
+      ValueError: if it does not exist or cannot be read; while reading, at the first malformed record.
     """
     if options.split is not None:
-        task, names, wanted = _split(options)
+        task, names, held_out = _split(options)
         with _opened(task, names, f"the source of --task {options.task}") as records:
-            texts, number = _texts(task, records, wanted), None
-            if wanted is None and task.preprocess is None and task.bad_records == "error":
-                number = len(records)
-            yield Inputs(texts, number, {"split": options.split, "source": named(names), "records": len(records)})
+            is_counted = held_out is None and task.preprocess is None and task.bad_records == "error"
+            identity = {"split": options.split, "source": named(names), "records": len(records)}
+            yield Inputs(_texts(task, records, held_out), len(records) if is_counted else None, identity)
     elif options.reads_pipe:
-        yield Inputs(inputs_of(sys.stdin, options), None, None)
+        yield Inputs(texts_of(sys.stdin, options), None, None)
     elif os.path.isfile(options.input) and not options.input.endswith(RECORDS):
-        with _lines(options.input) as lines:
-            yield Inputs(inputs_of(lines, options), _num_lines(options.input), _of_file(options.input))
+        with open(options.input, "rb") as file:
+            number = sum(1 for _ in file)
+        with open(options.input, encoding="utf-8") as lines:
+            try:
+                yield Inputs(texts_of(lines, options), number, _file_identity(options.input))
+            except UnicodeDecodeError as error:
+                raise ValueError(f"--input {options.input} is not UTF-8 ({error.reason}): convert it") from error
     else:
-        task = dataclasses.replace(templates(options), text_unit="line")
+        task = dataclasses.replace(template_task(options), text_unit="line")
         with _opened(task, options.input, "--input") as records:
-            is_file = os.path.isfile(options.input)
-            about = _of_file(options.input) if is_file else {"input": options.input, "records": len(records)}
-            yield Inputs(_texts(task, records, None), len(records) if task.preprocess is None else None, about)
+            identity = {"input": options.input, "records": len(records)}
+            if os.path.isfile(options.input):
+                identity = _file_identity(options.input)
+            yield Inputs(_texts(task, records, None), len(records) if task.preprocess is None else None, identity)
 
 
-def inputs_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
-    """Yields the inputs of a file: its lines, or, of a .jsonl file or with a template, what that makes of records."""
+def texts_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
+    """Yields the lines of a file, or the filled-in template for each record if it is JSON lines or has a template."""
     lines = (line.rstrip("\n") for line in file)
     if options.template is None and options.task is None and not options.input.endswith(".jsonl"):
         yield from lines
         return
-    make_inputs = input_maker(templates(options))
+    make_inputs = input_maker(template_task(options))
     for number, line in enumerate(lines, start=1):
         where = f"--input {options.input}, line {number},"
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{where} is not JSON ({error.msg}): mend it, or name a file of plain lines") from error
+            raise ValueError(f"{where} is not JSON ({error.msg}): fix it, or use a file of plain lines") from error
         if not isinstance(record, dict):
-            raise ValueError(f"{where} is a {type(record).__name__} and no object with fields: mend it")
+            raise ValueError(f"{where} is a JSON {type(record).__name__}, not an object with fields: fix it")
         yield from make_inputs(record, where)
 
 
 def _split(options: InferConfig) -> tuple[TaskConfig, str | tuple[str, ...], bool | None]:
-    """Returns a task, where the records of a split of it are, and whether those held out are wanted; None is all."""
-    task = templates(options)
+    """Returns the task, the source of the split, and whether to read its held-out texts or the others; None for all."""
+    task = template_task(options)
     if task.eval_source is not None:
         return task, task.eval_source if options.split == "eval" else task.source, None
     return task, task.source, options.split == "eval"
@@ -98,20 +103,6 @@ def _texts(task: TaskConfig, records: Source, held_out: bool | None) -> Iterator
         yield from (text for text in texts if held_out is None or is_held_out(text, task.eval_percent) == held_out)
 
 
-def _of_file(path: str) -> dict[str, Any]:
+def _file_identity(path: str) -> dict[str, Any]:
     state = os.stat(path)
     return {"input": os.path.abspath(path), "bytes of it": state.st_size, "time of it": state.st_mtime_ns}
-
-
-@contextlib.contextmanager
-def _lines(path: str) -> Iterator[TextIO]:
-    with open(path, encoding="utf-8") as lines:
-        try:
-            yield lines
-        except UnicodeDecodeError as error:
-            raise ValueError(f"--input {path} is not UTF-8 ({error.reason}): convert it") from error
-
-
-def _num_lines(path: str) -> int:
-    with open(path, "rb") as file:
-        return sum(1 for _ in file)

@@ -54,13 +54,13 @@ def test_a_summarizer_s_settings_are_read_by_the_rules_of_transformers(tmp_path)
         no_repeat_ngram_size=3,
         max_new_tokens=199,  # the token that starts the decoder is no new one
         min_new_tokens=29,
-        beam_rules="hf",
+        beam_variant="hf",
     )
     assert read(tmp_path, **fields) == expected
 
 
 def test_beams_have_the_length_penalty_of_transformers_unless_the_file_says_another(tmp_path):
-    assert read(tmp_path, num_beams=2) == same(num_beams=2, length_penalty=1.0, beam_rules="hf")
+    assert read(tmp_path, num_beams=2) == same(num_beams=2, length_penalty=1.0, beam_variant="hf")
     assert read(tmp_path, num_beams=1) == same()
 
 

@@ -25,7 +25,7 @@ from t5x_lite.model.transformer import shift_right
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
 from tests.checkpoints.layouts import model_of
-from tests.inference.toys import told
+from tests.inference.toys import params_and_spec
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 FAMILIES = sorted(path.name for path in GOLDEN.iterdir())
@@ -87,11 +87,11 @@ def assert_same_tokens(family, num_beams, golden=GOLDEN):
     expected = np.load(golden / family / "expected.npz")
     tokens_BT = expected["greedy_BT" if num_beams == 1 else "beam_BT"][:, 1:]  # behind the start token
     config = GenerationConfig(
-        max_new_tokens=tokens_BT.shape[1], num_beams=num_beams, length_penalty=1.0, beam_rules="hf"
+        max_new_tokens=tokens_BT.shape[1], num_beams=num_beams, length_penalty=1.0, beam_variant="hf"
     )
-    controls, plan = told([config] * len(tokens_BT), num_steps=config.max_new_tokens)
+    params, spec = params_and_spec([config] * len(tokens_BT), num_steps=config.max_new_tokens)
     model, inputs_BS = model_of(HFCheckpoint(golden / family)), expected["inputs_BS"].astype(np.int32)
-    generated = generate_ids(model, ENCODER_DECODER, inputs_BS, controls, plan)
+    generated = generate_ids(model, ENCODER_DECODER, inputs_BS, params, spec)
     np.testing.assert_array_equal(generated.tokens_BKT[:, 0], tokens_BT)
 
 

@@ -26,6 +26,7 @@ def test_a_line_is_a_text_or_a_command_with_what_follows_it():
     assert parsed("") == ""
     assert parsed("/help") == Command("help", "")
     assert parsed("/temperature   0.7 ") == Command("temperature", "0.7")
+    assert parsed("/beam_rules hf") == Command("beam_variant", "hf")  # its former name
     assert parsed("/template Q: {q}  A: {a}") == Command("template", "Q: {q}  A: {a}")
 
 
@@ -65,7 +66,7 @@ def test_nothing_may_follow_a_command_that_takes_nothing(name):
         ("temperature", "1", 1.0),
         ("max_new_tokens", "17", 17),
         ("length_penalty", "-1.5", -1.5),
-        ("beam_rules", "hf", "hf"),
+        ("beam_variant", "hf", "hf"),
         ("stop_tokens", "[5, 6]", (5, 6)),
         ("stop_tokens", "[]", ()),
         ("forced_prefix", "yes", "yes"),
@@ -94,7 +95,7 @@ def test_a_value_is_read_as_on_the_command_line(name, value, expected):
         ("max_new_tokens", "7.5", r"max_new_tokens is '7\.5': use a whole number$"),
         ("stop_tokens", "5", r"stop_tokens is '5': use a list of ids such as \[5, 6\]$"),
         ("stop_tokens", "[a]", r"stop_tokens is '\[a\]': use a list of ids"),
-        ("beam_rules", "other", "beam_rules is 'other': use t5x or hf$"),
+        ("beam_variant", "other", "beam_variant is 'other': use t5x or hf$"),
         ("top_p", "0.5", r"top_p 0\.5 given without sampling \(temperature is 0\): add temperature 1"),
         ("num_return_sequences", "3", "num_return_sequences is 3, but greedy decoding has one output"),
     ],
@@ -138,8 +139,8 @@ def test_tab_completes_commands_at_the_beginning_of_a_line():
 
 
 def test_tab_completes_values_and_files(tmp_path):
-    assert completions("/beam_rules ", "") == ["t5x", "hf"]
-    assert completions("/beam_rules ", "h") == ["hf"]
+    assert completions("/beam_variant ", "") == ["t5x", "hf"]
+    assert completions("/beam_variant ", "h") == ["hf"]
     assert completions("/temperature ", "") == []
     (tmp_path / "pairs.jsonl").touch()
     (tmp_path / "pairs.old").mkdir()

@@ -8,7 +8,7 @@ from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.commands.chat.prompts import Prompts
 from t5x_lite.config import InferConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
-from t5x_lite.inference.prompts import read_shots
+from t5x_lite.inference.few_shot import read_shots
 from tests import tiny
 
 SEED = 5

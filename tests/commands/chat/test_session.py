@@ -14,7 +14,7 @@ from t5x_lite.commands.chat.session import Session
 from t5x_lite.config import GenerationConfig, InferConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
 from t5x_lite.inference.engine import Request, answer_batch, fill_in
-from t5x_lite.inference.prompts import read_shots
+from t5x_lite.inference.few_shot import read_shots
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.encoder import MaskedLM, SequenceClassifier
 from t5x_lite.model.transformer import T5

@@ -16,9 +16,8 @@ from t5x_lite.commands import infer
 from t5x_lite.config import GenerationConfig, InferConfig, MeshConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
 from t5x_lite.inference import api
-from t5x_lite.inference.api import answer_lines
-from t5x_lite.inference.engine import fill_in
-from t5x_lite.inference.loop import Devices
+from t5x_lite.inference.engine import Request, fill_in
+from t5x_lite.inference.loop import LOCAL, Devices
 from t5x_lite.parallel.mesh import batch_sharding, make_mesh, replicated
 from tests import tiny
 from tests.paths import ROOT
@@ -53,9 +52,15 @@ def loaded(pretrained):
     return load
 
 
-def rows_of(pretrained, lines, fields=None, **settings):
+def rows_of(pretrained, lines, *, log_probs=False, batch_size=3, devices=LOCAL, **settings):
     config = GenerationConfig(**{"max_new_tokens": 5} | settings)
-    return list(answer_lines(pretrained, enumerate(lines), options(**fields or {}), config))
+    requests = [Request(line, config, number) for number, line in enumerate(lines)]
+    scores = log_probs or config.temperature > 0
+    answers = api.answer_all(pretrained, requests, batch_size=batch_size, scores=scores, devices=devices)
+    return [
+        infer.make_row(line, answer, pretrained, log_probs=log_probs)
+        for line, answer in zip(lines, answers, strict=True)
+    ]
 
 
 def test_every_line_gets_its_row_in_order(pretrained):
@@ -107,15 +112,15 @@ def test_rows_do_not_depend_on_where_lines_are_in_the_file(pretrained):
 
 def test_what_is_drawn_for_a_line_stays_when_a_run_goes_on(pretrained):
     config = GenerationConfig(max_new_tokens=5, temperature=1.0)
-    numbered = list(enumerate(LINES * 3))
-    whole = list(answer_lines(pretrained, numbered, options(), config))
-    rest = list(answer_lines(pretrained, numbered[5:], options(), config))
-    assert [row["prediction"] for row in whole[5:]] == [row["prediction"] for row in rest]
-    assert whole[0]["prediction"] != whole[4]["prediction"]  # the same text on another line
+    requests = [Request(line, config, number) for number, line in enumerate(LINES * 3)]
+    whole = [answer.sequences[0].text for answer in api.answer_all(pretrained, requests, batch_size=3)]
+    rest = [answer.sequences[0].text for answer in api.answer_all(pretrained, requests[5:], batch_size=3)]
+    assert whole[5:] == rest
+    assert whole[0] != whole[4]  # the same text on another line
 
 
 def test_rows_have_scores_and_tokens_where_they_are_asked_for(pretrained):
-    (row,) = rows_of(pretrained, LINES[:1], fields={"log_probs": True})
+    (row,) = rows_of(pretrained, LINES[:1], log_probs=True)
     assert row["score"] == pytest.approx(sum(row["log_probs"]), rel=1e-5)
     assert "".join(row["tokens"]) == row["prediction"]
     (row,) = rows_of(pretrained, LINES[:1], num_beams=3, num_return_sequences=2)
@@ -199,8 +204,6 @@ def test_a_mesh_gives_each_device_as_many_lines(pretrained):
     mesh = make_mesh(MeshConfig(data=2, fsdp=4))
     on_mesh = pretrained._replace(model=jax.device_put(pretrained.model, replicated(mesh)))
     devices = Devices(lambda rows: jax.device_put(rows, batch_sharding(mesh)))
-    config = GenerationConfig(max_new_tokens=5)
-    asked = options(batch_size=infer._batch_size(options(batch_size=9), mesh))
-    assert asked.batch_size == 16
-    rows = list(answer_lines(on_mesh, enumerate(LINES), asked, config, devices=devices))
-    assert rows == rows_of(pretrained, LINES)
+    batch_size = infer._batch_size(options(batch_size=9), mesh)
+    assert batch_size == 16
+    assert rows_of(on_mesh, LINES, batch_size=batch_size, devices=devices) == rows_of(pretrained, LINES)

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Logits processors: constraints on the next token, and the top-k, top-p and min-p filters of sampling.
+
+A masked token has the logit MASKED; the other logits are unchanged, except by the repetition penalty. The filters have
+a limit per example and keep ties: tokens as probable as the least probable one they keep.
+
+Shape letters: B batch, K sequences per example, T tokens, V vocabulary, W ids in a list.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from t5x_lite.inference.params import NO_ID, DecodeSpec, SamplingParams
+
+MASKED = -1e10  # T5X's value; finite, so that a softmax over masked logits alone is not NaN
+
+
+def constrain(
+    logits_BKV: jax.Array, tokens_BKT: jax.Array, count: jax.Array, params: SamplingParams, spec: DecodeSpec
+) -> jax.Array:
+    """Penalizes repeated tokens, and masks tokens that must not come next.
+
+    Args:
+      logits_BKV: logits of the next token.
+      tokens_BKT: tokens decoded so far, followed by zeros.
+      count: number of tokens decoded so far.
+      params: parameters of each example.
+      spec: which constraints the batch uses.
+    """
+    if spec.has_repetition_penalty:
+        logits_BKV = _penalize_repetition(logits_BKV, tokens_BKT, params.repetition_penalty_B)
+    logits_BKV = mask_padding_rows(logits_BKV, spec.vocab_size)
+    if spec.no_repeat_ngram_size:
+        logits_BKV = _mask_repeated_ngrams(logits_BKV, tokens_BKT, count, spec.no_repeat_ngram_size)
+    if params.banned_BW.shape[1]:
+        logits_BKV = _mask_ids(logits_BKV, params.banned_BW)
+    if spec.has_min_new:
+        too_early_B1 = (count < params.min_new_B)[:, None]
+        logits_BKV = _mask_ids(logits_BKV, jnp.where(too_early_B1, params.stop_BW, NO_ID))
+    return logits_BKV
+
+
+def mask_padding_rows(logits_BKV: jax.Array, vocab_size: int | None) -> jax.Array:
+    """Masks the ids beyond the tokenizer's, whose embedding rows are padding."""
+    V = logits_BKV.shape[-1]
+    if vocab_size is None or vocab_size >= V:
+        return logits_BKV
+    return jnp.where((jnp.arange(V) < vocab_size)[None, None], logits_BKV, MASKED)
+
+
+def is_stop_token(tokens_BK: jax.Array, stop_BW: jax.Array) -> jax.Array:
+    """Returns whether each token ends its sequence, [B, K]."""
+    return jnp.any(tokens_BK[:, :, None] == stop_BW[:, None], axis=-1)
+
+
+def forced_token(forced_BF: jax.Array, count: jax.Array) -> jax.Array:
+    """Returns each example's next token of its forced prefix, [B]; 0 after the prefix."""
+    F = forced_BF.shape[1]
+    if F == 0:
+        return jnp.zeros(forced_BF.shape[0], jnp.int32)
+    token_B = jax.lax.dynamic_index_in_dim(forced_BF, jnp.minimum(count, F - 1), axis=1, keepdims=False)
+    return jnp.where(count < F, token_B, 0)
+
+
+def keep_top_k(logits_BKV: jax.Array, top_k_B: jax.Array, *, max_k: int) -> jax.Array:
+    """Keeps the k most probable tokens.
+
+    Args:
+      logits_BKV: logits of any scale.
+      top_k_B: each example's k; 0 keeps all tokens.
+      max_k: static upper bound; a larger k counts as this one.
+    """
+    highest_BKk, _ = jax.lax.top_k(logits_BKV, max_k)
+    index_B11 = jnp.clip(top_k_B - 1, 0, max_k - 1)[:, None, None]
+    threshold_BK1 = jnp.take_along_axis(highest_BKk, index_B11, axis=-1)
+    return jnp.where((top_k_B == 0)[:, None, None] | (logits_BKV >= threshold_BK1), logits_BKV, MASKED)
+
+
+def keep_top_p(logits_BKV: jax.Array, top_p_B: jax.Array) -> jax.Array:
+    """Keeps the smallest set of most probable tokens whose probabilities sum to p; p = 1 keeps all tokens.
+
+    A binary search over the bits of the threshold takes 3 ms for 8 x 32,128 logits on two CPU cores; sorting takes 90.
+    """
+    exp_BKV = jnp.exp(logits_BKV - jnp.max(logits_BKV, axis=-1, keepdims=True))
+    # Non-negative floats sort like their bit patterns.
+    bits_BKV = jax.lax.bitcast_convert_type(exp_BKV, jnp.int32)
+    wanted_BK = top_p_B[:, None] * jnp.sum(exp_BKV, axis=-1)
+
+    def with_bit(index: jax.Array, threshold_BK: jax.Array) -> jax.Array:
+        higher_BK = threshold_BK | (1 << (30 - index))
+        kept_BK = jnp.sum(jnp.where(bits_BKV >= higher_BK[:, :, None], exp_BKV, 0.0), axis=-1)
+        return jnp.where(kept_BK >= wanted_BK, higher_BK, threshold_BK)
+
+    threshold_BK = jax.lax.fori_loop(0, 31, with_bit, jnp.zeros(wanted_BK.shape, jnp.int32))
+    kept_BKV = (bits_BKV >= threshold_BK[:, :, None]) | (top_p_B >= 1)[:, None, None]
+    return jnp.where(kept_BKV, logits_BKV, MASKED)
+
+
+def keep_min_p(logits_BKV: jax.Array, min_p_B: jax.Array) -> jax.Array:
+    """Keeps tokens at least p times as probable as the most probable one; p = 0 keeps all tokens."""
+    highest_BK1 = jnp.max(logits_BKV, axis=-1, keepdims=True)
+    return jnp.where(logits_BKV >= highest_BK1 + jnp.log(min_p_B)[:, None, None], logits_BKV, MASKED)
+
+
+def _mask_ids(logits_BKV: jax.Array, ids_BW: jax.Array) -> jax.Array:
+    """Masks a list of ids per example; negative ids are ignored."""
+    V = logits_BKV.shape[-1]
+    index_BW = jnp.where(ids_BW < 0, V, ids_BW)
+    rows_B1 = jnp.arange(len(ids_BW))[:, None]
+    return logits_BKV.at[rows_B1, :, index_BW].set(MASKED, mode="drop")
+
+
+def _penalize_repetition(logits_BKV: jax.Array, tokens_BKT: jax.Array, penalty_B: jax.Array) -> jax.Array:
+    """Divides positive logits of tokens that occurred by the penalty, and multiplies negative ones by it.
+
+    As in transformers, the decoder's start token counts as one that occurred.
+    """
+    B, K, _ = tokens_BKT.shape
+    positions = (jnp.arange(B)[:, None, None], jnp.arange(K)[None, :, None], tokens_BKT)
+    occurred_BKV = jnp.zeros(logits_BKV.shape, bool).at[positions].set(True)
+    occurred_BKV = occurred_BKV.at[:, :, 0].set(True)
+    penalty_B11 = penalty_B[:, None, None]
+    penalized_BKV = jnp.where(logits_BKV > 0, logits_BKV / penalty_B11, logits_BKV * penalty_B11)
+    return jnp.where(occurred_BKV, penalized_BKV, logits_BKV)
+
+
+def _mask_repeated_ngrams(logits_BKV: jax.Array, tokens_BKT: jax.Array, count: jax.Array, size: int) -> jax.Array:
+    """Masks tokens that would complete an n-gram of this size a second time."""
+    B, K, T = tokens_BKT.shape
+    if size > T:
+        return logits_BKV
+    V = logits_BKV.shape[-1]
+    starts = jnp.arange(T - size + 1)
+    matches_BKT = jnp.broadcast_to(starts + size <= count, (B, K, len(starts)))
+    for offset in range(size - 1):
+        last_BK = jax.lax.dynamic_index_in_dim(
+            tokens_BKT, jnp.maximum(count - size + 1 + offset, 0), axis=2, keepdims=False
+        )
+        earlier_BKT = jax.lax.slice_in_dim(tokens_BKT, offset, offset + len(starts), axis=2)
+        matches_BKT &= earlier_BKT == last_BK[:, :, None]
+    completed_BKT = jax.lax.slice_in_dim(tokens_BKT, size - 1, T, axis=2)
+    index_BKT = jnp.where(matches_BKT, completed_BKT, V)
+    positions = (jnp.arange(B)[:, None, None], jnp.arange(K)[None, :, None], index_BKT)
+    return logits_BKV.at[positions].set(MASKED, mode="drop")
