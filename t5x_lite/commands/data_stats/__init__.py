@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite data stats`: what a config's text comes to, before a model is trained on it."""
+"""`t5x-lite data stats`: statistics of a config's text, before a model is trained on it."""
 
 import dataclasses
 import json
@@ -9,11 +9,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from t5x_lite.commands.data_stats.findings import Statistics
 from t5x_lite.commands.data_stats.lengths import side_lengths
-from t5x_lite.commands.data_stats.measuring import measure
-from t5x_lite.commands.data_stats.stages import open_corpora
+from t5x_lite.commands.data_stats.statistics import Statistics, measure
 from t5x_lite.commands.data_stats.table import print_tables
+from t5x_lite.commands.data_stats.timing import prepare_timed
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.files.atomic_write import write_atomically
@@ -24,13 +23,13 @@ PICTURE = "lengths.svg"  # in the run directory
 
 
 def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> None:
-    """Prints what there is to learn from and writes a picture of its lengths.
+    """Prints statistics of the text and writes a histogram of its lengths.
 
     Args:
-      cfg: the run. Its text is prepared in `run_dir`, for a later training to use, unless it is there already. A null
-        `train.targets_length` of a task with targets is read as the one recommended.
-      as_json: whether to print one JSON object, the fields of `findings.Statistics`, instead of tables.
-      output: where the SVG file goes; None is lengths.svg in `run_dir`.
+      cfg: the config of the run. Missing text is prepared in `run_dir`, where training will find it. If a task with
+        targets leaves `train.targets_length` null, the recommended length is used.
+      as_json: whether to print one JSON object, with the fields of `statistics.Statistics`, instead of tables.
+      output: path of the SVG file; None is lengths.svg in `run_dir`.
 
     Raises:
       ValueError: if the config, the data or `output` is wrong.
@@ -40,8 +39,8 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
     if path.suffix != ".svg" or path.is_dir():
         raise ValueError(f"--output is {str(path)!r}: name a file that ends in .svg")
     cfg, _ = open_start(cfg)
-    corpora, stages = open_corpora(cfg)
-    statistics = measure(cfg, corpora, stages)
+    corpora, timings = prepare_timed(cfg)
+    statistics = measure(cfg, corpora, timings)
     write_atomically(path, picture(statistics, corpora))
     if as_json:
         print(json.dumps(dataclasses.asdict(statistics), ensure_ascii=False, indent=2))
@@ -51,7 +50,7 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
 
 
 def picture(statistics: Statistics, corpora: Corpora) -> str:
-    """Returns histograms of what each task learns from, the limits of the run marked, as an SVG document."""
+    """Returns an SVG document with a histogram of the lengths of each task, and the limits of the run."""
     inputs = (f"train.inputs_length {statistics.inputs_length:,}", statistics.inputs_length)
     limits = {"inputs": inputs, "documents": inputs}
     if statistics.targets_length is not None:

@@ -1,10 +1,10 @@
-"""Tests t5x_lite/commands/data_stats/stages.py"""
+"""Tests t5x_lite/commands/data_stats/timing.py"""
 
 import json
 
 import pytest
 
-from t5x_lite.commands.data_stats import stages
+from t5x_lite.commands.data_stats import timing
 from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
@@ -40,14 +40,14 @@ def preparation(task, tmp_path):
 
 
 def test_timing_changes_nothing_of_what_is_made(preparation, task, tmp_path):
-    parts, _ = stages.make_timed(preparation)
+    parts, _ = timing.tokenize_timed(preparation)
     assert parts == tokenize_portions(preparation, preparation.portions())
 
 
 def test_opening_reading_and_tokenising_are_timed_apart(preparation, monkeypatch):
-    monkeypatch.setattr(stages, "Stopwatch", Clock)
-    _, made = stages.make_timed(preparation)  # laps of 1, 2 and 3 seconds
-    assert made == stages.Making(1.0, 2.0, 0.0)  # reading again cannot have taken longer than the first time
+    monkeypatch.setattr(timing, "Stopwatch", Clock)
+    _, made = timing.tokenize_timed(preparation)  # laps of 1, 2 and 3 seconds
+    assert made == timing.Making(1.0, 2.0, 0.0)  # reading again cannot have taken longer than the first time
 
 
 def test_reading_is_estimated_from_the_part_that_is_read_again(preparation, monkeypatch):
@@ -55,9 +55,9 @@ def test_reading_is_estimated_from_the_part_that_is_read_again(preparation, monk
         def lap(self):
             return {1: 1.0, 2: 30.0, 3: 2.0}[int(super().lap())]
 
-    monkeypatch.setattr(stages, "Stopwatch", Laps)
-    monkeypatch.setattr(stages, "READ_CHARACTERS", 26 * 4)  # of the first ten documents, which have 26 characters
-    parts, made = stages.make_timed(preparation)
+    monkeypatch.setattr(timing, "Stopwatch", Laps)
+    monkeypatch.setattr(timing, "READ_CHARACTERS", 26 * 4)  # of the first ten documents, which have 26 characters
+    parts, made = timing.tokenize_timed(preparation)
     assert sum(part["num_characters"] for part in parts) == 26 * 10 + 27 * 30
     assert made.reading_s == pytest.approx(2.0 * (26 * 10 + 27 * 30) / (26 * 4))
     assert made.reading_s + made.tokenising_s == pytest.approx(30.0)
@@ -65,24 +65,24 @@ def test_reading_is_estimated_from_the_part_that_is_read_again(preparation, monk
 
 def test_only_what_is_made_here_is_timed(task, tmp_path):
     cfg = RunConfig(run_dir=str(tmp_path / "run"), task=task)
-    corpora, timed = stages.open_corpora(cfg)
+    corpora, timed = timing.prepare_timed(cfg)
     assert list(timed.making) == [str(tmp_path / "run" / "corpus")]
     assert timed.vocabulary_s is not None
-    again, untimed = stages.open_corpora(cfg)
+    again, untimed = timing.prepare_timed(cfg)
     assert (untimed.making, untimed.vocabulary_s) == ({}, None)
     assert len(again[""].train.tokens) == len(corpora[""].train.tokens)
 
 
 def test_the_vocabulary_is_timed_apart_from_the_text(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(stages, "Stopwatch", Clock)  # one second in all, and the same second in making the text
-    _, timed = stages.open_corpora(RunConfig(run_dir=str(tmp_path / "run"), task=task))
+    monkeypatch.setattr(timing, "Stopwatch", Clock)  # one second in all, and the same second in making the text
+    _, timed = timing.prepare_timed(RunConfig(run_dir=str(tmp_path / "run"), task=task))
     assert timed.vocabulary_s == 0.0
 
 
 def test_the_text_is_that_of_a_training(task, tmp_path):
     with RunDirectory(tmp_path / "trained") as directory:
         prepare_corpora(task, directory.path)
-    stages.open_corpora(RunConfig(run_dir=str(tmp_path / "run"), task=task))
+    timing.prepare_timed(RunConfig(run_dir=str(tmp_path / "run"), task=task))
     names = sorted(path.name for path in (tmp_path / "trained" / "corpus").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "run" / "corpus").iterdir())
     for name in names:
@@ -93,4 +93,4 @@ def test_the_text_is_that_of_a_training(task, tmp_path):
 def test_a_directory_in_use_is_not_written_to(task, tmp_path):
     cfg = RunConfig(run_dir=str(tmp_path / "run"), task=task)
     with RunDirectory(cfg.run_dir), pytest.raises(ValueError, match="is in use by"):
-        stages.open_corpora(cfg)
+        timing.prepare_timed(cfg)

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/commands/data_stats/measuring.py"""
+"""Tests t5x_lite/commands/data_stats/statistics.py"""
 
 import dataclasses
 import json
@@ -7,13 +7,23 @@ import pathlib
 import numpy as np
 import pytest
 
-from t5x_lite.commands.data_stats import measuring
+from t5x_lite.commands.data_stats import statistics
 from t5x_lite.commands.data_stats.lengths import Candidate, Padding
-from t5x_lite.commands.data_stats.measuring import decoded_sample, measure, num_characters_of, with_targets_length
-from t5x_lite.commands.data_stats.stages import Stages
+from t5x_lite.commands.data_stats.statistics import (
+    decoded_sample,
+    held_out_padding,
+    measure,
+    measure_batches,
+    num_characters_of,
+    num_examples_of,
+    padding_of,
+    with_targets_length,
+)
+from t5x_lite.commands.data_stats.timing import Timings
 from t5x_lite.config import MixtureConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data.corpus.open import Split
 from t5x_lite.data.corpus.prepare import prepare_corpora
+from t5x_lite.data.examples import PackedPairs, Pairs
 from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.tokens import ArrayTokens
 
@@ -58,7 +68,7 @@ def text_task(path, **options):
 def measured(task, tmp_path, **train):
     cfg = RunConfig(run_dir=str(tmp_path / "run"), task=task, train=TrainConfig(**{"batch_size": 4} | train))
     corpora = prepare_corpora(task, tmp_path / "run")
-    return measure(cfg, corpora, Stages(None, {}, 0.5)), corpora
+    return measure(cfg, corpora, Timings(None, {}, 0.5)), corpora
 
 
 def test_characters_of_sides_that_were_counted_apart_are_exact():
@@ -80,8 +90,8 @@ def test_bytes_and_unknown_tokens_are_those_of_the_text():
 
 
 def test_a_sample_is_spread_over_all_of_a_long_text(monkeypatch):
-    monkeypatch.setattr(measuring, "SAMPLED_STRETCHES", 3)
-    monkeypatch.setattr(measuring, "STRETCH_LENGTH", 10)
+    monkeypatch.setattr(statistics, "SAMPLED_STRETCHES", 3)
+    monkeypatch.setattr(statistics, "STRETCH_LENGTH", 10)
     ids = np.full(101, 100)
     ids[[0, 9, 50, 100]] = 2  # in the first stretch, the middle one and the last
     ids[20:40] = 2  # between them
@@ -112,7 +122,7 @@ def test_each_denoiser_of_a_mixture_of_objectives_has_its_chunks(tmp_path):
 
 
 def test_rows_of_text_are_those_of_an_epoch_and_not_the_few_that_are_measured(tmp_path, monkeypatch):
-    monkeypatch.setattr("t5x_lite.commands.data_stats.batches.MEASURED_ROWS", 8)
+    monkeypatch.setattr("t5x_lite.commands.data_stats.statistics.MEASURED_ROWS", 8)
     found, _ = measured(text_task(tmp_path), tmp_path, inputs_length=32)
     task = found.tasks["task"]
     assert task.batches.padding.num_rows == 8
@@ -154,7 +164,7 @@ def test_the_packing_of_the_run_is_counted_and_not_sampled(tmp_path, monkeypatch
         run_dir=str(tmp_path / "run"), task=task, train=TrainConfig(batch_size=4, inputs_length=8, targets_length=16)
     )
     cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, packing="first_fit"))
-    found = measure(cfg, prepare_corpora(task, tmp_path / "run"), Stages(None, {}, 0.5)).tasks["task"]
+    found = measure(cfg, prepare_corpora(task, tmp_path / "run"), Timings(None, {}, 0.5)).tasks["task"]
     assert found.train.padding["first_fit"] == Padding(6, 0.0, 0.0, 0.0)  # two a row
     assert found.train.padding["best_fit"].num_rows == 12
 
@@ -178,5 +188,62 @@ def test_a_classifiers_targets_are_as_long_as_they_are(tmp_path):
         model=ModelOptions(architecture="sequence_classifier"),
         train=TrainConfig(batch_size=4, inputs_length=16),
     )
-    found = measure(cfg, prepare_corpora(task, tmp_path / "run"), Stages(None, {}, 0.0))
+    found = measure(cfg, prepare_corpora(task, tmp_path / "run"), Timings(None, {}, 0.0))
     assert (found.targets_length, found.targets_length_is_recommended, found.num_rows) == (None, False, 40)
+
+
+def make_pairs(num_pairs, inputs_length=7, targets_length=5):
+    """Pairs of two and one ids, so three and two with EOS."""
+    ends_E2 = np.arange(num_pairs)[:, None] * 3 + np.array([2, 3])
+    return Pairs(ArrayTokens(np.full(num_pairs * 3, 9)), ends_E2, inputs_length, targets_length)
+
+
+def config(batch_size):
+    return RunConfig(run_dir="unused", train=TrainConfig(batch_size=batch_size))
+
+
+def test_padding_is_counted_over_all_batches():
+    first = {"encoder_input_tokens": np.array([[5, 1, 0]]), "decoder_target_tokens": np.array([[1, 0]])}
+    second = {"encoder_input_tokens": np.array([[5, 6, 1]]), "decoder_target_tokens": np.array([[4, 1]])}
+    found = padding_of([first, second])
+    assert found.num_rows == 2
+    assert (found.inputs, found.targets, found.both) == pytest.approx((1 / 6, 1 / 4, 2 / 10))
+
+
+def test_packed_examples_are_counted_each():
+    batch = {
+        "encoder_input_tokens": np.ones((2, 4)),
+        "encoder_segment_ids": np.array([[1, 2, 2, 3], [1, 1, 0, 0]]),
+    }
+    assert num_examples_of(batch) == 4
+    del batch["encoder_segment_ids"]
+    assert num_examples_of(batch) == 2
+
+
+def test_speeds_are_what_the_batches_hold_by_the_time_they_take():
+    found = measure_batches(make_pairs(11), config(4))
+    assert found.num_batches == 3
+    assert found.padding.num_rows == 12
+    assert found.examples_per_second * found.seconds == pytest.approx(12)
+    assert found.tokens_per_second * found.seconds == pytest.approx(12 * 5)
+    assert (found.padding.inputs, found.padding.targets) == pytest.approx((4 / 7, 3 / 5))
+
+
+def test_examples_of_packed_rows_count_in_the_speed():
+    packed = PackedPairs(make_pairs(12), "first_fit")  # two a row
+    found = measure_batches(packed, config(3))
+    assert found.num_batches == 2
+    assert found.examples_per_second * found.seconds == pytest.approx(12)
+
+
+def test_no_more_batches_are_made_than_the_measure_needs(monkeypatch):
+    monkeypatch.setattr(statistics, "MEASURED_ROWS", 10)
+    assert measure_batches(make_pairs(500), config(4)).num_batches == 3
+    assert measure_batches(make_pairs(500), config(64)).num_batches == 1
+    assert held_out_padding(make_pairs(500), 4).num_rows == 8
+
+
+@pytest.mark.parametrize(("num_pairs", "num_rows"), [(3, 3), (11, 8)])
+def test_held_out_rows_are_never_filled_up(num_pairs, num_rows):
+    found = held_out_padding(make_pairs(num_pairs), 4)
+    assert (found.num_rows, found.inputs) == (num_rows, pytest.approx(4 / 7))

@@ -1,0 +1,354 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Statistics of the text of a run, as training sees it; `--json` prints the fields of `Statistics`.
+
+Shape letters: E examples.
+"""
+
+import dataclasses
+import itertools
+import pathlib
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from t5x_lite.commands.data_stats.lengths import (
+    Candidate,
+    Cut,
+    Lengths,
+    Padding,
+    candidates,
+    cut_off,
+    describe_lengths,
+    padding,
+    padding_by_packing,
+    recommended,
+    side_lengths,
+)
+from t5x_lite.commands.data_stats.timing import Making, Timings
+from t5x_lite.config import RunConfig, TaskConfig
+from t5x_lite.config.architectures import ARCHITECTURES
+from t5x_lite.data.converters import Batch
+from t5x_lite.data.corpus.manifest import in_words, read_manifest
+from t5x_lite.data.corpus.open import CORPUS, Corpora, Corpus, Split, corpus_directory
+from t5x_lite.data.dataset import RunExamples, make_examples, num_examples
+from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs, pair_lengths
+from t5x_lite.data.mixing import Mixed, example_rates
+from t5x_lite.data.objectives import make_objectives
+from t5x_lite.data.pipeline import eval_batches, train_batches
+from t5x_lite.data.task_specs import tasks_of
+from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.training.logging import Stopwatch
+
+SINGLE = "task"  # the name of a task that is not in a mixture
+SAMPLED_STRETCHES, STRETCH_LENGTH = 64, 2_048  # tokens decoded to count bytes and unknown tokens
+MEASURED_ROWS = 1_024  # rows made to measure batches
+FEATURES = ("encoder_input_tokens", "decoder_target_tokens")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Batches:
+    """Measurements of some batches, made in one process."""
+
+    num_batches: int
+    padding: Padding
+    seconds: float
+    examples_per_second: float
+    tokens_per_second: float  # inputs and targets, without padding
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Side:
+    """The training or the held-out split of a task."""
+
+    num_examples: int  # documents or pairs
+    num_characters: int
+    num_characters_is_estimate: bool  # from the tokens, if the splits were not counted separately
+    num_tokens: int  # without EOS
+    characters_per_token: float
+    bytes_per_token: float  # of UTF-8, from a decoded sample
+    unknown_share: float  # unknown tokens in the same sample
+    lengths: dict[str, Lengths]  # of `documents`, or of `inputs` and `targets`
+    cut: dict[str, Cut]  # truncation of `inputs` and `targets`; empty for text, which is chunked
+    num_rows: int  # per epoch, packed as configured
+    padding: dict[str, Padding]  # of pairs, by packing method; of text, measured on `batches`
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Task:
+    """One task of a run."""
+
+    source: str  # described in words
+    what: str  # documents or pairs
+    objective: str | None  # None for pairs
+    chunk_lengths: list[int]  # tokens per row, for each denoiser; empty for pairs
+    inputs_length: int  # of its rows
+    targets_length: int  # of its rows
+    train: Side
+    eval: Side
+    num_short: int  # dropped: documents under `task.min_characters`, or pairs with an empty side
+    num_skipped: int  # bad records and files
+    first_skipped: str | None  # the error of the first one
+    rate: float  # share of the run's examples
+    num_steps_per_epoch: float  # until training has seen all of this task once
+    num_epochs: float  # in `train.num_steps`
+    targets_lengths: list[Candidate]  # values of `train.targets_length` to choose from; empty for text
+    recommended_targets_length: int | None  # the one with the least padding
+    making: Making | None  # None if the text was prepared before
+    batches: Batches  # of this task alone
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """The text of a run."""
+
+    inputs_length: int  # `train.inputs_length`
+    targets_length: int | None  # `train.targets_length`, or the recommended one; None leaves it to the objective
+    targets_length_is_recommended: bool
+    batch_size: int  # `train.batch_size`
+    packing: str  # `data.packing`
+    num_steps: int  # `train.num_steps`
+    tasks: dict[str, Task]  # by name; a task that is not in a mixture is named `task`
+    num_rows: int  # per epoch of all tasks
+    num_steps_per_epoch: float
+    batches: Batches  # of all tasks, as in training
+    vocabulary_s: float | None  # seconds to load or train a vocabulary; None if the text was prepared before
+    checking_s: float  # seconds to open the text and compare its checksums
+
+
+def measure(cfg: RunConfig, corpora: Corpora, timings: Timings) -> Statistics:
+    """Returns the statistics of a run.
+
+    Args:
+      cfg: the config of the run, its tasks resolved.
+      corpora: the prepared text of each task.
+      timings: preparation times.
+
+    Raises:
+      ValueError: if there is too little text, or the lengths in `cfg.train` do not suit it.
+    """
+    is_classifier = ARCHITECTURES[cfg.model.architecture].labels_per is not None
+    tried = {
+        name: candidates(pair_lengths(corpus.train.ends_EF), cfg.train.inputs_length)
+        for name, corpus in corpora.items()
+        if corpus.has_pairs and not is_classifier  # whose targets are never truncated
+    }
+    given = cfg.train.targets_length
+    cfg = with_targets_length(cfg, corpora, tried)
+    examples = make_examples(cfg, corpora)
+    run = _Run(cfg, corpora, examples, tried, timings)
+    tasks = {name or SINGLE: _task(name, task, run) for name, task in tasks_of(cfg.task).items()}
+    return Statistics(
+        inputs_length=cfg.train.inputs_length,
+        targets_length=cfg.train.targets_length,
+        targets_length_is_recommended=given != cfg.train.targets_length,
+        batch_size=cfg.train.batch_size,
+        packing=cfg.data.packing,
+        num_steps=cfg.train.num_steps,
+        tasks=tasks,
+        num_rows=len(examples.train),
+        num_steps_per_epoch=len(examples.train) / cfg.train.batch_size,
+        batches=tasks[SINGLE].batches if cfg.task.mixture is None else measure_batches(examples.train, cfg),
+        vocabulary_s=timings.vocabulary_s,
+        checking_s=timings.checking_s,
+    )
+
+
+def with_targets_length(cfg: RunConfig, corpora: Corpora, tried: Mapping[str, list[Candidate]]) -> RunConfig:
+    """Returns the config with a null `train.targets_length` set to the longest that any task needs.
+
+    Args:
+      cfg: the config of the run; unchanged if no task has targets.
+      corpora: the prepared text of each task.
+      tried: the candidates of each task with targets.
+    """
+    if cfg.train.targets_length is not None or not tried:
+        return cfg
+    needed = [recommended(lengths).targets_length for lengths in tried.values()]
+    for name, task in tasks_of(cfg.task).items():
+        if not corpora[name].has_pairs:
+            mixture = make_objectives(
+                task,
+                corpora[name].tokenizer,
+                inputs_length=cfg.train.inputs_length,
+                targets_length=None,
+                seed=cfg.seed,
+            )
+            needed += [objective.targets_length for _, objective in mixture]
+    return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, targets_length=max(needed)))
+
+
+class _Run(NamedTuple):
+    """What the statistics of a task are computed from."""
+
+    cfg: RunConfig
+    corpora: Corpora
+    examples: RunExamples
+    tried: Mapping[str, list[Candidate]]
+    timings: Timings
+
+
+def _task(name: str, task: TaskConfig, run: _Run) -> Task:
+    cfg, corpus = run.cfg, run.corpora[name]
+    rows, held_out = run.examples.tasks[name], run.examples.eval[name]
+    directory = corpus_directory(pathlib.Path(cfg.run_dir) / CORPUS, name, task)
+    manifest = read_manifest(directory)
+    batches = measure_batches(rows, cfg)
+    num_steps = len(rows) / _row_share(name, run.examples) / cfg.train.batch_size
+    counts = {known: num_examples(examples) for known, examples in run.examples.tasks.items()}
+    tried = run.tried.get(name, [])
+    return Task(
+        source=_source(manifest, task),
+        what="pairs" if corpus.has_pairs else "documents",
+        objective=None if corpus.has_pairs else task.objective,
+        chunk_lengths=_chunk_lengths(rows),
+        inputs_length=rows.inputs_length,
+        targets_length=rows.targets_length,
+        train=_side(corpus, "train", rows, manifest, _train_padding(rows, cfg.data.packing, batches)),
+        eval=_side(corpus, "eval", held_out, manifest, _held_out_padding(held_out, cfg.train.batch_size)),
+        num_short=manifest["num_short"],
+        num_skipped=manifest["num_skipped"],
+        first_skipped=next((message for part in manifest["parts"] for message in part["first_skipped"]), None),
+        rate=example_rates(cfg.task, counts)[name],
+        num_steps_per_epoch=num_steps,
+        num_epochs=cfg.train.num_steps / num_steps,
+        targets_lengths=tried,
+        recommended_targets_length=recommended(tried).targets_length if tried else None,
+        making=run.timings.making.get(str(directory)),
+        batches=batches,
+    )
+
+
+def _side(corpus: Corpus, name: str, rows: Examples, manifest: Mapping[str, Any], paddings: dict[str, Padding]) -> Side:
+    split: Split = getattr(corpus, name)
+    num_characters, is_exact = num_characters_of(manifest, name)
+    bytes_per_character, unknown_share = decoded_sample(split, corpus.tokenizer)
+    characters_per_token = num_characters / max(len(split.tokens), 1)
+    lengths = side_lengths(split.ends_EF)
+    limits = {"inputs": rows.inputs_length, "targets": rows.targets_length} if corpus.has_pairs else {}
+    return Side(
+        num_examples=split.num_documents,
+        num_characters=num_characters,
+        num_characters_is_estimate=not is_exact,
+        num_tokens=len(split.tokens),
+        characters_per_token=characters_per_token,
+        bytes_per_token=characters_per_token * bytes_per_character,
+        unknown_share=unknown_share,
+        lengths={side: describe_lengths(lengths_E) for side, lengths_E in lengths.items()},
+        cut={side: cut_off(lengths[side], limit) for side, limit in limits.items()},
+        num_rows=len(rows),
+        padding=paddings,
+    )
+
+
+def num_characters_of(manifest: Mapping[str, Any], split: str) -> tuple[int, bool]:
+    """Returns the number of characters in the train or eval split, and whether it is exact.
+
+    A source divided into both splits has one count, which is divided in proportion to the tokens.
+    """
+    total, is_exact = 0.0, True
+    for part in manifest["parts"]:
+        tokens = {name: counts["num_tokens"] for name, counts in part["splits"].items()}
+        if split in tokens:
+            total += part["num_characters"] * tokens[split] / max(sum(tokens.values()), 1)
+            is_exact = is_exact and tokens[split] in (0, sum(tokens.values()))
+    return round(total), is_exact
+
+
+def decoded_sample(split: Split, tokenizer: Tokenizer) -> tuple[float, float]:
+    """Returns the UTF-8 bytes per character and the share of unknown tokens, in a sample spread over all text."""
+    num_ids = len(split.tokens)
+    if num_ids <= SAMPLED_STRETCHES * STRETCH_LENGTH:
+        begins, ends = np.array([0]), np.array([num_ids])
+    else:
+        begins = np.arange(SAMPLED_STRETCHES) * (num_ids - STRETCH_LENGTH) // (SAMPLED_STRETCHES - 1)
+        ends = begins + STRETCH_LENGTH
+    sampled = split.tokens.read(begins, ends)
+    text = "".join(tokenizer.decode_batch(sampled))
+    num_unknown = sum(np.count_nonzero(ids == tokenizer.unk_id) for ids in sampled)
+    return len(text.encode()) / max(len(text), 1), num_unknown / max(sum(map(len, sampled)), 1)
+
+
+def _train_padding(rows: Examples, packing: str, batches: Batches) -> dict[str, Padding]:
+    """Returns the padding of training rows: for pairs, by packing method; for text, that of its batches."""
+    pairs = rows.pairs if isinstance(rows, PackedPairs) else rows
+    if not isinstance(pairs, Pairs):
+        return {"batches": dataclasses.replace(batches.padding, num_rows=len(rows))}
+    capacity = (pairs.inputs_length, pairs.targets_length)
+    paddings = padding_by_packing(pairs.lengths(), capacity)
+    if isinstance(rows, PackedPairs):  # all are packed already, so no sample is needed
+        paddings[packing] = padding(pairs.cut_lengths(), capacity, len(rows))
+    return paddings
+
+
+def _held_out_padding(rows: Examples, batch_size: int) -> dict[str, Padding]:
+    """Returns the padding of held-out rows, which are never packed."""
+    if isinstance(rows, Pairs):
+        return {"unpacked": padding(rows.cut_lengths(), (rows.inputs_length, rows.targets_length), len(rows))}
+    return {"batches": dataclasses.replace(held_out_padding(rows, batch_size), num_rows=len(rows))}
+
+
+def measure_batches(examples: Examples, cfg: RunConfig) -> Batches:
+    """Makes some training batches in this process, and measures them."""
+    num_batches = -(-min(MEASURED_ROWS, len(examples)) // cfg.train.batch_size)
+    data = dataclasses.replace(cfg.data, num_workers=0)
+    watch = Stopwatch()
+    stream = train_batches(examples, batch_size=cfg.train.batch_size, data=data)
+    made = list(itertools.islice(stream, num_batches))
+    seconds = watch.lap()
+    stream.close()
+    return Batches(
+        num_batches=num_batches,
+        padding=padding_of(made),
+        seconds=seconds,
+        examples_per_second=sum(map(num_examples_of, made)) / seconds,
+        tokens_per_second=sum(np.count_nonzero(batch[name]) for batch in made for name in FEATURES) / seconds,
+    )
+
+
+def held_out_padding(examples: Examples, batch_size: int) -> Padding:
+    """Returns the padding of some held-out rows, evenly spaced."""
+    size = min(batch_size, len(examples))  # so that no batch is filled up with rows of zeros
+    num_batches = max(min(MEASURED_ROWS, len(examples)) // size, 1)
+    return padding_of(eval_batches(examples, batch_size=size, num_batches=num_batches))
+
+
+def padding_of(batches: Iterable[Batch]) -> Padding:
+    """Returns the padding of batches of an encoder-decoder."""
+    filled, places, num_rows = np.zeros(2), np.zeros(2), 0
+    for batch in batches:
+        filled += [np.count_nonzero(batch[name]) for name in FEATURES]
+        places += [batch[name].size for name in FEATURES]
+        num_rows += len(batch[FEATURES[0]])
+    inputs, targets = 1 - filled / places
+    return Padding(num_rows, float(inputs), float(targets), float(1 - filled.sum() / places.sum()))
+
+
+def num_examples_of(batch: Batch) -> int:
+    """Returns the number of examples in a batch, packed or not."""
+    if "encoder_segment_ids" in batch:
+        return int(batch["encoder_segment_ids"].max(axis=1).sum())
+    return len(batch[FEATURES[0]])
+
+
+def _row_share(name: str, examples: RunExamples) -> float:
+    """Returns a task's share of the rows of an epoch."""
+    if len(examples.tasks) == 1:
+        return 1.0
+    assert isinstance(examples.train, Mixed)
+    return int(examples.train.count_M[list(examples.tasks).index(name)]) / len(examples.train)
+
+
+def _chunk_lengths(rows: Examples) -> list[int]:
+    parts = rows.members if isinstance(rows, Mixed) else [rows]
+    return [part.objective.chunk_length for part in parts if isinstance(part, Chunks)]
+
+
+def _source(manifest: Mapping[str, Any], task: TaskConfig) -> str:
+    """Describes the source of a text, which the manifest of a preparation knows better than the config."""
+    names = {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in manifest["task"].items()
+        if field in ("source", "eval_source", "packages")
+    }
+    return in_words(dataclasses.replace(task, **names))
