@@ -7,6 +7,7 @@ from t5x_lite.data.sources import open_source
 from t5x_lite.data.sources.base import InMemory
 from t5x_lite.data.sources.python import import_object
 from t5x_lite.evaluation import metrics
+from tests.data.sources.reading import read
 
 
 def examples(task, record):
@@ -38,7 +39,7 @@ def check_names(task):
 def held_out(task, folder):
     """The held-out records of a task, in the order TFDS gave them."""
     source, _ = open_source(task, task.eval_source, folder)
-    return [source[index] for index in range(len(source))]
+    return read(source)
 
 
 def prepare(monkeypatch, folder, data_set, features, splits):

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 from t5x_lite.config import InferConfig, TaskConfig
-from t5x_lite.data.records.rows import input_maker, is_held_out
-from t5x_lite.data.sources import named, open_source, skip
-from t5x_lite.data.sources.base import BadRecord, Source
+from t5x_lite.data.records.rows import input_maker, is_held_out, read_inputs
+from t5x_lite.data.sources import named, open_source
+from t5x_lite.data.sources.base import Source
 from t5x_lite.inference.few_shot import template_task
 
 RECORDS = (".csv", ".tsv", ".parquet", ".array_record", ".gz", ".zst")  # files that are not read line by line
@@ -93,14 +93,8 @@ def _opened(task: TaskConfig, names: str | tuple[str, ...], field: str) -> Itera
 
 
 def _texts(task: TaskConfig, records: Source, held_out: bool | None) -> Iterator[str]:
-    make_inputs = input_maker(task)
-    for number in range(len(records)):
-        try:
-            texts = make_inputs(records[number], records.where(number))
-        except BadRecord as error:
-            skip(error, task, [])
-            continue
-        yield from (text for text in texts if held_out is None or is_held_out(text, task.eval_percent) == held_out)
+    texts = read_inputs(task, records)
+    return (text for text in texts if held_out is None or is_held_out(text, task.eval_percent) == held_out)
 
 
 def _file_identity(path: str) -> dict[str, Any]:

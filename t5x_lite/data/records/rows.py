@@ -3,7 +3,7 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from t5x_lite.config import TaskConfig
@@ -31,7 +31,7 @@ class LeftOut:
     skipped: list[str] = dataclasses.field(default_factory=list)  # the error of each bad record
 
 
-def read_rows(task: TaskConfig, source: Source, numbers: Sequence[int], left_out: LeftOut) -> Iterator[Row]:
+def read_rows(task: TaskConfig, source: Source, numbers: Iterable[int], left_out: LeftOut) -> Iterator[Row]:
     """Yields the rows of some records of a source, in order.
 
     Args:
@@ -43,19 +43,41 @@ def read_rows(task: TaskConfig, source: Source, numbers: Sequence[int], left_out
     Raises:
       BadRecord: at the first malformed record, unless `task.bad_records` is skip.
     """
-    make_rows = _row_maker(task)
+    make_row = _text_maker(task) if task.inputs is None or task.targets is None else _pair_maker(task)
     min_characters = max(1, task.min_characters if task.inputs is None else 1)
-    for number in numbers:
+    for row in _read(task, source, numbers, _preprocessed(task, make_row), left_out.skipped):
+        if min(len(text.strip()) for text in row.texts) < min_characters:
+            left_out.num_short += 1
+        else:
+            yield row
+
+
+def read_inputs(task: TaskConfig, source: Source) -> Iterator[str]:
+    """Yields the inputs of all records of a source, which need no targets.
+
+    Raises:
+      BadRecord: at the first malformed record, unless `task.bad_records` is skip.
+    """
+    return _read(task, source, range(len(source)), input_maker(task), [])
+
+
+def _read(
+    task: TaskConfig,
+    source: Source,
+    numbers: Iterable[int],
+    make: Callable[[Record, str], list[Made]],
+    skipped: list[str],
+) -> Iterator[Made]:
+    """Yields what `make` returns for each record and its location; appends errors to `skipped`, or raises them."""
+    for where, record in source.read(numbers):
         try:
-            rows = make_rows(source[number], source.where(number))
+            if isinstance(record, BadRecord):
+                raise record
+            made = make(record, where)
         except BadRecord as error:
-            skip(error, task, left_out.skipped)
-            continue
-        for row in rows:
-            if min(len(text.strip()) for text in row.texts) < min_characters:
-                left_out.num_short += 1
-            else:
-                yield row
+            skip(error, task, skipped)
+        else:
+            yield from made
 
 
 def is_held_out(text: str, eval_percent: float) -> bool:
@@ -75,11 +97,6 @@ def is_held_out(text: str, eval_percent: float) -> bool:
 def input_maker(task: TaskConfig) -> Callable[[Record, str], list[str]]:
     """Returns a function from a record and its location to its inputs; it needs no targets."""
     return _preprocessed(task, Template(task.inputs or "", "task.inputs"))
-
-
-def _row_maker(task: TaskConfig) -> Callable[[Record, str], list[Row]]:
-    """Returns a function from a record and its location to its rows."""
-    return _preprocessed(task, _text_maker(task) if task.inputs is None or task.targets is None else _pair_maker(task))
 
 
 def _preprocessed(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where documents come from: `open_source` opens whatever `task.source` names, as records by number."""
+"""Sources of records: `open_source` opens whatever `task.source` names."""
 
 import pathlib
 from typing import NamedTuple
@@ -18,20 +18,20 @@ Names = str | tuple[str, ...]
 
 
 class Opened(NamedTuple):
-    """A source, and what is wrong with each file that was left out of it."""
+    """A source, and the errors of the files that were left out of it."""
 
     records: Source
     skipped: list[str]
 
 
 def open_source(task: TaskConfig, names: Names, cache: pathlib.Path, *, field: str = "task.source") -> Opened:
-    """Opens what a task names.
+    """Opens the source that a task names.
 
     Args:
-      task: says how text and tables are read.
+      task: the task, whose options say how to read text and tables.
       names: `task.source` or `task.eval_source`.
-      cache: directory for uncompressed copies of files, and for what is found out about large ones.
-      field: where the names are from, for errors.
+      cache: the directory for decompressed copies, and for the offsets of records in large files.
+      field: the config field that has the names, for errors.
 
     Raises:
       ValueError: if the source does not exist, is empty or is damaged as a whole; BadRecord if one of its files is
@@ -57,17 +57,17 @@ def open_source(task: TaskConfig, names: Names, cache: pathlib.Path, *, field: s
             skip(BadRecord(f"{path} is empty: fill or remove it"), task, skipped)
     if not sum(map(len, opened)):
         what = "its files are empty" if files else "it is empty"
-        raise ValueError(f"{field} {named(names)} has nothing to learn from: {what}")
+        raise ValueError(f"{field} {named(names)} has no records: {what}")
     return Opened(Concatenated(opened), skipped)
 
 
 def skip(error: BadRecord, task: TaskConfig, skipped: list[str]) -> None:
-    """Notes what is wrong with a record, or raises it if `task.bad_records` says so."""
+    """Appends the error of a record to `skipped`, or raises it unless `task.bad_records` is skip."""
     if task.bad_records == "error":
         raise BadRecord(f"{error}; or set task.bad_records to skip") from error
     skipped.append(str(error))
 
 
 def named(names: Names) -> str:
-    """Returns the names of a source as one text."""
+    """Returns the names of a source as one string."""
     return names if isinstance(names, str) else ", ".join(names)

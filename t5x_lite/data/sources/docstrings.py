@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The docstrings of the installed packages.
+"""The docstrings of installed packages: text for a first pretraining run without a download.
 
-They are megabytes of real English technical prose that every installation has, so a first pretraining run needs no
-download. They are read with `ast`: nothing is imported or run.
+They are megabytes of real English technical prose that every installation has. They are read with `ast`, so nothing is
+imported or run.
 """
 
 import ast
@@ -15,7 +15,7 @@ import sysconfig
 import warnings
 from collections.abc import Iterator, Sequence
 
-# What a plain installation of t5x_lite always brings along, by import name; the big ones of it.
+# The largest packages, by import name, that every installation of t5x_lite has.
 DEFAULT_PACKAGES = (
     "stdlib",
     "jax",
@@ -29,7 +29,7 @@ DEFAULT_PACKAGES = (
     "pyarrow",
 )
 STDLIB = "stdlib"
-# Tests have few docstrings, and the standard library's hold files that are no valid Python.
+# Tests have few docstrings, and those of the standard library contain invalid Python.
 LEFT_OUT_DIRECTORIES = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -37,17 +37,17 @@ STATEMENT_LISTS = ("body", "orelse", "handlers", "finalbody", "cases")
 
 
 def read_docstrings(packages: Sequence[str] | None = None, min_characters: int = 200) -> list[str]:
-    """The docstrings of modules, classes and functions in installed packages, each text once.
+    """Returns the distinct docstrings of modules, classes and functions in installed packages, tests excluded.
 
     Args:
-      packages: top-level import names, or `stdlib`; None is DEFAULT_PACKAGES. Tests are left out.
-      min_characters: shorter docstrings are left out, counted after the indentation is removed.
+      packages: top-level import names, or `stdlib`; None is DEFAULT_PACKAGES.
+      min_characters: the minimum length of a docstring after its indentation is removed.
 
     Returns:
       Docstrings in the order of `packages`, then of the path within the package, then of the file.
 
     Raises:
-      ValueError: if a package is not installed or has no Python source, or nothing is found at all.
+      ValueError: if a package is not installed or has no Python source, or there are no docstrings at all.
     """
     packages = DEFAULT_PACKAGES if packages is None else tuple(packages)
     documents: dict[str, None] = {}  # a dict keeps the first of duplicates, in order
@@ -58,7 +58,7 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
                     documents.setdefault(docstring)
     if not documents:
         raise ValueError(
-            f"task.packages {', '.join(packages)} have no docstring of task.min_characters {min_characters} or more: "
+            f"task.packages {', '.join(packages)} have no docstring of at least task.min_characters {min_characters}: "
             "name other packages or lower min_characters"
         )
     return list(documents)
@@ -66,7 +66,7 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """A syntax tree has no cycles to collect, and looking for them takes 30% of the time once JAX is imported."""
+    """Pauses garbage collection: syntax trees have no cycles, and looking for them takes 30% of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -77,7 +77,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _python_files(package: str) -> Iterator[pathlib.Path]:
-    """Source files of a package, sorted by their path within it."""
+    """Yields the source files of a package, sorted by their path within it."""
     if package == STDLIB:
         roots = [sysconfig.get_path("stdlib")]
     else:
@@ -91,27 +91,27 @@ def _python_files(package: str) -> Iterator[pathlib.Path]:
             yield pathlib.Path(str(spec.origin))
             return
         roots = list(spec.submodule_search_locations or ())
-    found = []
+    files = []
     for root in map(pathlib.Path, roots):
         for path in root.rglob("*.py"):
             parts = path.relative_to(root).parts
             if not LEFT_OUT_DIRECTORIES.intersection(parts) and not parts[-1].endswith("_test.py"):
-                found.append((parts, path))
-    if not found:
+                files.append((parts, path))
+    if not files:
         raise ValueError(f"task.packages names {package!r}, which has no Python source files: leave it out")
-    yield from (path for _, path in sorted(found))
+    yield from (path for _, path in sorted(files))
 
 
 def _docstrings_of_file(path: pathlib.Path, min_characters: int) -> Iterator[str]:
-    """Docstrings in the order of the file; none from a file that this Python cannot parse."""
+    """Yields the docstrings of a file, in order; none if this Python cannot parse it."""
     try:
         source = path.read_bytes().decode()
-        # Parsing is nine tenths of the time: skip files without a triple-quoted string of that length.
+        # Parsing takes nine tenths of the time: skip files without a triple-quoted string of that length.
         quoted = source.split('"""')[1::2] + source.split("'''")[1::2]
         if not any(len(text) >= min_characters for text in quoted):
             return
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning are about code that is not ours
+            warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning of other people's code
             tree = ast.parse(source)
     except (SyntaxError, ValueError):  # ValueError: not UTF-8 (a UnicodeDecodeError), or null bytes
         return
@@ -125,7 +125,7 @@ def _docstrings_of_file(path: pathlib.Path, min_characters: int) -> Iterator[str
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node that is or holds a statement, in the order of the file; `ast.walk` visits ten times as many."""
+    """Yields statements and their containers in the order of the file; `ast.walk` visits ten times as many nodes."""
     stack = [tree]
     while stack:
         node = stack.pop()

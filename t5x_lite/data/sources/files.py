@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a path, a folder or a pattern to the records of all the files it names."""
+"""Finds the files that paths, folders and patterns name, and opens each as a source."""
 
 import gzip
 import pathlib
@@ -11,10 +11,9 @@ import pyarrow
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources.array_records import ArrayRecords
-from t5x_lite.data.sources.base import Source
-from t5x_lite.data.sources.lines import Delimited, JsonLines, TextLines, TextParagraphs, WholeText
+from t5x_lite.data.sources.base import Source, file_key
 from t5x_lite.data.sources.parquet import ParquetRows
-from t5x_lite.data.sources.state import file_key
+from t5x_lite.data.sources.text_files import Delimited, JsonLines, TextLines, TextParagraphs, WholeText
 from t5x_lite.files.atomic_write import written_atomically
 
 BLOCK_BYTES = 2**20
@@ -24,23 +23,23 @@ PLAIN_SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", *DELIMITERS)  # may be compressed
 ARRAY_RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 SUFFIXES = (*PLAIN_SUFFIXES, ".parquet", *ARRAY_RECORD_SUFFIXES)
 COMPRESSIONS = (".gz", ".zst")
-SHARD_NUMBER = re.compile(r"-\d+-of-\d+$")  # some write it after the suffix
+SHARD_NUMBER = re.compile(r"-\d+-of-\d+$")  # some tools write it after the suffix
 TEXT_UNITS = {"file": WholeText, "line": TextLines, "paragraph": TextParagraphs}
 
 
 def find_files(patterns: Sequence[str], field: str = "task.source") -> list[pathlib.Path]:
-    """Returns the files that paths, folders and patterns name: in that order, those of one pattern sorted.
+    """Returns the files that paths, folders and patterns name, in that order; those of one pattern are sorted.
 
-    Hidden files are left out, and within a folder those of a kind that is not known. Links to folders are not followed.
+    Hidden files are left out, and so are files of unknown types in folders. Links to folders are not followed.
 
     Args:
       patterns: paths, folders and patterns.
-      field: of the config, for errors.
+      field: the config field that names them, for errors.
 
     Raises:
-      ValueError: if one of them names nothing, or a file of a kind that is not known.
+      ValueError: if one of them matches nothing, or a file of an unknown type.
     """
-    found: dict[pathlib.Path, None] = {}
+    found: dict[pathlib.Path, None] = {}  # each file once, in order
     for pattern in patterns:
         path = _expanded(pattern, field)
         if path.is_dir():
@@ -50,31 +49,31 @@ def find_files(patterns: Sequence[str], field: str = "task.source") -> list[path
         else:
             files = _matching(path, field)
         if not files:
-            what = f"has no file that ends in {_known_suffixes()}" if path.is_dir() else "names no file"
+            what = f"has no file that ends in {_known_suffixes()}" if path.is_dir() else "matches no file"
             raise ValueError(
                 f"{field} {pattern!r} {what}: name a file, a folder or a pattern such as 'data/*.jsonl', or "
-                "docstrings for the text that every installation has"
+                "docstrings for text that needs no file"
             )
         found |= dict.fromkeys(files)
     for file in found:
         if not file.is_file():
-            raise ValueError(f"{field} names {file}, a pipe or a device: write what it gives to a file")
+            raise ValueError(f"{field} names {file}, a pipe or a device: write its contents to a file")
         if not _is_known(file):
-            raise ValueError(f"{field} names {file}, whose kind is not known: use {_known_suffixes()}")
+            raise ValueError(f"{field} names {file}, whose type is unknown: use {_known_suffixes()}")
     return list(found)
 
 
 def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path) -> Source:
-    """Returns the records of one file.
+    """Opens one file.
 
     Args:
-      path: of a kind that `find_files` knows.
-      task: says how text and tables are read.
-      cache: directory for uncompressed copies, and for indices of large files.
+      path: a file of a type that `find_files` accepts.
+      task: the task, whose options say how to read text and tables.
+      cache: the directory for decompressed copies, and for the offsets of records in large files.
 
     Raises:
       ValueError: if the file is damaged as a whole.
-      OSError: if it cannot be read.
+      OSError: if the file cannot be read.
     """
     kind = suffix(path)
     if kind in ARRAY_RECORD_SUFFIXES:
@@ -85,7 +84,7 @@ def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path) -> Sour
     if _compression(path):
         plain = cache / f"{file_key(path)}{kind}"
         if not plain.is_file():
-            _uncompress(path, plain)
+            _decompress(path, plain)
     if kind == ".jsonl":
         return JsonLines(plain, str(path), cache)
     if kind in DELIMITERS:
@@ -94,7 +93,7 @@ def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path) -> Sour
 
 
 def suffix(path: pathlib.Path) -> str:
-    """Returns what a file's name ends in, compression left out: `.jsonl` of `novels.jsonl.gz`."""
+    """Returns the suffix of a file's name before any compression: `.jsonl` for `novels.jsonl.gz`."""
     name = path.stem if _compression(path) else path.name
     return pathlib.PurePath(SHARD_NUMBER.sub("", name)).suffix.lower()
 
@@ -119,13 +118,11 @@ def _expanded(pattern: str, field: str) -> pathlib.Path:
     try:
         return pathlib.Path(pattern).expanduser()
     except RuntimeError as error:
-        raise ValueError(
-            f"{field} {pattern!r} begins with a user nobody knows ({error}): write the whole path"
-        ) from error
+        raise ValueError(f"{field} {pattern!r} begins with an unknown user ({error}): write the whole path") from error
 
 
 def _matching(pattern: pathlib.Path, field: str) -> list[pathlib.Path]:
-    """Files that fit a pattern, sorted; `glob.glob` would follow links round and round."""
+    """Returns the files that match a pattern, sorted; `glob.glob` would follow cyclic links forever."""
     parts = pattern.parts
     fixed = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
     folder, rest = pathlib.Path(*parts[:fixed]), parts[fixed:]
@@ -133,22 +130,24 @@ def _matching(pattern: pathlib.Path, field: str) -> list[pathlib.Path]:
         return []
     try:
         files = sorted(file for file in folder.glob("/".join(rest)) if file.is_file())
-    except ValueError as error:  # ** beside something else
-        raise ValueError(f"{field} {str(pattern)!r} is no pattern ({error}): write ** between slashes") from error
+    except ValueError as error:  # ** next to other characters
+        raise ValueError(
+            f"{field} {str(pattern)!r} is not a valid pattern ({error}): write ** between slashes"
+        ) from error
     names_hidden = any(part.startswith(".") for part in rest)
     return [file for file in files if names_hidden or not _is_hidden(file, folder)]
 
 
-def _uncompress(path: pathlib.Path, plain: pathlib.Path) -> None:
+def _decompress(path: pathlib.Path, plain: pathlib.Path) -> None:
     compression = _compression(path)
     try:
         with written_atomically(plain) as temporary, temporary.open("wb") as out:
             for block in _blocks(path):
                 out.write(block)
     except (EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # the disk's trouble; what decompresses sets no number
+        if isinstance(error, OSError) and error.errno:  # of the disk; errors of decompression have no number
             raise
-        raise ValueError(f"{path} is not a whole {compression} file ({error}): fetch or write it again") from error
+        raise ValueError(f"{path} is not a complete {compression} file ({error}): fetch or write it again") from error
 
 
 def _blocks(path: pathlib.Path) -> Iterator[bytes]:

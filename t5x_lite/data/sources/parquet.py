@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parquet files, through an uncompressed copy that is mapped into memory.
+"""Parquet files, read from an uncompressed, memory-mapped copy.
 
-Parquet keeps rows in compressed groups: reading rows in a shuffled order would decompress a group for every one.
+Parquet stores rows in compressed groups of any size, which reading some rows would decompress from the beginning.
 """
 
 import pathlib
@@ -9,22 +9,22 @@ import pathlib
 import pyarrow
 import pyarrow.parquet
 
-from t5x_lite.data.sources.base import BadRecord, Record
+from t5x_lite.data.sources.base import BadRecord, IndexedSource, Record
 from t5x_lite.files.atomic_write import written_atomically
 from t5x_lite.files.messages import listed
 
 ROWS_AT_ONCE = 1_024
 
 
-class ParquetRows:
-    """The rows of a Parquet file; a record's fields are its columns.
+class ParquetRows(IndexedSource):
+    """The rows of a Parquet file, with a field per column.
 
     Args:
       path: the file.
-      copy: where its uncompressed copy is, in Arrow's file format, or will be.
+      copy: the path of its uncompressed copy in Arrow's file format, which is made if it does not exist.
 
     Raises:
-      ValueError: if it is not a Parquet file, or the names of its columns are not distinct.
+      ValueError: if the file is not a complete Parquet file, or has duplicate column names.
     """
 
     def __init__(self, path: pathlib.Path, copy: pathlib.Path):
@@ -35,22 +35,19 @@ class ParquetRows:
             self._table = pyarrow.ipc.open_file(file).read_all()
         names = self._table.column_names
         if len(set(names)) < len(names):
-            raise ValueError(f"{path} names columns {listed(names)}, some of them twice: give each a name of its own")
+            raise ValueError(f"{path} has duplicate column names ({listed(names)}): give each a different name")
 
     def __len__(self) -> int:
         return self._table.num_rows
 
-    def __getitem__(self, index: int) -> Record:
+    def __getitem__(self, number: int) -> Record:
         try:
-            return self._table.slice(index, 1).to_pylist()[0]
+            return self._table.slice(number, 1).to_pylist()[0]
         except (ValueError, OverflowError, pyarrow.ArrowException) as error:  # not UTF-8, or the year 20,000
-            raise BadRecord(f"{self.where(index)} has a value that cannot be read ({error}): mend the file") from error
+            raise BadRecord(f"{self.where(number)} has a value that cannot be read ({error}): fix the file") from error
 
-    def where(self, index: int) -> str:
-        return f"{self.path} row {index + 1}"
-
-    def __reduce__(self):
-        return type(self), (self.path, self.copy)
+    def where(self, number: int) -> str:
+        return f"{self.path} row {number + 1}"
 
 
 def _uncompress(path: pathlib.Path, copy: pathlib.Path) -> None:
@@ -63,6 +60,6 @@ def _uncompress(path: pathlib.Path, copy: pathlib.Path) -> None:
             for rows in parquet.iter_batches(ROWS_AT_ONCE):
                 out.write_batch(rows)
     except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # the disk's trouble, or the user's rights
+        if isinstance(error, OSError) and error.errno:  # of the disk or the permissions
             raise
-        raise ValueError(f"{path} is not a whole Parquet file ({error}): fetch or write it again") from error
+        raise ValueError(f"{path} is not a complete Parquet file ({error}): fetch or write it again") from error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is named `package.module:NAME`: records that a Python function returns, and other objects."""
+"""Python objects named `package.module:NAME`: imports them, and opens those that are sources."""
 
 import importlib
 import inspect
@@ -14,19 +14,19 @@ OBJECT_PATTERN = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)
 
 
 def is_object(name: str) -> bool:
-    """Whether a source's name is that of a Python object, and not of a file."""
+    """Returns whether a source's name is that of a Python object and not of a file."""
     return OBJECT_PATTERN.fullmatch(name) is not None and not pathlib.Path(name).exists()
 
 
 def import_object(name: str, field: str) -> Any:
-    """Returns what `package.module:NAME` is.
+    """Imports the object `package.module:NAME`.
 
     Args:
-      name: of the object; what follows an @ is left out.
-      field: of the config, for errors.
+      name: the name of the object; a split after an @ is ignored.
+      field: the config field that names the object, for errors.
 
     Raises:
-      ValueError: if there is none.
+      ValueError: if there is no such object.
     """
     parts = OBJECT_PATTERN.fullmatch(name)
     if parts is None:
@@ -35,36 +35,36 @@ def import_object(name: str, field: str) -> Any:
         return getattr(importlib.import_module(parts["module"]), parts["name"])
     except (ImportError, AttributeError) as error:
         raise ValueError(
-            f"{field} {name!r} cannot be imported ({error}): write package.module:NAME, and have the package installed "
-            "or in PYTHONPATH"
+            f"{field} {name!r} cannot be imported ({error}): write package.module:NAME, and install the package or "
+            "add it to PYTHONPATH"
         ) from error
 
 
 def open_object(name: str, field: str = "task.source") -> Source:
-    """Opens a builder class of TFDS, a function that returns records, or records themselves.
+    """Opens a TFDS builder class, a function that returns records, or a sequence of records.
 
     Args:
       name: package.module:NAME, with @SPLIT for a builder class.
-      field: of the config, for errors.
+      field: the config field that names the object, for errors.
 
     Raises:
-      ValueError: if the name stands for nothing of the kind.
+      ValueError: if the object is none of these.
     """
-    found = import_object(name, field)
+    value = import_object(name, field)
     _, _, split = name.partition("@")
-    if isinstance(found, type) and hasattr(found, "as_data_source"):
-        return open_class(found, split, name, field)
+    if isinstance(value, type) and hasattr(value, "as_data_source"):
+        return open_class(value, split, name, field)
     if split:
-        raise ValueError(f"{field} {name!r} has @{split}, and only a builder class of TFDS has splits: leave it out")
-    if callable(found):
+        raise ValueError(f"{field} {name!r} has @{split}, but only TFDS builder classes have splits: leave it out")
+    if callable(value):
         try:
-            inspect.signature(found).bind()
-        except (TypeError, ValueError) as error:  # ValueError: a class written in C, of which nobody knows
-            raise ValueError(f"{field} {name!r} needs arguments ({error}): name a function without any") from error
-    records: Any = found() if callable(found) else found
+            inspect.signature(value).bind()
+        except (TypeError, ValueError) as error:  # ValueError: a class without a signature, written in C
+            raise ValueError(f"{field} {name!r} needs arguments ({error}): name a function that needs none") from error
+    records: Any = value() if callable(value) else value
     if not (hasattr(records, "__len__") and hasattr(records, "__getitem__")):
         raise ValueError(
-            f"{field} {name!r} gave a {type(records).__name__}: make it return a list, or another sequence with a "
-            "length and items by number"
+            f"{field} {name!r} is or returns a {type(records).__name__}: make it a list, or another sequence with "
+            "__len__ and __getitem__"
         )
     return InMemory(records, name)

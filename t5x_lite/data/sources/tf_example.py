@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tf.train.Example, TensorFlow's format of a record, read without TensorFlow.
+"""Parses tf.train.Example, TensorFlow's record format, without TensorFlow.
 
 Source: TensorFlow `example.proto` and `feature.proto`.
 """
@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from t5x_lite.data.sources.base import Record
 
 _PACKAGE = "t5x_lite.example"
-# Of each message, the fields: name, type, and whether there may be many. A map is many entries on the wire.
+# The fields of each message: name, type, and whether it is repeated. A map is a repeated entry on the wire.
 _MESSAGES = {
     "Bytes": (("value", _Field.TYPE_BYTES, True),),
     "Floats": (("value", _Field.TYPE_FLOAT, True),),
@@ -23,7 +23,7 @@ _MESSAGES = {
     "Features": (("entry", "Entry", True),),
     "Example": (("features", "Features", False),),
 }
-FIRST_BYTE = b"\x0a"  # field 1, a message
+FIRST_BYTE = b"\x0a"  # the tag of field 1, a message
 
 
 def _file() -> descriptor_pb2.FileDescriptorProto:
@@ -46,12 +46,9 @@ _Example: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{_
 
 
 def parse_example(content: bytes) -> Record | None:
-    """Returns the features of an Example; None if the content is something else.
+    """Returns the features of a serialized Example, or None if the content is anything else.
 
-    A feature of one value is that value, and any other number of them a list. Bytes are texts where they are UTF-8.
-
-    Args:
-      content: of a record.
+    A feature with one value becomes that value, any other a list; UTF-8 bytes become strings.
     """
     if not content.startswith(FIRST_BYTE):
         return None
@@ -59,7 +56,7 @@ def parse_example(content: bytes) -> Record | None:
         example = _Example.FromString(content)
     except DecodeError:
         return None
-    # Text that begins with a line break might be taken for fields that are not known; an Example has none of those.
+    # Text that begins with a line break could parse as unknown fields, which an Example does not have.
     size = example.ByteSize()
     example.DiscardUnknownFields()
     if example.ByteSize() < size or not example.features.entry:
@@ -76,5 +73,5 @@ def _value(feature: Any) -> Any:
 def _text(value: bytes) -> str | bytes:
     try:
         return value.decode()
-    except UnicodeDecodeError:  # an image beside the text, which a template need not name
+    except UnicodeDecodeError:  # such as an image, which a template need not use
         return value

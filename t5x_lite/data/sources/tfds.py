@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow Datasets, read by number from array_record files; TensorFlow itself is never imported."""
+"""TensorFlow Datasets, read from array_record files without importing TensorFlow."""
 
 from typing import Any
 
 import numpy as np
 
-from t5x_lite.data.sources.base import BadRecord, Record
+from t5x_lite.data.sources.base import BadRecord, IndexedSource, Record
 from t5x_lite.files.messages import first_line
 
 PREFIX = "tfds:"
 DEFAULT_SPLIT = "train"
 
 
-class TfdsRecords:
-    """The examples of a split. Texts are decoded, sequences become lists, numbers Python's own.
+class TfdsRecords(IndexedSource):
+    """The examples of a split, as plain Python values: strings, numbers and lists.
 
     Args:
       builder: a tfds.core.DatasetBuilder whose data are prepared.
-      split: its split, in TFDS' words: `train`, `validation[:10%]`; empty or None for `train`.
-      name: what errors call it.
-      field: of the config, for errors.
+      split: a split in TFDS's syntax, such as `train` or `validation[:10%]`; empty or None is `train`.
+      name: the name of the dataset in errors.
+      field: the config field that names the dataset, for errors.
 
     Raises:
-      ValueError: if the data are not prepared as array_record files, or there is no such split.
+      ValueError: if the dataset is not prepared as array_record files, or has no such split.
     """
 
     def __init__(self, builder: Any, split: str | None, name: str, field: str = "task.source"):
@@ -31,8 +31,8 @@ class TfdsRecords:
         how = "tfds.builder(NAME, file_format='array_record').download_and_prepare()"
         if not builder.info.splits:
             raise ValueError(
-                f"{field} {name!r} is not prepared in {builder.data_dir}: prepare it there with {how}, or name the "
-                "directory that has it in TFDS_DATA_DIR"
+                f"{field} {name!r} is not prepared in {builder.data_dir}: prepare it there with {how}, or set "
+                "TFDS_DATA_DIR to the directory that has it"
             )
         try:
             self._examples = builder.as_data_source(split)
@@ -43,44 +43,44 @@ class TfdsRecords:
             ) from error
         except (ValueError, KeyError) as error:
             raise ValueError(
-                f"{field} {name!r} asks for the split {split!r}, and there are {', '.join(builder.info.splits)}: "
+                f"{field} {name!r} asks for the split {split!r}, and its splits are {', '.join(builder.info.splits)}: "
                 "write @SPLIT after the name"
             ) from error
 
     def __len__(self) -> int:
         return len(self._examples)
 
-    def __getitem__(self, index: int) -> Record:
+    def __getitem__(self, number: int) -> Record:
         try:
-            return _plain(self._examples[index])
+            return _plain(self._examples[number])
         except UnicodeDecodeError as error:
-            raise BadRecord(f"{self.where(index)} has text that is not UTF-8: mend the data set") from error
+            raise BadRecord(f"{self.where(number)} has text that is not UTF-8: fix the dataset") from error
 
-    def where(self, index: int) -> str:
-        return f"{self._name} example {index}"
+    def where(self, number: int) -> str:
+        return f"{self._name} example {number}"
 
 
 def open_named(name: str, field: str = "task.source") -> TfdsRecords:
-    """Opens `tfds:NAME[/CONFIG][:VERSION][@SPLIT]`, prepared beforehand; `field` is that of the config, for errors.
+    """Opens `tfds:NAME[/CONFIG][:VERSION][@SPLIT]`, prepared beforehand.
 
     Raises:
-      ValueError: if there is no such data set, or as TfdsRecords says.
+      ValueError: naming `field` of the config, if there is no such dataset or split.
     """
-    import tensorflow_datasets as tfds  # only for those who use it: a quarter of a second beside jax
+    import tensorflow_datasets as tfds  # takes a quarter of a second
 
     wanted, _, split = name.removeprefix(PREFIX).partition("@")
     try:
         builder = tfds.builder(wanted)
-    except Exception as error:  # TFDS raises many kinds, its own and Python's, for a name it does not know
+    except Exception as error:  # TFDS raises many types for unknown names
         raise ValueError(
             f"{field} {name!r} cannot be opened ({first_line(error)}): write "
-            "tfds:NAME/CONFIG:VERSION@SPLIT as TFDS names them, or name the directory that has it in TFDS_DATA_DIR"
+            "tfds:NAME/CONFIG:VERSION@SPLIT with TFDS's names, or set TFDS_DATA_DIR to the directory that has it"
         ) from error
     return TfdsRecords(builder, split, name, field)
 
 
 def open_class(builder_class: type, split: str | None, name: str, field: str = "task.source") -> TfdsRecords:
-    """Opens the data set of a builder class of one's own; prepares it first if need be."""
+    """Opens the dataset of a user's builder class, preparing it first if necessary."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()

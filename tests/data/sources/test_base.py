@@ -1,20 +1,27 @@
 """Tests t5x_lite/data/sources/records.py"""
 
+import os
+
 import pytest
 
-from t5x_lite.data.sources.base import BadRecord, Concatenated, InMemory, decoded, json_object
+from t5x_lite.data.sources.base import (
+    BadRecord,
+    Concatenated,
+    InMemory,
+    check_unchanged,
+    decoded,
+    file_key,
+    json_object,
+    state_of,
+)
+from tests.data.sources.reading import read, where
 
 
 def test_concatenated_sources_keep_their_order_and_their_names():
     source = Concatenated([InMemory(["a", "b"], "first"), InMemory([], "none"), InMemory([{"text": "c"}], "last")])
-    assert [source[i]["text"] for i in range(len(source))] == ["a", "b", "c"]
-    assert [source.where(i) for i in range(3)] == ["first record 0", "first record 1", "last record 0"]
-
-
-@pytest.mark.parametrize("index", [-1, 3])
-def test_an_index_outside_is_refused(index):
-    with pytest.raises(IndexError):
-        Concatenated([InMemory(["a", "b", "c"], "name")])[index]
+    assert [record["text"] for record in read(source)] == ["a", "b", "c"]
+    assert where(source, 0, 1, 2) == ["first record 0", "first record 1", "last record 0"]
+    assert where(source, 2, 0) == ["last record 0", "first record 0"]
 
 
 def test_a_record_that_is_neither_a_mapping_nor_text_is_named():
@@ -29,7 +36,7 @@ def test_an_object_of_json_is_a_record_and_the_last_of_two_values_counts():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", r"here is not valid JSON \(Expecting property name .*, column 2\): mend or remove the record"),
+        ("{", r"here is not valid JSON \(Expecting property name .*, column 2\): fix or remove the record"),
         ('"text"', r"here is a JSON str: make each record an object"),
         ('{"a": ' + "[" * 100_000, "here is not valid JSON"),
         ('{"a": ' + "9" * 5_000 + "}", "here is not valid JSON"),
@@ -44,3 +51,33 @@ def test_bytes_that_are_no_text_are_named():
     assert decoded("\u00e9\0".encode(), "here") == "\u00e9\0"
     with pytest.raises(BadRecord, match=r"here is not UTF-8 \(its byte 1 is 0xe9\): convert the file to UTF-8"):
         decoded(b"a\xe9", "here")
+
+
+def test_the_state_of_a_file_is_that_of_its_descriptor(tmp_path):
+    (tmp_path / "a").write_text("12345")
+    with (tmp_path / "a").open() as file:
+        assert state_of(file.fileno()) == state_of(tmp_path / "a")
+    assert state_of(tmp_path / "a").num_bytes == 5
+
+
+@pytest.mark.parametrize("change", ["size", "time"])
+def test_a_change_is_told_and_changes_the_key(tmp_path, change):
+    path = tmp_path / "a.b.txt"
+    path.write_text("12345")
+    before, key = state_of(path), file_key(path)
+    assert file_key(path) == key
+    check_unchanged("called", before, state_of(path))
+    path.write_text("123456" if change == "size" else "12346")
+    os.utime(path, ns=(0, before.nanoseconds + (change == "time")))
+    with pytest.raises(ValueError, match=r"^called has changed since it was opened: run again once nothing writes"):
+        check_unchanged("called", before, state_of(path))
+    assert file_key(path) != key
+    assert file_key(path).startswith("a-")
+
+
+def test_files_of_one_name_in_two_folders_have_two_keys(tmp_path):
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a").write_text("same")
+        os.utime(tmp_path / folder / "a", ns=(0, 7))
+    assert file_key(tmp_path / "x" / "a") != file_key(tmp_path / "y" / "a")

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.data.sources.files import find_files, open_file
+from tests.data.sources.reading import read, where
 
 LINES = '{"text": "one"}\n{"text": "two"}\n'
 
@@ -49,7 +50,7 @@ def test_patterns_and_files_keep_their_order_and_each_file_comes_once(folder):
 
 @pytest.mark.parametrize("name", ["absent.txt", "*.tsv"])
 def test_a_name_of_nothing_is_refused(folder, name):
-    with pytest.raises(ValueError, match=r"task.source '.*' names no file: name a file, a folder or a pattern"):
+    with pytest.raises(ValueError, match=r"task.source '.*' matches no file: name a file, a folder or a pattern"):
         find_files([str(folder / name)])
 
 
@@ -66,7 +67,7 @@ def test_a_folder_without_a_file_of_a_known_kind_is_refused(tmp_path):
 def test_a_file_of_another_kind_is_refused(folder, name):
     (folder / name).write_text("")
     with pytest.raises(
-        ValueError, match=rf"{name}, whose kind is not known: use .txt, .* or one of the first 6 with .gz"
+        ValueError, match=rf"{name}, whose type is unknown: use .txt, .* or one of the first 6 with .gz"
     ):
         find_files([str(folder / name)])
 
@@ -82,15 +83,15 @@ def test_a_compressed_file_has_the_records_of_a_plain_one(tmp_path, suffix):
         case _:
             path.write_text(LINES)
     source = open_file(path, TaskConfig(), cache)
-    assert [source[i]["text"] for i in range(len(source))] == ["one", "two"]
-    assert source.where(1) == f"{path} line 2"
+    assert [record["text"] for record in read(source)] == ["one", "two"]
+    assert where(source, 1) == [f"{path} line 2"]
 
 
 def test_a_copy_is_made_again_once_the_file_has_changed(tmp_path):
     path, cache = tmp_path / "a.txt.gz", tmp_path / "cache"
     for content in ("before", "afterwards"):
         path.write_bytes(gzip.compress(content.encode()))
-        assert open_file(path, TaskConfig(), cache)[0]["text"] == content
+        assert read(open_file(path, TaskConfig(), cache))[0]["text"] == content
 
 
 @pytest.mark.parametrize(
@@ -110,7 +111,7 @@ def test_a_damaged_compressed_file_is_named_and_leaves_nothing(tmp_path, suffix,
     altered = whole[:middle] + bytes([whole[middle] ^ 255]) + whole[middle + 1 :]
     path.write_bytes({"cut": whole[:-5], "altered": altered, "another kind": b"plain text"}[damage])
     with pytest.raises(
-        ValueError, match=rf"a.txt{suffix} is not a whole {suffix} file \(.*\): fetch or write it again"
+        ValueError, match=rf"a.txt{suffix} is not a complete {suffix} file \(.*\): fetch or write it again"
     ):
         open_file(path, TaskConfig(), cache)
     assert not list(cache.glob("*"))
@@ -133,7 +134,7 @@ def test_the_name_of_a_file_says_how_it_is_read(tmp_path, name, content, task, e
     path.parent.mkdir()
     path.write_text(content)
     source = open_file(path, task, tmp_path / "cache")
-    assert [source[i] for i in range(len(source))] == expected
+    assert read(source) == expected
     assert not (tmp_path / "cache").exists()
 
 
@@ -145,7 +146,7 @@ def test_capitals_and_the_number_of_a_shard_do_not_hide_the_kind(tmp_path, name)
         name = name.replace(".gz", "")
         (tmp_path / name).write_text(LINES)
     (path,) = find_files([str(tmp_path)])
-    assert open_file(path, TaskConfig(), tmp_path / "cache")[1] == {"text": "two"}
+    assert read(open_file(path, TaskConfig(), tmp_path / "cache"))[1] == {"text": "two"}
 
 
 def test_shards_of_array_records_are_one_after_the_other(tmp_path):
@@ -154,7 +155,7 @@ def test_shards_of_array_records_are_one_after_the_other(tmp_path):
         writer.write(f"record {i}".encode())
         writer.close()
     files = find_files([str(tmp_path)])
-    assert [open_file(path, TaskConfig(), tmp_path / "cache")[0]["text"] for path in files] == [
+    assert [read(open_file(path, TaskConfig(), tmp_path / "cache"))[0]["text"] for path in files] == [
         "record 0",
         "record 1",
         "record 2",
@@ -176,7 +177,7 @@ def test_links_in_a_circle_are_not_followed(tmp_path):
 def test_a_pattern_leaves_hidden_files_out_unless_it_names_them(folder):
     (folder / ".hidden.txt").write_text("x")
     assert names(find_files([str(folder / "*.txt"), str(folder / "**" / "*.txt")]), folder) == ["b.txt"]
-    with pytest.raises(ValueError, match="names no file"):
+    with pytest.raises(ValueError, match="matches no file"):
         find_files([str(folder / "*" / "*.txt")])
     assert names(find_files([str(folder / ".h*.txt")]), folder) == [".hidden.txt"]
     assert names(find_files([str(folder / ".hidden" / "*.txt")]), folder) == [".hidden/d.txt"]
@@ -199,21 +200,21 @@ def test_a_folder_may_have_the_name_of_a_file(tmp_path):
 def test_what_has_no_end_is_refused_and_not_waited_for(tmp_path, kind):
     path = tmp_path / "a.txt"
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
-    with pytest.raises(ValueError, match=r"task.eval_source names .*a.txt, a pipe or a device: write what it gives"):
+    with pytest.raises(ValueError, match=r"task.eval_source names .*a.txt, a pipe or a device: write its contents"):
         find_files([str(path)], "task.eval_source")
-    with pytest.raises(ValueError, match=r"names no file|has no file"):
+    with pytest.raises(ValueError, match=r"matches no file|has no file"):
         find_files([str(tmp_path / "*.txt")])
-    with pytest.raises(ValueError, match=r"names no file|has no file"):
+    with pytest.raises(ValueError, match=r"matches no file|has no file"):
         find_files([str(tmp_path)])
 
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("~no_such_user/a.txt", r"'~no_such_user/a.txt' begins with a user nobody knows \(.*\): write the whole path"),
-        ("a\0b.txt", "names no file: name a file"),
-        ("a\0*.txt", "names no file: name a file"),
-        ("", "has no file|names no file"),
+        ("~no_such_user/a.txt", r"'~no_such_user/a.txt' begins with an unknown user \(.*\): write the whole path"),
+        ("a\0b.txt", "matches no file: name a file"),
+        ("a\0*.txt", "matches no file: name a file"),
+        ("", "has no file|matches no file"),
     ],
 )
 def test_a_pattern_that_is_no_path_is_refused(tmp_path, monkeypatch, pattern, message):
@@ -226,7 +227,7 @@ def test_a_pattern_with_two_stars_in_a_name_is_read_or_refused(folder):
     try:
         assert find_files([str(folder / "b**.txt")]) == [folder / "b.txt"]
     except ValueError as error:  # Python before 3.13
-        assert "is no pattern (" in str(error)  # noqa: PT017
+        assert "is not a valid pattern (" in str(error)  # noqa: PT017
         assert "write ** between slashes" in str(error)  # noqa: PT017
 
 
@@ -258,17 +259,14 @@ def test_any_bytes_are_records_or_one_error_that_names_the_file(suffix, start, r
         except ValueError as error:
             assert str(path) in str(error)  # noqa: PT017
             return
-        for index in range(len(source)):
-            try:
-                assert isinstance(source[index], dict)
-            except BadRecord as error:
-                assert source.where(index) in str(error)  # noqa: PT017
+        for location, record in source.read(range(len(source))):
+            assert location in str(record) if isinstance(record, BadRecord) else isinstance(record, dict)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a.tsv", "a.txt.gz"])
 @pytest.mark.parametrize("unit", ["file", "line", "paragraph"])
 def test_a_large_file_of_any_kind_gets_an_index_in_the_cache(tmp_path, monkeypatch, name, unit):
-    monkeypatch.setattr("t5x_lite.data.sources.index.FEWEST_BYTES", 0)
+    monkeypatch.setattr("t5x_lite.data.sources.text_files.MIN_INDEXED_BYTES", 0)
     (tmp_path / name).write_bytes(gzip.compress(LINES.encode()) if name.endswith(".gz") else LINES.encode())
     open_file(tmp_path / name, TaskConfig(text_unit=unit), tmp_path / "cache")
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
@@ -277,5 +275,5 @@ def test_a_large_file_of_any_kind_gets_an_index_in_the_cache(tmp_path, monkeypat
 
 def test_parquet_is_read_through_the_cache(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"c": ["x"]}), tmp_path / "a.parquet")
-    assert open_file(tmp_path / "a.parquet", TaskConfig(), tmp_path / "cache")[0] == {"c": "x"}
+    assert read(open_file(tmp_path / "a.parquet", TaskConfig(), tmp_path / "cache")) == [{"c": "x"}]
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".arrow"]

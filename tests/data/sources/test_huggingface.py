@@ -68,7 +68,7 @@ def test_a_split_is_named_after_the_at_sign(hub, table, tmp_path):
         (f"hf:{folder}@validation", "asks for the split 'validation'"),
     ):
         with pytest.raises(
-            ValueError, match=rf"task.eval_source 'hf:.*' {asks}, and there are train, test: write @SPLIT"
+            ValueError, match=rf"task.eval_source 'hf:.*' {asks}, and its splits are train, test: write @SPLIT"
         ):
             open_dataset(name, "task.eval_source")
 
@@ -76,17 +76,13 @@ def test_a_split_is_named_after_the_at_sign(hub, table, tmp_path):
 def test_a_set_without_splits_is_asked_for_none(table, tmp_path):
     table.save_to_disk(tmp_path / "saved@here")
     assert len(open_dataset(f"hf:{tmp_path / 'saved@here'}")) == 30
-    with pytest.raises(
-        ValueError, match=r"asks for the split 'train', and .* one without a choice.*: leave out @train"
-    ):
+    with pytest.raises(ValueError, match=r"asks for the split 'train', but .* only one .*: leave out @train"):
         open_dataset(f"hf:{tmp_path / 'saved@here'}@train")
 
 
 def test_a_directory_that_the_library_did_not_write_is_refused(hub, tmp_path):
     (tmp_path / "a.jsonl").write_text("{}")
-    with pytest.raises(
-        ValueError, match=r"task.source 'hf:.*' is a directory that save_to_disk did not write: name one"
-    ):
+    with pytest.raises(ValueError, match=r"task.source 'hf:.*' is not a directory written by save_to_disk: name one"):
         open_dataset(f"hf:{tmp_path}")
 
 
@@ -103,7 +99,7 @@ def test_a_damaged_directory_is_named(table, tmp_path, file, damage):
         case "removed":
             path.unlink()
     with pytest.raises(
-        ValueError, match=r"saved' is (damaged \(.+\): save it again|a directory that save_to_disk did not)"
+        ValueError, match=r"saved' is (damaged \(.+\): save it again|not a directory written by save_to_disk)"
     ):
         open_dataset(f"hf:{tmp_path / 'saved'}")
 
@@ -113,13 +109,13 @@ def test_a_damaged_directory_is_named(table, tmp_path, file, damage):
     [
         (
             "hf:no_such/set@train",
-            r"'hf:no_such/set@train' cannot be opened \(the Hub cannot be reached, and it is not .*\): write hf:OWNER/",
+            r"'hf:no_such/set@train' cannot be opened \(the Hub cannot be reached, and it has not .*\): write hf:OWNER/",
         ),
         ("hf:no_such/set/config@train", r"'hf:no_such/set/config@train' cannot be opened \(the Hub cannot"),
         *(
             (
                 f"hf:{name}",
-                rf"'hf:{re.escape(name)}' is no directory, and names no split of a data set of the Hub: write hf:OW",
+                rf"'hf:{re.escape(name)}' is neither a directory nor a split of a dataset of the Hub: write hf:OW",
             )
             for name in (
                 "bad name!!@train",
@@ -153,7 +149,7 @@ def test_what_is_not_there_is_one_error_and_soon(hub, tmp_path, monkeypatch, nam
 def test_the_hub_is_not_asked_in_offline_mode(hub, monkeypatch):
     monkeypatch.setattr(hub.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ValueError, match=r"cannot be opened \(the Hub cannot be reached, and it is not"):
+    with pytest.raises(ValueError, match=r"cannot be opened \(the Hub cannot be reached, and it has not"):
         open_dataset("hf:no_such/set@train")
     assert hub.config.HF_HUB_OFFLINE is True
 

@@ -8,6 +8,7 @@ from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources import named, open_source
 from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.data.sources.docstrings import read_docstrings
+from tests.data.sources.reading import read, where
 
 TASK = TaskConfig(min_characters=0)
 SKIP = TaskConfig(min_characters=0, bad_records="skip")
@@ -23,15 +24,15 @@ def test_all_sources_are_one_after_the_other(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     names = ("own_records:RECORDS", write(tmp_path / "b.jsonl", "two"), write(tmp_path / "a.jsonl", "one"))
     source, skipped = open_source(TASK, names, tmp_path / "cache")
-    assert [source[i]["text"] for i in range(len(source))] == ["three", "four", "two", "one"]
-    assert source.where(3).endswith("a.jsonl line 1")
+    assert [record["text"] for record in read(source)] == ["three", "four", "two", "one"]
+    assert where(source, 3)[0].endswith("a.jsonl line 1")
     assert skipped == []
 
 
 def test_docstrings_are_a_source(tmp_path):
     task = TaskConfig(packages=("json",), min_characters=50)
     source, _ = open_source(task, "docstrings", tmp_path)
-    assert [source[i]["text"] for i in range(len(source))] == list(read_docstrings(("json",), 50))
+    assert [record["text"] for record in read(source)] == list(read_docstrings(("json",), 50))
 
 
 def test_an_empty_file_ends_the_run_or_is_told(tmp_path):
@@ -44,11 +45,11 @@ def test_an_empty_file_ends_the_run_or_is_told(tmp_path):
 
 
 def test_a_source_without_records_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="has nothing to learn from: its files are empty"):
+    with pytest.raises(ValueError, match="has no records: its files are empty"):
         open_source(SKIP, write(tmp_path / "empty.jsonl"), tmp_path)
     (tmp_path / "no_records.py").write_text("NONE = []\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ValueError, match=r"task.source no_records:NONE has nothing to learn from: it is empty"):
+    with pytest.raises(ValueError, match=r"task.source no_records:NONE has no records: it is empty"):
         open_source(TASK, "no_records:NONE", tmp_path)
 
 

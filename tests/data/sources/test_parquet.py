@@ -1,7 +1,5 @@
 """Tests t5x_lite/data/sources/parquet.py"""
 
-import pickle
-
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -31,7 +29,7 @@ def test_the_copy_is_made_once_and_found_by_workers(path, tmp_path):
     source = ParquetRows(path, tmp_path / "copy.arrow")
     made = source.copy.stat().st_mtime_ns
     path.unlink()
-    assert pickle.loads(pickle.dumps(source))[3]["text"] == "text 3"
+    assert ParquetRows(path, source.copy)[3]["text"] == "text 3"
     assert source.copy.stat().st_mtime_ns == made
 
 
@@ -40,14 +38,14 @@ def test_a_row_with_a_value_that_python_cannot_hold_is_named(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "a.parquet")
     source = ParquetRows(tmp_path / "a.parquet", tmp_path / "copy.arrow")
     assert source[1] == {"text": "fine"}
-    with pytest.raises(BadRecord, match=r"a.parquet row 1 has a value that cannot be read \(.*0xff.*\): mend the file"):
+    with pytest.raises(BadRecord, match=r"a.parquet row 1 has a value that cannot be read \(.*0xff.*\): fix the file"):
         source[0]
 
 
 def test_two_columns_of_one_name_are_refused(tmp_path):
     table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=r"a.parquet names columns text, text, some of them twice: give each a name"):
+    with pytest.raises(ValueError, match=r"a.parquet has duplicate column names \(text, text\): give each a different"):
         ParquetRows(tmp_path / "a.parquet", tmp_path / "copy.arrow")
 
 
@@ -56,7 +54,7 @@ def test_a_table_too_deep_for_the_library_is_named(tmp_path):
     for _ in range(60):
         kind = pyarrow.list_(kind)
     pyarrow.parquet.write_table(pyarrow.table({"text": pyarrow.array([None], kind)}), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=r"a.parquet is not a whole Parquet file \(.*too deeply nested"):
+    with pytest.raises(ValueError, match=r"a.parquet is not a complete Parquet file \(.*too deeply nested"):
         ParquetRows(tmp_path / "a.parquet", tmp_path / "copy.arrow")
 
 
@@ -68,6 +66,6 @@ def test_a_parquet_file_that_is_not_there_is_the_systems_error(tmp_path):
 @pytest.mark.parametrize("content", [b"", b"no table", None])
 def test_a_damaged_file_is_named_and_leaves_no_copy(path, tmp_path, content):
     path.write_bytes(path.read_bytes()[:-100] if content is None else content)
-    with pytest.raises(ValueError, match=r"table.parquet is not a whole Parquet file \(.*\): fetch or write it again"):
+    with pytest.raises(ValueError, match=r"table.parquet is not a complete Parquet file \(.*\): fetch or write it"):
         ParquetRows(path, tmp_path / "cache" / "copy.arrow")
     assert not list((tmp_path / "cache").glob("*") if (tmp_path / "cache").exists() else [])

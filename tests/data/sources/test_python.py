@@ -3,6 +3,7 @@
 import pytest
 
 from t5x_lite.data.sources.python import import_object, is_object, open_object
+from tests.data.sources.reading import read
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def module(tmp_path, monkeypatch):
 )  # fmt: skip
 def test_a_python_function_or_a_constant_is_a_source(module, name, records):
     source = open_object(name)
-    assert [source[i] for i in range(len(source))] == records
+    assert read(source) == records
 
 
 @pytest.mark.parametrize(
@@ -32,9 +33,9 @@ def test_a_python_function_or_a_constant_is_a_source(module, name, records):
         ),
         ("no_such_module:records", r"cannot be imported \(No module named 'no_such_module'\)"),
         ("own_source:of", r"'own_source:of' needs arguments \(missing a required argument: 'name'\): name a function"),
-        ("builtins:dict", r"'builtins:dict' needs arguments \(.*\): name a function without any"),
-        ("own_source:records@train", r"has @train, and only a builder class of TFDS has splits: leave it out"),
-        ("own_source:endless", r"'own_source:endless' gave a generator: make it return a list"),
+        ("builtins:dict", r"'builtins:dict' needs arguments \(.*\): name a function that needs none"),
+        ("own_source:records@train", r"has @train, but only TFDS builder classes have splits: leave it out"),
+        ("own_source:endless", r"'own_source:endless' is or returns a generator: make it a list"),
     ],
 )
 def test_a_function_that_does_not_serve_is_refused(module, source, message):

@@ -8,6 +8,7 @@ import pytest
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources import open_source
 from t5x_lite.data.sources.base import BadRecord
+from tests.data.sources.reading import where
 
 BUILDER = """
 import numpy as np
@@ -62,9 +63,7 @@ def source(folder, monkeypatch):
 def test_a_builder_of_ones_own_is_prepared_and_read_by_number(source):
     reviews = source("own_builder:Reviews")
     assert len(reviews) == 30
-    by_number = {
-        reviews[i]["vector"][1]: reviews[i] for i in range(30) if reviews.sources[0]._examples[i]["label"] == 0
-    }
+    by_number = {record["vector"][1]: record for _, record in reviews.read(range(30)) if isinstance(record, dict)}
     assert by_number[4.0] == {
         "review": "réview 4",
         "label": 0,
@@ -82,18 +81,13 @@ def test_a_split_is_named_after_the_at_sign(source):
 def test_a_prepared_data_set_is_opened_by_its_name(source):
     reviews = source("tfds:reviews:1.2.0@validation")
     assert len(reviews) == 10
-    assert reviews.where(3) == "tfds:reviews:1.2.0@validation example 3"
+    assert where(reviews, 3) == ["tfds:reviews:1.2.0@validation example 3"]
     assert len(source("tfds:reviews")) == 30
 
 
 def test_text_that_is_not_utf8_is_named(source):
     reviews = source("own_builder:Reviews")
-    bad = []
-    for index in range(30):
-        try:
-            reviews[index]
-        except BadRecord as error:
-            bad.append(str(error))
+    bad = [str(record) for _, record in reviews.read(range(30)) if isinstance(record, BadRecord)]
     assert len(bad) == 1
     assert "has text that is not UTF-8" in bad[0]
 
@@ -102,7 +96,7 @@ def test_text_that_is_not_utf8_is_named(source):
     ("name", "message"),
     [
         ("tfds:no_such_set", r"task.source 'tfds:no_such_set' cannot be opened \(.*\): write tfds:NAME/CONFIG:VERSION"),
-        ("tfds:reviews@test", r"asks for the split 'test', and there are train, validation: write @SPLIT"),
+        ("tfds:reviews@test", r"asks for the split 'test', and its splits are train, validation: write @SPLIT"),
         ("tfds:mnist", r"task.source 'tfds:mnist' (is not prepared in|cannot be opened)"),
     ],
 )
