@@ -246,21 +246,20 @@ def split_lines(file: BinaryIO, line: int) -> Iterator[RawRecord]:
 def split_paragraphs(file: BinaryIO, line: int) -> Iterator[RawRecord]:
     """Yields runs of lines that are not blank, without the last line end."""
     lines, num_bytes = [], 0
-    for raw in _whole_lines(file, line, MAX_BYTES):
+    blank = RawRecord(0, 0, b"\n")  # ends the last paragraph
+    for raw in itertools.chain(_whole_lines(file, line, MAX_BYTES), [blank]):
         if not raw.content.isspace():
             if num_bytes <= MAX_BYTES:  # the rest of a paragraph that is too long is dropped
                 lines.append(raw)
             num_bytes += len(raw.content)
         elif lines:
-            yield _joined(lines)
+            paragraph = _joined(lines)
+            yield paragraph._replace(content=paragraph.content.rstrip(b"\r\n"))
             lines, num_bytes = [], 0
-    if lines:
-        yield _joined(lines)
 
 
 def _joined(lines: Sequence[RawRecord]) -> RawRecord:
-    content = b"".join(raw.content for raw in lines)
-    return lines[0]._replace(content=content.rstrip(b"\r\n"))
+    return lines[0]._replace(content=b"".join(raw.content for raw in lines))
 
 
 def split_csv_rows(file: BinaryIO, line: int, name: str) -> Iterator[RawRecord]:
@@ -287,7 +286,7 @@ def split_csv_rows(file: BinaryIO, line: int, name: str) -> Iterator[RawRecord]:
     try:
         for row in csv.reader(texts()):
             if row:
-                yield lines[0]._replace(content=b"".join(raw.content for raw in lines))
+                yield lines[0] if len(lines) == 1 else _joined(lines)
             lines.clear()
     except csv.Error as error:
         first, last = lines[0].line, lines[-1].line

@@ -91,9 +91,7 @@ def test_a_package_without_python_source_is_named():
 
 
 def test_an_empty_corpus_names_what_to_change():
-    with pytest.raises(
-        ValueError, match=r"task.packages heapq have no docstring of at least task.min_characters 100000"
-    ):
+    with pytest.raises(ValueError, match=r"task.packages heapq have no docstring of at least task.min_char"):
         read_docstrings(["heapq"], 100_000)
 
 
