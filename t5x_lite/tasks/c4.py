@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C4, the text T5 was pre-trained on, for span corruption of 15% in spans of 3 tokens.
+"""C4, the text T5 was pretrained on, for span corruption of 15% in spans of 3 tokens.
 
-The variants are those of T5's comparison of data sets; TFDS has since dropped the `en.` before the names of two. T5
-leaves out no document for being short.
+The variants are those of T5's comparison of datasets; TFDS has since dropped the `en.` in the names of two. T5 keeps
+even the shortest documents.
 
 Source: T5 `tasks.py`, c4_v220_span_corruption.
 """

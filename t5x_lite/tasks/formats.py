@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tasks share: the data set of a task, fields of a record, words for classes."""
+"""T5's text formats: builds tasks on TFDS datasets, reads the fields of records, names classes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,12 +8,12 @@ from t5x_lite.config import TaskConfig
 from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources.base import BadRecord, Record
 
-UNKNOWN = "<unk>"  # T5's targets in a test set that keeps its labels to itself
+UNKNOWN = "<unk>"  # T5's target in test sets without public labels
 UNKNOWN_LABEL = -1
 
 
 def from_tfds(
-    data_set: str,
+    dataset: str,
     *,
     preprocess: str | None = None,
     inputs: str = "{inputs}",
@@ -21,20 +21,21 @@ def from_tfds(
     metrics: tuple[str, ...] = (),
     splits: tuple[str, str] = ("train", "validation"),
 ) -> TaskConfig:
-    """Returns a task on two splits of a TFDS data set.
+    """Returns a task on two splits of a TFDS dataset.
 
     Args:
-      data_set: NAME/CONFIG:VERSION, as TFDS has it.
-      preprocess: package.module:NAME, what makes a record's inputs and targets; None where the templates are enough.
-      inputs: template of what the model is given.
-      targets: template of what is asked of it.
-      metrics: what is measured on held-out predictions.
-      splits: the one to learn from, the held-out one.
+      dataset: NAME/CONFIG:VERSION in TFDS.
+      preprocess: package.module:NAME of a function from a record to its inputs and targets, if templates are not
+        enough.
+      inputs: the template of the inputs.
+      targets: the template of the targets.
+      metrics: the metrics of held-out predictions.
+      splits: the training split and the held-out split.
     """
     train, held_out = splits
     return TaskConfig(
-        source=f"tfds:{data_set}@{train}",
-        eval_source=f"tfds:{data_set}@{held_out}",
+        source=f"tfds:{dataset}@{train}",
+        eval_source=f"tfds:{dataset}@{held_out}",
         preprocess=preprocess,
         inputs=inputs,
         targets=targets,
@@ -43,13 +44,13 @@ def from_tfds(
 
 
 class Classification:
-    """T5's general format of a classification: fields behind their names, a word for the class.
+    """T5's format for classification: fields after their names, and a word for the class.
 
     Called with a record, it returns its `inputs` and `targets`, or raises BadRecord.
 
     Args:
-      inputs: template of the inputs. T5 puts the fields in the order of their names unless it says otherwise.
-      classes: words for the labels 0, 1, ...
+      inputs: the template of the inputs. T5 orders the fields by name unless noted otherwise.
+      classes: the words for the labels 0, 1, ...
 
     Source: T5 `preprocessors.glue`.
     """
@@ -62,27 +63,23 @@ class Classification:
 
 
 def class_word(record: Record, classes: Sequence[str]) -> str:
-    """Returns the word for a record's label.
-
-    Raises:
-      BadRecord: if the label is no class.
-    """
+    """Returns the word for a record's label; raises BadRecord if the label is not a class."""
     label: int = take(record, "label", int)
     if label == UNKNOWN_LABEL:
         return UNKNOWN
     if not 0 <= label < len(classes):
         raise BadRecord(
-            f"a record has {label} in 'label', and the classes of T5's format are 0 to {len(classes) - 1} "
-            f"({', '.join(classes)}), or {UNKNOWN_LABEL} where it is not known: mend or remove the record"
+            f"a record has {label} in 'label', but the classes of T5's format are 0 to {len(classes) - 1} "
+            f"({', '.join(classes)}), or {UNKNOWN_LABEL} if unknown: fix or remove the record"
         )
     return classes[label]
 
 
 def take(record: Record, name: str, *kinds: type) -> Any:
-    """Returns a field of a record; a dot leads into a nested one, as in `idx.query`.
+    """Returns a field of a record, or a nested one such as `idx.query`.
 
     Raises:
-      BadRecord: if there is none, or it is of none of the `kinds`.
+      BadRecord: if it is missing, or of none of the types `kinds`.
     """
     value: Any = record
     for key in name.split("."):
@@ -93,7 +90,7 @@ def take(record: Record, name: str, *kinds: type) -> Any:
 
 
 def take_texts(record: Record, name: str) -> list[str]:
-    """Returns a field that is a list of texts; raises BadRecord as `take` does."""
+    """Returns a field that is a list of strings, or raises BadRecord."""
     texts = take(record, name, list)
     for text in texts:
         if not isinstance(text, str):
@@ -101,8 +98,8 @@ def take_texts(record: Record, name: str) -> list[str]:
     return texts
 
 
-def _unfit(record: Record, name: str, found: str, wanted: str) -> BadRecord:
+def _unfit(record: Record, name: str, actual: str, expected: str) -> BadRecord:
     return BadRecord(
-        f"a record has {found} in {name!r}, and T5's format needs {wanted}; it has the fields "
-        f"{', '.join(map(str, record))}: read the data set that the format is made for, or rename the fields"
+        f"a record has {actual} in {name!r}, but T5's format needs {expected}; its fields are "
+        f"{', '.join(map(str, record))}: read the dataset that the format is for, or rename the fields"
     )

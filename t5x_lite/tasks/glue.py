@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """GLUE as text: `cola sentence: John made Bill master of himself.` -> `acceptable`.
 
-T5 names version 1.0.0 of the data. 2.0.0 is the one TFDS now prepares; its notes name another home of QQP as the
-change.
+T5 names version 1.0.0 of the data, and TFDS now prepares 2.0.0; according to its notes, QQP moved to another host.
 
-Source: T5 `glue_utils.py`, `preprocessors.py`; the classes are those of TFDS.
+Source: T5 `glue_utils.py`, `preprocessors.py`; the classes are TFDS's.
 """
 
 import dataclasses
@@ -18,7 +17,7 @@ from t5x_lite.tasks.formats import Classification, from_tfds, take
 
 VERSION = "2.0.0"
 ENTAILMENT = ("entailment", "not_entailment")
-STEPS_PER_UNIT = 5  # STS-B's similarities, 0 to 5, become multiples of 0.2
+STEPS_PER_UNIT = 5  # STS-B's similarities, 0 to 5, are rounded to multiples of 0.2
 
 cola = Classification("cola sentence: {sentence}", ("unacceptable", "acceptable"))
 sst2 = Classification("sst2 sentence: {sentence}", ("negative", "positive"))
@@ -32,11 +31,11 @@ _STSB_INPUTS = Template("stsb sentence1: {sentence1} sentence2: {sentence2}", "T
 
 
 def stsb(record: Record) -> Record:
-    """Returns the texts of a pair of sentences, their similarity rounded to the nearest 0.2.
+    """Returns a pair of sentences, with their similarity rounded to the nearest 0.2.
 
     Source: T5 `preprocessors.stsb`.
     """
-    # In float32 and half to even, as T5 rounds: 0.1 becomes 0.0 there, and 0.2 in float64.
+    # In float32 and half to even, as in T5: 0.1 becomes 0.0, but 0.2 in float64.
     similarity = np.float32(take(record, "label", float, int))
     rounded = np.round(similarity * STEPS_PER_UNIT) / STEPS_PER_UNIT
     return {"inputs": _STSB_INPUTS(record, "a record"), "targets": f"{rounded:.1f}"}
@@ -60,5 +59,5 @@ MNLI_MATCHED, MNLI_MISMATCHED = (
     from_tfds(_MNLI, preprocess=f"{__name__}:mnli", metrics=("accuracy",), splits=("train", held_out))
     for held_out in ("validation_matched", "validation_mismatched")
 )
-# GLUE's diagnostic set, which has neither training data nor public labels: T5 reads it as MNLI and measures nothing.
+# GLUE's diagnostic set has neither training data nor public labels: T5 reads it as MNLI, without metrics.
 AX = dataclasses.replace(MNLI_MATCHED, eval_source=f"tfds:glue/ax:{VERSION}@test", metrics=())

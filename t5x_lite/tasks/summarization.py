@@ -6,10 +6,10 @@ Source: T5 `preprocessors.summarize`, `tasks.py`.
 
 from t5x_lite.tasks.formats import from_tfds
 
-# T5's cnn_dailymail_v002 names version 3.1.0, which TFDS no longer prepares. By its notes 3.4.0 has no space before
-# the full stops that it adds to highlights, and two fields more.
+# T5's cnn_dailymail_v002 names version 3.1.0, which TFDS no longer prepares. According to its notes, 3.4.0 has two more
+# fields, and no space before the full stops that it adds to highlights.
 CNN_DAILYMAIL = from_tfds(
     "cnn_dailymail:3.4.0", inputs="summarize: {article}", targets="{highlights}", metrics=("rouge",)
 )
-# Not among T5's own tasks; its format of a summary.
+# Not one of T5's tasks, but in its format.
 XSUM = from_tfds("xsum:1.1.0", inputs="summarize: {document}", targets="{summary}", metrics=("rouge",))

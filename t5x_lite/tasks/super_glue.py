@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SuperGLUE as text, and the pronouns T5 learns beside it.
+"""SuperGLUE as text, and the pronoun resolution that T5 trains on with it.
 
-Two sets have examples that are judged together, which the field `group` names. MultiRC has one example an answer, and
-a question counts when all its answers are right. ReCoRD has one example an accepted answer, to learn from each of
-them; held-out examples with the same group are one query, so a metric judges one of them, against all `answers`.
+Two datasets have examples that are scored together, identified by the field `group`. MultiRC has one example per
+answer, and a question counts if all its answers are right. ReCoRD has one training example per accepted answer;
+held-out examples of a group are one query, so a metric scores one of them against all `answers`.
 
-Source: T5 `glue_utils.py`, `preprocessors.py`, `tasks.py`; the classes are those of TFDS.
+Source: T5 `glue_utils.py`, `preprocessors.py`, `tasks.py`; the classes are TFDS's.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from t5x_lite.tasks.formats import UNKNOWN, Classification, class_word, from_tfd
 VERSION = "1.0.2"
 TRUTH = ("False", "True")
 TRUE_LABEL = 1
-# Texts of WSC whose span2_index misses the pronoun, and T5's form of them.
+# Texts of WSC whose span2_index misses the pronoun, and T5's corrections.
 MISPLACED_PRONOUNS = {
     '"Good for him," he said. ': '"Good for *him* ," he said.',
     "might want to use it , but": "might want to use *it* , but",
@@ -39,14 +39,14 @@ _RECORD_INPUTS = Template("record query: {query} entities: {entities} passage: {
 
 
 def multirc(example: Record) -> Record:
-    """Returns the texts of a question and one of its answers, without HTML, with the question as their group."""
+    """Returns a question and one of its answers, without HTML tags; all answers to a question are a group."""
     made = _MULTIRC(example)
     inputs = re.sub("</?b>", "", made["inputs"].replace("<br>", " "))
     return {**made, "inputs": inputs, "group": _group(example, "idx.paragraph", "idx.question")}
 
 
 def record(example: Record) -> list[Record]:
-    """Returns the texts of a query, once for each accepted answer; once with `<unk>` if there is none, as in the test.
+    """Returns a query once per accepted answer, or once with `<unk>` if there is none, as in the test split.
 
     Source: T5 `preprocessors.record`.
     """
@@ -61,24 +61,24 @@ def record(example: Record) -> list[Record]:
 
 
 def wsc(example: Record) -> Record:
-    """Returns WSC's own question: whether the noun between stars is what the pronoun between hashes stands for.
+    """Returns WSC's question: whether the pronoun between hashes refers to the noun between stars.
 
-    Source: T5 `preprocessors.wsc`, which its final mixtures replaced by `wsc_simple`.
+    Source: T5 `preprocessors.wsc`, replaced by `wsc_simple` in its final mixtures.
     """
     noun_index, pronoun_index = take(example, "span1_index", int), take(example, "span2_index", int)
     text = _mark_span(take(example, "text", str), take(example, "span1_text", str), noun_index, "*")
-    pronoun_index += 2 * (noun_index < pronoun_index)  # the two stars are words now
+    pronoun_index += 2 * (noun_index < pronoun_index)  # the two stars are words too
     text = _mark_span(text, take(example, "span2_text", str), pronoun_index, "#")
     return {"inputs": f"wsc text: {text}", "targets": class_word(example, TRUTH)}
 
 
 def wsc_simple(example: Record) -> list[Record]:
-    """Returns a pronoun between stars and the noun it stands for; nothing where the record's noun is a wrong one."""
+    """Returns a pronoun between stars and the noun it refers to, or nothing if the record's noun is wrong."""
     return [wsc_simple_all(example)] if take(example, "label", int) == TRUE_LABEL else []
 
 
 def wsc_simple_all(example: Record) -> Record:
-    """Returns a pronoun between stars and the record's noun, right or wrong, with the `label` True or False.
+    """Returns a pronoun between stars and the record's noun, with the `label` True if it refers to that noun.
 
     Source: T5 `preprocessors.wsc_simple`.
     """
@@ -91,7 +91,7 @@ def wsc_simple_all(example: Record) -> Record:
 
 
 def dpr_simple(example: Record) -> Record:
-    """Returns the first occurrence of a pronoun between stars, and the candidate it stands for.
+    """Returns a sentence with the first occurrence of a pronoun between stars, and the candidate it refers to.
 
     Source: T5 `preprocessors.definite_pronoun_resolution_simple`.
     """
@@ -105,7 +105,7 @@ def _group(example: Record, *names: str) -> str:
 
 
 def _mark_span(text: str, span: str, index: int, mark: str) -> str:
-    """Puts marks around a span that begins at word `index`; leaves the text as it is where it does not."""
+    """Puts marks around a span if it begins at word `index`."""
     pattern = rf"^((?:\S+\s){{{index}}})({re.escape(span)})"
     return re.sub(pattern, rf"\1{mark} \2 {mark}", text, flags=re.ASCII)
 
@@ -117,8 +117,8 @@ def _star_pronoun(text: str, pronoun: str, index: int) -> str:
     words = text.split(" ")
     if not 0 <= index < len(words) or words[index] != pronoun:
         raise BadRecord(
-            f"a record has {index} in 'span2_index', and word {index} of its text is not the 'span2_text' "
-            f"{pronoun!r}: read super_glue/wsc.fixed, which has these mended"
+            f"a record has {index} in 'span2_index', but word {index} of its text is not the 'span2_text' "
+            f"{pronoun!r}: read super_glue/wsc.fixed, where this is fixed"
         )
     return " ".join([*words[:index], f"*{pronoun}*", *words[index + 1 :]])
 
@@ -135,7 +135,7 @@ RECORD = _task("record", "deduplicated_squad")
 RTE = _task("rte", "accuracy")
 WIC = _task("wic", "accuracy")
 
-# The diagnostic sets have test data alone, which T5 reads as RTE, measuring nothing. GLUE's RTE is the same data with
+# The diagnostic datasets have only test data, which T5 reads as RTE, without metrics. GLUE's RTE is the same data with
 # the field names of axb.
 AXG = dataclasses.replace(RTE, eval_source=f"tfds:super_glue/axg:{VERSION}@test", metrics=())
 AXB = dataclasses.replace(
@@ -144,10 +144,10 @@ AXB = dataclasses.replace(
 
 _WSC = f"super_glue/wsc.fixed:{VERSION}"
 WSC = from_tfds(_WSC, preprocess=f"{__name__}:wsc", metrics=("accuracy",))
-# Learns from the right nouns, and is measured on naming them.
+# Trained and scored on the right nouns alone.
 WSC_SIMPLE = from_tfds(_WSC, preprocess=f"{__name__}:wsc_simple", metrics=("accuracy",))
-# T5 measures on all nouns whether naming one agrees with its label, which is none of our metrics yet: this task is to
-# predict with, not to learn from, since half of its nouns are wrong.
+# T5's metric is whether the prediction agrees with the noun exactly when the label is True; it is not implemented. Use
+# this task for prediction and not for training: half of its nouns are wrong.
 WSC_SIMPLE_EVAL = from_tfds(_WSC, preprocess=f"{__name__}:wsc_simple_all")
 DPR_SIMPLE = from_tfds(
     "definite_pronoun_resolution:1.1.0",

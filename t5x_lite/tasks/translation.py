@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """WMT as text: `translate English to German: That is good.` -> `Das ist gut.`
 
-T5 translates from English alone. Of these, its multi-task mixture has WMT_T2T_EN_DE, WMT15_EN_FR and WMT16_EN_RO.
+T5 translates only from English. Its multi-task mixture has WMT_T2T_EN_DE, WMT15_EN_FR and WMT16_EN_RO.
 
 Source: T5 `preprocessors.translate`, `tasks.py`.
 """
@@ -13,9 +13,9 @@ VERSION = "1.0.0"
 LANGUAGES = {"de": "German", "fr": "French", "ro": "Romanian"}
 
 
-def _from_english(data_set: str, code: str) -> TaskConfig:
+def _from_english(dataset: str, code: str) -> TaskConfig:
     return from_tfds(
-        f"{data_set}/{code}-en:{VERSION}",
+        f"{dataset}/{code}-en:{VERSION}",
         inputs=f"translate English to {LANGUAGES[code]}: {{en}}",
         targets=f"{{{code}}}",
         metrics=("bleu",),

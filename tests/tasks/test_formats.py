@@ -30,10 +30,10 @@ def test_a_field_is_taken_also_from_within_another():
 @pytest.mark.parametrize(
     ("read", "name", "found"),
     [
-        (lambda name: take(RECORD, name, str), "title", "nothing in 'title', and T5's format needs str"),
-        (lambda name: take(RECORD, name, str), "idx", "dict in 'idx', and T5's format needs str"),
-        (lambda name: take(RECORD, name, int), "text.query", "nothing in 'text.query', and T5's format needs int"),
-        (lambda name: take_texts(RECORD, name), "text", "str in 'text', and T5's format needs list"),
+        (lambda name: take(RECORD, name, str), "title", "nothing in 'title', but T5's format needs str"),
+        (lambda name: take(RECORD, name, str), "idx", "dict in 'idx', but T5's format needs str"),
+        (lambda name: take(RECORD, name, int), "text.query", "nothing in 'text.query', but T5's format needs int"),
+        (lambda name: take_texts(RECORD, name), "text", "str in 'text', but T5's format needs list"),
         (lambda name: take_texts(RECORD, name), "mixed", "a list with int in 'mixed', .* needs a list of str"),
     ],
 )
@@ -49,7 +49,7 @@ def test_a_label_becomes_its_word(label, word):
 
 @pytest.mark.parametrize("label", [3, -2])
 def test_a_label_that_is_no_class_is_named_with_those_there_are(label):
-    message = rf"a record has {label} in 'label', .* are 0 to 2 \(no, yes, so so\), or -1 where it is not known: mend"
+    message = rf"a record has {label} in 'label', .* are 0 to 2 \(no, yes, so so\), or -1 if unknown: fix"
     with pytest.raises(BadRecord, match=message):
         class_word({"label": label}, ["no", "yes", "so so"])
 

@@ -162,8 +162,8 @@ def test_inference_is_learned_from_mnli_and_held_out_in_three_sets(name, eval_so
     ("record", "message"),
     [
         ({"text": "a", "label": 1}, "a record has no field 'sentence', which T5's format 'cola sentence: {sentence}'"),
-        ({"sentence": "a"}, "a record has nothing in 'label', and T5's format needs int; it has the fields sentence"),
-        ({"sentence": "a", "label": "1"}, "a record has str in 'label', and T5's format needs int"),
+        ({"sentence": "a"}, "a record has nothing in 'label', but T5's format needs int; its fields are sentence"),
+        ({"sentence": "a", "label": "1"}, "a record has str in 'label', but T5's format needs int"),
         ({"sentence": "a", "label": -2}, r"a record has -2 in 'label', .* 0 to 1 \(unacceptable, acceptable\)"),
     ],
 )

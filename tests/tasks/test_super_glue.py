@@ -311,28 +311,6 @@ def test_what_a_task_names_exists(name):
     check_names(TASKS[name])
 
 
-@pytest.mark.parametrize(
-    ("name", "metrics"),
-    [
-        ("BOOLQ", ("accuracy",)),
-        ("CB", ("mean_f1", "accuracy")),
-        ("COPA", ("accuracy",)),
-        ("MULTIRC", ("f1:True", "exact_match")),
-        ("RECORD", ("deduplicated_squad",)),
-        ("RTE", ("accuracy",)),
-        ("WIC", ("accuracy",)),
-        ("AXB", ()),
-        ("AXG", ()),
-        ("WSC", ("accuracy",)),
-        ("WSC_SIMPLE", ("accuracy",)),
-        ("WSC_SIMPLE_EVAL", ()),
-        ("DPR_SIMPLE", ("accuracy",)),
-    ],
-)
-def test_a_task_names_its_metrics(name, metrics):
-    assert TASKS[name].metrics == metrics
-
-
 @pytest.mark.parametrize("name", ["BOOLQ", "CB", "COPA", "MULTIRC", "RECORD", "RTE", "WIC"])
 def test_a_task_reads_the_set_of_its_name(name):
     source = f"tfds:super_glue/{name.lower()}:1.0.2"

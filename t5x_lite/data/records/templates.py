@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text from the fields of a record: `summarize: {dialogue}`."""
+"""Templates that turn the fields of a record into text: `summarize: {dialogue}`."""
 
 import re
 import string
@@ -10,23 +10,23 @@ from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.files.messages import listed
 
 OPTIONAL = "?"
-# What Python would take for the format of a number or a text; as a separator it would be a mistake.
+# A Python format specification of a number or a string, which is a mistake for a separator.
 FORMAT = re.compile(r"(.?[<>=^])?[-+ ]?z?#?\d*[,_]?(\.\d+)?[a-zA-Z%]?")
 
 
 class Template:
     """Text with fields in braces.
 
-    `{a}` is the field a, `{a.b}` the field b of the mapping a, `{a.0}` the first item of the list a. `{a:, }` is the
-    items of the list a with ", " between them, or anything else that follows the colon; text and numbers are a list of
-    one. `{a?}` is empty where a is missing or null, and so is `{a?:, }`. `{{` and `}}` are braces.
+    `{a}` is the field a, `{a.b}` the field b of the mapping a, `{a.0}` the first item of the list a. `{a:, }` joins the
+    items of the list a with ", ", or whatever follows the colon; text and numbers count as lists of one item. `{a?}`
+    and `{a?:, }` are empty if a is missing or null. `{{` and `}}` are braces.
 
     Args:
       text: the template.
-      name: what errors call it, for example task.text.
+      name: the name of the template in errors, for example task.text.
 
     Raises:
-      ValueError: if the braces do not make sense.
+      ValueError: if the template is malformed.
     """
 
     def __init__(self, text: str, name: str):
@@ -34,13 +34,15 @@ class Template:
         try:
             parsed = list(string.Formatter().parse(text))
         except ValueError as error:
-            raise ValueError(f"{name} {text!r} is no template ({error}): write {{{{ for a brace itself") from error
+            raise ValueError(
+                f"{name} {text!r} is not a valid template ({error}): write {{{{ for a literal brace"
+            ) from error
         self._parts = []
         for literal, field, separator, conversion in parsed:
             if field is not None and (not field.rstrip(OPTIONAL) or conversion or _is_format(separator)):
                 raise ValueError(
-                    f"{name} {text!r} has something else than a field's name in braces: write {{field}}, {{field?}} if "
-                    "it may be missing, or {field:, } to join the items of a list with a comma"
+                    f"{name} {text!r} must have field names in braces: write {{field}}, {{field?}} if it may be missing, or "
+                    "{field:, } to join the items of a list with a comma"
                 )
             self._parts.append((literal, field, separator))
 
@@ -48,11 +50,11 @@ class Template:
         """Returns the text of a record.
 
         Args:
-          record: its fields.
-          where: where it came from.
+          record: the fields of the record.
+          where: the location of the record, for errors.
 
         Raises:
-          BadRecord: if a field is missing, null or neither text nor a number, unless the template says what then.
+          BadRecord: if a field that is not optional is missing, or a field is neither text nor a number.
         """
         text = "".join(
             literal + (self._value(record, field, separator, where) if field else "")
@@ -60,14 +62,14 @@ class Template:
         )
         try:
             text.encode()
-        except UnicodeEncodeError as error:  # JSON may say "\ud800", half of a character
+        except UnicodeEncodeError as error:  # JSON may contain "\ud800", half of a character
             raise BadRecord(
-                f"{where} has {text[error.start]!r} in it, which is half of a character: mend or remove the record"
+                f"{where} contains {text[error.start]!r}, half of a character: fix or remove the record"
             ) from error
         return text
 
     def _value(self, record: Mapping[str, Any], field: str, separator: str, where: str) -> str:
-        value = _part(record, field)  # a column may be called "question?"
+        value = _part(record, field)  # a column may be named "question?"
         if value is None and field.endswith(OPTIONAL):
             field = field.removesuffix(OPTIONAL)
             value = _part(record, field)
@@ -84,16 +86,16 @@ class Template:
             return str(value)
         if value is None:
             raise BadRecord(
-                f"{where} has no field {field!r}, which {self.name} {self.text!r} asks for; it has "
+                f"{where} has no field {field!r}, which {self.name} {self.text!r} uses; its fields are "
                 f"{listed(record) or 'none'}"
             )
         remedy = "make it text"
         if isinstance(value, Mapping):
-            remedy = f"name a part of it, such as {{{field}.{next(iter(value), '0')}}}"
+            remedy = f"use a part of it, such as {{{field}.{next(iter(value), '0')}}}"
         elif _is_list(value):
-            remedy = f"name a part of it, such as {{{field}.0}}, or join its items: {{{field}:, }}"
+            remedy = f"use a part of it, such as {{{field}.0}}, or join its items: {{{field}:, }}"
         raise BadRecord(
-            f"{where} has a {type(value).__name__} in {field!r}, and {self.name} {self.text!r} needs text or a number: "
+            f"{where} has a {type(value).__name__} in {field!r}, but {self.name} {self.text!r} needs text or a number: "
             f"{remedy}"
         )
 
@@ -108,7 +110,7 @@ def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
 
 
 def _part(record: Mapping[str, Any], field: str) -> Any:
-    """The value of a field or of a part of it, None if there is none."""
+    """Returns the value of a field or of a part of it, or None."""
     value: Any = record
     for key in field.split("."):
         value = _item(value, key)
@@ -116,7 +118,7 @@ def _part(record: Mapping[str, Any], field: str) -> Any:
 
 
 def _item(value: Any, key: str) -> Any:
-    """The part of a mapping or list, None if it has none of that name."""
+    """Returns an item of a mapping or list, or None if it is missing."""
     if isinstance(value, Mapping):
         return value.get(key)
     if _is_list(value) and key.isdecimal() and int(key) < len(value):

@@ -49,7 +49,7 @@ def find_files(patterns: Sequence[str], field: str = "task.source") -> list[path
         else:
             files = _matching(path, field)
         if not files:
-            what = f"has no file that ends in {_known_suffixes()}" if path.is_dir() else "matches no file"
+            what = f"has no file that ends in {_known_suffixes()}" if path.is_dir() else "names no file"
             raise ValueError(
                 f"{field} {pattern!r} {what}: name a file, a folder or a pattern such as 'data/*.jsonl', or "
                 "docstrings for text that needs no file"

@@ -110,7 +110,7 @@ def test_another_template_is_that_of_the_examples_too(examples):
         (lambda prompts: prompts.draw(21), "shots is 21, and there are 20 examples"),
         (lambda prompts: prompts.draw(-1), "shots is -1: use 0 or more"),
         (lambda prompts: prompts.use_examples("no/where.jsonl"), r"examples .*no/where\.jsonl"),
-        (lambda prompts: prompts.use_template("{inputs"), "is no template"),
+        (lambda prompts: prompts.use_template("{inputs"), "is not a valid template"),
         (lambda prompts: prompts.use_template("{other}"), "has no field 'other'"),
     ],
 )

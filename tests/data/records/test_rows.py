@@ -78,7 +78,7 @@ def test_a_supervised_task_has_inputs_and_targets(tmp_path):
     path = write(tmp_path / "a.jsonl", {"q": "one", "a": 1}, {"q": "two", "a": None}, {"q": "", "a": "3"})
     texts, _, skipped = read(task(path, bad_records="skip", **PAIRS), tmp_path)
     assert texts == [("q: one", "1"), ("q: ", "3")]
-    assert "a.jsonl line 2 has no field 'a', which task.targets '{a}' asks for; it has q, a" in skipped[0]
+    assert "a.jsonl line 2 has no field 'a', which task.targets '{a}' uses; its fields are q, a" in skipped[0]
 
 
 def test_choices_name_the_values_of_targets(tmp_path):

@@ -46,7 +46,7 @@ def test_fields_become_text(template, expected):
     "template", ["{a", "a}", "{}", "{a:>5}", "{a:.2f}", "{a:d}", "{a:,d}", "{a:%}{a:05}", "{a!r}", "{?}", "{a:{b}}"]
 )
 def test_a_template_that_makes_no_sense_is_refused(template):
-    with pytest.raises(ValueError, match=r"task.text '.*' (is no template|has something else)"):
+    with pytest.raises(ValueError, match=r"task.text '.*' (is not a valid template|must have field names)"):
         Template(template, "task.text")
 
 
@@ -55,7 +55,7 @@ def test_a_template_that_makes_no_sense_is_refused(template):
 )
 def test_a_missing_field_is_named_with_those_there_are(template):
     message = (
-        rf"f.csv line 3 has no field '{template[1:-1]}', which task.text '{template}' asks for; it has a, n, yes, "
+        rf"f.csv line 3 has no field '{template[1:-1]}', which task.text '{template}' uses; its fields are a, n, yes, "
     )
     with pytest.raises(BadRecord, match=message):
         Template(template, "task.text")(RECORD, "f.csv line 3")
@@ -64,11 +64,11 @@ def test_a_missing_field_is_named_with_those_there_are(template):
 @pytest.mark.parametrize(
     ("template", "remedy"),
     [
-        ("{list}", r"has a list in 'list', .*: name a part of it, such as {list.0}, or join its items: {list:, }"),
+        ("{list}", r"has a list in 'list', .*: use a part of it, such as {list.0}, or join its items: {list:, }"),
         ("{list?}", r"has a list in 'list', "),
-        ("{answers}", r"has a dict in 'answers', .*: name a part of it, such as {answers.text}"),
-        ("{answers:, }", r"has a dict in 'answers', .*: name a part of it, such as {answers.text}"),
-        ("{mixed:, }", r"has a dict in 'mixed.1', .*: name a part of it, such as {mixed.1.y}"),
+        ("{answers}", r"has a dict in 'answers', .*: use a part of it, such as {answers.text}"),
+        ("{answers:, }", r"has a dict in 'answers', .*: use a part of it, such as {answers.text}"),
+        ("{mixed:, }", r"has a dict in 'mixed.1', .*: use a part of it, such as {mixed.1.y}"),
         ("{raw}", r"has a bytes in 'raw', .*: make it text"),
         ("{raw:, }", r"has a bytes in 'raw', .*: make it text"),
     ],
@@ -79,15 +79,15 @@ def test_a_field_that_is_no_text_says_what_to_do(template, remedy):
 
 
 def test_an_item_that_is_null_is_named():
-    with pytest.raises(BadRecord, match=r"here has no field 'a.1', which task.text '{a:, }' asks for; it has a$"):
+    with pytest.raises(BadRecord, match=r"here has no field 'a.1', which task.text '{a:, }' uses; its fields are a$"):
         Template("{a:, }", "task.text")({"a": ["x", None]}, "here")
 
 
 def test_a_record_of_thousands_of_fields_makes_a_short_message():
-    with pytest.raises(BadRecord, match=r"it has f0, .* f19 and 9,980 more$"):
+    with pytest.raises(BadRecord, match=r"its fields are f0, .* f19 and 9,980 more$"):
         Template("{b}", "task.text")({f"f{i}": i for i in range(10_000)}, "here")
 
 
 def test_half_of_a_character_is_refused():
-    with pytest.raises(BadRecord, match=r"here has '\\ud800' in it, which is half of a character"):
+    with pytest.raises(BadRecord, match=r"here contains '\\ud800', half of a character"):
         Template("{a}", "task.text")({"a": "x\ud800"}, "here")
