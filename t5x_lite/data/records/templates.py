@@ -34,15 +34,13 @@ class Template:
         try:
             parsed = list(string.Formatter().parse(text))
         except ValueError as error:
-            raise ValueError(
-                f"{name} {text!r} is not a valid template ({error}): write {{{{ for a literal brace"
-            ) from error
+            raise ValueError(f"{name} {text!r} is not a valid template ({error}): write {{{{ for a brace") from error
         self._parts = []
         for literal, field, separator, conversion in parsed:
             if field is not None and (not field.rstrip(OPTIONAL) or conversion or _is_format(separator)):
                 raise ValueError(
-                    f"{name} {text!r} must have field names in braces: write {{field}}, {{field?}} if it may be missing, or "
-                    "{field:, } to join the items of a list with a comma"
+                    f"{name} {text!r} must have field names in braces: write {{field}}, {{field?}} if it may be "
+                    "missing, or {field:, } to join the items of a list with a comma"
                 )
             self._parts.append((literal, field, separator))
 
