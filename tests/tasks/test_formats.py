@@ -38,7 +38,7 @@ def test_a_field_is_taken_also_from_within_another():
     ],
 )
 def test_a_field_that_is_not_there_or_another_kind_is_named_with_what_there_is(read, name, found):
-    with pytest.raises(BadRecord, match=f"a record has {found}.*; it has the fields text, number, idx, .*: read the"):
+    with pytest.raises(BadRecord, match=f"a record has {found}.*; its fields are text, number, idx, .*: read the"):
         read(name)
 
 
