@@ -17,7 +17,7 @@ from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.training.init import open_start
+from t5x_lite.training.init import resolve_run
 from t5x_lite.training.run_dir import RunDirectory
 
 OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, which no text is likely to have
@@ -35,7 +35,7 @@ def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool 
     Raises:
       ValueError: if the config or the data are wrong.
     """
-    cfg, _ = open_start(cfg)
+    cfg, _ = resolve_run(cfg)
     corpora = open_corpora(cfg)
     for example in itertools.islice(first_examples(cfg, corpora, start), num_examples):
         print(json.dumps(example, ensure_ascii=False) if as_json else described(example))

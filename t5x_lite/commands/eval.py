@@ -1,32 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite eval`: prints the metrics of a model on the held-out examples of a task."""
+"""`t5x-lite eval`: prints a model's results on the held-out examples of a task."""
 
 import contextlib
-import functools
 import itertools
 import json
 import os
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping
-from typing import TextIO
+from typing import Any, TextIO
 
 import jax
+import numpy as np
 
 from t5x_lite.checkpoints.load import load
 from t5x_lite.config import RunConfig, TaskConfig
 from t5x_lite.data.corpus.manifest import in_words
 from t5x_lite.data.task_specs import tasks_of
-from t5x_lite.evaluation.api import Measurement, as_trained, checked, opened
-from t5x_lite.evaluation.results import as_json, tasks_measured
+from t5x_lite.evaluation.api import checked, held_out_corpora, make_evaluation, measure, replicate, with_architecture
+from t5x_lite.evaluation.evaluator import Evaluation
+from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.parallel.multihost import HangWatch
 
-WORDS = {  # of a table, first, in this order
+LABELS = {  # of the rows that come first in a table, in this order
     "examples": "examples",
     "loss": "loss",
     "loss_text": "loss on text",
-    "target_accuracy": "targets right",
+    "target_accuracy": "target accuracy",
     "unigram_text": "unigram entropy of text",
     "unigram_labels": "entropy of the labels",
     "perplexity": "perplexity",
@@ -41,15 +42,15 @@ def run(
     num_batches: int | None = None,
     print_json: bool = False,
 ) -> None:
-    """Prints what a run's newest checkpoint reaches on the held-out examples of a config's tasks.
+    """Prints the results of a run's newest checkpoint on the held-out examples of a config's tasks.
 
     Args:
-      cfg: its task, its lengths and its batch size count; where it says so for other text than the run's, that text is
-        prepared in a temporary directory. Nothing is written to the run directory.
+      cfg: the config, of which the task, the lengths and the batch size matter. The run directory is never written to:
+        text that it does not have is prepared in a temporary directory.
       checkpoint: the run directory.
-      output: file for a JSON line an example, in the order of the held-out text, - for standard output; None for none.
-      num_batches: read at most of each task; None reads all.
-      print_json: whether to print one JSON object in place of a table.
+      output: the file for a JSON line per example, in the order of the held-out text; - for standard output.
+      num_batches: the most batches per task; None for all.
+      print_json: whether to print one JSON object instead of a table.
 
     Raises:
       ValueError: if the config, the data or the checkpoint is wrong.
@@ -63,64 +64,87 @@ def run(
     is_first = jax.process_index() == 0
     pretrained = load(checkpoint)
     with (
-        ProgressBar("Measuring", unit="batches") as bar,
-        opened(cfg, pretrained.tokenizer, pathlib.Path(checkpoint), announce=_say) as corpora,
+        ProgressBar("Evaluating", unit="batches", enabled=is_first) as bar,
+        held_out_corpora(cfg, pretrained.tokenizer, pathlib.Path(checkpoint), announce=bar.print) as corpora,
         HangWatch() as hang_watch,
     ):
-        cfg = as_trained(cfg, pretrained.architecture)
-        on_batch = functools.partial(_advance, bar, hang_watch)
-        measurement = Measurement(cfg, corpora, num_batches, pretrained.architecture, on_batch=on_batch)
-        bar.update(total=measurement.num_batches(decodes_all=output is not None))
-        model, predictions = measurement.place(pretrained.model), {}
+
+        def on_batch() -> None:
+            bar.advance()
+            hang_watch.alive()
+
+        cfg = with_architecture(cfg, pretrained.architecture)
+        evaluation = make_evaluation(cfg, corpora, pretrained.architecture, num_batches, on_batch=on_batch)
+        bar.update(total=count_batches(evaluation, predict_all=output is not None))
+        model, predictions = replicate(pretrained.model, evaluation.mesh), {}
         if output is not None:
-            # All of several processes take part; the first one writes.
-            with _writer(output if is_first else os.devnull) as file:
-                for row in measurement.rows(model, predictions, name):
+            with _writer(output if is_first else os.devnull) as file:  # all processes predict, the first one writes
+                for row in rows(evaluation, model, predictions, name):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
-        results = measurement.results(model, predictions)
-    facts = {"checkpoint": checkpoint, "step": pretrained.step, "task": name}
+        results = measure(evaluation, model, predictions)
     if not is_first:
         return
+    counts = {task: len(evaluation.numbers(task)) for task in evaluation.examples}
     if print_json:
-        numbers = {"num_examples": sum(measurement.counts.values())} | results
-        print(json.dumps(facts | {key: as_json(value) for key, value in numbers.items()}, ensure_ascii=False))
+        facts = {"checkpoint": checkpoint, "step": pretrained.step, "task": name, "num_examples": sum(counts.values())}
+        print(json.dumps(facts | {key: as_json(value) for key, value in results.items()}, ensure_ascii=False))
     else:
-        print(
-            f"{checkpoint}, step {pretrained.step}: held-out examples of {name}",
-            table(measurement.counts, results),
-            sep="\n",
-            file=sys.stderr if output == "-" else sys.stdout,
-        )
+        title = f"{checkpoint}, step {pretrained.step}: held-out examples of {name}"
+        print(title, table(counts, results), sep="\n", file=sys.stderr if output == "-" else sys.stdout)
 
 
-def _advance(bar: ProgressBar, hang_watch: HangWatch) -> None:
-    bar.advance()
-    hang_watch.alive()
+def count_batches(evaluation: Evaluation, *, predict_all: bool) -> int:
+    """Returns how many batches an evaluation passes through the model, for the loss and for predictions."""
+    passes = {name: 1 + (predict_all or bool(corpus.task.metrics)) for name, corpus in evaluation.corpora.items()}
+    return sum(-(-len(evaluation.numbers(name)) // evaluation.batch_size) * count for name, count in passes.items())
+
+
+def rows(evaluation: Evaluation, model: Any, predictions: dict[str, list[str]], label: str) -> Iterator[dict[str, Any]]:
+    """Yields the inputs, prediction and targets of each example, in the order of the held-out text.
+
+    Args:
+      evaluation: the evaluation.
+      model: the model, on its mesh.
+      predictions: gets the predictions of each task, for `measure`.
+      label: the name of a task without a mixture.
+    """
+    for name, corpus in evaluation.corpora.items():
+        with jax.set_mesh(evaluation.mesh):
+            predictions[name] = evaluation.predictions(name, model)
+        texts = evaluation.texts(name)
+        references = evaluation.references(name) if corpus.has_pairs else None
+        for i in np.argsort(evaluation.numbers(name)):
+            inputs, targets = texts[i]
+            row = {"task": name or label, "inputs": inputs, "prediction": predictions[name][i], "targets": targets}
+            if references is not None:  # the targets as in the source, not truncated
+                row["targets"] = references[i].targets
+                row |= {"answers": list(references[i].answers)} if references[i].answers else {}
+            yield row
 
 
 def table(counts: Mapping[str, int], results: Mapping[str, float]) -> str:
-    """Returns results as lines of a task, a measure and a number.
+    """Returns results as lines of task, name and value.
 
     Args:
-      counts: examples of each task, by the names of `definitions.tasks_of`.
-      results: of `Measurement.results`.
+      counts: the number of examples of each task.
+      results: the results of `measure`.
     """
-    rows = []
-    for name, numbers in tasks_measured(results).items():
-        is_all = not name and len(counts) > 1
-        examples = sum(counts.values()) if is_all else counts[name]
-        measures = {"examples": f"{examples:,}"} | {key: f"{value:.3f}" for key, value in numbers.items()}
-        measures = {key: measures[key] for key in [*WORDS, *measures] if key in measures}
-        # A task's name once, on its first line.
-        firsts = itertools.chain(["all" if is_all else name], itertools.repeat(""))
-        rows += [(first, WORDS.get(key, key), value) for first, (key, value) in zip(firsts, measures.items())]  # noqa: B905
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    lines = (f"{first:{widths[0]}}  {key:{widths[1]}}  {value:>{widths[2]}}" for first, key, value in rows)
-    return "\n".join(lines if len(counts) > 1 else (line[widths[0] :] for line in lines))
+    lines = []
+    for task, numbers in by_task(results).items():
+        is_total = not task and len(counts) > 1
+        examples = sum(counts.values()) if is_total else counts[task]
+        values = {"examples": f"{examples:,}"} | {key: f"{value:.3f}" for key, value in numbers.items()}
+        # The task is named on its first line only.
+        firsts = itertools.chain(["all" if is_total else task], itertools.repeat(""))
+        names = [name for name in [*LABELS, *numbers] if name in values]
+        lines += [(next(firsts), LABELS.get(name, name), values[name]) for name in dict.fromkeys(names)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = (f"{task:{widths[0]}}  {name:{widths[1]}}  {value:>{widths[2]}}" for task, name, value in lines)
+    return "\n".join(texts if len(counts) > 1 else (text[widths[0] :] for text in texts))
 
 
 def task_in_words(task: TaskConfig) -> str:
-    """Returns the names of the tasks of a mixture, or where the held-out text of a task comes from."""
+    """Returns the names of a mixture's tasks, or the source of a task's held-out text."""
     if task.mixture is not None:
         return ", ".join(tasks_of(task))
     if task.prepared is not None:
@@ -135,7 +159,3 @@ def _writer(path: str) -> Iterator[TextIO]:
         return
     with open(path, "w", encoding="utf-8") as file:
         yield file
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr)

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is measured on held-out examples: their loss, and where a task names metrics, what the model makes of them.
+"""Evaluates a model on held-out examples: the loss, and the metrics of its greedy predictions where a task names any.
+
+Decoding and metrics are imported only if an evaluation needs predictions.
 
 Shape letters: B batch, S input tokens, T targets.
 """
 
+import dataclasses
 import functools
 import itertools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,24 +18,24 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from t5x_lite.config import GenerationConfig, RunConfig, TaskConfig
-from t5x_lite.data.converters import Batch, Converter, make_converter
-from t5x_lite.data.corpus.open import Corpora, Split
+from t5x_lite.config import GenerationConfig, TaskConfig
+from t5x_lite.data.converters import Batch, Converter
+from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.data.examples import Examples, spread
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.evaluation.metrics import Reference, check_names, measure
-from t5x_lite.inference.loop import Devices
-from t5x_lite.inference.predict import predict
-from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, Model
-from t5x_lite.model.kernels.cpu import unstacked
+from t5x_lite.evaluation.results import prefix
+from t5x_lite.model.architectures import Architecture, Model
 from t5x_lite.model.kernels.cross_entropy import token_scores
 from t5x_lite.parallel.mesh import batch_sharding, device_batches, local_rows
 
+if TYPE_CHECKING:
+    from t5x_lite.evaluation.metrics import Reference
+
 
 class HeldOutSums(NamedTuple):
-    """Sums over targets; those of several batches add."""
+    """Sums over targets; add those of several batches."""
 
     nats: jax.Array
     tokens: jax.Array
@@ -46,12 +48,12 @@ class HeldOutSums(NamedTuple):
 def held_out_sums(
     model: Model, batch: Mapping[str, jax.Array], *, first_text_id: int, last_text_id: int
 ) -> HeldOutSums:
-    """Sums the nats of a batch's targets, all of them and those of text alone.
+    """Sums the cross entropy of a batch, over all targets and over text only.
 
     Args:
       model: called without dropout.
-      batch: the model's features, one example a row.
-      first_text_id: targets from this id to `last_text_id` are text; the others are padding, EOS or sentinels.
+      batch: the model's features, one example per row.
+      first_text_id: targets in [first_text_id, last_text_id] are text; others are padding, EOS or sentinels.
       last_text_id: see above.
     """
     hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch)
@@ -67,171 +69,173 @@ def held_out_sums(
     )
 
 
-def held_out_loss(sums: Iterable[HeldOutSums], prefix: str = "eval/") -> dict[str, float]:
-    """Returns nats a target, and the share of them that is found most probable.
+def held_out_loss(sums: Iterable[HeldOutSums], task: str = "") -> dict[str, float]:
+    """Returns the mean loss, in nats per target, and the accuracy.
 
     Args:
-      sums: over batches.
-      prefix: of the names.
+      sums: one per batch.
+      task: the task's name, for the names of the results.
 
     Returns:
-      `eval/loss` and `eval/target_accuracy` of all targets, and `eval/loss_text` of those of text alone, if any are.
+      `eval/loss` and `eval/target_accuracy`, and `eval/loss_text` over text only if there is any.
     """
     nats, tokens, num_correct, text_nats, text_tokens = (float(sum(column)) for column in zip(*sums, strict=True))
-    loss = {f"{prefix}loss": nats / max(tokens, 1.0)}
+    loss = {f"{prefix(task)}loss": nats / max(tokens, 1.0)}
     if text_tokens:
-        loss[f"{prefix}loss_text"] = text_nats / text_tokens
-    return loss | {f"{prefix}target_accuracy": num_correct / max(tokens, 1.0)}
+        loss[f"{prefix(task)}loss_text"] = text_nats / text_tokens
+    return loss | {f"{prefix(task)}target_accuracy": num_correct / max(tokens, 1.0)}
 
 
 def check_metrics(task: TaskConfig) -> None:
-    """Raises ValueError unless the metrics that a task, or those of a mixture, names can be measured here."""
+    """Raises ValueError unless the metrics of all tasks are known, installed and suitable."""
     for name, single in tasks_of(task).items():
-        check_names(single.metrics)
-        if single.metrics and single.prepared is None and single.inputs is None:
-            raise _no_answers(name, single.metrics)
+        if single.metrics:
+            from t5x_lite.evaluation.metrics import check_names
+
+            check_names(single.metrics)
+            if single.prepared is None and single.inputs is None:
+                raise _needs_pairs(name, single.metrics)
 
 
-def _no_answers(name: str, metrics: Sequence[str]) -> ValueError:
+def _needs_pairs(name: str, metrics: Sequence[str]) -> ValueError:
     return ValueError(
-        f"task.metrics{f' of {name}' if name else ''} names {', '.join(metrics)}, which judge answers, and the task "
-        "learns from text: give task.inputs and task.targets, or leave task.metrics out"
+        f"task.metrics{f' of {name}' if name else ''} is {', '.join(metrics)}, but the task is plain text and has no "
+        "answers to score: give task.inputs and task.targets, or leave task.metrics out"
     )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Measures a model on the same held-out examples every time, those of each task by themselves.
+    """Evaluates models, each task separately, always on the same held-out examples.
 
     Args:
-      cfg: the run, its task resolved.
-      corpora: of its tasks.
-      examples: the held-out ones of each task.
-      architecture: of the models.
-      mesh: the devices the model is on.
-      on_batch: called after each batch that a model has read.
+      corpora: the text of each task.
+      examples: the held-out examples of each task.
+      convert: converts a task's features to the model's.
+      architecture: the architecture of the models.
+      mesh: the devices the models are on.
+      batch_size: rows of the global batch.
+      num_batches: the most batches per task.
+      on_batch: called after each batch.
+
+    Raises:
+      ValueError: if metrics are given for plain text.
     """
 
-    def __init__(
-        self,
-        cfg: RunConfig,
-        corpora: Corpora,
-        examples: Mapping[str, Examples],
-        mesh: Mesh,
-        *,
-        architecture: Architecture = ENCODER_DECODER,
-        on_batch: Callable[[], object] = lambda: None,
-    ):
-        self._cfg, self._corpora, self._examples, self._mesh = cfg, corpora, examples, mesh
-        self._on_batch = on_batch
-        self._tokenizer: Tokenizer = next(iter(corpora.values())).tokenizer
-        self._architecture, self._convert = (
-            architecture,
-            make_converter(cfg.model.architecture, tasks_of(cfg.task), self._tokenizer, packing=cfg.data.packing),
-        )
-        self._metrics = {name: task.metrics for name, task in tasks_of(cfg.task).items()}
-        for name, metrics in self._metrics.items():
-            if metrics and not corpora[name].has_pairs:  # a preparation, which says only now what it is of
-                raise _no_answers(name, metrics)
-        # What a model would reach that knows how frequent the targets are, and nothing else.
-        kind, tokenizer = ("labels", None) if architecture.labels else ("text", self._tokenizer)
-        self._entropy = {
-            f"{_prefix(name)}unigram_{kind}": unigram_entropy(self._host_batches(name), tokenizer) for name in examples
-        }
+    corpora: Corpora
+    examples: Mapping[str, Examples]
+    convert: Converter
+    architecture: Architecture
+    mesh: Mesh
+    batch_size: int
+    num_batches: int
+    on_batch: Callable[[], object] = lambda: None
+
+    def __post_init__(self) -> None:
+        for name, corpus in self.corpora.items():
+            if corpus.task.metrics and not corpus.has_pairs:  # known only now if the text was prepared elsewhere
+                raise _needs_pairs(name, corpus.task.metrics)
 
     def __call__(self, model: Model, predictions: Mapping[str, Sequence[str]] | None = None) -> dict[str, float]:
-        """Returns `eval/...` of a single task, `eval/TASK/...` of each task of a mixture and `eval/loss` of all.
+        """Returns `eval/...` for a single task; for a mixture `eval/TASK/...`, and the loss over all tasks.
 
         Args:
-          model: to measure.
-          predictions: what `predictions` returned for some of the tasks; those of others are made if metrics need them.
+          model: the model to evaluate.
+          predictions: the `predictions` of some tasks, if already made.
         """
         results, all_sums, predictions = {}, [], predictions or {}
-        for name in self._examples:
+        for name, corpus in self.corpora.items():
             sums = self._sums(name, model)
             all_sums += sums
-            results |= held_out_loss(sums, _prefix(name))
-            if self._metrics[name]:
+            results |= held_out_loss(sums, name)
+            if corpus.task.metrics:
+                from t5x_lite.evaluation.metrics import measure
+
                 answers = predictions[name] if name in predictions else self.predictions(name, model)
-                measured = measure(self._metrics[name], answers, self.references(name))
-                results |= {f"{_prefix(name)}{metric}": value for metric, value in measured.items()}
-        if len(self._examples) > 1:
+                measured = measure(corpus.task.metrics, answers, self.references(name))
+                results |= {f"{prefix(name)}{metric}": value for metric, value in measured.items()}
+        if len(self.examples) > 1:
             results = held_out_loss(all_sums) | results
-        return results | self._entropy
+        return results | self._entropies
 
     def predictions(self, name: str, model: Model) -> list[str]:
-        """Returns what a model answers to the examples of a task, by greedy choice; `numbers` says to which."""
-        config = GenerationConfig(max_new_tokens=self._examples[name].targets_length)
-        devices = Devices(functools.partial(on_mesh, mesh=self._mesh), fetched)
+        """Returns a task's greedy predictions, in the order of `numbers`."""
+        from t5x_lite.inference.loop import Devices
+        from t5x_lite.inference.predict import predict
+        from t5x_lite.model.kernels.cpu import unstacked
+
+        config = GenerationConfig(max_new_tokens=self.examples[name].targets_length)
+        devices = Devices(functools.partial(on_mesh, mesh=self.mesh), fetched)
         model = unstacked(model)  # once for all batches
         answers: list[str] = []
-        for rows in self._rows(name):
-            answers += predict(model, self._architecture, rows["inputs"], self._tokenizer, config, devices)
-            self._on_batch()
+        for rows in self._task_batches(name):
+            answers += predict(model, self.architecture, rows["inputs"], self._tokenizer, config, devices)
+            self.on_batch()
         return answers[: len(self.numbers(name))]
 
-    def references(self, name: str) -> list[Reference]:
-        """Returns what the predictions for the examples of a task are judged by, in the same order."""
-        known = read_references(self._corpora[name].eval)
-        return [known[i] for i in self.numbers(name)]
+    def references(self, name: str) -> "list[Reference]":
+        """Returns a task's references, in the order of `numbers`."""
+        from t5x_lite.evaluation.metrics.reference import read_references
+
+        references = read_references(self.corpora[name].eval.references)
+        return [references[i] for i in self.numbers(name)]
 
     def numbers(self, name: str) -> np.ndarray:
-        """Returns which of the held-out examples of a task are read, in the order in which they are."""
-        length = len(self._examples[name])
-        return spread(np.arange(min(length, self._cfg.train.batch_size * self._cfg.eval.num_batches)), length)
+        """Returns the numbers of the held-out examples of a task that are used, in the order they are read."""
+        length = len(self.examples[name])
+        return spread(np.arange(min(length, self.batch_size * self.num_batches)), length)
 
     def texts(self, name: str) -> list[tuple[str, str]]:
-        """Returns the inputs and the targets of the examples of a task as the model has them, in the same order."""
+        """Returns a task's inputs and targets as the model sees them, in the order of `numbers`."""
         batches = (
             zip(*(self._tokenizer.decode_batch(rows[side]) for side in ("inputs", "targets")), strict=True)
-            for rows in self._rows(name)
+            for rows in self._task_batches(name)
         )
         return list(itertools.chain.from_iterable(batches))[: len(self.numbers(name))]
 
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        return next(iter(self.corpora.values())).tokenizer
+
+    @functools.cached_property
+    def _entropies(self) -> dict[str, float]:
+        """The loss of a model that knows only how frequent each target is."""
+        kind, tokenizer = ("labels", None) if self.architecture.labels else ("text", self._tokenizer)
+        return {
+            f"{prefix(name)}unigram_{kind}": unigram_entropy(self._host_batches(name), tokenizer)
+            for name in self.examples
+        }
+
     def _sums(self, name: str, model: Model) -> list[HeldOutSums]:
         tokenizer = self._tokenizer
-        last_text_id = -1 if self._architecture.labels else tokenizer.vocab_size - tokenizer.num_sentinels - 1
+        last_text_id = -1 if self.architecture.labels else tokenizer.vocab_size - tokenizer.num_sentinels - 1
         sums = functools.partial(held_out_sums, model, first_text_id=tokenizer.eos_id + 1, last_text_id=last_text_id)
-        found = []
-        for batch in self._batches(name):
-            found.append(jax.device_get(sums(batch)))
-            self._on_batch()
-        return found
+        rows = local_rows(self.mesh, self.batch_size)
+        results = []
+        for batch in device_batches(self._host_batches(name, rows), self.mesh):
+            results.append(jax.device_get(sums(batch)))
+            self.on_batch()
+        return results
 
-    def _batches(self, name: str) -> Iterator[Mapping[str, jax.Array]]:
-        rows = local_rows(self._mesh, self._cfg.train.batch_size)
-        return device_batches(self._host_batches(name, rows), self._mesh)
-
-    def _rows(self, name: str) -> Iterator[Batch]:
-        """The examples as the task has them, those of all hosts."""
+    def _task_batches(self, name: str) -> Iterator[Batch]:
+        """Yields batches of a task's own features, the rows of all hosts included."""
         return self._host_batches(name, convert=dict)
 
     def _host_batches(self, name: str, rows: slice = slice(None), convert: Converter | None = None) -> Iterator[Batch]:
         return eval_batches(
-            self._examples[name],
-            batch_size=self._cfg.train.batch_size,
-            num_batches=self._cfg.eval.num_batches,
-            convert=convert or self._convert,
+            self.examples[name],
+            batch_size=self.batch_size,
+            num_batches=self.num_batches,
+            convert=convert or self.convert,
             rows=rows,
         )
 
 
 def on_mesh(rows: np.ndarray, *, mesh: Mesh) -> jax.Array:
-    """Returns an array that every host has whole, its first dimension spread over a mesh."""
+    """Returns an array that every host has in full, its first dimension sharded over a mesh."""
     return jax.make_array_from_callback(rows.shape, batch_sharding(mesh), lambda index: rows[index])
 
 
 def fetched(array: jax.Array) -> np.ndarray:
-    """Returns an array of a mesh, whole on every host."""
+    """Returns a sharded array in full, on every host."""
     return np.asarray(multihost_utils.process_allgather(array, tiled=True) if jax.process_count() > 1 else array)
-
-
-def read_references(split: Split) -> list[Reference]:
-    """Returns what the predictions for the held-out pairs of a corpus are judged by, in their order."""
-    lines = (line for path in split.references for line in path.read_text().splitlines())
-    return [
-        Reference(row["targets"], tuple(row.get("answers", ())), row.get("group", "")) for row in map(json.loads, lines)
-    ]
-
-
-def _prefix(name: str) -> str:
-    return f"eval/{name}/" if name else "eval/"

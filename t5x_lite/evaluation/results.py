@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluation results by task, and as JSON."""
+"""Names of evaluation results, and their form in JSON."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
+PREFIX = "eval/"
+
+
+def prefix(task: str) -> str:
+    """Returns the prefix of a task's results; the name of a task without a mixture is ''."""
+    return f"{PREFIX}{task}/" if task else PREFIX
+
 
 def as_json(value: float | int | None) -> float | int | str | None:
-    """JSON has no NaN or infinity; their names are more telling than null."""
+    """Returns a value JSON can hold: NaN and infinities become their names, which say more than null."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def tasks_measured(scalars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the `eval/` numbers of each task by their short names; what is of no task of a mixture under ''."""
+def by_task(scalars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the evaluation results of each task, without prefixes; those over all tasks of a mixture under ''."""
     suffix = "/loss"
-    names = [name.removeprefix("eval/").removesuffix(suffix) for name in scalars if name.endswith(suffix)]
-    found: dict[str, dict[str, Any]] = {"": {}} | {name: {} for name in names if name != "loss"}
+    names = [name.removeprefix(PREFIX).removesuffix(suffix) for name in scalars if name.endswith(suffix)]
+    results: dict[str, dict[str, Any]] = {"": {}} | {name: {} for name in names if name != "loss"}
     for name, value in scalars.items():
-        short = name.removeprefix("eval/")
+        short = name.removeprefix(PREFIX)
         if short != name:
-            # The names of tasks and of metrics may have slashes.
-            task = max((task for task in found if short.startswith(f"{task}/")), key=len, default="")
-            found[task][short[len(task) :].lstrip("/")] = value
-    return found
+            # Names of tasks and of metrics may contain slashes.
+            task = max((task for task in results if short.startswith(f"{task}/")), key=len, default="")
+            results[task][short[len(task) :].lstrip("/")] = value
+    return results

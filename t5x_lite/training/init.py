@@ -1,34 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run begins with: parameters drawn at random, or those of a model that has been trained before."""
+"""The state a run starts from: the newest checkpoint's, a pretrained model's, or random parameters.
+
+The checkpoint readers are imported only if there is a pretrained model.
+"""
 
 import dataclasses
+import functools
 import pathlib
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 
-from t5x_lite.checkpoints.load import open_pretrained
-from t5x_lite.checkpoints.t5x.optimizer import opt_state_from_slots
-from t5x_lite.checkpoints.weights import LazyModel, read_arrays
+from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
 from t5x_lite.data.task_specs import resolved
 from t5x_lite.data.tokenizers import FileTokenizer, Tokenizer
+from t5x_lite.parallel import xla_options
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
+from t5x_lite.training.program import Program
+from t5x_lite.training.step import TrainState, state_of
 
-# Models that are an encoder and a head keep the encoder's parameters under this prefix; a T5 keeps them without it.
-ENCODER = "encoder/"
+if TYPE_CHECKING:
+    from t5x_lite.checkpoints.weights import LazyModel
+
+ENCODER = "encoder/"  # the prefix under which models of an encoder and a head keep what a T5 has without it
+COUNTERS = ("step", "nonfinite_steps", "nonfinite_in_a_row")
 
 
-def open_start(cfg: RunConfig) -> tuple[RunConfig, LazyModel | None]:
-    """Returns a run's config with all that it takes over from elsewhere, and the model that it begins with, or None.
+def resolve_run(cfg: RunConfig) -> "tuple[RunConfig, LazyModel | None]":
+    """Resolves what a config takes from elsewhere, and opens the model it starts from.
 
     Args:
-      cfg: as a user gives it. A base of its task is replaced by what it names, and the tokenizer by that of
-        `model.pretrained`, if there is one.
+      cfg: the config as given. Bases of tasks are replaced by what they name, and the tokenizer by that of
+        `model.pretrained`.
+
+    Returns:
+      (the resolved config, the opened `model.pretrained` or None).
 
     Raises:
       ValueError: if `model.pretrained` or the task is wrong.
@@ -36,28 +47,30 @@ def open_start(cfg: RunConfig) -> tuple[RunConfig, LazyModel | None]:
     cfg = dataclasses.replace(cfg, task=resolved(cfg.task))
     if cfg.model.pretrained is None:
         return cfg, None
-    weights = open_pretrained(cfg.model.pretrained)
+    from t5x_lite.checkpoints.load import open_pretrained
+
+    pretrained = open_pretrained(cfg.model.pretrained)
     asked = cfg.task.tokenizer
-    if weights.tokenizer is None:
+    if pretrained.tokenizer is None:
         if asked.kind == "sentencepiece" and asked.path is None:
             raise ValueError(
-                f"model.pretrained {cfg.model.pretrained} has no tokenizer: name its SentencePiece model in "
-                "task.tokenizer.path, or set task.tokenizer.kind to bytes"
+                f"model.pretrained {cfg.model.pretrained} has no tokenizer: set task.tokenizer.path to its "
+                "SentencePiece model, or task.tokenizer.kind to bytes"
             )
-        return cfg, weights
-    own = tokenizer_config(weights.tokenizer, pathlib.Path(cfg.model.pretrained))
+        return cfg, pretrained
+    own = tokenizer_config(pretrained.tokenizer, pathlib.Path(cfg.model.pretrained))
     if asked not in (own, TokenizerConfig()):
         raise ValueError(
-            f"task.tokenizer is given beside model.pretrained {cfg.model.pretrained}, which has its own: leave it out"
+            f"task.tokenizer is set, but model.pretrained {cfg.model.pretrained} has its own tokenizer: leave it out"
         )
-    return dataclasses.replace(cfg, task=dataclasses.replace(cfg.task, tokenizer=own)), weights
+    return dataclasses.replace(cfg, task=dataclasses.replace(cfg.task, tokenizer=own)), pretrained
 
 
 def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> TokenizerConfig:
-    """Returns what names the tokenizer that was read from a directory.
+    """Returns the config of a tokenizer that was read from a directory.
 
     Raises:
-      ValueError: if the directory has no file of it any more.
+      ValueError: if its file is no longer in the directory.
     """
     path = None
     if isinstance(tokenizer, FileTokenizer):
@@ -66,76 +79,129 @@ def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> Tokenizer
         same = (file for file in files if file.stat().st_size == len(content) and file.read_bytes() == content)
         path = next(map(str, same), None)
         if path is None:
-            raise ValueError(f"model.pretrained {directory} has no file of its tokenizer any more: get it again")
+            raise ValueError(f"model.pretrained {directory} has lost the file of its tokenizer: download it again")
     kind: Any = tokenizer.kind
     return TokenizerConfig(kind=kind, path=path, num_sentinels=tokenizer.num_sentinels)
 
 
-def source_names(names: Mapping[str, Any], architecture: Architecture, weights: Architecture) -> dict[str, str]:
-    """Returns which parameter of a trained model each of a new one begins with; none is there for those of a new head.
+def restore_or_init(program: Program, checkpoints: Checkpoints) -> tuple[TrainState, int]:
+    """Returns the state of the newest checkpoint, or a new one, and the number of examples it has seen."""
+    step = checkpoints.latest_step()
+    if step is None:
+        return program.init(), 0
+    state = from_items(checkpoints.restore(step, to_items(program.shapes)))
+    return state, checkpoints.meta(step)["next_example"]
+
+
+def to_items(state: TrainState) -> dict[str, Any]:
+    """Returns the items of a checkpoint; the model is an item of its own, so that it can be restored alone."""
+    counters = {name: getattr(state, name) for name in COUNTERS}
+    return {"model": state.model, "optimizer": state.opt_state, "counters": counters}
+
+
+def from_items(items: Mapping[str, Any]) -> TrainState:
+    """Returns the state in a checkpoint's items, the inverse of `to_items`."""
+    return TrainState(model=items["model"], opt_state=items["optimizer"], **items["counters"])
+
+
+def pretrained_init(program: Program, pretrained: "LazyModel", *, with_optimizer: bool) -> Callable[[], TrainState]:
+    """Returns a function that makes the state a run starts from.
 
     Args:
-      names: of the new model's parameters.
-      architecture: of the new model.
-      weights: of the trained model.
-
-    Raises:
-      ValueError: if the new model cannot begin with the trained one.
+      program: the run's program.
+      pretrained: the model to start from.
+      with_optimizer: whether to continue with its optimizer state and step.
     """
-    new, old = architecture.traits, weights.traits
-    if (new.model, architecture.labels) == (old.model, weights.labels):
-        return {name: name for name in names}
-    if new.has_encoder and not new.decodes and weights == ENCODER_DECODER:
-        own = {name: name.removeprefix(ENCODER) for name in names if name.startswith(ENCODER)}
-        return own | {name: name for name in names if name == "logits_kernel"}
-    if new.has_encoder and old.has_encoder and not new.decodes and not old.decodes:
-        return {name: name for name in names if name.startswith(ENCODER)}
-    raise ValueError(
-        f"model.architecture is {_described(architecture)}, which cannot begin with the model of model.pretrained, "
-        f"{_described(weights)}: use the same"
-    )
+    shapes, platform = program.shapes, program.mesh.devices.flat[0].platform
+    placed = jax.tree.map(lambda leaf: leaf.sharding, shapes)
+
+    def init() -> TrainState:
+        model = pretrained_model(shapes.model, program.architecture, pretrained, lambda: program.init().model)
+        if with_optimizer:
+            step, opt_state = pretrained_optimizer(shapes.opt_state, pretrained)
+            zero = jnp.zeros_like(step)
+            return jax.device_put(TrainState(step, model, opt_state, zero, zero), placed)
+        make_state = functools.partial(state_of, tx=program.tx)
+        options = xla_options.for_init(platform)
+        return jax.jit(make_state, donate_argnums=0, out_shardings=placed, compiler_options=options)(model)
+
+    return init
 
 
-def begin_optimizer(shapes: Any, weights: LazyModel) -> tuple[jax.Array, Any]:
-    """Returns the number of updates made, and the optimizer's state, of a checkpoint of T5X.
-
-    Args:
-      shapes: the state of `jax.ShapeDtypeStruct` with shardings.
-      weights: of `model.pretrained`.
-
-    Raises:
-      ValueError: if it has no state, or that of another optimizer.
-    """
-    if weights.read_slots is None:
-        raise ValueError(
-            "optimizer.from_pretrained is true, and model.pretrained has no state of an optimizer that could go on: "
-            "leave it out"
-        )
-    return jnp.asarray(weights.step, jnp.int32), opt_state_from_slots(weights.read_slots(), weights.step, shapes)
-
-
-def _described(architecture: Architecture) -> str:
-    labels = f" of {', '.join(architecture.labels)}" if architecture.labels else ""
-    return f"{architecture.name}{labels}"
-
-
-def begin(shapes: Any, architecture: Architecture, weights: LazyModel, fresh: Any) -> Any:
-    """Returns a model with the parameters of a trained one, each device reading its own part.
+def pretrained_model(
+    shapes: Any, architecture: Architecture, pretrained: "LazyModel", random_model: Callable[[], Any]
+) -> Any:
+    """Returns a model with the parameters of a pretrained one, each device reading its own shards.
 
     Args:
       shapes: a model of `jax.ShapeDtypeStruct` with shardings.
-      architecture: of the new model.
-      weights: of the trained one.
-      fresh: returns a new model, for the parameters that the trained one does not have.
+      architecture: the new model's architecture.
+      pretrained: the pretrained model.
+      random_model: makes a new model, for parameters that the pretrained one lacks.
 
     Raises:
-      ValueError: if the new model cannot begin with the trained one.
+      ValueError: if the new model cannot start from the pretrained one.
     """
+    from t5x_lite.checkpoints.weights import read_arrays
+
     leaves = named_leaves(shapes)
-    sources = source_names(leaves, architecture, weights.architecture)
+    sources = source_names(leaves, architecture, pretrained.architecture)
     new = sorted(leaves.keys() - sources.keys())
     if new:
-        print(f"Drawn at random, as the model to begin with lacks them: {', '.join(new)}", file=sys.stderr)
-    drawn = named_leaves(fresh()) if new else {}
-    read = read_arrays(weights.read, {name: leaves[name] for name in sources}, sources)
-    return from_named_leaves(shapes, drawn | read)
+        print(f"Initialised at random, as the pretrained model lacks them: {', '.join(new)}", file=sys.stderr)
+    random_leaves = named_leaves(random_model()) if new else {}
+    read = read_arrays(pretrained.read, {name: leaves[name] for name in sources}, sources)
+    return from_named_leaves(shapes, random_leaves | read)
+
+
+def source_names(names: Mapping[str, Any], architecture: Architecture, pretrained: Architecture) -> dict[str, str]:
+    """Returns the pretrained parameter that each parameter starts from; those of a new head have none.
+
+    Args:
+      names: the names of the new model's parameters.
+      architecture: the new model's architecture.
+      pretrained: the pretrained model's architecture.
+
+    Raises:
+      ValueError: if the new model cannot start from the pretrained one.
+    """
+    new, old = architecture.traits, pretrained.traits
+    if (new.model, architecture.labels) == (old.model, pretrained.labels):
+        return {name: name for name in names}
+    encoder_only = new.has_encoder and not new.decodes
+    if encoder_only and pretrained == ENCODER_DECODER:
+        own = {name: name.removeprefix(ENCODER) for name in names if name.startswith(ENCODER)}
+        return own | {name: name for name in names if name == "logits_kernel"}
+    if encoder_only and old.has_encoder and not old.decodes:
+        return {name: name for name in names if name.startswith(ENCODER)}
+    raise ValueError(
+        f"model.architecture is {_in_words(architecture)}, which cannot start from model.pretrained, a "
+        f"{_in_words(pretrained)}: use the same architecture"
+    )
+
+
+def _in_words(architecture: Architecture) -> str:
+    labels = f" with labels {', '.join(architecture.labels)}" if architecture.labels else ""
+    return f"{architecture.name}{labels}"
+
+
+def pretrained_optimizer(shapes: Any, pretrained: "LazyModel") -> tuple[jax.Array, Any]:
+    """Returns the step and the optimizer state of a T5X checkpoint.
+
+    Args:
+      shapes: an optimizer state of `jax.ShapeDtypeStruct` with shardings.
+      pretrained: the T5X checkpoint.
+
+    Raises:
+      ValueError: if it has no optimizer state, or another optimizer's.
+    """
+    from t5x_lite.checkpoints.t5x.optimizer import opt_state_from_slots
+
+    if pretrained.read_slots is None:
+        raise ValueError(
+            "optimizer.from_pretrained is true, but model.pretrained has no optimizer state to continue from: "
+            "leave it out"
+        )
+    return jnp.asarray(pretrained.step, jnp.int32), opt_state_from_slots(
+        pretrained.read_slots(), pretrained.step, shapes
+    )

@@ -1,44 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run says while it goes: the terminal, JSON lines, TensorBoard."""
+"""Logs of a run: the terminal, JSON lines and TensorBoard; and the metrics of each step, read one step late."""
 
 import json
 import pathlib
 import time
 from collections.abc import Mapping
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+import jax
+import numpy as np
 from tensorboardX import SummaryWriter
 
-from t5x_lite.evaluation.results import as_json, tasks_measured
+from t5x_lite.data.shapes import stack_lengths
+from t5x_lite.evaluation.results import PREFIX, as_json, by_task
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.progress import ProgressBar
+from t5x_lite.optim import make_schedule
+from t5x_lite.perf.flops import peak_flops, train_flops
+from t5x_lite.training.run_dir import RunDirectory
+
+if TYPE_CHECKING:
+    from t5x_lite.training.loop import Job
 
 
-class Report:
-    """Writes each row of numbers to `metrics.jsonl` and TensorBoard, and tells a person how the run is going.
+class RunLogger:
+    """Writes rows of metrics to `metrics.jsonl` and TensorBoard, and shows the progress of a run.
 
-    On a terminal a progress bar moves; elsewhere, as in a log file, a line is printed for each row.
+    A terminal gets a progress bar; a log file gets a line per row.
 
     Args:
-      metrics: path of the JSON lines; rows after `step`, of a run cut off after its last checkpoint, are dropped,
-        so that no step is told twice.
-      tensorboard: directory of the event files.
-      step: that the run goes on from.
-      num_steps: of the whole run.
-      enabled: False on all processes but one, which then write and print nothing.
+      directory: the run directory. Rows after `start`, of a run killed after its last checkpoint, are dropped.
+      start: the step the run resumes from.
+      num_steps: the steps of the whole run.
+      enabled: False on all processes but one; those write and print nothing.
     """
 
-    def __init__(
-        self, metrics: pathlib.Path, tensorboard: pathlib.Path, *, step: int, num_steps: int, enabled: bool = True
-    ):
+    def __init__(self, directory: RunDirectory, *, start: int, num_steps: int, enabled: bool = True):
         self._num_steps = num_steps
-        self._bar = ProgressBar("Training", num_steps, completed=step, text="compiling", enabled=enabled)
+        self._bar = ProgressBar("Training", num_steps, completed=start, text="compiling", enabled=enabled)
         self._file = None
-        self._writer = None
         if enabled:
-            keep_rows(metrics, step)
-            self._file = metrics.open("a")
-            self._writer = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None)
+            keep_rows(directory.metrics, start)
+            self._file = directory.metrics.open("a")
+            self._tensorboard = SummaryWriter(str(directory.tensorboard), purge_step=start + 1 if start else None)
 
     def __enter__(self) -> Self:
         self._bar.__enter__()
@@ -46,57 +50,57 @@ class Report:
 
     def __exit__(self, *_: object) -> None:
         self._bar.__exit__()
-        if self._file is not None and self._writer is not None:
+        if self._file is not None:
             self._file.close()
-            self._writer.close()
+            self._tensorboard.close()
 
     def advance(self, step: int) -> None:
         """Moves the progress bar."""
         self._bar.update(completed=step)
 
     def write(self, step: int, scalars: Mapping[str, float | int | None]) -> None:
-        """Records a row; None stands for a number that is not known here, and is written as null."""
-        shown = describe(scalars)
-        self._bar.update(text=shown.partition("\n")[0])
-        if not self._bar.visible or any(name.startswith("eval/") for name in scalars):
-            self.say(f"step {step}/{self._num_steps}  {shown}")
-        if self._file is None or self._writer is None:
+        """Records a row; None is a number that is unknown here, written as null."""
+        text = describe(scalars)
+        self._bar.update(text=text.partition("\n")[0])
+        if not self._bar.visible or any(name.startswith(PREFIX) for name in scalars):
+            self.print(f"step {step}/{self._num_steps}  {text}")
+        if self._file is None:
             return
         self._file.write(json.dumps({"step": step} | {name: as_json(value) for name, value in scalars.items()}) + "\n")
         self._file.flush()
         for name, value in scalars.items():
             if value is not None:
-                self._writer.add_scalar(name if "/" in name else f"train/{name}", value, step)
+                self._tensorboard.add_scalar(name if "/" in name else f"train/{name}", value, step)
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Prints a line above the progress bar."""
         self._bar.print(text)
 
 
 def describe(scalars: Mapping[str, float | int | None]) -> str:
-    """Returns the numbers a person looks for first, with their units; the tasks of a mixture on lines of their own."""
-    texts = {
+    """Returns the main numbers of a row, with units; each task of a mixture has its own line."""
+    formats = {
         "loss": "loss {:.3f}",
         "tokens_per_second": "{:,.0f} tokens/s",
         "mfu": "MFU {:.1%}",
         "nonfinite_steps": "{:d} non-finite",
     }
-    known = [text.format(scalars[name]) for name, text in texts.items() if scalars.get(name)]
-    tasks = {name: _measured(numbers) for name, numbers in tasks_measured(scalars).items()}
-    first = "  ".join([*known, *([f"held-out {tasks['']}"] if tasks[""] else [])])
+    texts = [form.format(scalars[name]) for name, form in formats.items() if scalars.get(name)]
+    tasks = {name: _describe_task(results) for name, results in by_task(scalars).items()}
+    first = "  ".join([*texts, *([f"held-out {tasks['']}"] if tasks[""] else [])])
     width = max(map(len, tasks))
     return "\n".join([first, *(f"    {name:{width}}  {text}" for name, text in tasks.items() if name)])
 
 
-def _measured(numbers: Mapping[str, float]) -> str:
-    """What is told of one task: losses are nats, and metrics mostly of 100."""
-    texts = {"loss": "loss {:.3f}", "loss_text": "on text {:.3f}", "unigram_text": "(unigram entropy {:.3f})"}
-    known = [text.format(numbers[name]) for name, text in texts.items() if name in numbers]
-    return "  ".join([*known, *(f"{name} {value:.2f}" for name, value in numbers.items() if name not in texts)])
+def _describe_task(results: Mapping[str, float]) -> str:
+    """Returns the results of one task: losses in nats, metrics mostly out of 100."""
+    formats = {"loss": "loss {:.3f}", "loss_text": "on text {:.3f}", "unigram_text": "(unigram entropy {:.3f})"}
+    losses = [form.format(results[name]) for name, form in formats.items() if name in results]
+    return "  ".join([*losses, *(f"{name} {value:.2f}" for name, value in results.items() if name not in formats)])
 
 
 def read_rows(path: pathlib.Path) -> list[dict]:
-    """Returns the rows of a metrics file; a line cut off by the end of a process is left out."""
+    """Returns the rows of a metrics file, without a line truncated by a kill."""
     rows = []
     if path.exists():
         for line in path.read_text().splitlines():
@@ -108,19 +112,86 @@ def read_rows(path: pathlib.Path) -> list[dict]:
 
 
 def keep_rows(path: pathlib.Path, step: int) -> None:
-    """Drops the rows after `step`."""
+    """Drops the rows after a step."""
     rows = read_rows(path)
     write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
 
 
+class StepLogger:
+    """Reads the metrics of each step one step late, so that the device is never idle.
+
+    Args:
+      job: the run.
+      logger: gets the rows.
+    """
+
+    def __init__(self, job: "Job", logger: RunLogger):
+        self._cfg, self._program, self._logger = job.cfg, job.program, logger
+        self._learning_rate = make_schedule(job.cfg.optimizer, job.cfg.train.num_steps)
+        first = np.zeros(1, np.int64)
+        row = job.examples.convert(job.examples.train(first, first))
+        self._lengths = stack_lengths({name: values.shape for name, values in row.items()})
+        self._stopwatch = Stopwatch()
+        self._num_timed = 0
+        self._pending: tuple[int, dict[str, jax.Array]] | None = None
+
+    def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
+        """Takes the metrics of a step just launched, and reads those of the step before."""
+        self.flush()
+        self._pending = step, metrics
+
+    def restart_clock(self) -> None:
+        """Excludes the time since the last row, such as an evaluation's, from the next row's speed."""
+        self._stopwatch.lap()
+        self._num_timed = 0
+
+    def flush(self) -> None:
+        """Waits for the last step and reads its metrics.
+
+        Raises:
+          FloatingPointError: if the last few gradients were not finite.
+        """
+        if self._pending is None:
+            return
+        step, metrics = self._pending[0], jax.device_get(self._pending[1])
+        self._pending = None
+        self._num_timed += 1
+        self._logger.advance(step)
+        cfg = self._cfg.train
+        in_a_row = int(metrics.pop("nonfinite_in_a_row"))
+        if step % cfg.log_every_steps == 0 or step == cfg.num_steps or in_a_row == cfg.max_nonfinite_steps:
+            scalars = {name: float(value) for name, value in metrics.items()} | self._speed()
+            counts = {"nonfinite_steps": int(metrics["nonfinite_steps"])}
+            rate = float(np.asarray(self._learning_rate(step - 1)))  # schedules count from 0
+            self._logger.write(step, scalars | counts | {"learning_rate": rate})
+        if in_a_row >= cfg.max_nonfinite_steps:
+            raise FloatingPointError(
+                f"the gradients of the last {in_a_row} steps up to step {step} were not finite, so their updates were "
+                f"skipped (train.max_nonfinite_steps is {cfg.max_nonfinite_steps}): lower optimizer.learning_rate "
+                f"({self._cfg.optimizer.learning_rate}) or set optimizer.clip_norm, and run again"
+            )
+
+    def _speed(self) -> dict[str, float | None]:
+        batch_size, mesh = self._cfg.train.batch_size, self._program.mesh
+        seconds_per_step = self._stopwatch.lap() / max(self._num_timed, 1)
+        self._num_timed = 0
+        peak = peak_flops(mesh.devices.flat[0].device_kind)
+        flops = batch_size * train_flops(self._program.model, *self._lengths, self._program.architecture)
+        return {
+            "seconds_per_step": seconds_per_step,
+            "tokens_per_second": batch_size * sum(self._lengths) / seconds_per_step,
+            "mfu": None if peak is None else flops / seconds_per_step / (peak * mesh.size),
+        }
+
+
 class Stopwatch:
-    """Seconds since it was made or last read."""
+    """Measures the time between readings."""
 
     def __init__(self):
         self._start = time.perf_counter()
 
     def lap(self) -> float:
-        """Returns the seconds since the last reading, and starts again."""
+        """Returns the seconds since the last reading, or since construction."""
         now = time.perf_counter()
         seconds, self._start = now - self._start, now
         return seconds

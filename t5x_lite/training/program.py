@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run computes, on which devices: its model, the mesh, and the compiled functions that make and advance it.
+"""What a run computes, on which devices: the model, the mesh, and the jitted functions that make and update the state.
 
-It is made of a config and the size of the vocabulary: a program that is compiled for a pod and the one that trains
-there are the same.
+A program depends on the config and the vocabulary size only: the one compiled ahead of time for a pod is the one that
+trains there.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -41,8 +42,13 @@ class Program(NamedTuple):
     mesh: Mesh
     tx: optax.GradientTransformation
     shapes: TrainState  # of jax.ShapeDtypeStruct with shardings
-    init: Callable[[], TrainState]  # of random parameters; compiled
-    step: Step  # compiled; its state is donated
+    init: Callable[[], TrainState]  # makes the first state
+    step: Step  # jitted `train_step`; donates its state
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """The model's config and architecture, which each checkpoint stores."""
+        return {"model": dataclasses.asdict(self.model), "architecture": self.architecture._asdict()}
 
 
 def make_program(
@@ -52,16 +58,16 @@ def make_program(
     *,
     devices: Sequence[Any] | None = None,
 ) -> Program:
-    """Fits the model, its optimizer and the mesh together; compiles nothing yet.
+    """Assembles the model, its optimizer and the mesh; compiles nothing yet.
 
     Args:
-      cfg: the run, as `starting.open_start` returns it.
-      vocab_size: rows of the embedding.
-      pretrained: of the model that training goes on with, if it does.
-      devices: to run on; None takes all there are.
+      cfg: the config, as `training.init.resolve_run` returns it.
+      vocab_size: the rows of the embedding.
+      pretrained: the config of the pretrained model, if there is one.
+      devices: the devices to run on; None for all.
 
     Raises:
-      ValueError: if the config does not fit together, or does not fit the devices.
+      ValueError: if parts of the config contradict each other or the devices.
     """
     mesh = make_mesh(cfg.mesh, devices)
     check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
@@ -70,8 +76,8 @@ def make_program(
     architecture = Architecture(cfg.model.architecture, class_labels(cfg))
     axes = parameter_axes(abstract(model, architecture))
     tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
-    draw = functools.partial(init_state, model, tx, cfg.seed, architecture)
-    shapes = place(jax.eval_shape(draw), axes, mesh)
+    random_state = functools.partial(init_state, model, tx, cfg.seed, architecture)
+    shapes = with_shardings(jax.eval_shape(random_state), axes, mesh)
     check_cut(shapes, mesh)
     placed = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     step = jax.jit(
@@ -81,17 +87,17 @@ def make_program(
         out_shardings=(placed, replicated(mesh)),
         compiler_options=xla_options.for_long_products(platform),
     )
-    init = jax.jit(draw, out_shardings=placed, compiler_options=xla_options.for_init(platform))
+    init = jax.jit(random_state, out_shardings=placed, compiler_options=xla_options.for_init(platform))
     return Program(architecture, model, mesh, tx, shapes, init, step)
 
 
-def place(state: TrainState, axes: Any, mesh: Mesh) -> TrainState:
-    """Returns the shapes of a state with their shardings.
+def with_shardings(state: TrainState, axes: Any, mesh: Mesh) -> TrainState:
+    """Returns a state of `jax.ShapeDtypeStruct` with shardings.
 
     Args:
-      state: of `jax.ShapeDtypeStruct`.
-      axes: of the parameters.
-      mesh: the devices.
+      state: the shapes.
+      axes: the logical axes of the parameters.
+      mesh: the mesh to shard over.
     """
     placed = state._replace(
         step=replicated(mesh),

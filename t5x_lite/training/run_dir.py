@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run directory: what it holds under which name, who may write to it, and whether a config fits it."""
+"""The run directory: its files, its lock, and the config that it was started with."""
 
 import datetime
 import fcntl
@@ -21,7 +21,7 @@ from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.files.atomic_write import write_atomically
 
-# A checkpoint or a corpus made under other values of these would be misread.
+# Checkpoints and text made with other values of these cannot be used.
 FIXED_FIELDS = (
     "seed",
     "task",
@@ -35,13 +35,13 @@ PACKAGES = ("t5x-lite", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "g
 
 
 class RunDirectory:
-    """The files of one run; entering it takes the lock that keeps a second process out.
+    """The files of a run; locked against other processes while entered.
 
     Args:
-      path: made if it is not there.
+      path: the directory, made if needed.
 
     Raises:
-      ValueError: if the path is a file, holds something else, or is in use by another process.
+      ValueError: if the path is a file, a directory of something else, or in use by another process.
       OSError: if it cannot be written.
     """
 
@@ -64,7 +64,7 @@ class RunDirectory:
             foreign = sorted(entry.name for entry in self.path.iterdir())
             if foreign and not (self.path / ".lock").exists():
                 raise ValueError(
-                    f"run_dir {self.path} holds {foreign[0]!r} and was not made by t5x-lite: "
+                    f"run_dir {self.path} contains {foreign[0]!r} and was not made by t5x-lite: "
                     "name a new or empty directory"
                 )
             # Only process 0 writes to the directory, so only it takes the lock.
@@ -76,7 +76,7 @@ class RunDirectory:
 
     def __exit__(self, *_: object) -> None:
         if self._lock is not None:
-            self._lock.close()  # which gives the lock back, as the end of the process does
+            self._lock.close()  # releases the lock, as does the end of the process
             self._lock = None
 
     def _take_lock(self) -> None:
@@ -88,7 +88,7 @@ class RunDirectory:
             holder = lock.read().strip() or "another process"
             lock.close()
             raise ValueError(
-                f"run_dir {self.path} is in use by {holder}: wait for it to end, or name another run_dir"
+                f"run_dir {self.path} is in use by {holder}: wait for it to finish, or name another run_dir"
             ) from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}")
@@ -96,7 +96,7 @@ class RunDirectory:
         self._lock = lock
 
     def check(self, cfg: RunConfig) -> None:
-        """Raises ValueError if a field that must not change between restarts did; names it."""
+        """Raises ValueError naming a field that changed since the run was started and must not."""
         if not self.config.exists():
             return
         began, asked = self._read_config(), as_plain(cfg)
@@ -108,7 +108,7 @@ class RunDirectory:
                 )
 
     def record(self, cfg: RunConfig) -> None:
-        """Writes the resolved config and the environment; process 0 alone."""
+        """Writes the resolved config and the environment, in process 0 only."""
         if jax.process_index() == 0:
             write_atomically(self.config, yaml.safe_dump(as_plain(cfg), sort_keys=False))
             write_atomically(self.environment, json.dumps(environment(), indent=2) + "\n")
@@ -119,12 +119,12 @@ class RunDirectory:
         except (yaml.YAMLError, UnicodeDecodeError):
             began = None
         if not isinstance(began, dict):
-            raise ValueError(f"{self.config} is damaged: restore it, or name another run_dir")
+            raise ValueError(f"{self.config} is corrupt: restore it, or name another run_dir")
         return began
 
 
 def environment() -> dict[str, Any]:
-    """Returns what a run's numbers depend on beside its config: versions, devices, commit, machine."""
+    """Returns what a run's results depend on besides its config: versions, devices, commit, machine."""
     devices = jax.devices()
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -146,8 +146,8 @@ def _version(package: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """Returns the commit of the checkout this package runs from, None when it is installed elsewhere."""
-    here = pathlib.Path(__file__).resolve().parents[1]
+    """Returns the commit of the checkout this package runs from; None if it is installed."""
+    here = pathlib.Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return None
     try:
@@ -167,7 +167,7 @@ def _get(config: Mapping[str, Any], field: str) -> Any:
 
 
 def _differences(name: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yields (field, value before, value now) for every leaf in which two configs differ."""
+    """Yields (field, value before, value now) for every field in which two configs differ."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in now:
             yield from _differences(f"{name}.{key}", before.get(key), now[key])

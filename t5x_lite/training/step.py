@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One update of a model, as a pure function of the state and a batch.
+"""The update step, as a pure function of the state and a batch.
 
 Shape letters: B batch, S input tokens, T target tokens, D model, M microbatches.
 """
@@ -18,24 +18,24 @@ from t5x_lite.model.kernels.cross_entropy import LossSums, cross_entropy
 
 
 class TrainState(NamedTuple):
-    """Everything a step reads and writes, and a checkpoint holds."""
+    """Everything a step updates and a checkpoint holds."""
 
     step: jax.Array  # batches seen
     model: Model
     opt_state: optax.OptState
-    nonfinite_steps: jax.Array  # updates skipped since the start
-    nonfinite_in_a_row: jax.Array
+    nonfinite_steps: jax.Array  # updates skipped
+    nonfinite_in_a_row: jax.Array  # of these, the latest without an update between them
 
 
 def init_state(
     cfg: ModelConfig, tx: optax.GradientTransformation, seed: int, architecture: Architecture = ENCODER_DECODER
 ) -> TrainState:
-    """Returns the state before the first step."""
+    """Returns a random state before the first step."""
     return state_of(make_model(cfg, architecture, rngs=nnx.Rngs(seed)), tx)
 
 
 def state_of(model: Model, tx: optax.GradientTransformation) -> TrainState:
-    """Returns the state before the first step, of a model with the parameters that it is to begin from."""
+    """Returns the state before the first step that starts from a model's parameters."""
     zero = jnp.zeros((), jnp.int32)
     return TrainState(zero, model, tx.init(cast(Any, model)), zero, zero)
 
@@ -43,7 +43,7 @@ def state_of(model: Model, tx: optax.GradientTransformation) -> TrainState:
 def loss_sums(
     model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None
 ) -> LossSums:
-    """Returns the loss summed over the targets of a batch of the model's features."""
+    """Returns the loss summed over the targets of a batch."""
     hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch, dropout_key)
     return cross_entropy(
         hidden_BTD,
@@ -56,9 +56,9 @@ def loss_sums(
 
 
 def gradients(model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None):
-    """Returns (gradients of the mean loss a target token, the loss sums), over all microbatches.
+    """Returns (gradients of the mean loss per target token, the loss sums), over all microbatches.
 
-    Microbatches hold different numbers of tokens, so their sums are added and divided once.
+    Microbatches have different numbers of tokens, so their sums are accumulated and divided once.
     """
     M = cfg.num_microbatches
 
@@ -73,7 +73,7 @@ def gradients(model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dr
     if M == 1:
         grads, sums = microbatch_gradients(batch, dropout_key)
     else:
-        # Microbatch m takes rows m, m + M, ...: some from every device's part of the batch, so that none moves.
+        # Microbatch m takes rows m, m + M, ...: some of every device's shard, so that no row changes devices.
         split = jax.tree.map(lambda rows: rows.reshape(-1, M, *rows.shape[1:]).swapaxes(0, 1), dict(batch))
         keys = None if dropout_key is None else jax.random.split(dropout_key, M)
 
@@ -88,9 +88,9 @@ def gradients(model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dr
 
 
 def train_step(state: TrainState, batch: Mapping[str, jax.Array], *, tx, cfg: TrainConfig, seed: int):
-    """Makes one update, as a pure function: it can be called with no mesh, files or jit.
+    """Makes one update; needs no mesh, files or jit.
 
-    A gradient that is not finite leaves parameters and optimizer as they are, and is counted.
+    If the gradient or the loss is not finite, the update is skipped and counted.
 
     Returns:
       (the state after the step, its metrics as scalars).

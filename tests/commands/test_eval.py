@@ -12,8 +12,8 @@ from t5x_lite.checkpoints.load import load
 from t5x_lite.commands import eval as eval_command
 from t5x_lite.config import MixtureConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
-from t5x_lite.evaluation import api
 from t5x_lite.evaluation.api import evaluate
+from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.inference.api import generate
 from t5x_lite.model.transformer import shift_right
@@ -84,7 +84,7 @@ def test_the_json_says_what_was_measured_on_what(folder, capsys):
 
 
 def test_numbers_that_json_lacks_are_named(folder, capsys, monkeypatch):
-    monkeypatch.setattr(api.Measurement, "results", lambda *_: {"eval/matthews": math.nan})
+    monkeypatch.setattr(eval_command, "measure", lambda *_: {"eval/matthews": math.nan})
     assert measured(capsys, config(folder), folder)["eval/matthews"] == "nan"
 
 
@@ -109,8 +109,8 @@ def test_metrics_judge_the_answers_of_a_run_that_was_trained_without(folder, cap
     assert found["eval/accuracy"] == pytest.approx(100 * 3 / 7)
     assert {"eval/squad/em", "eval/squad/f1"} <= found.keys()
     # What the rows need is not decoded again for the metrics.
-    calls, greedy = [], api.Evaluation.predictions
-    monkeypatch.setattr(api.Evaluation, "predictions", lambda self, *args: (calls.append(args), greedy(self, *args))[1])
+    calls, greedy = [], Evaluation.predictions
+    monkeypatch.setattr(Evaluation, "predictions", lambda self, *args: (calls.append(args), greedy(self, *args))[1])
     again = measured(capsys, config(folder, task), folder, output=str(folder / "rows.jsonl"))
     assert again == found
     assert len(calls) == 1
@@ -190,7 +190,7 @@ def test_fewer_batches_may_be_asked_for(folder, capsys):
     assert measured(capsys, cfg, folder, num_batches=9)["num_examples"] == len(WORDS)
     few = dataclasses.replace(cfg, eval=dataclasses.replace(cfg.eval, num_batches=1))  # that of training
     assert measured(capsys, few, folder)["num_examples"] == len(WORDS)
-    with pytest.raises(ValueError, match="num_batches is 0: use a number above 0, or all"):
+    with pytest.raises(ValueError, match="num_batches is 0: use a positive number"):
         evaluate(folder / "run", cfg, num_batches=0)
 
 
@@ -202,7 +202,7 @@ def cannot_be_loaded(checkpoint):
     ("fields", "message"),
     [
         ({"metrics": ("acuracy",)}, "task.metrics has 'acuracy', which is not a metric"),
-        ({"metrics": ("accuracy",), "inputs": None, "targets": None}, "which judge answers, and the task learns from"),
+        ({"metrics": ("accuracy",), "inputs": None, "targets": None}, "but the task is plain text"),
         ({"base": "t5x_lite.tasks.glue:NONE"}, "task.base 't5x_lite.tasks.glue:NONE' cannot be imported"),
     ],
 )

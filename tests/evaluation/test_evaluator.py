@@ -30,7 +30,7 @@ def test_batches_add_before_anyone_divides():
 
 
 def test_labels_have_no_loss_on_text():
-    assert held_out_loss([HeldOutSums(6.0, 2, 1, 0.0, 0)], "eval/x/") == {
+    assert held_out_loss([HeldOutSums(6.0, 2, 1, 0.0, 0)], "x") == {
         "eval/x/loss": 3.0,
         "eval/x/target_accuracy": 0.5,
     }

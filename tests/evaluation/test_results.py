@@ -2,7 +2,7 @@
 
 import math
 
-from t5x_lite.evaluation.results import as_json, tasks_measured
+from t5x_lite.evaluation.results import as_json, by_task
 
 
 def test_numbers_that_json_lacks_become_their_names():
@@ -12,4 +12,4 @@ def test_numbers_that_json_lacks_become_their_names():
 def test_results_of_a_mixture_are_grouped_by_the_longest_task_name_that_fits():
     results = {"loss": 1.0, "eval/loss": 2.0, "eval/a/loss": 3.0, "eval/a/b/loss": 4.0, "eval/a/b/f1:x/y": 5.0}
     grouped = {"": {"loss": 2.0}, "a": {"loss": 3.0}, "a/b": {"loss": 4.0, "f1:x/y": 5.0}}
-    assert tasks_measured(results) == grouped
+    assert by_task(results) == grouped

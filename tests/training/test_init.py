@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from t5x_lite.checkpoints import load
 from t5x_lite.checkpoints.load import open_pretrained, save_hf
 from t5x_lite.checkpoints.t5x.model import plain_arrays
 from t5x_lite.checkpoints.t5x.writer import write_t5x
@@ -19,8 +20,8 @@ from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 from t5x_lite.model.architectures import abstract
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
-from t5x_lite.training import init, loop
-from t5x_lite.training.init import begin, begin_optimizer, open_start, source_names, tokenizer_config
+from t5x_lite.training import loop
+from t5x_lite.training.init import pretrained_model, pretrained_optimizer, resolve_run, source_names, tokenizer_config
 from tests import runs, tiny
 
 CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
@@ -44,13 +45,13 @@ def config(run_dir, directory, **task):
 
 def test_a_run_without_a_model_to_begin_with_has_its_task_resolved_alone(tmp_path):
     cfg = runs.config(tmp_path)
-    assert open_start(cfg) == (cfg, None)
+    assert resolve_run(cfg) == (cfg, None)
     cola = dataclasses.replace(cfg, task=TaskConfig(base="t5x_lite.tasks.glue:COLA"))
-    assert open_start(cola)[0].task.base is None
+    assert resolve_run(cola)[0].task.base is None
 
 
 def test_the_tokenizer_of_the_model_is_taken_over(tmp_path, directory):
-    cfg, weights = open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
+    cfg, weights = resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
     assert cfg.task.tokenizer == TokenizerConfig(kind="bytes", num_sentinels=100)
     assert weights.config.emb_dim == CFG.emb_dim
     model = train_sentencepiece_model(["a few words and a few more"] * 9, vocab_size=24, num_sentinels=7)
@@ -61,17 +62,17 @@ def test_the_tokenizer_of_the_model_is_taken_over(tmp_path, directory):
 
 
 def test_another_tokenizer_is_refused(tmp_path, directory):
-    with pytest.raises(ValueError, match=r"task.tokenizer is given beside model.pretrained .*tiny, which has its own"):
-        open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes_and_sentinels")))
+    with pytest.raises(ValueError, match=r"task.tokenizer is set, but model.pretrained .*tiny has its own tokenizer"):
+        resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes_and_sentinels")))
 
 
 def test_a_model_without_a_tokenizer_needs_one_to_be_named(tmp_path, directory, monkeypatch):
     bare = dataclasses.replace(open_pretrained(directory), tokenizer=None)
-    monkeypatch.setattr(init, "open_pretrained", lambda path: bare)
-    cfg, weights = open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes")))
+    monkeypatch.setattr(load, "open_pretrained", lambda path: bare)
+    cfg, weights = resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes")))
     assert (cfg.task.tokenizer.kind, weights) == ("bytes", bare)
-    with pytest.raises(ValueError, match=r"model.pretrained .*tiny has no tokenizer: name its SentencePiece model in"):
-        open_start(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
+    with pytest.raises(ValueError, match=r"model.pretrained .*tiny has no tokenizer: set task.tokenizer.path to its"):
+        resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -102,7 +103,7 @@ def test_an_encoder_takes_all_but_its_head_from_a_t5(name):
     ],
 )
 def test_a_model_without_a_counterpart_is_refused(new, old):
-    with pytest.raises(ValueError, match=rf"model.architecture is {new.name}.* cannot begin with .* {old.name}: use"):
+    with pytest.raises(ValueError, match=rf"model.architecture is {new.name}.* cannot start from .* {old.name}.*: use"):
         source_names(named_leaves(abstract(CFG, new)), new, old)
 
 
@@ -121,25 +122,25 @@ def test_each_device_gets_its_part_of_the_parameters_and_new_ones_are_told(direc
     mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
     kind = architecture("token_classifier")
     fresh = tiny.drawn_by_name("token_classifier", CFG, seed=5)
-    model = begin(placed(CFG, mesh, kind), kind, open_pretrained(directory), lambda: fresh)
+    model = pretrained_model(placed(CFG, mesh, kind), kind, open_pretrained(directory), lambda: fresh)
     assert {shard.data.shape for shard in model.encoder.embedding[...].addressable_shards} == {(384, 5)}
     found, trained, drawn = named_leaves(model), named_leaves(tiny.model(CFG)), named_leaves(fresh)
     for name, array in found.items():
         expected = drawn[name] if name.startswith("classifier/") else trained[name.removeprefix("encoder/")]
         np.testing.assert_array_equal(array, expected, err_msg=name)
-    assert "Drawn at random, as the model to begin with lacks them: classifier/bias, classifier/kernel" in (
+    assert "Initialised at random, as the pretrained model lacks them: classifier/bias, classifier/kernel" in (
         capsys.readouterr().err
     )
 
 
 def test_a_run_begins_with_the_parameters_and_a_new_optimizer(tmp_path, directory):
-    cfg, weights = open_start(config(tmp_path / "run", directory))
+    cfg, weights = resolve_run(config(tmp_path / "run", directory))
     (tmp_path / "run").mkdir()
-    job = loop.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
-    state = job.init()
+    job = loop.make_job(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+    state = job.program.init()
     assert int(state.step) == 0
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(state.model), jax.tree.leaves(tiny.model(CFG)))
-    shapes = ({name: leaf.shape for name, leaf in named_leaves(tree).items()} for tree in (state, job.shapes))
+    shapes = ({name: leaf.shape for name, leaf in named_leaves(tree).items()} for tree in (state, job.program.shapes))
     assert next(shapes) == next(shapes)
 
 
@@ -147,20 +148,20 @@ def test_a_run_begins_with_the_parameters_and_a_new_optimizer(tmp_path, director
     ("field", "value"), [("emb_dim", 24), ("mlp_activations", ("relu",)), ("num_decoder_layers", 5)]
 )
 def test_another_size_than_the_models_is_refused(tmp_path, directory, field, value):
-    cfg, weights = open_start(config(tmp_path / "run", directory))
+    cfg, weights = resolve_run(config(tmp_path / "run", directory))
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, **{field: value}))
     (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match=rf"model.{field} is .*, and the model of model.pretrained .*tiny has"):
-        loop.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+        loop.make_job(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
 
 
 def test_an_optimizer_goes_on_from_t5x_alone(tmp_path, directory):
     shapes = jax.eval_shape(lambda: 0)
-    with pytest.raises(ValueError, match=r"optimizer.from_pretrained is true, and model.pretrained has no state of an"):
-        begin_optimizer(shapes, open_pretrained(directory))
+    with pytest.raises(ValueError, match=r"from_pretrained is true, but model.pretrained has no optimizer state"):
+        pretrained_optimizer(shapes, open_pretrained(directory))
     convert.run(str(directory), str(tmp_path / "t5x"), format="t5x")
-    with pytest.raises(ValueError, match=r"has no state of an optimizer that could go on: leave it out"):
-        begin_optimizer(shapes, open_pretrained(tmp_path / "t5x"))
+    with pytest.raises(ValueError, match=r"has no optimizer state to continue from: leave it out"):
+        pretrained_optimizer(shapes, open_pretrained(tmp_path / "t5x"))
 
 
 def test_a_run_goes_on_with_t5xs_optimizer_at_t5xs_step(tmp_path, directory):
@@ -174,10 +175,10 @@ def test_a_run_goes_on_with_t5xs_optimizer_at_t5xs_step(tmp_path, directory):
     write_t5x(tmp_path / "t5x", targets | slots, 30)
     cfg = config(tmp_path / "run", tmp_path / "t5x")
     cfg = dataclasses.replace(cfg, optimizer=dataclasses.replace(cfg.optimizer, from_pretrained=True))
-    cfg, weights = open_start(runs.with_steps(cfg, 32))
+    cfg, weights = resolve_run(runs.with_steps(cfg, 32))
     (tmp_path / "run").mkdir()
-    job = loop.build(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
-    state = job.init()
+    job = loop.make_job(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+    state = job.program.init()
     found = named_leaves(state.opt_state)
     assert (int(state.step), int(found["0/count"]), int(found["3/count"])) == (30, 30, 30)
     assert all((array == 5).all() for name, array in found.items() if name.startswith("0/v/"))

@@ -2,36 +2,38 @@
 
 import json
 
+from t5x_lite.evaluation.results import by_task
 from t5x_lite.files.progress import ProgressBar
-from t5x_lite.training.logging import Report, describe, keep_rows, read_rows, tasks_measured
+from t5x_lite.training.logging import RunLogger, describe, keep_rows, read_rows
+from t5x_lite.training.run_dir import RunDirectory
 
 
-def report(tmp_path, *, step=0):
-    return Report(tmp_path / "metrics.jsonl", tmp_path / "tensorboard", step=step, num_steps=10)
+def logger(tmp_path, *, start=0, **options):
+    return RunLogger(RunDirectory(tmp_path), start=start, num_steps=10, **options)
 
 
 def test_a_row_is_a_json_object_with_its_step(tmp_path):
-    with report(tmp_path) as writing:
+    with logger(tmp_path) as writing:
         writing.write(3, {"loss": 1.5, "mfu": None, "nonfinite_steps": 0})
     assert read_rows(tmp_path / "metrics.jsonl") == [{"step": 3, "loss": 1.5, "mfu": None, "nonfinite_steps": 0}]
 
 
-def test_numbers_that_json_lacks_are_named(tmp_path):
-    with report(tmp_path) as writing:
+def test_numbers_that_json_lacks_become_their_names(tmp_path):
+    with logger(tmp_path) as writing:
         writing.write(1, {"loss": float("nan")})
     assert json.loads((tmp_path / "metrics.jsonl").read_text())["loss"] == "nan"
 
 
-def test_rows_after_the_step_gone_on_from_are_dropped(tmp_path):
-    with report(tmp_path) as writing:
+def test_rows_after_the_resumed_step_are_dropped(tmp_path):
+    with logger(tmp_path) as writing:
         for step in (1, 2, 3):
             writing.write(step, {"loss": float(step)})
-    with report(tmp_path, step=2) as writing:
+    with logger(tmp_path, start=2) as writing:
         writing.write(3, {"loss": 33.0})
     assert [row["loss"] for row in read_rows(tmp_path / "metrics.jsonl")] == [1.0, 2.0, 33.0]
 
 
-def test_a_line_cut_off_in_the_middle_is_left_out(tmp_path):
+def test_a_truncated_line_is_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
     assert read_rows(path) == [{"step": 1, "loss": 2.0}]
@@ -40,31 +42,31 @@ def test_a_line_cut_off_in_the_middle_is_left_out(tmp_path):
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path):
-    with report(tmp_path) as writing:
+    with logger(tmp_path) as writing:
         writing.write(1, {"loss": 1.5})
     (events,) = (tmp_path / "tensorboard").iterdir()
     assert b"train/loss" in events.read_bytes()
 
 
-def test_a_process_that_does_not_report_writes_nothing(tmp_path):
-    with Report(tmp_path / "m.jsonl", tmp_path / "tb", step=0, num_steps=3, enabled=False) as silent:
+def test_a_disabled_logger_writes_nothing(tmp_path):
+    with logger(tmp_path, enabled=False) as silent:
         silent.write(1, {"loss": 1.0})
-        silent.say("hello")
+        silent.print("hello")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_log_file_gets_a_line_for_each_row(tmp_path, capsys):
-    with report(tmp_path) as writing:
+    with logger(tmp_path) as writing:
         writing.write(4, {"loss": 1.5, "tokens_per_second": 12_345.0})
     assert "step 4/10  loss 1.500  12,345 tokens/s" in capsys.readouterr().err
 
 
-def test_what_is_zero_or_unknown_is_not_told():
+def test_zero_and_unknown_numbers_are_not_shown():
     assert describe({"loss": 2.0, "mfu": None, "nonfinite_steps": 0}) == "loss 2.000"
     assert describe({"mfu": 0.25, "nonfinite_steps": 2}) == "MFU 25.0%  2 non-finite"
 
 
-def test_an_evaluation_is_told_with_its_metrics():
+def test_an_evaluation_is_shown_with_its_metrics():
     losses = {"eval/loss": 2.5, "eval/loss_text": 2.25, "eval/accuracy": 12.5, "eval/squad/em": 0.0}
     shown = describe(losses | {"eval/unigram_text": 3.0})
     assert shown == "held-out loss 2.500  on text 2.250  (unigram entropy 3.000)  accuracy 12.50  squad/em 0.00"
@@ -89,18 +91,18 @@ def test_the_tasks_of_a_mixture_have_lines_of_their_own():
 
 
 def test_a_slash_in_a_metric_is_told_from_one_in_a_task():
-    assert tasks_measured(MIXTURE) == {
+    assert by_task(MIXTURE) == {
         "": {"loss": 2.0, "loss_text": 1.5},
         "a": {"loss": 1.0, "squad/em": 7.0},
         "a/deep": {"loss": 3.0, "accuracy": 50.0},
     }
-    assert tasks_measured({"loss": 3.0, "eval/loss": 1.0}) == {"": {"loss": 1.0}}
+    assert by_task({"loss": 3.0, "eval/loss": 1.0}) == {"": {"loss": 1.0}}
 
 
 def test_a_mixture_fills_the_log_with_whole_lines(tmp_path, capsys, monkeypatch):
     texts = []
     monkeypatch.setattr(ProgressBar, "update", lambda self, text: texts.append(text))
-    with report(tmp_path) as writing:
+    with logger(tmp_path) as writing:
         writing.write(4, MIXTURE)
     assert texts == ["held-out loss 2.000  on text 1.500"]
     lines = capsys.readouterr().err.splitlines()

@@ -147,7 +147,7 @@ def test_the_loss_falls(finished):
 @pytest.mark.slow
 def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch, capsys):
     run_dir = started_like(finished, tmp_path / "stopped")
-    add = loop.Watch.add
+    add = loop.StepLogger.add
 
     def signal_at_step_five(self, step, metrics):
         add(self, step, metrics)
@@ -155,9 +155,9 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(finished, tmp_path, 
             os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Watch, "add", signal_at_step_five)
+        patch.setattr(loop.StepLogger, "add", signal_at_step_five)
         assert loop.train(runs.config(run_dir))["eval/loss"] > 0  # of step 4
-    assert "Stopped by SIGTERM at step 5, saved. The same command again goes on" in capsys.readouterr().err
+    assert "Stopped by SIGTERM at step 5, saved. Run the same command again to resume" in capsys.readouterr().err
     assert (run_dir / "checkpoints" / "5").is_dir()
     assert loop.train(runs.config(run_dir)) == finished[1]
     assert_same_arrays(run_dir, finished[0])
@@ -174,7 +174,7 @@ def test_a_run_cut_off_between_checkpoints_goes_on_to_the_same_bits(finished, tm
             raise KeyboardInterrupt  # as far as the files go, what a kill does: nothing more is written
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop.Watch, "add", cut)
+        patch.setattr(loop.StepLogger, "add", cut)
         with pytest.raises(KeyboardInterrupt):
             loop.train(runs.config(run_dir))
     loop.train(runs.config(run_dir))
@@ -228,12 +228,12 @@ def losses_on(mesh, run_dir, devices=None, dropout_rate=0.1, num_microbatches=1)
     cfg = runs.config(run_dir, mesh=mesh, num_microbatches=num_microbatches)
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, dropout_rate=dropout_rate))
     corpora = loop.prepare_corpora(cfg.task, run_dir)
-    job = loop.build(cfg, corpora, devices=devices)
+    job = loop.make_job(cfg, corpora, devices=devices)
     batches = loop.train_batches(job.examples.train, batch_size=8, data=cfg.data)
-    with jax.set_mesh(job.mesh):
-        state, losses = job.init(), []
-        for batch, _ in zip(loop.device_batches(batches, job.mesh), range(10), strict=False):
-            state, metrics = job.step(state, batch)
+    with jax.set_mesh(job.program.mesh):
+        state, losses = job.program.init(), []
+        for batch, _ in zip(loop.device_batches(batches, job.program.mesh), range(10), strict=False):
+            state, metrics = job.program.step(state, batch)
             losses.append(float(metrics["loss"]))
     batches.close()
     return losses, state

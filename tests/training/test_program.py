@@ -12,7 +12,7 @@ from t5x_lite.config import MeshConfig, OptimizerConfig, TrainConfig
 from t5x_lite.data.shapes import feature_shapes
 from t5x_lite.parallel.mesh import batch_sharding
 from t5x_lite.parallel.param_paths import named_leaves
-from t5x_lite.training.loop import from_items, to_items
+from t5x_lite.training.init import from_items, to_items
 from t5x_lite.training.program import make_program
 from tests import runs
 

@@ -14,7 +14,7 @@ from t5x_lite.commands.compile.report import CompileReport, described, report
 from t5x_lite.commands.compile.topology import topology_devices
 from t5x_lite.config import CompileConfig, RunConfig
 from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.training.init import open_start
+from t5x_lite.training.init import resolve_run
 
 HLO_FILE, PROGRAM_FILE, REPORT_FILE = "program.hlo.txt", "program.bin", "report.json"
 
@@ -36,7 +36,7 @@ def run(cfg: RunConfig, options: CompileConfig, *, as_json: bool = False) -> Com
         devices = topology_devices(options.topology, options.slices)
         # GPUs that are not there do not say which host they are in.
         cfg = dataclasses.replace(cfg, mesh=dataclasses.replace(cfg.mesh, slices=options.slices))
-    cfg, weights = open_start(cfg)
+    cfg, weights = resolve_run(cfg)
     compiled = compile_ahead(cfg, options.what, None if weights is None else weights.config, devices)
     found = report(cfg, compiled, what=options.what, topology=options.topology)
     shown = json.dumps(dataclasses.asdict(found), indent=2)

@@ -17,7 +17,7 @@ from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.svg_chart import histogram
-from t5x_lite.training.init import open_start
+from t5x_lite.training.init import resolve_run
 
 PICTURE = "lengths.svg"  # in the run directory
 
@@ -38,7 +38,7 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
     path = pathlib.Path(output if output is not None else pathlib.Path(cfg.run_dir) / PICTURE)
     if path.suffix != ".svg" or path.is_dir():
         raise ValueError(f"--output is {str(path)!r}: name a file that ends in .svg")
-    cfg, _ = open_start(cfg)
+    cfg, _ = resolve_run(cfg)
     corpora, timings = prepare_timed(cfg)
     statistics = measure(cfg, corpora, timings)
     write_atomically(path, picture(statistics, corpora))

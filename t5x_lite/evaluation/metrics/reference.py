@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The reference of a prediction: its target, other accepted answers, and its group."""
 
-from collections.abc import Sequence
+import json
+import pathlib
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 
@@ -22,6 +24,12 @@ class Reference(NamedTuple):
     def accepted(self) -> tuple[str, ...]:
         """The accepted texts, at least one."""
         return self.answers or (self.targets,)
+
+
+def read_references(paths: Iterable[pathlib.Path]) -> list[Reference]:
+    """Returns the references in a corpus's JSON-lines files."""
+    rows = (json.loads(line) for path in paths for line in path.read_text().splitlines())
+    return [Reference(row["targets"], tuple(row.get("answers", ())), row.get("group", "")) for row in rows]
 
 
 def grouped(references: Sequence[Reference]) -> list[list[int]]:

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a run tells at its start and end: one line each, and the loss curve."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from t5x_lite.config import RunConfig
+from t5x_lite.data.corpus.open import Corpus
+from t5x_lite.data.examples import Examples, PackedPairs, Pairs
+from t5x_lite.files.svg_chart import line_chart
+
+if TYPE_CHECKING:
+    from t5x_lite.training.loop import Job
+
+SPAN_FILLING = ("span_corruption", "iid_denoising", "ul2")  # objectives whose inputs have blanks to fill
+
+
+def describe_start(job: "Job", start: int) -> str:
+    """Returns one line that says what is trained, from which step, where."""
+    cfg, program = job.cfg, job.program
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(program.shapes.model))
+    mesh = " x ".join(f"{axis} {size}" for axis, size in program.mesh.shape.items() if size > 1) or "one device"
+    device_kind = program.mesh.devices.flat[0].device_kind
+    verb = f"Resuming from step {start}:" if start else "Training"
+    origin = f" from {cfg.model.pretrained}" if cfg.model.pretrained else ""
+    text = ", ".join(
+        (f"{name}: " if name else "") + _describe_examples(examples, job.corpora[name])
+        for name, examples in job.examples.tasks.items()
+    )
+    return (
+        f"{verb} {num_parameters / 1e6:.1f}M parameters{origin} in {program.model.dtype} on {mesh} ({device_kind}), "
+        f"{text}, run directory {cfg.run_dir}"
+    )
+
+
+def _describe_examples(examples: Examples, corpus: Corpus) -> str:
+    if isinstance(examples, PackedPairs):
+        return f"{len(examples.pairs):,} pairs in {len(examples):,} rows{_truncated(examples.pairs)}"
+    if isinstance(examples, Pairs):
+        return f"{len(examples):,} pairs{_truncated(examples)}"
+    return f"{len(corpus.train.tokens):,} tokens of text"
+
+
+def _truncated(pairs: Pairs) -> str:
+    inputs, targets = pairs.too_long().sum(axis=0)
+    return f" (truncated: {inputs:,} inputs, {targets:,} targets)" if inputs or targets else ""
+
+
+def describe_end(cfg: RunConfig, step: int, signal: str | None) -> str:
+    """Returns one line that says how a run ended and what to do next.
+
+    Args:
+      cfg: the config of the run.
+      step: the last step made.
+      signal: the name of the signal that stopped the run, if any.
+    """
+    if signal and step < cfg.train.num_steps:
+        return f"Stopped by {signal} at step {step}, saved. Run the same command again to resume."
+    use = "fills in blanks" if _fills_blanks(cfg) else "answers lines of inputs"
+    return (
+        f"Complete at step {step}. Raise train.num_steps to continue; t5x-lite infer --checkpoint {cfg.run_dir} {use}."
+    )
+
+
+def _fills_blanks(cfg: RunConfig) -> bool:
+    """Returns whether the model was trained on text with <extra_id_N>."""
+    text = cfg.task.mixture is None and cfg.task.inputs is None
+    return text and (cfg.task.objective in SPAN_FILLING or cfg.model.traits.fills_masks)
+
+
+def loss_curve(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the loss curves in rows of metrics as an SVG document."""
+    names = {
+        "loss": "training loss",
+        "eval/loss": "held-out loss",
+        "eval/loss_text": "held-out, text only",
+        "eval/unigram_text": "unigram entropy",
+    }
+    series = {
+        label: [(row["step"], row[name]) for row in rows if isinstance(row.get(name), float)]
+        for name, label in names.items()
+    }
+    return line_chart(series, title="Loss", x_label="step", y_label="nats per target token")
