@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from t5x_lite.config import TaskConfig
 from t5x_lite.training.summary import describe_end, loss_curve
 from tests import runs
 
@@ -22,12 +23,12 @@ def test_the_end_of_a_run_says_how_to_continue_and_what_the_model_does(tmp_path)
     [
         ({}, "fills in blanks"),
         ({"objective": "causal_lm"}, "answers lines of inputs"),
-        ({"inputs": "{a}", "targets": "{b}"}, "answers lines of inputs"),
+        ({"source": "a.jsonl", "inputs": "{a}", "targets": "{b}"}, "answers lines of inputs"),
     ],
 )
 def test_only_models_trained_on_blanks_fill_them(tmp_path, task, use):
     cfg = runs.config(tmp_path)
-    cfg = dataclasses.replace(cfg, task=dataclasses.replace(cfg.task, **task))
+    cfg = dataclasses.replace(cfg, task=TaskConfig(**task))
     assert describe_end(cfg, 8, None).endswith(f"{tmp_path} {use}.")
 
 
