@@ -15,8 +15,6 @@ import pytest
 from t5x_lite.checkpoints.load import load
 from t5x_lite.config import (
     DataConfig,
-    GenerationConfig,
-    InferConfig,
     MeshConfig,
     ModelOptions,
     OptimizerConfig,
@@ -24,7 +22,7 @@ from t5x_lite.config import (
     TokenizerConfig,
 )
 from t5x_lite.evaluation.api import evaluate
-from t5x_lite.inference.api import answer_lines
+from t5x_lite.inference.api import generate
 from t5x_lite.training import loop
 from t5x_lite.training.logging import read_rows
 from tests import runs
@@ -128,10 +126,8 @@ def test_every_architecture_learns_goes_on_and_answers(tmp_path, architecture, t
     evaluated = evaluate(tmp_path / "run", cfg, num_batches=cfg.eval.num_batches)
     newest = read_rows(tmp_path / "run" / "metrics.jsonl")[-1]
     assert evaluated["eval/loss"] == pytest.approx(newest["eval/loss"], rel=1e-4)
-    config = GenerationConfig(max_new_tokens=3)
-    (row,) = answer_lines(pretrained, [(0, "17 17")], InferConfig(checkpoint="", batch_size=2), config)
-    assert row["inputs"] == "17 17"
-    assert set(row["prediction"].split()) <= {"even", "odd"} or not is_labelled
+    (prediction,) = generate(pretrained, ["17 17"], batch_size=2, max_new_tokens=3)
+    assert set(prediction.split()) <= {"even", "odd"} or not is_labelled
 
 
 def test_the_watch_for_hanging_processes_hears_of_every_step_and_evaluation(finished):
