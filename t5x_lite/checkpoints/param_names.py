@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one table of what a parameter is called here, by Hugging Face and by T5X, and how its numbers lie in each.
+"""The parameters' names in t5x_lite, Hugging Face and T5X, and how their arrays differ.
 
-A parameter of a stack has all layers here, L first; Hugging Face, and T5X's plain layout, have an array a layer, in
-whose name `{layer}` stands for its number. Here and in T5X a kernel maps rows to columns, and Hugging Face keeps it
-transposed. Here heads are a dimension of their own; elsewhere they are side by side in one.
+In t5x_lite a parameter of a stack holds all layers, L first. Hugging Face and T5X's plain layout have an array per
+layer, with its number at `{layer}` in the name. Kernels map rows to columns in t5x_lite and T5X; Hugging Face stores
+them transposed. Heads are a dimension in t5x_lite and flattened elsewhere.
 
 Shape letters: L layers, D model, N heads, H head, F feed-forward, V vocabulary, K buckets.
 """
 
 import enum
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Set
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,16 +20,16 @@ from t5x_lite.files.messages import listed
 
 
 class Form(enum.Enum):
-    """How the array of one layer here becomes a matrix as T5X has it, and whether Hugging Face transposes that."""
+    """How one layer's array becomes T5X's matrix, which Hugging Face transposes unless KEPT."""
 
     KEPT = "the same everywhere"
-    KERNEL = "[in, out], by Hugging Face [out, in]"
-    INTO_HEADS = "[D, N, H] as a kernel [D, N * H]"
-    OUT_OF_HEADS = "[N, H, D] as a kernel [N * H, D]"
+    KERNEL = "[in, out]; Hugging Face has [out, in]"
+    INTO_HEADS = "[D, N, H] to [D, N * H]"
+    OUT_OF_HEADS = "[N, H, D] to [N * H, D]"
 
 
 class Row(NamedTuple):
-    """One parameter."""
+    """A parameter's names and form. Shapes and indices passed to its methods exclude the layers."""
 
     ours: str
     hf: str
@@ -38,60 +38,50 @@ class Row(NamedTuple):
 
     @property
     def has_layers(self) -> bool:
-        """Whether there is one a layer."""
+        """Whether the parameter exists in every layer."""
         return "{layer}" in self.hf
 
     def hf_name(self, layer: int) -> str:
-        """Returns what Hugging Face calls it, of a layer where there is one a layer."""
+        """Returns Hugging Face's name for it in a layer."""
         return self.hf.format(layer=layer)
 
     def matrix_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns the shape that T5X gives to an array that has this one here, without layers."""
+        """Returns T5X's shape of an array with this shape in t5x_lite."""
         if self.form is Form.INTO_HEADS:
             return (shape[0], shape[1] * shape[2])
         if self.form is Form.OUT_OF_HEADS:
             return (shape[0] * shape[1], shape[2])
         return shape
 
-    def t5x_groups(self, shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-        """Returns which dimensions of an array here are side by side in each of T5X's, without layers."""
+    def matrix_index(self, index: Index, shape: tuple[int, ...]) -> Index:
+        """Returns T5X's index of a slice, in which no head is split, of an array with this shape in t5x_lite."""
         if self.form is Form.INTO_HEADS:
-            return ((0,), (1, 2))
+            return (index[0], _flat(index[1], shape[2]))
         if self.form is Form.OUT_OF_HEADS:
-            return ((0, 1), (2,))
-        return tuple((dim,) for dim in range(len(shape)))
+            return (_flat(index[0], shape[1]), index[2])
+        return index
 
     def hf_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns the shape that Hugging Face gives to an array that has this one here, without layers."""
+        """Returns Hugging Face's shape of an array with this shape in t5x_lite."""
         matrix = self.matrix_shape(shape)
         return matrix if self.form is Form.KEPT else matrix[::-1]
 
+    def hf_index(self, index: Index, shape: tuple[int, ...]) -> Index:
+        """Returns Hugging Face's index of a slice; see `matrix_index`."""
+        matrix = self.matrix_index(index, shape)
+        return matrix if self.form is Form.KEPT else matrix[::-1]
+
     def to_hf(self, array: np.ndarray) -> np.ndarray:
-        """Returns an array of one layer, or of none, as Hugging Face keeps it."""
+        """Converts an array of one layer to Hugging Face's form."""
         return array if self.form is Form.KEPT else array.reshape(self.matrix_shape(array.shape)).T
 
-    def hf_index(self, index: Index, shape: tuple[int, ...]) -> Index:
-        """Returns where a part of an array lies in Hugging Face's.
-
-        Args:
-          index: of the part, here, without layers; heads are cut, but none is cut in itself.
-          shape: of the whole array here.
-        """
-        if self.form is Form.KEPT:
-            return index
-        if self.form is Form.INTO_HEADS:
-            return (_of_heads(index[1], shape[2]), index[0])
-        if self.form is Form.OUT_OF_HEADS:
-            return (index[2], _of_heads(index[0], shape[1]))
-        return index[::-1]
-
     def from_hf(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Returns Hugging Face's array, or a part of it, in the shape it has here, `shape`."""
+        """Converts Hugging Face's array, or a slice of it, to its shape in t5x_lite."""
         return (array if self.form is Form.KEPT else array.T).reshape(shape)
 
 
 def rows(cfg: ModelConfig) -> Iterator[Row]:
-    """Yields a row for every parameter of an encoder-decoder.
+    """Yields every parameter of an encoder-decoder.
 
     Source: Hugging Face `modeling_t5.py` and `modeling_umt5.py`; T5X `examples/t5/network.py`.
     """
@@ -114,7 +104,7 @@ def rows(cfg: ModelConfig) -> Iterator[Row]:
 
 
 def _block_rows(stack: str, cfg: ModelConfig, attentions: dict[str, tuple[str, str]]) -> Iterator[Row]:
-    """Yields the rows of a layer's parameters; `attentions` are those it has, in order, by their names here."""
+    """Yields the parameters of a layer, given the names of its attentions in order: ours, Hugging Face's and T5X's."""
     ours, hf, t5x = f"{stack}/blocks", f"{stack}.block.{{layer}}.layer", f"{stack}/layers_{{layer}}"
     for place, (attention, (hf_attention, t5x_attention)) in enumerate(attentions.items()):
         norm = f"{t5x}/pre_{attention}_layer_norm/scale"
@@ -131,11 +121,31 @@ def _block_rows(stack: str, cfg: ModelConfig, attentions: dict[str, tuple[str, s
         yield Row(f"{ours}/mlp/{name}", hf_name, f"{t5x}/mlp/{name}/kernel", Form.KERNEL)
 
 
-def differences(missing: list[str], unknown: list[str]) -> str:
-    """Returns what a set of arrays lacks and has too much, for an error; nothing if it is what it should be."""
-    parts = [f"lacks {listed(missing, 5)}"] * bool(missing) + [f"has {listed(unknown, 5)} too"] * bool(unknown)
-    return " and ".join(parts)
+def check_arrays(
+    arrays: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: str, ignored: Set[str] = frozenset()
+) -> None:
+    """Checks that arrays are those of a model.
+
+    Args:
+      arrays: anything with a shape, by name.
+      shapes: the expected shapes by name.
+      where: begins the error message; ends with "it".
+      ignored: names that may be there too.
+
+    Raises:
+      ValueError: if an array is missing, unexpected, or of another shape.
+    """
+    missing, unexpected = shapes.keys() - arrays.keys(), arrays.keys() - shapes.keys() - ignored
+    problems = [f"lacks {listed(sorted(missing), 5)}"] * bool(missing)
+    problems += [f"has {listed(sorted(unexpected), 5)} too"] * bool(unexpected)
+    if not problems:
+        for name, shape in shapes.items():
+            if arrays[name].shape != shape:
+                problems = [f"has {name} of shape {list(arrays[name].shape)}, not {list(shape)}"]
+                break
+    if problems:
+        raise ValueError(f"{where} {' and '.join(problems)}. Use the files of one model")
 
 
-def _of_heads(heads: slice, head_dim: int) -> slice:
+def _flat(heads: slice, head_dim: int) -> slice:
     return slice(heads.start * head_dim, heads.stop * head_dim)

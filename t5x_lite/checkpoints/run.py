@@ -11,7 +11,8 @@ import numpy as np
 
 from t5x_lite.checkpoints.native import architecture_from_json, model_config_from_json
 from t5x_lite.checkpoints.orbax import Checkpoints
-from t5x_lite.checkpoints.weights import LazyModel, Read, placed, reader
+from t5x_lite.checkpoints.t5x.optimizer import slots_of
+from t5x_lite.checkpoints.weights import LazyModel, Read, Slots, placed, reader
 from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
 from t5x_lite.model.architectures import ENCODER_DECODER
 
@@ -52,6 +53,12 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
         lambda name, index: whole()(name, index),
         restore=restore,
     )
+
+
+def read_slots(path: pathlib.Path, step: int) -> Slots | None:
+    """Returns the Adafactor state of a run's checkpoint; None if the run uses another optimizer."""
+    with opened(path) as checkpoints:
+        return slots_of(checkpoints.arrays(step, "optimizer"))
 
 
 @contextlib.contextmanager

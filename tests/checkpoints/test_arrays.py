@@ -17,12 +17,12 @@ def test_the_types_of_numbers_that_training_has_are_known_by_name():
 
 @pytest.mark.parametrize("name", ["object", "void64", "V8", "O", "complex64", "str", ">f4", None, 4, ["f4"], {}, ""])
 def test_other_types_are_refused_by_name(name):
-    with pytest.raises(ValueError, match=r"here has dtype .*: only float16, float32, .* are read; convert it to one"):
+    with pytest.raises(ValueError, match=r"here has dtype .*: convert it to one of float16, float32, "):
         checked_dtype(name, "here")
 
 
 def test_the_type_that_stood_for_bfloat16_is_refused_with_its_reason():
-    with pytest.raises(ValueError, match="here has dtype uint16, as which T5X before June 2021 stored bfloat16"):
+    with pytest.raises(ValueError, match="here has dtype uint16, which T5X before June 2021 used for bfloat16"):
         checked_dtype("uint16", "here")
 
 
@@ -67,5 +67,5 @@ def test_an_index_is_filled_in():
     ],
 )
 def test_an_index_that_is_no_part_is_refused(index):
-    with pytest.raises(ValueError, match=r"here has shape \(3, 5\), of which .* is no part"):
+    with pytest.raises(ValueError, match=r"here has shape \(3, 5\), which .* does not fit"):
         checked_index(index, (3, 5), "here")

@@ -52,7 +52,7 @@ def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path):
 
 
 def test_a_model_that_cannot_be_exported_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError, match="sentinels where no tokenizer of Hugging Face"):
+    with pytest.raises(ValueError, match="has no equivalent in Hugging Face"):
         save_hf(tiny.model(CFG), ByteAndSentinelTokenizer(100), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoints import native
-from t5x_lite.checkpoints.hf.tensor_files import write_tensors
-from t5x_lite.checkpoints.hf.weight_files import open_weights
-from t5x_lite.checkpoints.native import Description, OwnCheckpoint, model_config_from_json, save_own
+from t5x_lite.checkpoints.native import Description, NativeCheckpoint, model_config_from_json, save_weights
+from t5x_lite.checkpoints.safetensors import open_weights, write_tensors
 from t5x_lite.checkpoints.weights import placed, reader
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
@@ -31,13 +30,13 @@ def drawn(name):
 
 def saved(directory, name="encoder_decoder", dtype=FLOAT32, **options):
     directory.mkdir()
-    save_own(directory, Description(CFG, architecture(name), 7), reader(drawn(name)), dtype=dtype, **options)
+    save_weights(directory, Description(CFG, architecture(name), 7), reader(drawn(name)), dtype=dtype, **options)
     return directory
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_model_comes_back_as_it_was(name, tmp_path):
-    found = OwnCheckpoint(saved(tmp_path / "a", name))
+    found = NativeCheckpoint(saved(tmp_path / "a", name))
     assert (found.config, found.architecture, found.step, found.dtype) == (CFG, architecture(name), 7, FLOAT32)
     model = model_of(found, placed(CFG, None, found.architecture))
     assert type(model) is type(drawn(name))
@@ -51,12 +50,12 @@ def test_it_is_written_in_parts_and_in_files_and_read_onto_a_mesh(tmp_path, monk
     assert len(list(directory.glob("*.safetensors"))) > 3
     assert sum(told) == sum(leaf.nbytes for leaf in jax.tree.leaves(drawn("encoder_decoder")))
     mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
-    model = model_of(OwnCheckpoint(directory), placed(CFG, mesh))
+    model = model_of(NativeCheckpoint(directory), placed(CFG, mesh))
     jax.tree.map(np.testing.assert_array_equal, model, drawn("encoder_decoder"))
 
 
 def test_numbers_may_be_kept_in_bfloat16(tmp_path):
-    found = OwnCheckpoint(saved(tmp_path / "a", dtype=np.dtype(ml_dtypes.bfloat16)))
+    found = NativeCheckpoint(saved(tmp_path / "a", dtype=np.dtype(ml_dtypes.bfloat16)))
     assert found.dtype == ml_dtypes.bfloat16
     embedding = np.asarray(drawn("encoder_decoder").embedding[...])
     rounded = embedding.astype(ml_dtypes.bfloat16).astype(np.float32)
@@ -83,30 +82,30 @@ def described(directory, **fields):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "other"}, r"describes no model \(its format is 'other'"),
+        ({"format": "other"}, r"does not describe a model \(its format is 'other'"),
         ({"step": -1}, r"its step is -1"),
         ({"step": True}, r"its step is True"),
-        ({"model": {}}, r"and model.json asks for"),
-        ({"model": [1]}, r"describes no model"),
-        ({"model__emb_dim": 2**63}, r"describes no model \(its emb_dim is 9223372036854775808\)"),
+        ({"model": {}}, r"does not match its model.json"),
+        ({"model": [1]}, r"does not describe a model"),
+        ({"model__emb_dim": 2**63}, r"does not describe a model \(its emb_dim is 9223372036854775808\)"),
         ({"model__emb_dim": -3}, r"model.emb_dim is -3"),
-        ({"model__emb_dim": "20"}, r"describes no model"),
-        ({"model__emb_dim": 21}, r"of shape \[.*20.*\], and model.json asks for \[.*21"),
-        ({"model__num_encoder_layers": 3}, r"asks for \[3, "),
+        ({"model__emb_dim": "20"}, r"does not describe a model"),
+        ({"model__emb_dim": 21}, r"of shape \[.*20.*\], not \[.*21"),
+        ({"model__num_encoder_layers": 3}, r"not \[3, "),
         ({"model__tie_embeddings": True}, r"has logits_kernel too"),
-        ({"model__unknown": 1}, r"describes no model \(.*unexpected keyword"),
+        ({"model__unknown": 1}, r"does not describe a model \(.*unexpected keyword"),
         ({"architecture__name": "gpt"}, r"unknown architecture 'gpt'"),
         ({"architecture__name": "sequence_classifier"}, r"cannot have the labels \[\]"),
         ({"architecture__name": "token_classifier", "architecture__labels": "ab"}, "its architecture is "),
         ({"architecture__labels": ["a", "b"]}, r"encoder_decoder cannot have the labels \['a', 'b'\]"),
-        ({"architecture": None}, r"describes no model"),
+        ({"architecture": None}, r"does not describe a model"),
     ],
 )
 def test_a_damaged_or_contradicting_description_is_one_error(change, message, tmp_path):
     directory = saved(tmp_path / "a")
     described(directory, **change)
     with pytest.raises(ValueError, match=message):
-        OwnCheckpoint(directory)
+        NativeCheckpoint(directory)
 
 
 def test_a_missing_and_an_unknown_array_are_named(tmp_path):
@@ -115,13 +114,13 @@ def test_a_missing_and_an_unknown_array_are_named(tmp_path):
     arrays["mine"] = arrays.pop("embedding")
     shapes = {name: array.shape for name, array in arrays.items()}
     write_tensors(directory / "model.safetensors", shapes, lambda name: iter([arrays[name]]), FLOAT32)
-    with pytest.raises(ValueError, match=r"does not fit its model.json: it lacks embedding and has mine too"):
-        OwnCheckpoint(directory)
+    with pytest.raises(ValueError, match=r"does not match its model.json: it lacks embedding and has mine too"):
+        NativeCheckpoint(directory)
 
 
 def test_every_published_form_is_described(tmp_path):
     for number, cfg in enumerate(tiny.FAMILY.values()):
         directory = tmp_path / str(number)
         directory.mkdir()
-        save_own(directory, Description(cfg, Architecture(), 0), reader(tiny.drawn(T5, cfg)), dtype=FLOAT32)
-        assert OwnCheckpoint(directory).config == cfg
+        save_weights(directory, Description(cfg, Architecture(), 0), reader(tiny.drawn(T5, cfg)), dtype=FLOAT32)
+        assert NativeCheckpoint(directory).config == cfg

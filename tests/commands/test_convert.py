@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5x_lite.checkpoints.hf.tensor_files import read_header
+from t5x_lite.checkpoints import native
 from t5x_lite.checkpoints.hf.tokenizer import save_tokenizer
 from t5x_lite.checkpoints.hf.weights import HFCheckpoint, save_weights
 from t5x_lite.checkpoints.load import load
-from t5x_lite.checkpoints.native import Description, save_own
+from t5x_lite.checkpoints.native import Description
 from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.checkpoints.safetensors import read_header
 from t5x_lite.checkpoints.t5x.model import T5XModel
 from t5x_lite.checkpoints.weights import reader
 from t5x_lite.commands import convert
@@ -49,7 +50,7 @@ def test_a_run_becomes_a_directory_of_hugging_face(run_dir, tmp_path, capsys):  
     np.testing.assert_array_equal(model_of(checkpoint).embedding[...], tiny.model(CFG).embedding[...])
     err = capsys.readouterr().err
     assert "parameters in float32" in err
-    assert "from_pretrained reads" in err
+    assert "load it with transformers.AutoModelForSeq2SeqLM.from_pretrained" in err
 
 
 def test_hugging_faces_stays_as_it_is_and_may_become_bfloat16(model_dir, tmp_path):
@@ -73,7 +74,7 @@ def test_a_destination_with_something_in_it_is_left_alone(model_dir, tmp_path):
 def test_a_source_that_is_damaged_leaves_nothing(model_dir, tmp_path):
     path = model_dir / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="is cut off"):
+    with pytest.raises(ValueError, match="it is truncated"):
         convert.run(str(model_dir), str(tmp_path / "out"))
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
 
@@ -86,8 +87,8 @@ def test_every_form_leads_back_to_the_same_bytes(model_dir, tmp_path, capsys):
     for name, array in weights(model_dir).items():
         np.testing.assert_array_equal(weights(tmp_path / "again")[name], array)
     err = capsys.readouterr().err
-    assert "own holds the model: t5x_lite.load reads it" in err
-    assert "t5x holds the model: T5X's Checkpointer reads it" in err
+    assert "own holds the model: load it with t5x_lite.load" in err
+    assert "t5x holds the model: load it with T5X's Checkpointer" in err
 
 
 def test_a_run_of_adafactor_takes_its_state_to_t5x(tmp_path):
@@ -112,7 +113,7 @@ def test_a_run_of_adafactor_takes_its_state_to_t5x(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"format": "t5x", "dtype": "bfloat16"}, r"--dtype is bfloat16, and T5X keeps its parameters in float32"),
+        ({"format": "t5x", "dtype": "bfloat16"}, r"--dtype is bfloat16, but T5X stores parameters in float32"),
         ({"tokenizer": "nowhere.model"}, r"nowhere.model does not exist"),
     ],
 )
@@ -135,8 +136,10 @@ def test_a_model_that_the_others_have_not_is_kept_in_our_form(format, tmp_path):
     directory.mkdir()
     ByteTokenizer(100).save(directory)
     kind = Architecture("causal_lm")
-    save_own(directory, Description(CFG, kind, 0), reader(tiny.drawn(Decoder, CFG)), dtype=np.dtype(np.float32))
-    with pytest.raises(ValueError, match=rf"holds a causal_lm, and --format {format} has encoder-decoders alone"):
+    native.save_weights(
+        directory, Description(CFG, kind, 0), reader(tiny.drawn(Decoder, CFG)), dtype=np.dtype(np.float32)
+    )
+    with pytest.raises(ValueError, match=rf"is a causal_lm, but --format {format} supports only encoder-decoders"):
         convert.run(str(directory), str(tmp_path / "out"), format=format)
     convert.run(str(directory), str(tmp_path / "out"), format="t5x-lite", dtype="bfloat16")
     assert load(tmp_path / "out").architecture == kind
@@ -144,5 +147,5 @@ def test_a_model_that_the_others_have_not_is_kept_in_our_form(format, tmp_path):
 
 def test_the_state_of_another_optimizer_is_left_out_and_that_is_said(run_dir, tmp_path, capsys):  # noqa: F811
     convert.run(str(run_dir), str(tmp_path / "t5x"), format="t5x")
-    assert "The state of the optimizer is left out: it is not Adafactor's" in capsys.readouterr().err
+    assert "The optimizer state is left out: T5X supports only Adafactor's" in capsys.readouterr().err
     assert not T5XModel(tmp_path / "t5x").has_optimizer

@@ -8,8 +8,7 @@ import pytest
 
 from t5x_lite.checkpoints import load
 from t5x_lite.checkpoints.load import open_pretrained, save_hf
-from t5x_lite.checkpoints.t5x.model import plain_arrays
-from t5x_lite.checkpoints.t5x.writer import write_t5x
+from t5x_lite.checkpoints.t5x.writer import plain_arrays, write_t5x
 from t5x_lite.checkpoints.weights import placed
 from t5x_lite.commands import convert
 from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig

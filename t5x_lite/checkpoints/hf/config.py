@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face's `config.json` of the T5 family, to and from a ModelConfig.
+"""Hugging Face's `config.json` for the T5 family, to and from a ModelConfig.
 
-Two things it does not say: whether logits have a kernel of their own, which the weights tell (`lm_head.weight` is there
-or not), and, for mT5, whether they are scaled, which they never are.
+It does not reliably say whether the output projection is tied, which the presence of `lm_head.weight` decides, nor
+whether mT5 scales its logits, which it never does.
 """
 
 import json
@@ -24,11 +24,11 @@ SIZES = {
     "num_layers": "num_encoder_layers",
 }
 OPTIONAL_SIZES = {
-    "num_decoder_layers": "num_decoder_layers",  # absent or null: as num_layers
+    "num_decoder_layers": "num_decoder_layers",  # num_layers if absent or null
     "relative_attention_num_buckets": "relative_position_buckets",
     "relative_attention_max_distance": "relative_position_max_distance",
 }
-LARGEST_SIZE = 2**31 - 1
+MAX_SIZE = 2**31 - 1
 ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
     "relu": ("relu",),
     "gelu_new": ("gelu",),
@@ -42,24 +42,24 @@ NORM_EPSILON = 1e-6  # layers.NORM_EPSILON
 
 
 def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
-    """Returns the architecture that the config.json of a directory describes.
+    """Returns the model config in a directory's config.json.
 
     Args:
-      directory: of the model.
-      has_lm_head: whether the weights have `lm_head.weight`.
+      directory: the model directory.
+      has_lm_head: whether the weights include `lm_head.weight`.
 
     Raises:
-      ValueError: if it is of another architecture, or a field is missing, malformed or of a kind not known here.
+      ValueError: if it is not of the T5 family, or a field is missing, malformed or unsupported.
     """
     path = directory / CONFIG_FILE
     fields = read_json(path)
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
-        raise ValueError(f"{path} has model_type {model_type!r}: t5x_lite reads {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"{path} has model_type {model_type!r}: use one of {', '.join(ARCHITECTURES)}")
     architectures = fields.get("architectures")
     if architectures and ARCHITECTURES[model_type] not in architectures:
         raise ValueError(
-            f"{path} has architectures {architectures}: t5x_lite reads {ARCHITECTURES[model_type]} for model_type "
+            f"{path} has architectures {architectures}: only {ARCHITECTURES[model_type]} is supported for model_type "
             f"{model_type}"
         )
     sizes: dict[str, Any] = {ours: _size(path, fields, name) for name, ours in SIZES.items()}
@@ -67,10 +67,10 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
     sizes.setdefault("num_decoder_layers", sizes["num_encoder_layers"])
     epsilon = fields.get("layer_norm_epsilon", NORM_EPSILON)
     if epsilon != NORM_EPSILON:
-        raise ValueError(f"{path} has layer_norm_epsilon {epsilon!r}: T5 and t5x_lite have {NORM_EPSILON}")
+        raise ValueError(f"{path} has layer_norm_epsilon {epsilon!r}: only {NORM_EPSILON} is supported")
     dropout_rate = fields.get("dropout_rate", 0.1)
     if not isinstance(dropout_rate, int | float) or not 0 <= dropout_rate < 1:
-        raise ValueError(f"{path} has dropout_rate {dropout_rate!r}: it must be a number from 0 up to 1")
+        raise ValueError(f"{path} has dropout_rate {dropout_rate!r}: it must be a number from 0 to below 1")
     return ModelConfig(
         **sizes,
         mlp_activations=_activations(path, fields),
@@ -82,7 +82,7 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
 
 
 def config_fields(cfg: ModelConfig) -> dict[str, Any]:
-    """Returns the fields of a config.json from which `transformers` builds the same model.
+    """Returns the fields of a config.json for `transformers` to build the same model.
 
     Raises:
       ValueError: if Hugging Face has no such model.
@@ -91,8 +91,8 @@ def config_fields(cfg: ModelConfig) -> dict[str, Any]:
     activation = names.get(cfg.mlp_activations)
     if activation is None:
         raise ValueError(
-            f"model.mlp_activations is {list(cfg.mlp_activations)}, which Hugging Face's T5 does not have: use one of "
-            f"{', '.join(str(list(known)) for known in names)} to export the model"
+            f"model.mlp_activations is {list(cfg.mlp_activations)}, which Hugging Face's T5 does not support: only "
+            f"{', '.join(str(list(known)) for known in names)} can be exported"
         )
     model_type = "umt5" if cfg.relative_bias_per_layer else "t5"
     fields: dict[str, Any] = {
@@ -107,7 +107,7 @@ def config_fields(cfg: ModelConfig) -> dict[str, Any]:
         "is_gated_act": len(cfg.mlp_activations) > 1,
         "layer_norm_epsilon": NORM_EPSILON,
         "dropout_rate": cfg.dropout_rate,
-        "tie_word_embeddings": cfg.scales_logits,  # it is what transformers goes by to scale the logits
+        "tie_word_embeddings": cfg.scales_logits,  # transformers scales the logits if true
     }
     return fields | {theirs: getattr(cfg, ours) for theirs, ours in (SIZES | OPTIONAL_SIZES).items()}
 
@@ -116,22 +116,22 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     """Returns the object in a JSON file.
 
     Raises:
-      ValueError: if there is no such file, or something else is in it.
+      ValueError: if the file is missing, or does not hold a JSON object.
     """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ValueError(f"{path} does not exist: name a directory that Hugging Face's save_pretrained made") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read as JSON ({error}): it is damaged; get it again") from error
+        raise ValueError(f"{path} cannot be read as JSON ({error}): it is damaged; download it again") from error
     if not isinstance(fields, dict):
-        raise ValueError(f"{path} is not a JSON object: it is damaged; get it again")
+        raise ValueError(f"{path} is not a JSON object: it is damaged; download it again")
     return fields
 
 
 def _size(path: pathlib.Path, fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name)
-    if type(value) is not int or not 0 < value <= LARGEST_SIZE:
+    if type(value) is not int or not 0 < value <= MAX_SIZE:
         raise ValueError(f"{path} has {name} {value!r}: it must be a whole number above 0")
     return value
 
@@ -139,14 +139,14 @@ def _size(path: pathlib.Path, fields: Mapping[str, Any], name: str) -> int:
 def _activations(path: pathlib.Path, fields: Mapping[str, Any]) -> tuple[str, ...]:
     name = fields.get("feed_forward_proj", "relu")
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"{path} has feed_forward_proj {name!r}: t5x_lite knows {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"{path} has feed_forward_proj {name!r}: use one of {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]
 
 
 def _scales_logits(fields: Mapping[str, Any]) -> bool:
-    """Whether the decoder's output is scaled, as versions 4 and 5 of transformers decide it for a file of theirs."""
+    """Returns whether versions 4 and 5 of transformers, given their own files, scale the decoder's output."""
     if fields["model_type"] == "mt5":
         return False
-    if "scale_decoder_outputs" in fields:  # version 5 writes it beside a tie_word_embeddings that is always true
+    if "scale_decoder_outputs" in fields:  # version 5 has it, and always ties
         return bool(fields["scale_decoder_outputs"])
     return fields.get("tie_word_embeddings") is not False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face's `generation_config.json`: how the authors of a model decode with it."""
+"""Hugging Face's `generation_config.json`: the decoding settings published with a model."""
 
 import json
 import pathlib
@@ -29,7 +29,7 @@ TYPES = {
     "suppress_tokens": IDS,
     "bad_words_ids": IDS_OF_WORDS,
 }
-# Under the same names, with the same meaning.
+# Same name and meaning in GenerationConfig.
 SAME = (
     "max_new_tokens",
     "min_new_tokens",
@@ -40,8 +40,8 @@ SAME = (
     "no_repeat_ngram_size",
 )
 WHEN_SAMPLING = ("temperature", "top_k", "top_p", "min_p")
-DEFAULT_TOP_K = 50  # what transformers takes where it draws and the file does not say
-# What says nothing about how T5 decodes, or is the same in all of its models.
+DEFAULT_TOP_K = 50  # of transformers, when sampling
+# No effect on decoding, or the same for every T5.
 WITHOUT_EFFECT = {
     "_from_model_config",
     "bos_token_id",
@@ -55,7 +55,7 @@ WITHOUT_EFFECT = {
     "transformers_version",
     "use_cache",
 }
-# What would change the results, with the only value that is known here.
+# Settings that would change the results, with the only supported value.
 ONLY = {
     "decoder_start_token_id": 0,
     "diversity_penalty": 0.0,
@@ -74,14 +74,14 @@ ONLY = {
 def read_generation_config(
     directory: pathlib.Path, *, tell: Callable[[str], object] = lambda line: None
 ) -> GenerationConfig | None:
-    """Returns what a directory's file says, or None if it has none.
+    """Returns the settings in a directory's file, or None if there is no such file.
 
     Args:
-      directory: a model of Hugging Face's.
-      tell: gets a line if the file asks for what there is not here.
+      directory: a Hugging Face model directory.
+      tell: called with a warning if the file sets something unsupported.
 
     Raises:
-      ValueError: if the file is damaged, or contradicts itself.
+      ValueError: if the file is damaged or contradictory.
     """
     path = directory / FILE
     if not path.is_file():
@@ -91,13 +91,13 @@ def read_generation_config(
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON ({error}): download it again, or delete it") from error
     if not isinstance(given, dict):
-        raise ValueError(f"{path} holds no JSON object: download it again, or delete it")
+        raise ValueError(f"{path} is not a JSON object: download it again, or delete it")
     given = {name: value for name, value in given.items() if value is not None}
     if _is(given.get("eos_token_id"), WHOLE_NUMBER):
         given["eos_token_id"] = [given["eos_token_id"]]
     for name, wanted in TYPES.items():
         if name in given and not _is(given[name], wanted):
-            raise ValueError(f"{path} has {name} {given[name]!r}, which is not {wanted}: mend the file, or delete it")
+            raise ValueError(f"{path} has {name} {given[name]!r}, which is not {wanted}: correct or delete the file")
     fields: dict[str, Any] = {name: given.pop(name) for name in SAME if name in given}
     sampling = {name: given.pop(name) for name in WHEN_SAMPLING if name in given}
     if given.get("do_sample"):
@@ -107,15 +107,16 @@ def read_generation_config(
         fields = {"length_penalty": 1.0} | fields | {"beam_variant": "hf"}
     unknown = [name for name, value in given.items() if name not in WITHOUT_EFFECT and ONLY.get(name, ()) != value]
     if unknown:
-        tell(f"{path} says {', '.join(f'{name} {given[name]!r}' for name in unknown)}, which is not followed here")
+        settings = ", ".join(f"{name} {given[name]!r}" for name in unknown)
+        tell(f"{path} sets {settings}, which is not supported and ignored")
     try:
         return GenerationConfig(**fields)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; mend the file, or delete it") from error
+        raise ValueError(f"{path}: {error}; correct or delete the file") from error
 
 
 def _is(value: Any, wanted: str) -> bool:
-    """Returns whether a value of JSON is what a key of `TYPES` wants."""
+    """Returns whether a JSON value has one of the types in `TYPES`."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     if wanted == WHOLE_NUMBER:
         return whole
@@ -129,13 +130,13 @@ def _is(value: Any, wanted: str) -> bool:
 
 
 def _lengths(given: dict[str, Any], fields: dict[str, Any]) -> dict[str, int]:
-    """Returns limits that count the token that starts the decoder, as limits of new tokens."""
+    """Converts length limits, which count the decoder's start token, to limits on new tokens."""
     limits = {"max_new_tokens": given.pop("max_length", None), "min_new_tokens": given.pop("min_length", None)}
     return {name: max(value - 1, 0) for name, value in limits.items() if value is not None and name not in fields}
 
 
 def _tokens(given: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Returns the ids that end an answer beside the tokenizer's EOS, and those that are never chosen."""
+    """Returns the ids that end the output besides EOS, and those that are never generated."""
     single_words = [ids for ids in given.get("bad_words_ids", ()) if len(ids) == 1]
     if len(single_words) == len(given.get("bad_words_ids", ())):
         given.pop("bad_words_ids", None)

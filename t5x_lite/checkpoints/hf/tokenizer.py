@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tokenizer's files in a directory of Hugging Face's, read and written."""
+"""The tokenizer's files in a Hugging Face model directory."""
 
 import json
 import pathlib
@@ -10,16 +10,16 @@ from t5x_lite.data.tokenizers import ByteTokenizer, HuggingFaceTokenizer, Senten
 from t5x_lite.files.atomic_write import write_atomically
 
 MODEL_FILE, TOKENIZER_FILE, CONFIG_FILE = "spiece.model", "tokenizer.json", "tokenizer_config.json"
-MOST_SENTINELS = 2**16
+MAX_SENTINELS = 2**16
 SPECIAL_TOKENS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-BYT5_EXTRA_IDS = 125  # above the bytes; its checkpoints have the rows and were never trained on them
+BYT5_EXTRA_IDS = 125  # untrained rows above the bytes in its checkpoints
 
 
 def read_tokenizer(directory: pathlib.Path) -> Tokenizer:
     """Returns the tokenizer of a directory.
 
     Raises:
-      ValueError: if there is none, or it is not of the T5 family.
+      ValueError: if there is none of the T5 family.
     """
     fields = read_json(directory / CONFIG_FILE) if (directory / CONFIG_FILE).is_file() else {}
     if str(fields.get("tokenizer_class", "")).startswith("ByT5"):
@@ -35,7 +35,7 @@ def read_tokenizer(directory: pathlib.Path) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:
-    """Writes what `transformers.AutoTokenizer` reads.
+    """Writes a tokenizer for `transformers.AutoTokenizer`.
 
     Raises:
       ValueError: if Hugging Face has no such tokenizer.
@@ -51,14 +51,14 @@ def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:
         fields |= {"tokenizer_class": "ByT5Tokenizer", "extra_ids": BYT5_EXTRA_IDS}
     else:
         raise ValueError(
-            f"task.tokenizer.kind {tokenizer.kind} has its sentinels where no tokenizer of Hugging Face has them: "
-            "export a model with another tokenizer"
+            f"task.tokenizer.kind {tokenizer.kind} has no equivalent in Hugging Face: export a model with "
+            "another tokenizer"
         )
     write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")
 
 
 def _num_sentinels(directory: pathlib.Path, fields: dict[str, Any]) -> int:
     num = fields.get("extra_ids", 100)
-    if type(num) is not int or not 0 <= num <= MOST_SENTINELS:
-        raise ValueError(f"{directory / CONFIG_FILE} has extra_ids {num!r}: it must be a number of sentinels, as 100")
+    if type(num) is not int or not 0 <= num <= MAX_SENTINELS:
+        raise ValueError(f"{directory / CONFIG_FILE} has extra_ids {num!r}: it must be a number of sentinels")
     return num

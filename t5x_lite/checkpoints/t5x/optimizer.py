@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from t5x_lite.checkpoints.weights import Slots
+from t5x_lite.optim.adafactor import UNUSED_SHAPE
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 
-UNUSED_SHAPE = (1,)  # of a slot that Adafactor does not use for a parameter
 # A leaf of the state: its place in the chain of transformations, the slot and the parameter.
 LEAF = re.compile(r"(?:[0-9]+/)*(?P<slot>count|v_row|v_col|v|ema)(?:/(?P<name>.+))?")
 SLOT_OF = {"ema": "m"}

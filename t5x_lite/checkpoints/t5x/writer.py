@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing checkpoints as T5X's own `Checkpointer` writes and reads them.
+"""Writing models and their Adafactor state as T5X checkpoints of the plain layout.
 
-A directory `checkpoint_STEP` with a MessagePack index `checkpoint`, in which an array is a description of the zarr
-array beside it, and a scalar is there itself.
+A checkpoint is a directory `checkpoint_STEP` with a MessagePack index `checkpoint`, which holds scalars and describes
+the zarr arrays beside it.
 
 Source: `t5x/checkpoints.py`: version 3, gzip, chunks of at most 64 MiB, directories named by dotted paths.
 """
 
+import functools
 import math
 import os
 import pathlib
@@ -19,43 +20,112 @@ import msgpack
 import numpy as np
 import tensorstore as ts
 
-from t5x_lite.checkpoints.arrays import DTYPES
+from t5x_lite.checkpoints.arrays import DTYPES, whole
+from t5x_lite.checkpoints.param_names import rows
+from t5x_lite.checkpoints.t5x.model import SLOT_NAMES, SLOTS, TARGET, kept_dims, layer_axes, plain_slot
 from t5x_lite.checkpoints.t5x.msgpack import ARRAY
+from t5x_lite.checkpoints.weights import LazyModel, Progress, Read, Slots
+from t5x_lite.config import ModelConfig
+from t5x_lite.files.atomic_write import new_directory
 from t5x_lite.files.messages import first_line
+from t5x_lite.model.architectures import abstract
+from t5x_lite.optim.adafactor import UNUSED_SHAPE
+from t5x_lite.parallel.param_paths import named_leaves
 
 VERSION = 3
 INDEX = "checkpoint"
 CHUNK_BYTES = 64 * 2**20
-LARGEST_STEP = 2**31 - 1  # T5X keeps it in an int32
+MAX_STEP = 2**31 - 1  # T5X keeps it in an int32
 TOP = ("target", "state", "flax_mutables")
 
 Source = Any | Callable[[], Any]
 
 
-def write_t5x(directory: str | pathlib.Path, arrays: Mapping[str, Source], step: int) -> pathlib.Path:
-    """Writes a checkpoint that is whole or not there, holding one array in memory at a time.
+def save_model(directory: pathlib.Path, model: LazyModel, slots: Slots | None, *, progress: Progress) -> None:
+    """Writes a model, and its Adafactor slots if any, into a new directory, reading one array at a time."""
+
+    def reported(path: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        array = make()
+        if path.startswith(TARGET):
+            progress(array.nbytes)
+        return array
+
+    arrays = plain_arrays(model.config, model.read, slots)
+    with new_directory(directory) as temporary:
+        sources = {path: functools.partial(reported, path, make) for path, make in arrays.items()}
+        write_t5x(temporary, sources, model.step)
+
+
+def plain_arrays(cfg: ModelConfig, read: Read, slots: Slots | None = None) -> dict[str, Callable[[], np.ndarray]]:
+    """Returns functions that make the arrays of a checkpoint in the plain layout, by path.
 
     Args:
-      directory: in which `checkpoint_STEP` is made; made itself if it is not there.
-      arrays: by their paths in T5X, as `read_t5x` gives them; an array, or a function that returns it, such as `read`
-        of one on disk. `state/step` is added if it is missing.
-      step: how many updates made the arrays.
+      cfg: the model's config.
+      read: reads a slice of a parameter.
+      slots: the Adafactor slots of each parameter; None leaves the optimizer out.
+    """
+    arrays: dict[str, Callable[[], np.ndarray]] = {}
+    shapes, axes = named_leaves(abstract(cfg)), layer_axes(cfg)
+    for row in rows(cfg):
+        shape = shapes[row.ours].shape
+        for layer in range(shape[0]) if row.has_layers else (None,):
+            path = row.t5x if layer is None else row.t5x.format(layer=layer)
+            index = whole(shape) if layer is None else (slice(layer, layer + 1), *whole(shape[1:]))
+            matrix_shape = row.matrix_shape(shape if layer is None else shape[1:])
+
+            def parameter(name: str = row.ours, index: Any = index, shape: Any = matrix_shape) -> np.ndarray:
+                return np.asarray(read(name, index)).reshape(shape)
+
+            arrays[f"{TARGET}{path}"] = parameter
+            if slots is not None:
+                sources = _slot_sources(slots[row.ours], layer, matrix_shape, axes[row.ours])
+                arrays |= {f"{SLOTS}{path}/{slot}": source for slot, source in sources.items()}
+    return arrays
+
+
+def _slot_sources(
+    slots: Mapping[str, np.ndarray], layer: int | None, matrix_shape: tuple[int, ...], axes: tuple[str, ...]
+) -> dict[str, Callable[[], np.ndarray]]:
+    """Returns functions that make the slots of one array."""
+
+    def source(slot: str, shape: tuple[int, ...]) -> Callable[[], np.ndarray]:
+        return lambda: np.asarray(slots[slot] if layer is None else slots[slot][layer]).reshape(shape)
+
+    unused = np.zeros(UNUSED_SHAPE, np.float32)
+    sources: dict[str, Callable[[], np.ndarray]] = dict.fromkeys(SLOT_NAMES, lambda: unused)
+    if slots["v"].shape != UNUSED_SHAPE:
+        sources["v"] = source("v", matrix_shape)
+    else:
+        for slot, kept in kept_dims(axes).items():
+            sources[plain_slot(matrix_shape, kept)] = source(slot, (-1,))
+    if "m" in slots:
+        sources["m"] = source("m", matrix_shape)
+    return sources
+
+
+def write_t5x(directory: str | pathlib.Path, arrays: Mapping[str, Source], step: int) -> pathlib.Path:
+    """Writes a checkpoint, which appears only when complete, holding one array in memory at a time.
+
+    Args:
+      directory: the directory to make `checkpoint_STEP` in; created if missing.
+      arrays: arrays, or functions that return them, by T5X path as in `read_t5x`. `state/step` is added if missing.
+      step: the number of updates made.
 
     Returns:
       The directory of the checkpoint.
 
     Raises:
-      ValueError: if there is such a checkpoint, or T5X could not have one like it.
+      ValueError: if the checkpoint exists already, or T5X could not read such arrays.
       OSError: if it cannot be written.
     """
-    if type(step) is not int or not 0 <= step <= LARGEST_STEP:
-        raise ValueError(f"step {step!r} is no number of updates: give one from 0 to {LARGEST_STEP:,}")
+    if type(step) is not int or not 0 <= step <= MAX_STEP:
+        raise ValueError(f"step is {step!r}: give a number of updates from 0 to {MAX_STEP:,}")
     _check_paths(arrays)
     final = pathlib.Path(directory).absolute() / f"checkpoint_{step}"
     if final.exists():
-        raise ValueError(f"{final} is there already: remove it, or write to another directory")
+        raise ValueError(f"{final} exists already: remove it, or write to another directory")
     temporary = final.with_name(f".{final.name}.{platform.node()}.{os.getpid()}.tmp")  # hosts may share the directory
-    shutil.rmtree(temporary, ignore_errors=True)  # of a process that was killed and had the same number
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process with the same id
     temporary.mkdir(parents=True)
     try:
         index: dict[str, Any] = {"target": {}, "state": {}}
@@ -70,7 +140,7 @@ def write_t5x(directory: str | pathlib.Path, arrays: Mapping[str, Source], step:
 
 
 def _check_paths(arrays: Mapping[str, Source]) -> None:
-    """Raises ValueError for a path that could not be told from another, or not be read again."""
+    """Raises ValueError for a path that is ambiguous, or that could not be read again."""
     for path in arrays:
         names = path.split("/")
         if (
@@ -78,20 +148,20 @@ def _check_paths(arrays: Mapping[str, Source]) -> None:
             or names[0] not in TOP
             or any(not name.isprintable() or "." in name or not name for name in names)
         ):
-            raise ValueError(f"array {path!r} has no path of T5X: name it like target/decoder/layers_0/mlp/wo/kernel")
+            raise ValueError(f"array {path!r} is not a T5X path: use one like target/decoder/layers_0/mlp/wo/kernel")
         above = next((one for i in range(1, len(names)) if (one := "/".join(names[:i])) in arrays), None)
         if above is not None:
-            raise ValueError(f"arrays {above} and {path} cannot both be there: rename one")
+            raise ValueError(f"arrays {above} and {path} cannot both exist: rename one")
 
 
 def _write_array(directory: pathlib.Path, path: str, value: Any, step: int) -> Any:
-    """Writes an array unless it is a scalar, and returns what the index says of it."""
+    """Writes an array, and returns its description for the index, which is the array itself for a scalar."""
     array = np.asarray(value)
     if array.dtype.name not in DTYPES:
         raise ValueError(f"array {path} has dtype {array.dtype}: give one of {', '.join(DTYPES)}")
     if path == "state/step" and (array.shape or array.item() != step):
-        raise ValueError(f"array state/step is {array}, and step is {step}: give the same, or leave the array out")
-    array = array.astype(DTYPES[array.dtype.name], copy=False)  # of this machine's byte order
+        raise ValueError(f"array state/step is {array}, but step is {step}: make them equal, or leave the array out")
+    array = array.astype(DTYPES[array.dtype.name], copy=False)  # to native byte order
     if not array.shape:
         return array
     spec = {
@@ -113,7 +183,7 @@ def _write_array(directory: pathlib.Path, path: str, value: Any, step: int) -> A
 
 
 def chunk_shape(shape: tuple[int, ...], itemsize: int) -> list[int]:
-    """Returns a shape of at most 64 MiB into which to cut an array: its longest dimension is halved until it fits."""
+    """Returns chunks of at most 64 MiB for an array: its longest dimension is halved until they fit."""
     chunks = [max(size, 1) for size in shape]
     while math.prod(chunks) * itemsize > CHUNK_BYTES:
         longest = chunks.index(max(chunks))

@@ -79,10 +79,10 @@ def test_a_model_hugging_face_does_not_have_is_not_written():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"model_type": "bert"}, "has model_type 'bert': t5x_lite reads t5, mt5, umt5"),
+        ({"model_type": "bert"}, "has model_type 'bert': use one of t5, mt5, umt5"),
         ({"model_type": ["t5"]}, "has model_type"),
-        ({"architectures": ["T5EncoderModel"]}, "t5x_lite reads T5ForConditionalGeneration"),
-        ({"architectures": "LongT5"}, "t5x_lite reads T5ForConditionalGeneration"),
+        ({"architectures": ["T5EncoderModel"]}, "only T5ForConditionalGeneration is supported"),
+        ({"architectures": "LongT5"}, "only T5ForConditionalGeneration is supported"),
         ({"d_model": None}, "has d_model None: it must be a whole number above 0"),
         ({"d_model": "512"}, "has d_model '512'"),
         ({"num_heads": True}, "has num_heads True"),
@@ -90,7 +90,7 @@ def test_a_model_hugging_face_does_not_have_is_not_written():
         ({"num_layers": 2**63}, "has num_layers 9223372036854775808"),
         ({"relative_attention_num_buckets": 1.5}, "has relative_attention_num_buckets 1.5"),
         ({"layer_norm_epsilon": 1e-5}, "has layer_norm_epsilon 1e-05"),
-        ({"feed_forward_proj": "gelu"}, "has feed_forward_proj 'gelu': t5x_lite knows relu,"),
+        ({"feed_forward_proj": "gelu"}, "has feed_forward_proj 'gelu': use one of relu,"),
         ({"feed_forward_proj": ["relu"]}, "has feed_forward_proj"),
         ({"dropout_rate": "none"}, "has dropout_rate 'none'"),
     ],

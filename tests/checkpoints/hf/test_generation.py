@@ -111,8 +111,8 @@ def test_several_ends_and_what_is_never_chosen_are_read(tmp_path):
 def test_bad_words_of_several_tokens_are_told_and_those_of_one_are_banned(tmp_path):
     told = []
     assert read(tmp_path, told, bad_words_ids=[[8], [7, 4]]) == same(banned_tokens=(8,))
-    assert [line.split(" says ")[1] for line in told] == [
-        "bad_words_ids [[8], [7, 4]], which is not followed here",
+    assert [line.split(" sets ")[1] for line in told] == [
+        "bad_words_ids [[8], [7, 4]], which is not supported and ignored",
     ]
 
 
@@ -125,7 +125,7 @@ def test_what_is_not_followed_is_told_in_one_line_with_its_values(tmp_path):
     fields = {"early_stopping": True, "typical_p": 0.9, "num_beam_groups": 1, "max_time": 3.5, "use_cache": False}
     assert read(tmp_path, told, **fields) == same()
     path = tmp_path / "generation_config.json"
-    assert told == [f"{path} says early_stopping True, typical_p 0.9, max_time 3.5, which is not followed here"]
+    assert told == [f"{path} sets early_stopping True, typical_p 0.9, max_time 3.5, which is not supported and ignored"]
 
 
 def test_values_that_change_nothing_are_not_told(tmp_path):
@@ -151,7 +151,7 @@ def test_values_that_change_nothing_are_not_told(tmp_path):
     ],
 )
 def test_a_value_of_the_wrong_kind_is_named(tmp_path, fields, message):
-    with pytest.raises(ValueError, match=rf"generation_config.json {re.escape(message)}: mend the file, or delete it$"):
+    with pytest.raises(ValueError, match=rf"generation_config.json {re.escape(message)}: correct or delete the file$"):
         read(tmp_path, **fields)
 
 
@@ -165,12 +165,12 @@ def test_a_value_of_the_wrong_kind_is_named(tmp_path, fields, message):
     ],
 )
 def test_a_file_that_is_out_of_range_or_contradicts_itself_is_refused(tmp_path, fields, message):
-    with pytest.raises(ValueError, match=rf"generation_config.json: {message}.*; mend the file, or delete it$"):
+    with pytest.raises(ValueError, match=rf"generation_config.json: {message}.*; correct or delete the file$"):
         read(tmp_path, **fields)
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"{", "is not JSON"), (b"\xff", "is not JSON"), (b"[1]", "holds no JSON object")]
+    ("content", "message"), [(b"{", "is not JSON"), (b"\xff", "is not JSON"), (b"[1]", "is not a JSON object")]
 )
 def test_a_file_that_is_no_json_object_is_refused(tmp_path, content, message):
     (tmp_path / "generation_config.json").write_bytes(content)

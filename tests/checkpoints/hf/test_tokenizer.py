@@ -42,7 +42,7 @@ def test_byt5_needs_no_file_but_its_name(tmp_path):
 
 
 def test_sentinels_that_hugging_face_has_elsewhere_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match="sentinels where no tokenizer of Hugging Face has them"):
+    with pytest.raises(ValueError, match="has no equivalent in Hugging Face"):
         save_tokenizer(ByteAndSentinelTokenizer(100), tmp_path)
 
 

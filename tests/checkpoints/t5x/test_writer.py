@@ -144,20 +144,20 @@ def test_a_disk_that_cannot_be_written_is_an_os_error(tmp_path, monkeypatch):
 
 def test_a_checkpoint_is_not_written_over(tmp_path):
     write_t5x(tmp_path, {"target/a": KERNEL}, 3)
-    with pytest.raises(ValueError, match="checkpoint_3 is there already: remove it, or write to another directory"):
+    with pytest.raises(ValueError, match="checkpoint_3 exists already: remove it, or write to another directory"):
         write_t5x(tmp_path, {"target/b": KERNEL}, 3)
     assert set(read_t5x(tmp_path).arrays) == {"target/a", "state/step"}
 
 
 @pytest.mark.parametrize("step", [-1, 2**31, 1.0, True, None, np.int32(3)])
 def test_a_step_that_t5x_could_not_have_is_refused(tmp_path, step):
-    with pytest.raises(ValueError, match="is no number of updates: give one from 0 to 2,147,483,647"):
+    with pytest.raises(ValueError, match="give a number of updates from 0 to 2,147,483,647"):
         write_t5x(tmp_path, {"target/a": KERNEL}, step)
 
 
 def test_a_step_among_the_arrays_must_be_the_same(tmp_path):
     assert read_t5x(write_t5x(tmp_path, {"state/step": np.int32(3)}, 3)).step == 3
-    with pytest.raises(ValueError, match="array state/step is 3, and step is 4"):
+    with pytest.raises(ValueError, match="array state/step is 3, but step is 4"):
         write_t5x(tmp_path, {"state/step": np.int32(3)}, 4)
 
 
@@ -165,13 +165,13 @@ def test_a_step_among_the_arrays_must_be_the_same(tmp_path):
     "path", ["target", "params/a", "target/", "target//a", "target/../a", "/target/a", "target/a.b"]
 )
 def test_a_path_that_t5x_does_not_have_is_refused(tmp_path, path):
-    with pytest.raises(ValueError, match="has no path of T5X: name it like target/decoder"):
+    with pytest.raises(ValueError, match="is not a T5X path: use one like target/decoder"):
         write_t5x(tmp_path / "new", {path: KERNEL}, 3)
     assert not (tmp_path / "new").exists()
 
 
 def test_an_array_below_another_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="arrays target/a and target/a/b cannot both be there"):
+    with pytest.raises(ValueError, match="arrays target/a and target/a/b cannot both exist"):
         write_t5x(tmp_path, {"target/a/b": KERNEL, "target/a": KERNEL}, 3)
 
 

@@ -122,11 +122,11 @@ def test_a_chunk_that_becomes_too_much_or_too_little_is_refused(root):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"dtype": "|O"}, "dtype '|O': only"),
-        ({"dtype": "|V4"}, "dtype '|V4': only"),
-        ({"dtype": ">f4"}, "dtype '>f4': only"),
-        ({"dtype": [["a", "<f4"]]}, "dtype .* only"),
-        ({"dtype": "<u2"}, "dtype uint16, as which"),
+        ({"dtype": "|O"}, "dtype '|O': convert it"),
+        ({"dtype": "|V4"}, "dtype '|V4': convert it"),
+        ({"dtype": ">f4"}, "dtype '>f4': convert it"),
+        ({"dtype": [["a", "<f4"]]}, "dtype .*: convert it"),
+        ({"dtype": "<u2"}, "dtype uint16, which"),
         ({"compressor": {"id": "blosc"}}, "compressed by .*blosc.*: only zlib, gzip, zstd"),
         ({"compressor": {"id": ["gzip"]}}, "compressed by"),
         ({"compressor": {}}, "compressed by"),

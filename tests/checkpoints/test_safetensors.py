@@ -1,4 +1,4 @@
-"""Tests t5x_lite/checkpoints/hf/tensor_files.py"""
+"""Tests t5x_lite/checkpoints/safetensors.py; what is wrong in an index is in hf/test_weights.py."""
 
 import json
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from t5x_lite.checkpoints.hf.tensor_files import read_header, write_tensors
+from t5x_lite.checkpoints.safetensors import open_weights, read_header, write_tensors, write_weights
 
 RNG = np.random.default_rng(0)
 ARRAYS = {"b": RNG.normal(size=(7, 5)), "a": RNG.normal(size=11), "c": RNG.normal(size=(3, 4, 2))}
@@ -68,7 +68,7 @@ def test_a_file_that_has_become_shorter_is_refused(tmp_path):
 def test_an_index_that_does_not_fit_is_refused(tmp_path):
     tensor = read_header(written(tmp_path / "x.safetensors"))["b"]
     for index in ((slice(0, 8), slice(0, 5)), (slice(0, 7),), (slice(0, 7, 2), slice(0, 5))):
-        with pytest.raises(ValueError, match=r"tensor b has shape \(7, 5\), of which .* is no part"):
+        with pytest.raises(ValueError, match=r"tensor b has shape \(7, 5\), which .* does not fit"):
             tensor.read(index)
 
 
@@ -84,7 +84,7 @@ def test_a_file_that_is_cut_anywhere_is_refused(tmp_path):
     content = written(tmp_path / "whole").read_bytes()
     for length in (0, 7, 8, 20, len(content) - 1):
         (tmp_path / "cut").write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"cut .*(cut off|damaged)"):
+        with pytest.raises(ValueError, match=r"cut .*(truncated|damaged)"):
             read_header(tmp_path / "cut")
 
 
@@ -94,18 +94,18 @@ def test_a_file_that_is_cut_anywhere_is_refused(tmp_path):
         (b"{nonsense", "not JSON"),
         (b"[" * 100_000, "not JSON"),
         (b"\xff\xfe", "not JSON"),
-        ([1, 2], "not an object"),
+        ([1, 2], "not a JSON object"),
         (
             {"x": entry(shape=(2**63,), offsets=(0, 8))},
-            r"gives 8 bytes to the tensor 'x' of shape \[9223372036854775808",
+            r"has 8 bytes for the tensor 'x' of shape \[9223372036854775808",
         ),
-        ({"x": entry(shape=(-2,), offsets=(0, 8))}, "describes the tensor 'x' wrongly"),
-        ({"x": entry(shape=(2.0,))}, "describes the tensor 'x' wrongly"),
-        ({"x": entry(shape=(True, 2))}, "describes the tensor 'x' wrongly"),
-        ({"x": entry(offsets=(0, 8, 9))}, "describes the tensor 'x' wrongly"),
-        ({"x": entry(offsets=(8, 0))}, "gives -8 bytes"),
-        ({"x": {"dtype": "F32"}}, "describes the tensor 'x' wrongly"),
-        ({"x": None}, "describes the tensor 'x' wrongly"),
+        ({"x": entry(shape=(-2,), offsets=(0, 8))}, "an invalid entry for the tensor 'x'"),
+        ({"x": entry(shape=(2.0,))}, "an invalid entry for the tensor 'x'"),
+        ({"x": entry(shape=(True, 2))}, "an invalid entry for the tensor 'x'"),
+        ({"x": entry(offsets=(0, 8, 9))}, "an invalid entry for the tensor 'x'"),
+        ({"x": entry(offsets=(8, 0))}, "has -8 bytes"),
+        ({"x": {"dtype": "F32"}}, "an invalid entry for the tensor 'x'"),
+        ({"x": None}, "an invalid entry for the tensor 'x'"),
         ({"x": entry(dtype="I64", offsets=(0, 16))}, "of type 'I64': use weights of type F64, F32, F16, BF16"),
         ({"x": entry(dtype=[])}, r"of type \[\]"),
         ({"x": entry(offsets=(8, 16))}, "gap or an overlap before the tensor x"),
@@ -119,14 +119,14 @@ def test_a_header_that_is_wrong_is_refused(tmp_path, header, message):
 
 def test_a_header_longer_than_the_file_is_not_read(tmp_path):
     (tmp_path / "x").write_bytes((2**62).to_bytes(8, "little") + b"{}")
-    with pytest.raises(ValueError, match="asks for a header of 4,611,686,018,427,387,904"):
+    with pytest.raises(ValueError, match="claims a header of 4,611,686,018,427,387,904"):
         read_header(tmp_path / "x")
 
 
 def test_bytes_after_the_numbers_are_refused(tmp_path):
     path = written(tmp_path / "x")
     path.write_bytes(path.read_bytes() + b"more")
-    with pytest.raises(ValueError, match="bytes where its header says"):
+    with pytest.raises(ValueError, match="bytes but its header says"):
         read_header(path)
 
 
@@ -137,3 +137,42 @@ def test_progress_counts_every_byte(tmp_path):
         tmp_path / "x", shapes, lambda name: iter([ARRAYS[name]]), np.dtype(np.float32), progress=counted.append
     )
     assert sum(counted) == 4 * sum(array.size for array in ARRAYS.values())
+
+
+SIZED = {name: np.full((size, 2), size, np.float32) for name, size in (("a", 3), ("b", 5), ("c", 40), ("d", 1))}
+
+
+def shards(directory, shard_bytes):
+    shapes = {name: array.shape for name, array in SIZED.items()}
+    dtype = np.dtype(np.float32)
+    write_weights(directory, shapes, lambda name: iter(np.split(SIZED[name], 1)), dtype, shard_bytes=shard_bytes)
+    return sorted(path.name for path in directory.iterdir())
+
+
+def assert_whole(directory):
+    found = open_weights(directory)
+    assert found.keys() == SIZED.keys()
+    for name, array in SIZED.items():
+        np.testing.assert_array_equal(found[name].read(), array)
+
+
+def test_few_bytes_are_one_file(tmp_path):
+    assert shards(tmp_path, 10**6) == ["model.safetensors"]
+    assert_whole(tmp_path)
+
+
+def test_files_are_filled_in_order_and_a_large_array_has_one_of_its_own(tmp_path):
+    names = shards(tmp_path, 64)  # bytes: a and b have 24 and 40, c has 320
+    assert names == [*(f"model-0000{i}-of-00003.safetensors" for i in (1, 2, 3)), "model.safetensors.index.json"]
+    index = json.loads((tmp_path / names[-1]).read_text())
+    assert [index["weight_map"][name][6:11] for name in "abcd"] == ["00001", "00001", "00002", "00003"]
+    assert index["metadata"]["total_size"] == sum(array.nbytes for array in SIZED.values())
+    assert_whole(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "..", "x/model.safetensors", "model.bin"])
+def test_a_file_elsewhere_is_not_read(tmp_path, name):
+    index = shards(tmp_path, 64)[-1]
+    (tmp_path / index).write_text(json.dumps({"weight_map": dict.fromkeys(SIZED, name)}))
+    with pytest.raises(ValueError, match=r"names the file .*: only .safetensors files beside it are read"):
+        open_weights(tmp_path)

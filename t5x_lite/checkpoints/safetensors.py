@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The safetensors files of a directory, read in slices and written one array at a time.
+
+The safetensors library writes only what is in memory as a whole. Reading is strict: names, dtypes, shapes and offsets
+are validated before any number is read.
+
+A file has the length of its header (8 bytes, little endian), the header (JSON: the dtype, the shape and the offsets of
+each array after the header), and the arrays. Source: the safetensors README.
+"""
+
+import json
+import math
+import os
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from t5x_lite.checkpoints.arrays import DTYPES, Index, checked_index, num_bytes
+from t5x_lite.checkpoints.hf.config import read_json
+from t5x_lite.checkpoints.weights import Progress
+from t5x_lite.files.atomic_write import write_atomically, written_atomically
+from t5x_lite.files.messages import listed
+
+WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
+SHARD_BYTES = 2 * 10**9  # of a file
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+METADATA = "__metadata__"
+CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+NAMES = {DTYPES[name]: code for code, name in CODES.items()}
+DAMAGED = "it is damaged; download it again"
+TRUNCATED = "it is truncated, or not a safetensors file"
+
+Parts = Callable[[str], Iterator[np.ndarray]]  # yields consecutive parts, in C order, of the array of this name
+
+
+class Tensor(NamedTuple):
+    """A `LazyArray` in a file."""
+
+    path: pathlib.Path
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    begin: int  # offset in the file
+
+    @property
+    def num_bytes(self) -> int:
+        return num_bytes(self.shape, self.dtype)
+
+    def read(self, index: Index | None = None) -> np.ndarray:
+        part = checked_index(index, self.shape, f"{self.path} tensor {self.name}")
+        if not self.num_bytes:
+            return np.empty([size.stop - size.start for size in part], self.dtype)
+        with self.path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size < self.begin + self.num_bytes:  # reading the map would kill the process
+                raise ValueError(f"{self.path} ends within the tensor {self.name}: {DAMAGED}")
+            mapped = np.memmap(file, self.dtype, "r", self.begin, self.shape)  # reads only the slice's pages
+            return np.array(mapped[part])
+
+
+def open_weights(directory: pathlib.Path) -> dict[str, Tensor]:
+    """Returns all arrays of a directory by name.
+
+    Raises:
+      ValueError: if there are none, or a file of the index is missing, outside the directory or damaged.
+    """
+    index_path = directory / INDEX_FILE
+    if (directory / WEIGHTS_FILE).is_file():
+        return read_header(directory / WEIGHTS_FILE)
+    if not index_path.is_file():
+        pickled = sorted(path.name for path in directory.glob("*.bin"))
+        if pickled:
+            raise ValueError(
+                f"{directory} has its weights in {pickled[0]}, a pickle, which can run any code when it is loaded: "
+                f"convert it once with transformers: AutoModelForSeq2SeqLM.from_pretrained({str(directory)!r})"
+                f".save_pretrained(..., safe_serialization=True)"
+            )
+        raise ValueError(f"{directory} has neither {WEIGHTS_FILE} nor {INDEX_FILE}: name a directory with weights")
+    places = read_json(index_path).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
+        raise ValueError(f"{index_path} has no weight_map from names to files: {DAMAGED}")
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(places.values())):
+        path = directory / name
+        if pathlib.PurePath(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+            raise ValueError(f"{index_path} names the file {name!r}: only .safetensors files beside it are read")
+        if not path.is_file():
+            raise ValueError(f"{path}, which {index_path} names, does not exist: download it again")
+        in_file = read_header(path)
+        differences = in_file.keys() ^ {tensor for tensor, place in places.items() if place == name}
+        if differences:
+            raise ValueError(f"{path} and {index_path} differ in {listed(sorted(differences), 5)}: download both again")
+        tensors |= in_file
+    return tensors
+
+
+def read_header(path: pathlib.Path) -> dict[str, Tensor]:
+    """Returns the arrays of a file by name.
+
+    Raises:
+      ValueError: if it is not a complete safetensors file of floating-point arrays.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
+            raise ValueError(f"{path} has {size:,} bytes but claims a header of {length:,}: {TRUNCATED}")
+        content = file.read(length)
+    try:
+        header = json.loads(content)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{path} has a header that is not JSON: {TRUNCATED}") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} has a header that is not a JSON object: {TRUNCATED}")
+    header.pop(METADATA, None)
+    end = 8 + length
+    tensors = {name: _tensor(path, name, entry, end) for name, entry in header.items()}
+    for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.begin, tensor.num_bytes)):
+        if tensor.begin != end:
+            raise ValueError(f"{path} has a gap or an overlap before the tensor {tensor.name}: {DAMAGED}")
+        end += tensor.num_bytes
+    if end != size:
+        raise ValueError(f"{path} has {size:,} bytes but its header says {end:,}: {TRUNCATED}")
+    return tensors
+
+
+def _tensor(path: pathlib.Path, name: str, entry: Any, offset: int) -> Tensor:
+    try:
+        shape, (begin, end), code = tuple(entry["shape"]), entry["data_offsets"], entry["dtype"]
+        valid = all(type(value) is int and value >= 0 for value in (*shape, begin, end))
+    except (TypeError, KeyError, ValueError):
+        valid, shape, begin, end, code = False, (), 0, 0, None
+    if not valid:
+        raise ValueError(f"{path} has an invalid entry for the tensor {name!r}, {entry!r:.200}: {DAMAGED}")
+    if not isinstance(code, str) or code not in CODES:
+        raise ValueError(f"{path} has the tensor {name!r} of type {code!r}: use weights of type {', '.join(CODES)}")
+    dtype = DTYPES[CODES[code]]
+    if num_bytes(shape, dtype) != end - begin:
+        raise ValueError(f"{path} has {end - begin:,} bytes for the tensor {name!r} of shape {list(shape)}: {DAMAGED}")
+    return Tensor(path, name, dtype, shape, offset + begin)
+
+
+def write_weights(
+    directory: pathlib.Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Parts,
+    dtype: np.dtype,
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    progress: Progress = lambda num_bytes: None,
+) -> None:
+    """Writes arrays into one file, or into several and an index if they are larger than a shard.
+
+    Args:
+      directory: an existing directory.
+      shapes: the shapes by name, in the order to write.
+      read: yields the parts of an array.
+      dtype: the dtype to store.
+      shard_bytes: the size of a file, which only a single larger array may exceed.
+      progress: called with the number of bytes written.
+
+    Raises:
+      OSError: if they cannot be written.
+    """
+    sizes = {name: num_bytes(shape, dtype) for name, shape in shapes.items()}
+    shards: list[list[str]] = [[]]
+    for name in shapes:
+        if shards[-1] and sum(sizes[other] for other in shards[-1]) + sizes[name] > shard_bytes:
+            shards.append([])
+        shards[-1].append(name)
+    files = {f"model-{i:05d}-of-{len(shards):05d}.safetensors": names for i, names in enumerate(shards, 1)}
+    if len(files) == 1:
+        files = {WEIGHTS_FILE: shards[0]}
+    for file_name, names in files.items():
+        write_tensors(directory / file_name, {name: shapes[name] for name in names}, read, dtype, progress=progress)
+    if len(files) > 1:
+        places = {name: file_name for file_name, names in files.items() for name in names}
+        index = {"metadata": {"total_size": sum(sizes.values())}, "weight_map": places}
+        write_atomically(directory / INDEX_FILE, json.dumps(index, indent=2) + "\n")
+
+
+def write_tensors(
+    path: pathlib.Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    read: Parts,
+    dtype: np.dtype,
+    *,
+    progress: Progress = lambda num_bytes: None,
+) -> None:
+    """Writes one file, which appears only when complete; the arguments are those of `write_weights`."""
+    header: dict[str, Any] = {METADATA: {"format": "pt"}}  # without it, transformers refuses the file
+    end = 0
+    for name, shape in shapes.items():
+        begin, end = end, end + num_bytes(shape, dtype)
+        header[name] = {"dtype": NAMES[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+    content = json.dumps(header, separators=(",", ":")).encode()
+    content += b" " * (-len(content) % 8)
+    with written_atomically(path) as temporary, temporary.open("wb") as file:
+        file.write(len(content).to_bytes(8, "little") + content)
+        for name in shapes:
+            for part in read(name):
+                file.write(np.asarray(part, dtype).tobytes())
+                progress(part.size * dtype.itemsize)
+        file.flush()
+        os.fsync(file.fileno())
+        assert file.tell() == 8 + len(content) + end, f"{path} got other arrays than their shapes promised"
+
+
+def parts_of(shape: tuple[int, ...], max_size: int) -> Iterator[slice]:
+    """Yields slices of the first dimension of an array that each select at most so many elements, or one row."""
+    step = max(1, max_size // max(math.prod(shape[1:]), 1))
+    for begin in range(0, shape[0], step):
+        yield slice(begin, min(begin + step, shape[0]))
