@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Saving and restoring any tree of arrays with a few facts beside it, through Orbax.
+"""A run's checkpoints: trees of arrays and JSON metadata, saved and restored through Orbax.
 
-A checkpoint is a directory `STEP/` with an item a subdirectory: each item of arrays is a dictionary of dictionaries
-with string keys, whatever the tree was in memory, so that a checkpoint can be read without the classes that wrote
-it; `meta` is JSON. Orbax writes to a temporary name and renames, so a checkpoint is whole or absent.
+A checkpoint is a directory `STEP/` with a subdirectory per item. Trees are stored as nested dictionaries with string
+keys, so that reading them needs none of the classes that wrote them. Orbax writes to a temporary name and renames, so
+that a checkpoint is complete or absent.
 """
 
 import pathlib
@@ -21,33 +21,33 @@ from t5x_lite.files.messages import first_line
 from t5x_lite.parallel.param_paths import from_pure_dict, named_leaves, to_pure_dict
 
 META, SHAPES, CHECKSUMS = "meta", "shapes", "checksums"
-BFLOAT16 = "bfloat16"  # in META: the arrays that are; counts are int32, all others float32
+BFLOAT16 = "bfloat16"  # in META: the names of the bfloat16 arrays; counts are int32, all others float32
 
-# Where an array is on several devices, Orbax lets each write a part of it, and compiles a slice a device to do so. That
-# pays for large arrays only: for small ones too, a run of eight steps on 8 CPU devices took 41 seconds and not 26.
-SMALLEST_SHARED_WRITE = 2**22  # bytes a device
+# Orbax lets the devices that hold a replicated array each write a part of it, and compiles a slice for each of them.
+# This pays only for large arrays: with small ones a run of eight steps on 8 CPU devices took 41 seconds instead of 26.
+MIN_SHARED_WRITE = 2**22  # bytes per device
 
 
 def shapes(tree: Any) -> dict[str, list[int]]:
-    """Returns the shape of each array of a tree, by its path."""
+    """Returns the shape of each array of a tree by path."""
     return {name: list(leaf.shape) for name, leaf in named_leaves(tree).items()}
 
 
 def bfloat16_names(tree: Any) -> dict[str, list[str]]:
-    """Returns what META says of a tree's arrays in bfloat16, if there are any: their paths."""
+    """Returns the entry of META that lists the paths of the bfloat16 arrays, if there are any."""
     names = [name for name, leaf in named_leaves(tree).items() if leaf.dtype == jnp.bfloat16]
     return {BFLOAT16: names} if names else {}
 
 
 def checksums(tree: Any) -> dict[str, int]:
-    """Returns for each array of a tree, by its path, the sum of its bits read as integers.
+    """Returns a checksum of each array of a tree by path: the sum of its bits as integers.
 
-    Computed where the array is: a sum of integers does not depend on how the array is cut, and costs one pass.
+    Computed on the devices, in one pass; integer sums do not depend on the sharding.
     """
     return {name: int(total) for name, total in jax.device_get(_bit_sums(named_leaves(tree))).items()}
 
 
-# One program: of one an array, each of which waits for all devices, a CPU's could wait for each other for ever.
+# One program for all arrays: separate ones, each of which waits for all devices, can deadlock on CPU devices.
 @jax.jit
 def _bit_sums(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
     def bit_sum(array: jax.Array) -> jax.Array:
@@ -58,7 +58,7 @@ def _bit_sums(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
 
 
 def _handlers() -> ocp.handlers.DefaultCheckpointHandlerRegistry:
-    arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=SMALLEST_SHARED_WRITE)
+    arrays = ocp.type_handlers.ArrayHandler(min_slice_bytes_for_replica_parallel=MIN_SHARED_WRITE)
     handler = ocp.PyTreeCheckpointHandler(
         type_handler_registry=ocp.type_handlers.create_type_handler_registry(
             (jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())
@@ -75,33 +75,33 @@ def _restore_args(pure: dict[str, Any]) -> ocp.args.PyTreeRestore:
 
 
 class Checkpoints:
-    """The checkpoints of one directory, of which the newest few are kept.
+    """The checkpoints of a directory.
 
     Args:
-      directory: made when the first checkpoint is saved.
-      keep: how many of the newest to keep; None, for reading alone, leaves everything as it is.
+      directory: the directory, created when the first checkpoint is saved.
+      keep: the number of newest checkpoints to keep; None opens the directory read-only.
     """
 
     def __init__(self, directory: pathlib.Path, *, keep: int | None = None):
         self.directory = directory.absolute()
-        writes = keep is not None  # a reader would take what another process is writing for a leftover
+        writes = keep is not None  # a reader would delete what another process is writing
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=writes, create=writes)
         self._manager = ocp.CheckpointManager(self.directory, options=options, handler_registry=_handlers())
 
     def latest_step(self) -> int | None:
-        """Returns the step of the newest whole checkpoint, or None."""
+        """Returns the step of the newest complete checkpoint, or None."""
         return self._manager.latest_step()
 
     def save(self, step: int, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-        """Copies the arrays and writes them in the background; waits only for the write before this one.
+        """Copies the arrays and writes them in the background, after waiting for the previous write.
 
         Args:
-          step: names the checkpoint.
+          step: the checkpoint's step.
           items: trees of arrays by name.
-          meta: facts that JSON can hold.
+          meta: JSON metadata.
 
         Raises:
-          OSError: if this checkpoint, or the one before, could not be written.
+          OSError: if this checkpoint or the previous one cannot be written.
         """
         self._check_space(items)
         args = {name: ocp.args.PyTreeSave(to_pure_dict(tree)) for name, tree in items.items()}
@@ -110,46 +110,41 @@ class Checkpoints:
         self._written(lambda: self._manager.save(step, args=ocp.args.Composite(**args)))
 
     def restore(self, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
-        """Reads some items of a checkpoint onto the devices.
+        """Restores some items of a checkpoint onto devices.
 
         Args:
-          step: of the checkpoint.
-          items: for each name a tree of `jax.ShapeDtypeStruct`, whose shardings say where the arrays go; they may
-            differ from those they were saved with.
+          step: the checkpoint's step.
+          items: trees of `jax.ShapeDtypeStruct` by name; their shardings may differ from those they were saved with.
 
         Raises:
-          ValueError: if the checkpoint is damaged, or does not hold these shapes.
+          ValueError: if the checkpoint is damaged, or has other shapes.
         """
-        # Orbax would cut or pad an array to the shape asked for, and cannot tell that stored numbers have changed.
+        # Orbax would crop or pad an array to the requested shape, and does not detect changed numbers.
         facts = self._read(step, ocp.args.Composite(**dict.fromkeys((SHAPES, CHECKSUMS), ocp.args.JsonRestore())))
         for name, shape in shapes(items).items():
             saved = facts[SHAPES]
             if saved.get(name) != shape:
                 raise ValueError(
-                    f"checkpoint {self.directory / str(step)} holds {name} of shape {saved.get(name)}, not {shape}: "
-                    "it was made by another model or optimizer; name the run it belongs to"
+                    f"checkpoint {self.directory / str(step)} has {name} of shape {saved.get(name)}, not {shape}: "
+                    "it belongs to another model or optimizer; name the run that saved it"
                 )
         args = {name: _restore_args(to_pure_dict(tree)) for name, tree in items.items()}
         restored = self._read(step, ocp.args.Composite(**args))
         arrays = {name: from_pure_dict(tree, restored[name]) for name, tree in items.items()}
         for name, checksum in checksums(arrays).items():
             if checksum != facts[CHECKSUMS][name]:
-                raise self._damaged(step, f"the numbers of {name} are not those that were saved")
+                raise self._damaged(step, f"the checksum of {name} does not match")
         return arrays
 
     def meta(self, step: int) -> dict[str, Any]:
-        """Returns the facts saved beside a checkpoint; raises ValueError if it is damaged."""
+        """Returns a checkpoint's metadata; raises ValueError if it is damaged."""
         return self._read(step, ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
 
     def arrays(self, step: int, item: str) -> dict[str, Any]:
-        """Returns the arrays of an item by their paths, without the tree they were in; on the default device.
-
-        Args:
-          step: of the checkpoint.
-          item: its name.
+        """Returns the arrays of an item by path, on the default device, without knowing its tree.
 
         Raises:
-          ValueError: if it is damaged.
+          ValueError: if the checkpoint is damaged.
         """
         saved = self._read(step, ocp.args.Composite(**{SHAPES: ocp.args.JsonRestore()}))[SHAPES]
         narrow = self.meta(step).get(BFLOAT16, ())
@@ -162,36 +157,36 @@ class Checkpoints:
                 for parent in parents:
                     node = node.setdefault(parent, {})
                 dtype = jnp.int32 if name == "count" else jnp.bfloat16 if path in narrow else jnp.float32
-                # Below a node `value`, as of a variable: else a parameter with that name would be taken for one.
+                # Below a node `value`, like a Flax variable, or a parameter named "value" would lose its name.
                 node[name] = {"value": jax.ShapeDtypeStruct(shape, dtype, sharding=place)}
         return named_leaves(self.restore(step, {item: tree})[item])
 
     def wait(self) -> None:
-        """Returns when everything saved is on disk; raises OSError if it could not be written."""
+        """Waits until everything saved is on disk; raises OSError if it could not be written."""
         self._written(self._manager.wait_until_finished)
 
     def close(self) -> None:
-        """Waits for writes under way and ends the threads that make them."""
+        """Waits for pending writes and stops the writer threads."""
         self._manager.close()
 
     def _check_space(self, items: Mapping[str, Any]) -> None:
-        """Raises OSError if this process's part cannot fit: found out while writing, it ends in many tracebacks."""
+        """Raises OSError if this process's shards do not fit on the disk, instead of Orbax's many tracebacks."""
         shards = [shard for leaf in jax.tree.leaves(dict(items)) for shard in leaf.addressable_shards]
         needed = sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
         free = shutil.disk_usage(self.directory).free
         if needed > free:
             raise OSError(
-                f"cannot write a checkpoint of {needed / 1e6:,.0f} MB to {self.directory}: {free / 1e6:,.0f} MB are "
-                "free. The checkpoints before it are whole; free some space and run again"
+                f"cannot write a checkpoint of {needed / 1e6:,.0f} MB to {self.directory}: only {free / 1e6:,.0f} MB "
+                "are free. Earlier checkpoints are intact; free some space and run again"
             )
 
     def _written(self, write: Any) -> None:
         try:
             write()
-        except Exception as error:  # Orbax passes on whatever its storage layers raise
+        except Exception as error:  # Orbax raises whatever its storage layers raise
             raise OSError(
                 f"cannot write a checkpoint to {self.directory}: {first_line(error)}. "
-                "The checkpoints before it are whole; free some space or mend the permissions and run again"
+                "Earlier checkpoints are intact; free some space or correct the permissions and run again"
             ) from error
 
     def _read(self, step: int, args: Any) -> Any:
@@ -203,5 +198,5 @@ class Checkpoints:
     def _damaged(self, step: int, reason: str) -> ValueError:
         return ValueError(
             f"cannot read checkpoint {self.directory / str(step)}: {reason}. "
-            "If it is damaged, delete that directory to go on from the checkpoint before it"
+            "If it is damaged, delete that directory to continue from the previous checkpoint"
         )

@@ -118,7 +118,7 @@ def test_other_shapes_than_those_saved_are_refused(checkpoints):
     checkpoints.save(1, tree(), {})
     checkpoints.wait()
     other = {"pair": Pair(jnp.zeros((8, 4)), {"count": jnp.asarray(3)})}
-    with pytest.raises(ValueError, match=r"holds pair/first of shape \[8, 3\], not \[8, 4\]"):
+    with pytest.raises(ValueError, match=r"has pair/first of shape \[8, 3\], not \[8, 4\]"):
         checkpoints.restore(1, abstract(other, one_device()))
 
 

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays in zarr's format (version 2), as T5X and Orbax write them, read by parts through tensorstore.
+"""Zarr arrays (version 2) of T5X and Orbax, read in slices through tensorstore.
 
-A stranger may have written them. Of what they say about themselves, only what is checked here reaches tensorstore,
-which is never told a location but ours.
+Files are not trusted: only validated metadata and locations inside the checkpoint reach tensorstore.
 """
 
 import contextlib
@@ -22,10 +21,10 @@ from t5x_lite.checkpoints.arrays import Index, checked_dtype, checked_index, che
 from t5x_lite.files.messages import first_line
 
 METADATA = ".zarray"
-MOST_METADATA_BYTES = 2**16
+MAX_METADATA_BYTES = 2**16
 
-# At most so many bytes come of one: what the formats can do at best, rounded up. More is a claim, not an array.
-# Blosc is left out: neither T5X nor Orbax uses it, and tensorstore lets one of its chunks become any size.
+# The most that a byte can expand to in each format, rounded up, to refuse false claims. Blosc is left out: neither T5X
+# nor Orbax uses it, and tensorstore lets one of its chunks expand to any size.
 EXPANSION = {None: 1, "zlib": 1_100, "gzip": 1_100, "zstd": 2**16}
 ZARR_DTYPES = {
     "<f2": "float16", "<f4": "float32", "<f8": "float64", "bfloat16": "bfloat16", "|b1": "bool", "|i1": "int8",
@@ -34,26 +33,26 @@ ZARR_DTYPES = {
 
 
 class ArrayStore(Protocol):
-    """Where the arrays of a checkpoint are."""
+    """The storage of a checkpoint's arrays."""
 
     def chunks(self, name: str) -> tuple[frozenset[str], int]:
-        """Returns the names of what is stored for an array, and an upper bound of how many bytes it is."""
+        """Returns the names of an array's chunks and metadata, and an upper bound on their total size."""
         ...
 
     def metadata(self, name: str) -> bytes:
-        """Returns the `.zarray` of an array, if it is among what `chunks` gives."""
+        """Returns the `.zarray` of an array; it must be among its `chunks`."""
         ...
 
     def kvstore(self, name: str) -> dict[str, Any]:
-        """Returns where tensorstore finds an array."""
+        """Returns tensorstore's key-value store of an array."""
         ...
 
 
 class Folders:
-    """An `ArrayStore` that has a folder for each array.
+    """An `ArrayStore` with a directory per array.
 
     Args:
-      root: the directory that holds the folders; nothing outside it is read.
+      root: the parent directory; nothing outside it is read.
     """
 
     def __init__(self, root: pathlib.Path):
@@ -63,14 +62,14 @@ class Folders:
         sizes: dict[str, int] = {}
         for path in self._folder(name).iterdir():
             status = path.stat() if path.exists() else None
-            if status and stat.S_ISREG(status.st_mode):  # a pipe would be waited for
+            if status and stat.S_ISREG(status.st_mode):  # a pipe would block
                 check_inside(path, self.root)
                 sizes[path.name] = status.st_size
         return frozenset(sizes), sum(sizes.values())
 
     def metadata(self, name: str) -> bytes:
         with (self._folder(name) / METADATA).open("rb") as file:
-            return file.read(MOST_METADATA_BYTES + 1)
+            return file.read(MAX_METADATA_BYTES + 1)
 
     def kvstore(self, name: str) -> dict[str, Any]:
         return {"driver": "file", "path": f"{self._folder(name)}/"}
@@ -79,14 +78,14 @@ class Folders:
         path = self.root / name
         if path.parent != self.root or len(name.encode()) > 255 or not path.is_dir():
             raise ValueError(
-                f"{self.root} has no directory {name[:300]}, which its index names: copy the whole checkpoint again"
+                f"{self.root} has no directory {name[:300]}, which its index names: copy the complete checkpoint again"
             )
         check_inside(path, self.root)
         return path.resolve()
 
 
 class Database:
-    """An `ArrayStore` in OCDBT, the database in which newer versions of Orbax keep all arrays.
+    """An `ArrayStore` in OCDBT, the database of newer versions of Orbax.
 
     Args:
       root: the directory of its manifest.
@@ -118,16 +117,16 @@ class Database:
         total = 0
         for path in self.root.rglob("*"):
             check_inside(path, self.root)
-            if not path.is_dir() and not path.is_file():  # a pipe would be waited for
-                raise ValueError(f"{path} is not a file: copy the whole checkpoint again")
+            if not path.is_dir() and not path.is_file():  # a pipe would block
+                raise ValueError(f"{path} is not a file: copy the complete checkpoint again")
             total += path.stat().st_size
         return total
 
     @functools.cached_property
     def _names(self) -> dict[str, set[str]]:
-        """What there is for each array."""
+        """The names of each array's chunks and metadata."""
         names: dict[str, set[str]] = {}
-        if self._num_bytes:  # which also looks at the links, before anything is read
+        if self._num_bytes:  # also validates links, before anything is read
             with tensorstore_errors(str(self.root)):
                 keys = self._opened.list().result()
             for key in keys:
@@ -138,11 +137,11 @@ class Database:
 
 @dataclasses.dataclass(frozen=True)
 class ZarrArray:
-    """A `LazyArray` in zarr's format, of which only the chunks that a part needs are read."""
+    """A `LazyArray` that reads only the chunks of the requested slice."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
-    spec: Mapping[str, Any]  # of tensorstore, every word of it checked
+    spec: Mapping[str, Any]  # for tensorstore, validated
     where: str
 
     def read(self, index: Index | None = None) -> np.ndarray:
@@ -152,49 +151,46 @@ class ZarrArray:
 
 
 def open_zarr(store: ArrayStore, name: str, declared: Mapping[str, Any] | None, where: str) -> ZarrArray:
-    """Finds an array and checks what it says about itself.
+    """Opens an array and validates its metadata, without reading it.
 
     Args:
-      store: where it is.
-      name: of the array in the store.
-      declared: what an index of the checkpoint says of it, in the words of `.zarray`, if it does. It stands in for a
-        `.zarray` that is missing, because copying loses files whose names begin with a dot.
-      where: names the array in errors.
-
-    Returns:
-      The array, with every chunk present and none of it read.
+      store: the storage of the checkpoint.
+      name: the array's name in the store.
+      declared: the metadata in the checkpoint's index, if any, with the fields of `.zarray`. It replaces a missing
+        `.zarray`, for copying often loses hidden files.
+      where: the array's name in errors.
 
     Raises:
-      ValueError: if something is missing, or cannot be so.
+      ValueError: if metadata or a chunk is missing, or the metadata is implausible.
     """
     names, stored_bytes = store.chunks(name)
     fields = _json(store.metadata(name)) if METADATA in names else declared
     if fields is None and METADATA not in names:
         remedy = "write it with use_zarr3=False" if "zarr.json" in names else "copy it again with its hidden files"
-        raise ValueError(f"{where} has no {METADATA}, which says its shape: {remedy}")
+        raise ValueError(f"{where} has no {METADATA}, the file with its shape: {remedy}")
     array = _Metadata.read(fields, where)
     if declared is not None and declared.get("shape") != list(array.shape):
         raise ValueError(
-            f"{where} has shape {list(array.shape)} by its {METADATA} and another by the index: "
-            "copy the whole checkpoint again"
+            f"{where} has shape {list(array.shape)} in its {METADATA} but another in the index: copy the complete "
+            "checkpoint again"
         )
     missing = next((chunk for chunk in array.chunk_names() if chunk not in names), None)
     if missing is not None:
-        raise ValueError(f"{where} lacks the chunk {name}/{missing}: copy the whole checkpoint again")
+        raise ValueError(f"{where} lacks the chunk {name}/{missing}: copy the complete checkpoint again")
     if num_bytes(array.shape, array.dtype) > stored_bytes * EXPANSION[array.compressor]:
         raise ValueError(
-            f"{where} claims {num_bytes(array.shape, array.dtype):,} bytes, more than can come of the {stored_bytes:,} "
-            "that are stored: copy the checkpoint again"
+            f"{where} claims {num_bytes(array.shape, array.dtype):,} bytes, more than its {stored_bytes:,} stored bytes "
+            "can expand to: copy the checkpoint again"
         )
     spec = {"driver": "zarr", "kvstore": store.kvstore(name), "metadata": array.as_json()}
-    # Without `open` here, and not as an argument, tensorstore would read the `.zarray` again.
+    # `open` as an argument of ts.open instead would make tensorstore read the `.zarray` again.
     spec |= {"open": True, "assume_metadata": True}
     return ZarrArray(array.shape, array.dtype, spec, where)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Metadata:
-    """A `.zarray`, checked."""
+    """A validated `.zarray`."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -206,14 +202,14 @@ class _Metadata:
     @classmethod
     def read(cls, fields: Any, where: str) -> "_Metadata":
         if not isinstance(fields, Mapping):
-            raise ValueError(f"{where} has a {METADATA} that is no JSON object: copy the checkpoint again")
+            raise ValueError(f"{where} has a {METADATA} that is not a JSON object: copy the checkpoint again")
         name = fields.get("dtype")
         dtype = checked_dtype(ZARR_DTYPES.get(name, name) if isinstance(name, str) else name, where)
         shape = checked_shape(fields.get("shape"), dtype, where)
         chunks = checked_shape(fields.get("chunks"), dtype, where)
-        # Neither T5X nor Orbax cuts chunks that reach beyond the array, and one would be allocated whole.
+        # Neither T5X nor Orbax makes chunks larger than the array, and one would be allocated whole.
         if len(chunks) != len(shape) or not all(
-            0 < cut <= max(size, 1) for cut, size in zip(chunks, shape, strict=True)
+            0 < chunk <= max(size, 1) for chunk, size in zip(chunks, shape, strict=True)
         ):
             raise ValueError(
                 f"{where} claims the impossible chunks {list(chunks)} of shape {list(shape)}: copy the checkpoint again"
@@ -222,14 +218,14 @@ class _Metadata:
         for key, allowed in expected.items():
             if fields.get(key, allowed[0]) not in allowed:
                 raise ValueError(
-                    f"{where} has {key} {str(fields[key])[:80]!r}, where only {allowed} can be read: convert the array"
+                    f"{where} has {key} {str(fields[key])[:80]!r}, but only {allowed} is supported: convert the array"
                 )
         compressor, settings = _compressor(fields.get("compressor"), where)
         return cls(shape, dtype, chunks, compressor, settings, fields.get("order", "C"))
 
     def chunk_names(self) -> Iterator[str]:
-        counts = [-(-size // cut) for size, cut in zip(self.shape, self.chunks, strict=True)]
-        for i in range(math.prod(counts)):  # one at a time: a claim may be of very many
+        counts = [-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True)]
+        for i in range(math.prod(counts)):  # lazily: metadata may claim very many
             yield ".".join(map(str, np.unravel_index(i, counts))) or "0"
 
     def as_json(self) -> dict[str, Any]:
@@ -247,15 +243,15 @@ def _compressor(fields: Any, where: str) -> tuple[str | None, dict[str, Any] | N
     name = fields.get("id") if isinstance(fields, Mapping) else None
     if not isinstance(name, str) or name not in EXPANSION:
         known = ", ".join(filter(None, EXPANSION))
-        raise ValueError(f"{where} is compressed by {str(fields)[:80]}: only {known} can be read; convert the array")
-    return name, {"id": name}  # how well it was compressed does not matter to who reads it
+        raise ValueError(f"{where} is compressed by {str(fields)[:80]}: only {known} are supported; convert the array")
+    return name, {"id": name}  # readers do not need the compression level
 
 
 def check_inside(path: pathlib.Path, root: pathlib.Path) -> None:
-    """Raises ValueError if a path leads out of the directory `root`, as a symbolic link may."""
+    """Raises ValueError if a path, such as a symbolic link, leads out of the directory `root`."""
     try:
         inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # links in a circle
+    except (OSError, RuntimeError):  # circular links
         inside = False
     if not inside:
         raise ValueError(
@@ -265,19 +261,19 @@ def check_inside(path: pathlib.Path, root: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def tensorstore_errors(where: str) -> Iterator[None]:
-    """Makes one ValueError, beginning with `where`, of whatever tensorstore's layers raise."""
+    """Turns any error of tensorstore into a ValueError that begins with `where`."""
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:
         raise ValueError(
-            f"{where} cannot be read ({first_line(error)}): if it is damaged, copy the whole checkpoint again"
+            f"{where} cannot be read ({first_line(error)}): if it is damaged, copy the complete checkpoint again"
         ) from error
 
 
 def _json(content: bytes) -> Any:
     try:
-        return json.loads(content) if len(content) <= MOST_METADATA_BYTES else None
+        return json.loads(content) if len(content) <= MAX_METADATA_BYTES else None
     except (ValueError, RecursionError):
         return None
