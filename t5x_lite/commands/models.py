@@ -29,7 +29,7 @@ UNSHARDED = {"context": 1, "tensor": 1}
 TABLE_WIDTH = 240  # wider than the table: narrower terminals wrap its lines instead of truncating numbers
 NUM_STEPS = 1_000_000  # any number: no optimizer state depends on it
 # A different prime for each size, which identifies it among the dimensions of a traced parameter.
-TRACED_SIZES = {
+TRACED_SIZES: dict[str, Any] = {
     "vocab_size": 2,
     "emb_dim": 3,
     "num_heads": 5,

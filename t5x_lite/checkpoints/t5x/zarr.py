@@ -177,10 +177,10 @@ def open_zarr(store: ArrayStore, name: str, declared: Mapping[str, Any] | None, 
     missing = next((chunk for chunk in array.chunk_names() if chunk not in names), None)
     if missing is not None:
         raise ValueError(f"{where} lacks the chunk {name}/{missing}: copy the complete checkpoint again")
-    if num_bytes(array.shape, array.dtype) > stored_bytes * EXPANSION[array.compressor]:
+    if (claimed := num_bytes(array.shape, array.dtype)) > stored_bytes * EXPANSION[array.compressor]:
         raise ValueError(
-            f"{where} claims {num_bytes(array.shape, array.dtype):,} bytes, more than its {stored_bytes:,} stored bytes "
-            "can expand to: copy the checkpoint again"
+            f"{where} claims {claimed:,} bytes, more than its {stored_bytes:,} stored bytes can expand to: copy the "
+            "checkpoint again"
         )
     spec = {"driver": "zarr", "kvstore": store.kvstore(name), "metadata": array.as_json()}
     # `open` as an argument of ts.open instead would make tensorstore read the `.zarray` again.

@@ -394,9 +394,7 @@ def test_a_damaged_tree_of_orbax_is_refused(database, content, message):
 def test_a_damaged_database_is_refused(database):
     for path in database.rglob("d/*"):
         path.write_bytes(b"damaged")
-    with pytest.raises(
-        ValueError, match=r"13.* cannot be read .*: if it is damaged, copy the complete checkpoint again"
-    ):
+    with pytest.raises(ValueError, match=r"13.* cannot be read .*: if it is damaged, copy the complete"):
         read_t5x(database)
 
 

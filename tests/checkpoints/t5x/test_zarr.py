@@ -62,9 +62,7 @@ def test_a_part_needs_only_its_chunks(root):
     array = opened(root)
     (root / "a.b" / "2.2").write_bytes(b"damaged")
     np.testing.assert_array_equal(array.read((slice(0, 6), slice(None))), ARRAY[:6])
-    with pytest.raises(
-        ValueError, match=r"here cannot be read .*: if it is damaged, copy the complete checkpoint again"
-    ):
+    with pytest.raises(ValueError, match=r"here cannot be read .*: if it is damaged, copy the complete"):
         array.read()
 
 
@@ -72,9 +70,7 @@ def test_the_index_stands_in_for_a_hidden_file_that_copying_lost(root):
     (root / "a.b" / ".zarray").unlink()
     declared = {"shape": [7, 11], "chunks": CHUNKS, "dtype": "float32", "compressor": {"id": "gzip", "level": 1}}
     np.testing.assert_array_equal(opened(root, declared).read(), ARRAY)
-    with pytest.raises(
-        ValueError, match=r"here has no .zarray, the file with its shape: copy it again with its hidden"
-    ):
+    with pytest.raises(ValueError, match=r"here has no .zarray, the file with its shape: copy it again with"):
         opened(root)
 
 
