@@ -60,24 +60,17 @@ def test_every_shipped_config_is_valid(config, train_calls):
     ],
 )
 def test_a_wrong_argument_is_one_message_that_names_it(arguments, message, capsys, tmp_path):
-    command = ["train", "--run_dir", str(tmp_path / "run"), *arguments]
-    try:
-        status = cli.main(command)
-    except SystemExit as stop:  # the parser's way to end
-        status = stop.code
-    assert status == 2
+    assert cli.main(["train", "--run_dir", str(tmp_path / "run"), *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
-    assert "Traceback" not in error
+    assert error.count("\n") <= 2
     assert not (tmp_path / "run").exists()
 
 
 def test_a_misspelt_key_in_a_config_is_named(capsys, tmp_path):
     (tmp_path / "c.yaml").write_text("run_dir: x\ntrain: {batchsize: 3}\n")
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["train", "--config", str(tmp_path / "c.yaml")])
-    assert stop.value.code == 2
-    assert "batchsize" in capsys.readouterr().err
+    assert cli.main(["train", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert f"{tmp_path}/c.yaml: train.batchsize is not a field" in capsys.readouterr().err
 
 
 def test_infer_passes_its_options_on(monkeypatch):
@@ -236,7 +229,7 @@ def test_the_traceback_can_be_asked_for(monkeypatch, tmp_path):
 
 def test_without_a_subcommand_the_help_is_shown(capsys):
     assert cli.main([]) == 0
-    assert "train" in capsys.readouterr().out
+    assert "Pretrains or fine-tunes a model" in capsys.readouterr().out
 
 
 def test_help_needs_nothing_heavy():

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rewrites jsonargparse's error messages: the option and its value, what to use, and the nearest right name."""
+
+import argparse
+import dataclasses
+import difflib
+import pathlib
+import re
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from jsonargparse.typing import NonNegativeInt, PositiveInt
+
+from t5x_lite.config import MixtureConfig
+
+TYPES = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    type(None): "null",
+    tuple: "a list such as [a, b]",
+    dict: "a mapping such as {a: b}",
+    PositiveInt: "a whole number above 0",
+    NonNegativeInt: "a whole number, 0 or more",
+}
+
+
+class CommandLine(NamedTuple):
+    """The command line that has an error, and the parser of its subcommand."""
+
+    parser: argparse.ArgumentParser
+    arguments: Sequence[str]
+
+    @property
+    def options(self) -> list[str]:
+        """All options of the subcommand."""
+        return [name for name in self.parser._option_string_actions if not name.endswith((".help", "+"))]
+
+
+def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:
+    """Returns two lines: the error and its remedy, and how to get help.
+
+    Args:
+      message: the message of an `argparse.ArgumentError` that jsonargparse raised.
+      parser: the parser of the whole command line.
+      arguments: the arguments that were parsed.
+    """
+    parser, rest = _subcommand(parser, arguments)
+    line = CommandLine(parser, rest)
+    for pattern, rewrite in REWRITES:
+        if match := re.search(pattern, message, re.DOTALL):
+            message = rewrite(line, *match.groups())
+            break
+    return f"{parser.prog}: {' '.join(message.split())}\nSee: {parser.prog} --help"
+
+
+def cause(message: str) -> str:
+    """Returns the message of a failed check, without jsonargparse's report on the types that it tried."""
+    check = re.search(r"- ([\w.-]+ .*: .*)", message) if message.startswith("Does not validate") else None
+    return check[1] if check else message
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns "; did you mean NAME?" for the most similar name, or nothing."""
+    matches = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {matches[0]}?" if matches else ""
+
+
+def either(words: Sequence[str]) -> str:
+    """Returns "a, b or c"."""
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def _subcommand(parser: Any, arguments: Sequence[str]) -> tuple[Any, Sequence[str]]:
+    """Returns the parser of the innermost subcommand, and the arguments after its name."""
+    while parser._subcommands_action and arguments and arguments[0] in parser._subcommands_action._name_parser_map:
+        parser, arguments = parser._subcommands_action._name_parser_map[arguments[0]], arguments[1:]
+    return parser, arguments
+
+
+def _unknown_argument(line: CommandLine, text: str) -> str:
+    name = text.split()[0].partition("=")[0]
+    if name.startswith("-"):
+        return f"there is no option {name}{nearest(name, line.options)}"
+    return f"unexpected argument {name!r}"
+
+
+def _unknown_choice(line: CommandLine, argument: str, value: str, choices: str) -> str:
+    names = re.findall(r"[\w-]+", choices)
+    problem = f"{argument} is {value!r}" if argument.startswith("-") else f"there is no command {value!r}"
+    return f"{problem}: use {either(names)}{nearest(value, names)}"
+
+
+def _no_command(line: CommandLine, choices: str) -> str:
+    return f"the command is missing: use {either(choices.split(','))}"
+
+
+def _missing(line: CommandLine, keys: str) -> str:
+    command = ".".join(line.parser.prog.split()[1:])
+    keys_of_command = [key.removeprefix(f"{command}.") for key in keys.split(", ")]
+    names = [f"--{key}" if f"--{key}" in line.options else key.upper() for key in keys_of_command]
+    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} required"
+
+
+def _no_value(line: CommandLine, option: str) -> str:
+    return f"{option} has no value"
+
+
+def _no_file(line: CommandLine, key: str, path: str) -> str:
+    return f"--{key}: there is no file {path}"
+
+
+def _wrong_value(line: CommandLine, key: str, details: str) -> str:
+    if field := re.search(r"Option '(.*?)' is not accepted", details):
+        return f"{_place(line, key)} has no field {field[1]}{_nearest_nested_field(line, field[1])}"
+    if nested := re.search(r"Parser key \"(\S+)\":\s*Expected an? <class '(\w+)'>. Got value: (.*?)\n", details):
+        allowed = {kind.__name__: words for kind, words in TYPES.items()}.get(nested[2], nested[2])
+        return f"{_place(line, key)}: {nested[1]} is {nested[3]!r}: use {allowed}"
+    action = next((action for action in line.parser._actions if action.dest == key), None)
+    hint = getattr(action, "_typehint", None) or getattr(action, "type", None)
+    value = re.search(r"(?:Got|Given) value: (.*)|: (.*?) does not conform|load config [\"'](.*?)[\"']", details)
+    if value is None:
+        return f"{_place(line, key)}: {details}"
+    shown = next(filter(None, value.groups()), "''").strip()
+    allowed = _values(hint) if hint else ["a mapping of fields"]
+    return f"{_place(line, key)} is {shown!r}: use {either(allowed)}{nearest(shown, allowed)}"
+
+
+def _values(hint: Any) -> list[str]:
+    """Returns the values of a type in words."""
+    if typing.get_origin(hint) is Literal:
+        return [str(value) for value in typing.get_args(hint)]
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return [words for part in typing.get_args(hint) for words in _values(part)]
+    if hint is bool:
+        return ["true", "false"]
+    return [TYPES.get(typing.get_origin(hint) or hint, "a mapping of fields")]
+
+
+def _unknown_key(line: CommandLine, key: str) -> str:
+    fields = [action.dest for action in line.parser._actions]
+    sections = {field.rpartition(".")[0] for field in fields if "." in field}
+    return f"{_place(line, key, default='the config: ')} is not a field{nearest(key, [*fields, *sections])}"
+
+
+def _nearest_nested_field(line: CommandLine, key: str) -> str:
+    """Returns a suggestion for a field of a mixture or of its tasks."""
+    of_tasks = {action.dest.rpartition(".")[2] for action in line.parser._actions}
+    fields = {field.name for field in dataclasses.fields(MixtureConfig)} | of_tasks
+    wrong = next((part for part in key.split(".") if part not in fields), key)
+    return nearest(wrong, sorted(fields))
+
+
+def _bad_yaml(line: CommandLine, details: str) -> str:
+    file = next(iter(_config_files(line)), "the config")
+    problem = details.replace('in "<unicode string>", ', "")
+    return f"{file} is not valid YAML: {problem}"
+
+
+def _no_mapping(line: CommandLine, text: str) -> str:
+    file = next(iter(_config_files(line)), "the config")
+    return f"{file} has no fields such as `run_dir: runs/first`"
+
+
+def _place(line: CommandLine, key: str, default: str = "--") -> str:
+    """Returns the option of a key, or the config file that contains it."""
+    given = any(argument.partition("=")[0] == f"--{key}" for argument in line.arguments)
+    for file in [] if given else _config_files(line):
+        node: Any = yaml.safe_load(pathlib.Path(file).read_text())
+        for part in key.split("."):
+            node = node.get(part, {}) if isinstance(node, dict) else {}
+        if node != {}:
+            return f"{file}: {key}"
+    return f"{default}{key}"
+
+
+def _config_files(line: CommandLine) -> list[str]:
+    """Returns the config files, the last one first."""
+    pairs = zip(line.arguments, [*line.arguments[1:], ""], strict=True)
+    files = [value if name == "--config" else name.partition("=")[2] for name, value in pairs if _is_config(name)]
+    return [file for file in reversed(files) if pathlib.Path(file).is_file()]
+
+
+def _is_config(argument: str) -> bool:
+    return argument.partition("=")[0] == "--config"
+
+
+REWRITES = (
+    (r"unrecognized arguments: (.*)", _unknown_argument),
+    (r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", _unknown_choice),
+    (r"to be one of \{(.*)\}, but it was not provided", _no_command),
+    (r"arguments are required: (.*)", _missing),
+    (r"argument (\S+): expected .* argument", _no_value),
+    (r"Parser key \"(\S+)\": File does not exist: '(.*)'", _no_file),
+    (r"Parser key \"(\S+)\":\s*(.*)", _wrong_value),
+    (r"does not accept option '(.*)'", _unknown_key),
+    (r"Problems parsing config: (.*)", _bad_yaml),
+    (r"Unexpected config: (.*)", _no_mapping),
+)
