@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Examples as a person wants to see them: the text with its blanks marked, then what the model gets."""
+"""`t5x-lite data inspect`: prints examples as text with the corrupted spans marked, and as the model's features."""
 
 import dataclasses
 import itertools
@@ -8,32 +8,30 @@ import pathlib
 import sys
 from collections.abc import Iterator, Sequence
 
-import numpy as np
-
 from t5x_lite.config import RunConfig
 from t5x_lite.data.converters import Batch, encoder_decoder
 from t5x_lite.data.corpus.open import Corpora, is_prepared
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.pipeline import train_batches
-from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer, trim
 from t5x_lite.training.init import resolve_run
 from t5x_lite.training.run_dir import RunDirectory
 
-OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, which no text is likely to have
+OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, which are rare in text
 
 
 def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool = False) -> None:
-    """Prints examples in the order in which training sees them.
+    """Prints examples in the order of training.
 
     Args:
-      cfg: the run. Its text is prepared in `run_dir`, for a later training to use, unless it is there already.
-      num_examples: how many to print.
-      start: how many of the first ones to skip.
+      cfg: the config of the run. Missing text is prepared in `run_dir`, where training will find it.
+      num_examples: number of examples to print.
+      start: number of examples to skip.
       as_json: whether to print JSON lines instead.
 
     Raises:
-      ValueError: if the config or the data are wrong.
+      ValueError: if the config or the data is wrong.
     """
     cfg, _ = resolve_run(cfg)
     corpora = open_corpora(cfg)
@@ -42,7 +40,7 @@ def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool 
 
 
 def open_corpora(cfg: RunConfig) -> Corpora:
-    """Returns the text of a run directory, which a training may be using; makes it if need be."""
+    """Opens the text in a run directory, even if a training is using it, and prepares it if it is missing."""
     path = pathlib.Path(cfg.run_dir)
     if is_prepared(cfg.task, path):
         return prepare_corpora(cfg.task, path)
@@ -51,7 +49,7 @@ def open_corpora(cfg: RunConfig) -> Corpora:
 
 
 def first_examples(cfg: RunConfig, corpora: Corpora, start: int) -> Iterator[dict]:
-    """Yields the examples that training sees from row `start` on, each as texts and ids by name."""
+    """Yields the training examples from row `start` on, as texts and ids by name."""
     tokenizer = next(iter(corpora.values())).tokenizer
     data = dataclasses.replace(cfg.data, num_workers=0)
     examples = make_examples(cfg, corpora)
@@ -65,25 +63,21 @@ def first_examples(cfg: RunConfig, corpora: Corpora, start: int) -> Iterator[dic
 
 
 def shown(batch: Batch, tokenizer: Tokenizer) -> Iterator[dict]:
-    """Yields each example in the first row of a batch in texts and ids, padding left out."""
+    """Yields each example in the first row of a batch as texts and ids, without padding."""
     row = {name: ids[0] for name, ids in batch.items()}
+    inputs_length, targets_length = len(row["encoder_input_tokens"]), len(row["decoder_target_tokens"])
+    lengths = {"inputs_length": inputs_length, "targets_length": targets_length}
     if "encoder_segment_ids" not in row:
-        yield _shown(row, tokenizer)
+        yield _shown(row, tokenizer) | lengths
         return
     num_segments = int(row["encoder_segment_ids"].max())
     for segment in range(1, num_segments + 1):
-        part = {
-            name: np.where(row[f"{name.split('_')[0]}_segment_ids"] == segment, ids, 0)[
-                np.argsort(row[f"{name.split('_')[0]}_segment_ids"] != segment, kind="stable")
-            ]
-            for name, ids in row.items()
-        }
-        yield {"segment": f"{segment} of {num_segments}"} | _shown(part, tokenizer)
+        part = {name: ids[row[f"{name.split('_')[0]}_segment_ids"] == segment] for name, ids in row.items()}
+        yield {"segment": f"{segment} of {num_segments}"} | _shown(part, tokenizer) | lengths
 
 
 def _shown(row: Batch, tokenizer: Tokenizer) -> dict:
-    names = ("encoder_input_tokens", "decoder_target_tokens")
-    inputs, targets = (_without_padding(row[name]) for name in names)
+    (inputs, _), (targets, _) = (trim(row[name]) for name in ("encoder_input_tokens", "decoder_target_tokens"))
     weights = row["decoder_loss_weights"][: len(targets)]
     predicted = None if weights.all() else [i for i, weight in zip(targets, weights, strict=True) if weight]
     texts = {"inputs": tokenizer.decode(inputs), "targets": tokenizer.decode(targets)}
@@ -95,13 +89,11 @@ def _shown(row: Batch, tokenizer: Tokenizer) -> dict:
         "encoder_input_tokens": inputs,
         "decoder_input_tokens": row["decoder_input_tokens"][: len(targets)].tolist(),
         "decoder_target_tokens": targets,
-        "inputs_length": len(row["encoder_input_tokens"]),
-        "targets_length": len(row["decoder_target_tokens"]),
     }
 
 
 def marked_text(inputs: Sequence[int], targets: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Puts what the targets say after each sentinel back into the inputs, in double brackets."""
+    """Returns the inputs with each sentinel replaced by its span of the targets, in double brackets."""
     spans = _spans(targets, tokenizer)
     ids, marks = [], []
     for i in inputs:
@@ -111,7 +103,7 @@ def marked_text(inputs: Sequence[int], targets: Sequence[int], tokenizer: Tokeni
             ids += spans[number]
         elif i != tokenizer.eos_id:
             ids.append(i)
-    # A piece decodes with its space only after another one: places in the text are those of what comes before.
+    # A piece decodes with its space only after another piece, so a place in the text is found by decoding up to it.
     text, done, marked = tokenizer.decode(ids), 0, ""
     for begin, end in marks:
         begin, end = (len(tokenizer.decode(ids[:place])) for place in (begin, end))
@@ -121,7 +113,7 @@ def marked_text(inputs: Sequence[int], targets: Sequence[int], tokenizer: Tokeni
 
 
 def _spans(targets: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
-    """What the targets say after <extra_id_0>, <extra_id_1> and so on."""
+    """Returns the targets after <extra_id_0>, after <extra_id_1> and so on."""
     spans: list[list[int]] = []
     for i in targets:
         if len(spans) < tokenizer.num_sentinels and i == tokenizer.sentinel_id(len(spans)):
@@ -132,7 +124,7 @@ def _spans(targets: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
 
 
 def described(example: dict) -> str:
-    """Returns an example as paragraphs."""
+    """Returns an example as lines of text."""
     inputs, targets = example["encoder_input_tokens"], example["decoder_target_tokens"]
     segment = f", {example['segment']} in its row" if "segment" in example else ""
     lines = [f"== example {example['example']}{segment}"]
@@ -141,7 +133,7 @@ def described(example: dict) -> str:
     lines += [f"inputs   {example['inputs']}", f"targets  {example['targets']}"]
     if example["predicted"] is not None:
         lines.append(f"predicted {' | '.join(example['predicted'])}")
-    if "features" in example:  # of a row, which may have several examples, of another model than an encoder-decoder
+    if "features" in example:  # of a whole row, for architectures other than an encoder-decoder
         return "\n".join(lines + [f"{name}: {_ids(ids)}" for name, ids in example["features"].items()]) + "\n"
     lines.append(f"encoder input, {len(inputs)} of {example['inputs_length']} places: {_ids(inputs)}")
     places = f"{len(targets)} of {example['targets_length']} places"
@@ -152,7 +144,3 @@ def described(example: dict) -> str:
 
 def _ids(ids: Sequence[int]) -> str:
     return " ".join(map(str, ids))
-
-
-def _without_padding(ids: np.ndarray) -> list[int]:
-    return ids[: np.flatnonzero(ids)[-1] + 1].tolist() if ids.any() else []

@@ -3,13 +3,13 @@
 
 import dataclasses
 import re
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, check_fields, not_empty, require
 
 TASK_NAME = re.compile(r"[\w-]+")  # in a mixture: also names a directory and metrics
 DOCSTRINGS = "docstrings"  # the source available in every installation
-# The fields of a task that each objective reads.
+# The objectives, and the fields of a task that each of them reads.
 READ_BY_OBJECTIVE = {
     "span_corruption": ("noise_density", "mean_noise_span_length"),
     "iid_denoising": ("noise_density",),
@@ -18,6 +18,10 @@ READ_BY_OBJECTIVE = {
     "masked_lm": ("noise_density",),
     "ul2": (),
 }
+if TYPE_CHECKING:
+    ObjectiveName = str
+else:
+    ObjectiveName = Literal[tuple(READ_BY_OBJECTIVE)]
 SOURCE = not_empty("name files, directories, patterns or another source that the help of task.source lists")
 RULES = {
     Rule(lambda value: 0 < value < 1, "use a number between 0 and 1; T5 uses 0.15"): "noise_density",
@@ -119,9 +123,7 @@ class TaskConfig:
     packages: tuple[str, ...] | None = None
     min_characters: int = 200
     eval_percent: float = 5.0
-    objective: Literal["span_corruption", "iid_denoising", "prefix_lm", "causal_lm", "masked_lm", "ul2"] = (
-        "span_corruption"
-    )
+    objective: ObjectiveName = "span_corruption"
     noise_density: float = 0.15
     mean_noise_span_length: float = 3.0
     tokenizer: TokenizerConfig = TokenizerConfig()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pretraining objectives: what the model is asked to predict of a text.
 
-To add one, write a subclass of `Objective` in a new file here, list it in `OBJECTIVES`, and add its name to
-`config.task.TaskConfig.objective`.
+To add one, write a subclass of `Objective` in a new file here, and list it in `OBJECTIVES` below and in
+`config.task.READ_BY_OBJECTIVE`.
 """
 
 from collections.abc import Callable
