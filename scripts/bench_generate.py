@@ -123,14 +123,14 @@ def ours(options: argparse.Namespace):
     from t5x_lite.inference.loop import LOCAL, collect, decode_until, prefill
     from t5x_lite.inference.params import make_decode_spec, make_sampling_params
     from t5x_lite.model.architectures import ENCODER_DECODER
-    from t5x_lite.model.kernels.cpu import unstacked
+    from t5x_lite.model.kernels.cpu import decode_layout
     from t5x_lite.model.presets import presets
     from t5x_lite.model.transformer import T5
     from t5x_lite.parallel import xla_options
 
     cfg = presets["t5_1_1_small"]
     model = jax.jit(lambda: T5(cfg, rngs=nnx.Rngs(0)), compiler_options=xla_options.for_init("cpu"))()
-    model = unstacked(model)  # once a model, as infer and serve do
+    model = decode_layout(model)  # once a model, as infer and serve do
     inputs_BS = random_ids(np, options)
     length = {"max_new_tokens": options.new, "min_new_tokens": options.new}
     configs = {"greedy": {}, "beam4": {"num_beams": 4, "length_penalty": 1.0, "beam_variant": "hf"}, "sample": SAMPLING}

@@ -162,11 +162,11 @@ class Evaluation:
         """Returns a task's greedy predictions, in the order of `numbers`."""
         from t5x_lite.inference.loop import Devices
         from t5x_lite.inference.predict import predict
-        from t5x_lite.model.kernels.cpu import unstacked
+        from t5x_lite.model.kernels.cpu import decode_layout
 
         config = GenerationConfig(max_new_tokens=self.examples[name].targets_length)
         devices = Devices(functools.partial(on_mesh, mesh=self.mesh), fetched)
-        model = unstacked(model)  # once for all batches
+        model = decode_layout(model)  # once for all batches
         answers: list[str] = []
         for rows in self._task_batches(name):
             answers += predict(model, self.architecture, rows["inputs"], self._tokenizer, config, devices)

@@ -25,7 +25,7 @@ from t5x_lite.inference.params import (
     power_of_two,
 )
 from t5x_lite.inference.predict import label_probabilities, predict
-from t5x_lite.model.kernels.cpu import unstacked
+from t5x_lite.model.kernels.cpu import decode_layout
 
 LENGTH_BUCKET = 64  # lengths are rounded up to multiples of this, so that few are compiled
 MIN_BUCKET = 16
@@ -101,7 +101,7 @@ def stream_answer(pretrained: Pretrained, request: Request) -> Iterator[str]:
 
 def for_decoding(pretrained: Pretrained) -> Pretrained:
     """Returns a decode-only model in the fastest layout."""
-    return pretrained._replace(model=unstacked(pretrained.model))
+    return pretrained._replace(model=decode_layout(pretrained.model))
 
 
 def fill_in(text: str, prediction: str) -> str:

@@ -17,7 +17,7 @@ from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.inference import beam_search, sampling
 from t5x_lite.inference.params import DecodeSpec, SamplingParams, make_decode_spec, make_sampling_params
 from t5x_lite.model.architectures import Architecture
-from t5x_lite.model.kernels.cpu import Unstacked, unstacked
+from t5x_lite.model.kernels.cpu import Unstacked, decode_layout
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel import xla_options
 
@@ -55,14 +55,14 @@ def generate_ids(
     """Decodes a batch.
 
     Args:
-      model: a model that decodes, run without dropout; to decode many batches, pass `unstacked(model)`.
+      model: a model that decodes, run without dropout; to decode many batches, pass `decode_layout(model)`.
       architecture: the model's architecture.
       inputs_BS: input ids with EOS, zero-padded; decoder-only models do not read the EOS.
       params: parameters of each example.
       spec: the program to run.
       devices: the model's devices.
     """
-    model = unstacked(model)
+    model = decode_layout(model)
     state, placed = prefill(model, architecture, inputs_BS, params, spec, devices)
     return collect(decode_until(model, state, placed, spec.num_steps, spec=spec), spec, devices)
 
@@ -81,7 +81,7 @@ def stream_ids(
     model: Any, architecture: Architecture, inputs_BS: np.ndarray, params: SamplingParams, spec: DecodeSpec
 ) -> Iterator[np.ndarray]:
     """Yields tokens_BKT after each step until all sequences have ended; arguments as of `generate_ids`, no beams."""
-    model = unstacked(model)
+    model = decode_layout(model)
     state, placed = prefill(model, architecture, inputs_BS, params, spec, LOCAL)
     for step in range(1, spec.num_steps + 1):
         state = decode_until(model, state, placed, step, spec=spec)

@@ -1,4 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The T5 architecture. Start with `transformer.py`, which tells the story; `encoder.py` and `decoder.py` are models of
-one stack; the other files are their parts.
-"""
+"""T5 models. Start with `transformer.py`; `encoder.py` and `decoder.py` are models with one stack."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Multi-head attention as T5 has it: no biases on the projections, no 1/sqrt(H) on the logits.
+"""T5's multi-head attention: no biases on the projections, no 1/sqrt(H) on the logits.
 
 Shape letters: B batch, T queries, S keys, K new tokens, C cached places, D model, N heads, H head; 1 where all share.
 """
@@ -13,16 +13,17 @@ from jax.ad_checkpoint import checkpoint_name
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.cache import KeysValues
 from t5x_lite.model.kernels.attention import cached_attention, dot_product_attention
-from t5x_lite.model.layers import dropout, project, weight
+from t5x_lite.model.kernels.projection import project
+from t5x_lite.model.layers import dropout, weight
 from t5x_lite.parallel.rules import constrain
 
-# Queries stay with their tokens; each sees the keys of all.
-OF_QUERIES = ("batch", "tokens", "heads", "head_dim")
-OF_KEYS = ("batch", None, "heads", "head_dim")
+# Queries are sharded like their tokens; keys and values are gathered over the tokens.
+QUERY_AXES = ("batch", "tokens", "heads", "head_dim")
+KEY_AXES = ("batch", None, "heads", "head_dim")
 
 
 class Attention(nnx.Module):
-    """Self-attention when keys come from the same array as queries, cross-attention otherwise."""
+    """Self-attention if queries and keys come from the same array, or else cross-attention."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         D, N, H = cfg.emb_dim, cfg.num_heads, cfg.head_dim
@@ -36,12 +37,12 @@ class Attention(nnx.Module):
 
     def project_queries(self, x_BTD: jax.Array) -> jax.Array:
         """Returns q_BTNH."""
-        return checkpoint_name(constrain(_into_heads(x_BTD, self.query), *OF_QUERIES), "query")
+        return checkpoint_name(constrain(_into_heads(x_BTD, self.query), *QUERY_AXES), "query")
 
     def project_keys_values(self, y_BSD: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns k_BSNH and v_BSNH."""
-        k_BSNH = checkpoint_name(constrain(_into_heads(y_BSD, self.key), *OF_KEYS), "key")
-        v_BSNH = checkpoint_name(constrain(_into_heads(y_BSD, self.value), *OF_KEYS), "value")
+        k_BSNH = checkpoint_name(constrain(_into_heads(y_BSD, self.key), *KEY_AXES), "key")
+        v_BSNH = checkpoint_name(constrain(_into_heads(y_BSD, self.value), *KEY_AXES), "value")
         return k_BSNH, v_BSNH
 
     def attend(self, q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
@@ -50,25 +51,21 @@ class Attention(nnx.Module):
         if dropout_key is not None and self.cfg.dropout_rate > 0:
             drop = functools.partial(dropout, rate=self.cfg.dropout_rate, key=dropout_key)
         o_BTNH = dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, drop)
-        return self._out(checkpoint_name(constrain(o_BTNH, *OF_QUERIES), "attention_out"))
+        return self._out(checkpoint_name(constrain(o_BTNH, *QUERY_AXES), "attention_out"))
 
     def __call__(self, x_BTD, y_BSD, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
-        """Lets each position of x look at the positions of y; returns [B, T, D]."""
+        """Attends from the positions of x to those of y; returns [B, T, D]."""
         q_BTNH = self.project_queries(x_BTD)
         k_BSNH, v_BSNH = self.project_keys_values(y_BSD)
         return self.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, dropout_key)
 
     def step(self, x_BKD, cached: KeysValues, place, bias_1N1C, mask_B1KC) -> tuple[jax.Array, KeysValues]:
-        """Lets K new tokens look at themselves and at those whose keys and values are cached.
-
-        Returns:
-          [B, K, D] and the cache with the new tokens, from `place` on.
-        """
+        """Writes K new tokens to the cache, from `place` on, and looks it up; returns [B, K, D] and the cache."""
         cached = cached.insert(*self.project_keys_values(x_BKD), place)
         return self.look_up(x_BKD, cached, bias_1N1C, mask_B1KC), cached
 
     def look_up(self, x_BKD, cached: KeysValues, bias_1N1C=None, mask_B1KC=None) -> jax.Array:
-        """Lets K tokens look at what is cached; returns [B, K, D]."""
+        """Attends from K tokens to the cache; returns [B, K, D]."""
         o_BKNH = cached_attention(self.project_queries(x_BKD), *cached, bias_1N1C, mask_B1KC)
         return self._out(o_BKNH)
 

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each query of a model attends to, layer by layer and head by head, from the forward pass that predicts.
+"""The attention weights of a forward pass, per layer and head.
 
-The stacks' own layers keep no attention weights, since training never reads them. Here the parts of those layers are
-put together once more, with the weights as a second result.
+The layers keep no attention weights, which training never reads. The functions here run the parts of those layers again
+and return the weights as a second result.
 
 Shape letters: L layers, B batch, S input tokens, T target tokens, N heads, D model, V vocabulary, C labels; 1 where all
 share.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 from flax import nnx
@@ -19,64 +18,61 @@ from t5x_lite.model.attention import Attention
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import Encoder, MaskedLM, SequenceClassifier, TokenClassifier, mean_of_tokens
 from t5x_lite.model.kernels.attention import attention_weights
-from t5x_lite.model.stacks import DecoderStack, SelfAttentionStack, layer_biases
+from t5x_lite.model.stacks import DecoderStack, Stack, layer_biases
 from t5x_lite.model.transformer import T5
 
 
 class AttentionMaps(NamedTuple):
-    """Attention weights, float32: over its keys, the last dimension, each query's sum to 1.
+    """Logits and attention weights; weights are float32 and sum to 1 over the keys, their last dimension.
 
-    What a query may not see has weight 0. A query that may see nothing, as in a row of padding alone, has the same
-    weight everywhere.
+    Masked keys have weight 0. A query whose keys are all masked, such as in a row of padding, has uniform weights.
     """
 
-    logits: jax.Array  # what the model itself returns
-    encoder_LBNSS: jax.Array | None = None  # None where there is no encoder
-    decoder_LBNTT: jax.Array | None = None  # None where there is no decoder
-    cross_LBNTS: jax.Array | None = None  # targets to inputs; None unless there are both
+    logits: jax.Array  # as the model returns them
+    encoder_LBNSS: jax.Array | None = None  # None without an encoder
+    decoder_LBNTT: jax.Array | None = None  # None without a decoder
+    cross_LBNTS: jax.Array | None = None  # from targets to inputs; None unless there are both
 
 
 def attention_maps(model: nnx.Module, inputs: jax.Array, second: jax.Array | None = None) -> AttentionMaps:
-    """Runs a model without dropout and returns its logits with all attention weights; can be jitted.
+    """Returns the logits and the attention weights of a model, without dropout; can be jitted.
 
     Args:
-      model: of any class of `model.architectures`.
-      inputs: ids, [B, S], or of a `Decoder` [B, T]: the first argument of the model's own call.
-      second: its second argument: `decoder_inputs_BT` of a `T5`, for which it has to be given; `prefix_BT` of a
-        `Decoder`, or None. The other models have no use for one.
+      model: a `T5`, `Decoder`, `MaskedLM`, `SequenceClassifier` or `TokenClassifier`.
+      inputs: the model's first argument: ids, [B, S], or [B, T] for a `Decoder`.
+      second: the model's second argument: `decoder_inputs_BT` of a `T5`, which is required, or `prefix_BT` of a
+        `Decoder`, or None; ignored by the others.
 
     Raises:
-      ValueError: if a `T5` has no `decoder_inputs_BT`.
+      ValueError: if a `T5` has no `decoder_inputs_BT`, or the model is of another class.
     """
     match model:
         case T5():
             if second is None:
-                raise ValueError("decoder_inputs_BT is None: a T5 attends to inputs with its targets, so give both")
+                raise ValueError("decoder_inputs_BT is None: pass the targets, shifted right, to a T5")
             return _encoder_decoder(model, inputs, second)
         case Decoder():
             return _decoder_only(model, inputs, second)
-        case MaskedLM():
-            encoded_BSD, weights_LBNSS = _encoded(model.encoder, inputs)
-            return AttentionMaps(model.logits(encoded_BSD), encoder_LBNSS=weights_LBNSS)
-        case SequenceClassifier():
-            encoded_BSD, weights_LBNSS = _encoded(model.encoder, inputs)
-            logits_BC = model.classifier(mean_of_tokens(encoded_BSD, inputs))[:, 0]
-            return AttentionMaps(logits_BC, encoder_LBNSS=weights_LBNSS)
-        case TokenClassifier():
-            encoded_BSD, weights_LBNSS = _encoded(model.encoder, inputs)
-            return AttentionMaps(model.classifier(encoded_BSD), encoder_LBNSS=weights_LBNSS)
+        case MaskedLM() | SequenceClassifier() | TokenClassifier():
+            encoded_BSD, weights_LBNSS = _encode(model.encoder, inputs)
+            return AttentionMaps(_encoder_logits(model, encoded_BSD, inputs), encoder_LBNSS=weights_LBNSS)
         case _:
-            raise ValueError(
-                f"a {type(model).__name__} has no attention maps: use T5, Decoder or an encoder with a head"
-            )
+            raise ValueError(f"attention maps of {type(model).__name__} are not supported")
+
+
+def _encoder_logits(model: MaskedLM | SequenceClassifier | TokenClassifier, encoded_BSD, inputs_BS) -> jax.Array:
+    if isinstance(model, MaskedLM):
+        return model.logits(encoded_BSD)
+    if isinstance(model, TokenClassifier):
+        return model.classifier(encoded_BSD)
+    return model.classifier(mean_of_tokens(encoded_BSD, inputs_BS))[:, 0]
 
 
 def _encoder_decoder(model: T5, inputs_BS: jax.Array, decoder_inputs_BT: jax.Array) -> AttentionMaps:
-    encoded_BSD, encoder_LBNSS = _encoded(model, inputs_BS)
-    sees = masks.causal_mask(decoder_inputs_BT.shape[1]), masks.padding_mask(inputs_BS)
-    hidden_BTD, (decoder_LBNTT, cross_LBNTS) = _decoded(
-        model.decoder, model.embed(decoder_inputs_BT), encoded_BSD, *sees
-    )
+    encoded_BSD, encoder_LBNSS = _encode(model, inputs_BS)
+    self_mask, cross_mask = masks.causal_mask(decoder_inputs_BT.shape[1]), masks.padding_mask(inputs_BS)
+    x_BTD = model.embed(decoder_inputs_BT)
+    hidden_BTD, (decoder_LBNTT, cross_LBNTS) = _run_decoder(model.decoder, x_BTD, encoded_BSD, self_mask, cross_mask)
     return AttentionMaps(model.logits(hidden_BTD), encoder_LBNSS, decoder_LBNTT, cross_LBNTS)
 
 
@@ -84,22 +80,23 @@ def _decoder_only(model: Decoder, inputs_BT: jax.Array, prefix_BT: jax.Array | N
     mask = masks.causal_mask(inputs_BT.shape[1])
     if prefix_BT is not None:
         mask = mask | masks.prefix_mask(prefix_BT)
-    hidden_BTD, weights_LBNTT = _self_attended(model.decoder, model.embed(inputs_BT), mask)
+    hidden_BTD, weights_LBNTT = _run(model.decoder, model.embed(inputs_BT), mask)
     return AttentionMaps(model.logits(hidden_BTD), decoder_LBNTT=weights_LBNTT)
 
 
-def _encoded(model: T5 | Encoder, inputs_BS: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _self_attended(model.encoder, model.embed(inputs_BS), masks.padding_mask(inputs_BS))
+def _encode(model: T5 | Encoder, inputs_BS: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _run(model.encoder, model.embed(inputs_BS), masks.padding_mask(inputs_BS))
 
 
-def _self_attended(stack: SelfAttentionStack, x_BTD, mask_B1TT) -> tuple[jax.Array, jax.Array]:
-    """Returns what `stack.run` does, and weights_LBNTT."""
-    tables_L, bias_1NTT = _biases(stack, x_BTD.shape[1])
+def _run(stack: Stack, x_BTD, mask_B1TT) -> tuple[jax.Array, jax.Array]:
+    """Returns the output of a stack without cross-attention, and weights_LBNTT."""
+    T = x_BTD.shape[1]
+    tables_L, bias_1NTT = layer_biases(stack.position_bias, lambda table: table(T, T))
 
-    def layer(x_BTD, of_layer):
-        block, table = of_layer
+    def layer(x_BTD, scanned):
+        block, table = scanned
         normed_BTD = block.attention_norm(x_BTD)
-        attended_BTD, weights_BNTT = _attended(block.attention, normed_BTD, normed_BTD, bias_1NTT(table), mask_B1TT)
+        attended_BTD, weights_BNTT = _attend(block.attention, normed_BTD, normed_BTD, bias_1NTT(table), mask_B1TT)
         x_BTD = x_BTD + attended_BTD
         return x_BTD + block.mlp(block.mlp_norm(x_BTD)), weights_BNTT
 
@@ -107,19 +104,20 @@ def _self_attended(stack: SelfAttentionStack, x_BTD, mask_B1TT) -> tuple[jax.Arr
     return stack.final_norm(x_BTD), weights_LBNTT
 
 
-def _decoded(stack: DecoderStack, x_BTD, encoded_BSD, self_mask_B1TT, cross_mask_B1TS) -> tuple[jax.Array, tuple]:
-    """Returns what the stack does, and (weights_LBNTT, weights_LBNTS)."""
-    tables_L, bias_1NTT = _biases(stack, x_BTD.shape[1])
+def _run_decoder(stack: DecoderStack, x_BTD, encoded_BSD, self_mask_B1TT, cross_mask_B1TS) -> tuple[jax.Array, tuple]:
+    """Returns hidden_BTD and (weights_LBNTT, weights_LBNTS)."""
+    T = x_BTD.shape[1]
+    tables_L, bias_1NTT = layer_biases(stack.position_bias, lambda table: table(T, T))
 
-    def layer(x_BTD, of_layer):
-        block, table = of_layer
+    def layer(x_BTD, scanned):
+        block, table = scanned
         normed_BTD = block.self_attention_norm(x_BTD)
-        attended_BTD, self_BNTT = _attended(
+        attended_BTD, self_BNTT = _attend(
             block.self_attention, normed_BTD, normed_BTD, bias_1NTT(table), self_mask_B1TT
         )
         x_BTD = x_BTD + attended_BTD
         normed_BTD = block.cross_attention_norm(x_BTD)
-        attended_BTD, cross_BNTS = _attended(block.cross_attention, normed_BTD, encoded_BSD, None, cross_mask_B1TS)
+        attended_BTD, cross_BNTS = _attend(block.cross_attention, normed_BTD, encoded_BSD, None, cross_mask_B1TS)
         x_BTD = x_BTD + attended_BTD
         return x_BTD + block.mlp(block.mlp_norm(x_BTD)), (self_BNTT, cross_BNTS)
 
@@ -127,12 +125,8 @@ def _decoded(stack: DecoderStack, x_BTD, encoded_BSD, self_mask_B1TT, cross_mask
     return stack.final_norm(x_BTD), weights
 
 
-def _biases(stack: SelfAttentionStack | DecoderStack, length: int) -> tuple[Any, Callable[[Any], jax.Array]]:
-    return layer_biases(stack.position_bias, lambda table: table(length, length))
-
-
-def _attended(attention: Attention, x_BTD, y_BSD, bias_1NTS, mask_B1TS) -> tuple[jax.Array, jax.Array]:
-    """Returns what the attention does, [B, T, D], and its weights_BNTS."""
+def _attend(attention: Attention, x_BTD, y_BSD, bias_1NTS, mask_B1TS) -> tuple[jax.Array, jax.Array]:
+    """Returns the output of an attention layer, [B, T, D], and weights_BNTS."""
     q_BTNH = attention.project_queries(x_BTD)
     k_BSNH, v_BSNH = attention.project_keys_values(y_BSD)
     weights_BNTS = attention_weights(q_BTNH, k_BSNH, bias_1NTS, mask_B1TS)

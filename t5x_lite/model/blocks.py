@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One layer of each stack. A block adds to the residual stream; it never replaces it.
+"""The blocks: one layer of a stack, which adds to the residual stream.
 
-Shape letters: B batch, T target tokens, S input tokens, P tokens of a prompt, K beams, C cached places, D model,
+Shape letters: B batch, T target tokens, S input tokens, P prompt tokens, K beams, C cached places, D model,
 N heads, H head.
 """
 
@@ -11,16 +11,16 @@ from flax import nnx
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.attention import Attention
 from t5x_lite.model.cache import KeysValues, keys_values
-from t5x_lite.model.layers import MLP, RMSNorm, dropout, residual, whole_tokens
+from t5x_lite.model.layers import MLP, RMSNorm, dropout, shard_residual, shard_tokens
 
 
 def split_key(key: jax.Array | None, num: int) -> tuple[jax.Array | None, ...]:
-    """Returns `num` keys, or as many None: without a key nothing is dropped."""
+    """Returns `num` keys, or `num` times None if there is no key."""
     return (None,) * num if key is None else tuple(jax.random.split(key, num))
 
 
 class EncoderBlock(nnx.Module):
-    """Self-attention over the tokens, then the feed-forward network; what each sees, mask and bias say."""
+    """Self-attention and feed-forward network; used by encoders and, with a causal mask, by decoder-only models."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
@@ -32,13 +32,13 @@ class EncoderBlock(nnx.Module):
     def __call__(self, x_BSD, bias_1NSS, mask_B1SS, dropout_key=None) -> jax.Array:
         keys = split_key(dropout_key, 4)
         rate = self.cfg.dropout_rate
-        normed_BSD = whole_tokens(self.attention_norm(x_BSD))
+        normed_BSD = shard_tokens(self.attention_norm(x_BSD))
         attended_BSD = self.attention(normed_BSD, normed_BSD, bias_1NSS, mask_B1SS, keys[0])
-        x_BSD = residual(x_BSD + dropout(residual(attended_BSD), rate, keys[1]))
-        return residual(x_BSD + dropout(residual(self.mlp(self.mlp_norm(x_BSD), keys[2])), rate, keys[3]))
+        x_BSD = shard_residual(x_BSD + dropout(shard_residual(attended_BSD), rate, keys[1]))
+        return shard_residual(x_BSD + dropout(shard_residual(self.mlp(self.mlp_norm(x_BSD), keys[2])), rate, keys[3]))
 
     def read(self, x_BPD, bias_1NPP, mask_B1PP) -> tuple[jax.Array, KeysValues]:
-        """Reads a prompt; returns x_BPD and the keys and values that decoding goes on with."""
+        """Processes a prompt; returns x_BPD and the keys and values to cache."""
         normed_BPD = self.attention_norm(x_BPD)
         q_BPNH = self.attention.project_queries(normed_BPD)
         k_BPNH, v_BPNH = self.attention.project_keys_values(normed_BPD)
@@ -46,14 +46,14 @@ class EncoderBlock(nnx.Module):
         return x_BPD + self.mlp(self.mlp_norm(x_BPD)), keys_values(k_BPNH, v_BPNH)
 
     def step(self, x_BKD, cached: KeysValues, place, bias_1N1C, mask_B1KC) -> tuple[jax.Array, KeysValues]:
-        """Decodes a token of each beam; as `Attention.step`."""
+        """Decodes one token per beam; see `Attention.step`."""
         attended_BKD, cached = self.attention.step(self.attention_norm(x_BKD), cached, place, bias_1N1C, mask_B1KC)
         x_BKD = x_BKD + attended_BKD
         return x_BKD + self.mlp(self.mlp_norm(x_BKD)), cached
 
 
 class DecoderBlock(nnx.Module):
-    """Self-attention over the targets so far, cross-attention over the encoded inputs, the feed-forward network."""
+    """Self-attention over the targets, cross-attention over the encoded inputs, and feed-forward network."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
@@ -65,30 +65,30 @@ class DecoderBlock(nnx.Module):
         self.mlp = MLP(cfg, rngs=rngs)
 
     def __call__(self, x_BTD, encoded_BSD, bias_1NTT, masks, dropout_key=None) -> jax.Array:
-        """Returns x_BTD; `masks` is the pair (self mask_B1TT, cross mask_B1TS)."""
+        """Returns x_BTD; `masks` are (self_mask_B1TT, cross_mask_B1TS)."""
         self_mask_B1TT, cross_mask_B1TS = masks
         keys = split_key(dropout_key, 6)
         rate = self.cfg.dropout_rate
-        normed_BTD = whole_tokens(self.self_attention_norm(x_BTD))
+        normed_BTD = shard_tokens(self.self_attention_norm(x_BTD))
         attended_BTD = self.self_attention(normed_BTD, normed_BTD, bias_1NTT, self_mask_B1TT, keys[0])
-        x_BTD = residual(x_BTD + dropout(residual(attended_BTD), rate, keys[1]))
-        normed_BTD = whole_tokens(self.cross_attention_norm(x_BTD))
+        x_BTD = shard_residual(x_BTD + dropout(shard_residual(attended_BTD), rate, keys[1]))
+        normed_BTD = shard_tokens(self.cross_attention_norm(x_BTD))
         attended_BTD = self.cross_attention(normed_BTD, encoded_BSD, None, cross_mask_B1TS, keys[2])
-        x_BTD = residual(x_BTD + dropout(residual(attended_BTD), rate, keys[3]))
-        return residual(x_BTD + dropout(residual(self.mlp(self.mlp_norm(x_BTD), keys[4])), rate, keys[5]))
+        x_BTD = shard_residual(x_BTD + dropout(shard_residual(attended_BTD), rate, keys[3]))
+        return shard_residual(x_BTD + dropout(shard_residual(self.mlp(self.mlp_norm(x_BTD), keys[4])), rate, keys[5]))
 
     def step(self, x_BKD, cached: tuple[KeysValues, KeysValues], place, bias_1N1C, masks) -> tuple:
-        """Decodes a token of each beam.
+        """Decodes one token per beam.
 
         Args:
-          x_BKD: the tokens.
-          cached: of the targets so far, and of the encoded inputs.
-          place: where the tokens' own keys and values go.
-          bias_1N1C: of the places of the targets.
-          masks: the pair (self mask_B1KC, cross mask_B11S).
+          x_BKD: the embedded tokens.
+          cached: the keys and values of the targets so far, and of the encoded inputs.
+          place: the first place of the new keys and values.
+          bias_1N1C: the position bias of the targets' places.
+          masks: (self_mask_B1KC, cross_mask_B11S).
 
         Returns:
-          x_BKD and the cache of the targets, with the tokens.
+          x_BKD and the updated cache of the targets.
         """
         decoded, encoded = cached
         self_mask_B1KC, cross_mask_B11S = masks

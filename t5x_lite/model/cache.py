@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keys and values kept between decoding steps, so that a step costs one token and not the whole prefix.
+"""The key-value cache, so that a decoding step processes one token and not the whole prefix.
 
-Several beams (or samples) of one example share its cache. Each writes its tokens to places of its own, and sees those
-of its own history: when a beam search goes on with other beams, only what they see is reordered, no key or value is
-copied, and the encoder's side is there once an example.
+The beams (or samples) of an example share its cache. Each beam writes its tokens to places of its own and sees the
+places of its history. When beam search replaces beams, only these visibility masks are reordered: no key or value is
+copied, and the encoded inputs are stored once per example.
 
-Shape letters: B batch, K beams, S input tokens, P places of a prompt, C = P + steps * K places, N heads, H head.
+Shape letters: B batch, K beams, S input tokens, P prompt places, C = P + steps * K places, N heads, H head.
 """
 
 import dataclasses
@@ -18,13 +18,13 @@ from t5x_lite.config import ModelConfig
 
 
 class KeysValues(NamedTuple):
-    """Of one layer. The places come last: products with them then read memory in order."""
+    """Keys and values of one layer. Places come last, so that products read memory in order."""
 
     keys_BNHC: jax.Array
     values_BNHC: jax.Array
 
     def insert(self, keys_BKNH: jax.Array, values_BKNH: jax.Array, place: jax.Array) -> "KeysValues":
-        """Returns these with K more places written, from `place` on."""
+        """Returns a copy with K places written, from `place` on."""
         new = (jnp.transpose(array, (0, 2, 3, 1)) for array in (keys_BKNH, values_BKNH))
         return KeysValues(
             *(
@@ -35,22 +35,22 @@ class KeysValues(NamedTuple):
 
 
 def keys_values(keys_BSNH: jax.Array, values_BSNH: jax.Array) -> KeysValues:
-    """Returns keys and values as a cache has them."""
+    """Returns keys and values in the layout of the cache."""
     return KeysValues(*(jnp.transpose(array, (0, 2, 3, 1)) for array in (keys_BSNH, values_BSNH)))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Cache:
-    """Everything a decoding step needs beside the model and the tokens.
+    """The state of decoding, except for the tokens.
 
     Args:
-      layers: of the tokens so far, for each layer; places not written yet hold zeros.
-      visible_BKC: what each beam may see.
-      num_steps: scalar: how many steps have been made.
-      prompt_length: P; an encoder-decoder has 0.
-      encoded: of the encoded inputs, for each layer; none in a decoder alone.
-      inputs_mask_B11S: True where the input is a token.
+      layers: keys and values of the tokens so far, per layer; unwritten places are zero.
+      visible_BKC: True at the places that each beam sees.
+      num_steps: number of steps taken, a scalar.
+      prompt_length: P; 0 in an encoder-decoder.
+      encoded: keys and values of the encoded inputs, per layer; empty in a decoder-only model.
+      inputs_mask_B11S: True where the input is not padding.
     """
 
     layers: tuple[KeysValues, ...]
@@ -62,41 +62,41 @@ class Cache:
 
     @property
     def place(self) -> jax.Array:
-        """The place of the next step's first beam."""
+        """The first beam's place in the next step."""
         return self.prompt_length + self.num_steps * self.visible_BKC.shape[1]
 
     def step_places(self) -> jax.Array:
-        """Returns visible_BKC of the next step: what is visible, and each beam's own token."""
+        """Returns visible_BKC of the next step, which adds each beam's own token."""
         B, K, _ = self.visible_BKC.shape
         own_BKK = jnp.broadcast_to(jnp.eye(K, dtype=bool), (B, K, K))
         return jax.lax.dynamic_update_slice_in_dim(self.visible_BKC, own_BKK, self.place, axis=2)
 
     def at_places(self, by_position_1NT: jax.Array) -> jax.Array:
-        """Returns [1, N, 1, C] of values by position, which the beams share: P, then one a step."""
+        """Expands values by position (P, then one per step) to values by place, [1, N, 1, C]."""
         prompt_1NP, steps_1NT = jnp.split(by_position_1NT, [self.prompt_length], axis=-1)
         steps_1NC = jnp.repeat(steps_1NT, self.visible_BKC.shape[1], axis=-1)
         return jnp.concatenate([prompt_1NP, steps_1NC], axis=-1)[:, :, None]
 
     @property
     def num_positions(self) -> int:
-        """P, and a position a step."""
+        """Number of positions: P, then one per step."""
         _, K, C = self.visible_BKC.shape
         return self.prompt_length + (C - self.prompt_length) // K
 
     def reorder(self, parents_BK: jax.Array) -> "Cache":
-        """Returns the cache of beams that go on from others: beam k from what was beam `parents_BK[b, k]`."""
+        """Returns the cache after beam search: beam k continues beam `parents_BK[b, k]`."""
         visible_BKC = jnp.take_along_axis(self.visible_BKC, parents_BK[:, :, None], axis=1)
         return dataclasses.replace(self, visible_BKC=visible_BKC)
 
 
 def no_prompts(cfg: ModelConfig, batch_size: int) -> tuple[KeysValues, ...]:
-    """Returns the cache of a decoder that has read nothing."""
+    """Returns empty keys and values for each decoder layer."""
     nothing_BNH0 = jnp.zeros((batch_size, cfg.num_heads, cfg.head_dim, 0), cfg.dtype)
     return (KeysValues(nothing_BNH0, nothing_BNH0),) * cfg.num_decoder_layers
 
 
 def with_room(prompts: tuple[KeysValues, ...], visible_BP: jax.Array, num_steps: int, num_beams: int) -> Cache:
-    """Returns a cache that has seen prompts (P may be 0), with room for more steps of each beam."""
+    """Returns a cache of prompts (P may be 0) with room for `num_steps` tokens per beam."""
     room = num_steps * num_beams
     layers = tuple(
         KeysValues(*(jnp.pad(array, ((0, 0), (0, 0), (0, 0), (0, room))) for array in layer)) for layer in prompts

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encoder alone, and the models that predict with it: hidden tokens, a label a sequence, a label a token.
+"""The encoder, and encoder-only models: masked tokens, one label per sequence, one label per token.
 
 Shape letters: B batch, S tokens, D model, V vocabulary, C labels.
 """
@@ -13,25 +13,26 @@ from flax import nnx
 from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
 from t5x_lite.model.blocks import split_key
-from t5x_lite.model.embedding import Predictions, Predictor, Reader
-from t5x_lite.model.layers import dropout, project, weight
+from t5x_lite.model.embedding import LMHead, Predictions, TokenEmbedding
+from t5x_lite.model.kernels.projection import project
+from t5x_lite.model.layers import dropout, weight
 from t5x_lite.model.stacks import EncoderStack
 
 
-class Encoder(Reader):
-    """The encoder of a T5: its parameters have the names that they have there.
+class Encoder(TokenEmbedding):
+    """The encoder of a T5, with the same parameter names.
 
         model = Encoder(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
         encoded_BSD = model(inputs_BS)
 
-    Token id 0 is padding: it is never attended to.
+    Token id 0 is padding, which is never attended to.
 
     Args:
-      cfg: the architecture, one of `presets` or your own; the number of decoder layers means nothing here.
-      rngs: the source of the initial parameters, distributed as T5 published them.
+      cfg: the configuration, one of `presets` or your own; `num_decoder_layers` is ignored.
+      rngs: source of the initial parameters, which have the distributions that T5 uses.
 
     Raises:
-      ValueError: if `cfg.remat` names a tensor that is not one of `stacks.REMAT_TENSORS`.
+      ValueError: if `cfg.remat` names a tensor that is not in `stacks.REMAT_TENSORS`.
     """
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
@@ -43,11 +44,11 @@ class Encoder(Reader):
 
         Args:
           inputs_BS: input ids, 0 on padding.
-          segments_BS: for packed rows, the number of the example each input belongs to, 0 on padding.
-          dropout_key: PRNG key for dropout; None in evaluation.
+          segments_BS: example numbers of packed rows, 0 on padding.
+          dropout_key: PRNG key for dropout, None in evaluation.
 
         Returns:
-          encoded_BSD, in the compute dtype.
+          encoded_BSD in the compute dtype.
         """
         mask = masks.padding_mask(inputs_BS)
         if segments_BS is not None:
@@ -55,8 +56,8 @@ class Encoder(Reader):
         return self.encoder(self.embed(inputs_BS), mask, dropout_key)
 
 
-class MaskedLM(Predictor):
-    """Predicts the tokens that `data.converters.encoder_only` hides; arguments as for `Encoder`."""
+class MaskedLM(LMHead):
+    """Predicts the tokens that `data.converters.encoder_only` masks; arguments as for `Encoder`."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
@@ -65,7 +66,7 @@ class MaskedLM(Predictor):
 
     @property
     def embedding(self) -> nnx.Param:
-        """The encoder's, float32 [V, D]."""
+        """The encoder's embedding."""
         return self.encoder.embedding
 
     def __call__(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
@@ -73,23 +74,23 @@ class MaskedLM(Predictor):
         return self.logits(self.hidden(inputs_BS, segments_BS, dropout_key))
 
     def hidden(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
-        """Returns hidden_BSD, of which `logits` or the loss makes predictions; arguments as `Encoder.__call__`."""
+        """Returns hidden_BSD, the input of `logits` and the loss; arguments as in `Encoder.__call__`."""
         return self.encoder(inputs_BS, segments_BS, dropout_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for a batch of `data.converters.encoder_only`'s features."""
+        """Returns the predictions for a batch of features from `data.converters.encoder_only`."""
         hidden_BSD = self.hidden(batch["encoder_input_tokens"], batch.get("encoder_segment_ids"), dropout_key)
         kernel_DV = self.output_kernel()
         return Predictions(hidden_BSD, kernel_DV, batch["encoder_target_tokens"], batch["encoder_loss_weights"])
 
 
 class SequenceClassifier(nnx.Module):
-    """Predicts one label a sequence, from the mean of its encoded tokens.
+    """Predicts one label per sequence, from the mean of its encoded tokens.
 
     Args:
-      cfg: the architecture.
-      num_labels: C, how many labels there are; 1 for a number.
-      rngs: the source of the initial parameters.
+      cfg: the configuration.
+      num_labels: C, the number of labels; 1 for regression.
+      rngs: source of the initial parameters.
 
     Raises:
       ValueError: if `num_labels` is below 1.
@@ -101,29 +102,29 @@ class SequenceClassifier(nnx.Module):
         self.classifier = LabelHead(cfg, num_labels, rngs=rngs)
 
     def __call__(self, inputs_BS, dropout_key=None) -> jax.Array:
-        """Returns logits_BC, float32, of input ids, one sequence a row."""
+        """Returns logits_BC, float32, for input ids with one sequence per row."""
         encode_key, classify_key = split_key(dropout_key, 2)
         return self.classifier(self.pooled(inputs_BS, encode_key), classify_key)[:, 0]
 
     def pooled(self, inputs_BS, dropout_key=None) -> jax.Array:
-        """Returns pooled_B1D of input ids, as `mean_of_tokens` says."""
+        """Returns pooled_B1D, the `mean_of_tokens` of the encoded input ids."""
         return mean_of_tokens(self.encoder(inputs_BS, None, dropout_key), inputs_BS)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for a batch of `data.labels.SequenceLabels`' features."""
+        """Returns the predictions for a batch of features from `data.labels.SequenceLabels`."""
         encode_key, classify_key = split_key(dropout_key, 2)
         return self.classifier.predict(self.pooled(batch["encoder_input_tokens"], encode_key), batch, classify_key)
 
 
 def mean_of_tokens(encoded_BSD, inputs_BS) -> jax.Array:
-    """Returns pooled_B1D, float32: the mean of the encoded tokens that are not padding."""
+    """Returns pooled_B1D, float32: the mean over the tokens that are not padding."""
     is_token_BS1 = (inputs_BS > 0)[..., None].astype(jnp.float32)
     num_tokens_B11 = jnp.maximum(jnp.sum(is_token_BS1, axis=1, keepdims=True), 1.0)
     return jnp.sum(encoded_BSD.astype(jnp.float32) * is_token_BS1, axis=1, keepdims=True) / num_tokens_B11
 
 
 class TokenClassifier(nnx.Module):
-    """Predicts one label a token; arguments as for `SequenceClassifier`.
+    """Predicts one label per token; arguments as for `SequenceClassifier`.
 
     Source: `T5ForTokenClassification` of transformers.
     """
@@ -134,26 +135,28 @@ class TokenClassifier(nnx.Module):
         self.classifier = LabelHead(cfg, num_labels, rngs=rngs)
 
     def __call__(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
-        """Returns logits_BSC, float32; arguments as `Encoder.__call__`."""
+        """Returns logits_BSC, float32; arguments as in `Encoder.__call__`."""
         encode_key, classify_key = split_key(dropout_key, 2)
         return self.classifier(self.encoder(inputs_BS, segments_BS, encode_key), classify_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for a batch of `data.labels.TokenLabels`' features."""
+        """Returns the predictions for a batch of features from `data.labels.TokenLabels`."""
         encode_key, classify_key = split_key(dropout_key, 2)
         encoded_BSD = self.encoder(batch["encoder_input_tokens"], None, encode_key)
         return self.classifier.predict(encoded_BSD, batch, classify_key)
 
 
 class LabelHead(nnx.Module):
-    """Dropout, then a dense layer with a bias, in float32."""
+    """Dropout and a dense layer with a bias, in float32."""
 
     def __init__(self, cfg: ModelConfig, num_labels: int, *, rngs: nnx.Rngs):
         if num_labels < 1:
-            raise ValueError(f"num_labels is {num_labels}: use a number above 0")
+            raise ValueError(f"num_labels is {num_labels}: use a positive number")
         D, C = cfg.emb_dim, num_labels
         self.cfg = cfg
-        self.kernel = weight(rngs.params(), (D, C), ("embed", "labels"), stddev=D**-0.5, law="truncated_normal")
+        self.kernel = weight(
+            rngs.params(), (D, C), ("embed", "labels"), stddev=D**-0.5, distribution="truncated_normal"
+        )
         self.bias = nnx.Param(jnp.zeros((C,)), axes=("labels",))
 
     def __call__(self, x_BSD: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
@@ -162,7 +165,7 @@ class LabelHead(nnx.Module):
         return project(x_BSD, self.kernel[...], ("embed", "labels")) + self.bias[...][None, None]
 
     def predict(self, x_BSD: jax.Array, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions of `target_labels`, the bias being the last row of their kernel."""
+        """Returns the predictions of `target_labels`; the last row of their kernel is the bias."""
         x_BSD = self._dropped(x_BSD, dropout_key)
         with_one = jnp.concatenate([x_BSD, jnp.ones_like(x_BSD[..., :1])], axis=-1)
         kernel = jnp.concatenate([self.kernel[...], self.bias[...][None]])

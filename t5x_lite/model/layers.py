@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every block is made of: weights with axis names, the norm, the feed-forward network, dropout.
+"""The layers that every block uses: initialised weights, RMSNorm, the feed-forward network, dropout, sharding.
 
 Shape letters: B batch, T tokens, D model, F feed-forward.
 """
 
 import functools
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,11 @@ from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.parallel.rules import constrain, gathered
+from t5x_lite.model.kernels.projection import project
+from t5x_lite.parallel.rules import constrain
 
 NORM_EPSILON = 1e-6
-# A normal cut at two standard deviations is narrower than the whole one by this factor.
-TRUNCATED_NORMAL_STDDEV = 0.87962566103423978
+TRUNCATED_NORMAL_STDDEV = 0.87962566103423978  # of a standard normal truncated at two standard deviations
 
 ACTIVATIONS = {
     "relu": jax.nn.relu,
@@ -33,24 +33,24 @@ def weight(
     axes: tuple[str, ...],
     *,
     stddev: float,
-    law: Literal["normal", "truncated_normal", "uniform"] = "normal",
+    distribution: Literal["normal", "truncated_normal", "uniform"] = "normal",
 ) -> nnx.Param:
-    """Draws a float32 parameter of the given standard deviation.
+    """Returns a float32 parameter with random initial values.
 
     Args:
       key: PRNG key.
-      shape: of the parameter.
-      axes: a name for each dimension, which `sharding.py` maps to mesh axes.
-      stddev: of the values, after truncation where the law truncates.
-      law: the family of the distribution.
+      shape: shape of the parameter.
+      axes: logical names of its dimensions; `parallel/rules.py` maps them to mesh axes.
+      stddev: standard deviation of the values, after truncation.
+      distribution: distribution of the values.
     """
-    return nnx.Param(_draw(key, stddev, shape, law), axes=axes)
+    return nnx.Param(_draw(key, stddev, shape, distribution), axes=axes)
 
 
-# Compiled as one, because a model built outside jit would otherwise compile every operation of every shape.
+# Jitted as a whole: a model built outside of jit would otherwise compile every operation for every shape.
 @functools.partial(jax.jit, static_argnums=(2, 3))
-def _draw(key: jax.Array, stddev: float, shape: tuple[int, ...], law: str) -> jax.Array:
-    match law:
+def _draw(key: jax.Array, stddev: float, shape: tuple[int, ...], distribution: str) -> jax.Array:
+    match distribution:
         case "normal":
             return jax.random.normal(key, shape) * stddev
         case "truncated_normal":
@@ -58,59 +58,22 @@ def _draw(key: jax.Array, stddev: float, shape: tuple[int, ...], law: str) -> ja
         case "uniform":
             return jax.random.uniform(key, shape, minval=-1, maxval=1) * (3**0.5 * stddev)
         case _:
-            raise ValueError(f"no law of distribution is named {law!r}")
+            raise ValueError(f"unknown distribution {distribution!r}: use normal, truncated_normal or uniform")
 
 
-def project(x_BTI: jax.Array, kernel_IO: jax.Array, axes: tuple[str, str]) -> jax.Array:
-    """Returns x kernel, shaped [B, T, O], computed in the type of x; the gradient of the kernel adds up in float32.
-
-    On a mesh the kernel is gathered for the product, and again for the gradient of x: it is never kept whole.
-
-    Args:
-      x_BTI: activations.
-      kernel_IO: a parameter.
-      axes: the names of its two dimensions.
-    """
-    product: Any = _project(x_BTI, kernel_IO, axes)
-    return product
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _project(x_BTI, kernel_IO, axes):
-    return jnp.einsum("BTI,IO->BTO", x_BTI, gathered(kernel_IO.astype(x_BTI.dtype), *axes))
-
-
-def _project_forward(x_BTI, kernel_IO, axes):
-    return _project(x_BTI, kernel_IO, axes), (x_BTI, kernel_IO)
-
-
-def _project_backward(axes, residuals, dy_BTO):
-    # Left to itself, JAX computes the kernel's gradient transposed, and XLA on a CPU then runs what made dy (the
-    # derivative of GELU, say) through a strided, scalar transposition: a sixth of a small model's step.
-    x_BTI, kernel_IO = residuals
-    dx_BTI = jnp.einsum("BTO,IO->BTI", dy_BTO, gathered(kernel_IO.astype(dy_BTO.dtype), *axes))
-    # As a product of matrices: for one of [B, T, I] arrays XLA on a CPU writes x transposed first.
-    x_BtI, dy_BtO = (array.reshape(-1, array.shape[-1]) for array in (x_BTI, dy_BTO))
-    dkernel_IO = jax.lax.dot_general(x_BtI, dy_BtO, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
-    return dx_BTI, constrain(dkernel_IO.astype(kernel_IO.dtype), *axes)
-
-
-_project.defvjp(_project_forward, _project_backward)
-
-# Element-wise work is cheaper to do again in the backward pass than to keep: a scan would stack every step of it in
-# memory, eight arrays [B, T, F] a layer for the gated GELU alone.
+# Rematerialises element-wise work, which is cheaper than storing it: a scan would stack every intermediate, eight
+# [B, T, F] arrays per layer for gated GELU alone.
 recomputed = functools.partial(jax.checkpoint, prevent_cse=False)
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, shared_dim: int | None = -2) -> jax.Array:
-    """Zeroes elements with probability `rate` and scales up the rest; without a key, returns x.
+    """Zeroes elements with probability `rate` and scales up the rest; returns x if there is no key.
 
     Args:
       x: any array.
       rate: probability in [0, 1).
-      key: PRNG key, or None when not training.
-      shared_dim: dimension along which one mask is shared. T5X shares masks over the length, which also makes
-        drawing them cheap.
+      key: PRNG key, or None outside of training.
+      shared_dim: dimension that shares one mask. T5X shares masks over the length, which also makes them cheap.
     """
     if key is None or rate == 0:
         return x
@@ -121,24 +84,24 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, shared_dim: int
     return jnp.where(keep, x / jnp.asarray(1 - rate, x.dtype), jnp.zeros_like(x))
 
 
-def residual(x_BTD: jax.Array) -> jax.Array:
-    """Returns what goes from block to block, cut over the mesh as it is to be there."""
+def shard_residual(x_BTD: jax.Array) -> jax.Array:
+    """Shards the residual stream, or what is added to it, over `context` and `tensor` along the tokens."""
     return constrain(x_BTD, "batch", "residual_tokens", None)
 
 
 @jax.custom_vjp
-def whole_tokens(x_BTD: jax.Array) -> jax.Array:
-    """Returns what a product with a kernel that `tensor` cuts takes."""
+def shard_tokens(x_BTD: jax.Array) -> jax.Array:
+    """Gathers the tokens over `tensor`, for a product with a kernel that `tensor` shards."""
     return constrain(x_BTD, "batch", "tokens", None)
 
 
-# Its gradient is the sum of what the devices along `tensor` have: cut like `residual` when it is summed, each of them
-# gets its part alone, which halves what they send.
-whole_tokens.defvjp(lambda x_BTD: (whole_tokens(x_BTD), None), lambda _, dx_BTD: (residual(dx_BTD),))
+# The gradient sums partial results over `tensor`. Constrained like the residual stream, it is reduce-scattered instead
+# of all-reduced, which halves the traffic.
+shard_tokens.defvjp(lambda x_BTD: (shard_tokens(x_BTD), None), lambda _, dx_BTD: (shard_residual(dx_BTD),))
 
 
 class RMSNorm(nnx.Module):
-    """Divides by the root mean square over D, in float32, then scales; no mean, no bias."""
+    """Divides by the root mean square over D, in float32, then scales; no mean subtraction, no bias."""
 
     def __init__(self, emb_dim: int):
         self.scale = nnx.Param(jnp.ones((emb_dim,)), axes=("embed",))
@@ -156,24 +119,24 @@ def _normalized(x_BTD: jax.Array, scale_D: jax.Array) -> jax.Array:
 
 
 class MLP(nnx.Module):
-    """`wo(act(wi x))` in T5 1.0; `wo(act(wi_0 x) * wi_1 x)` in T5 1.1. No biases."""
+    """The feed-forward network: `wo(act(wi x))` in T5 1.0, `wo(act(wi_0 x) * wi_1 x)` in T5 1.1; no biases."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         D, F = cfg.emb_dim, cfg.mlp_dim
         self.cfg = cfg
 
         def wi() -> nnx.Param:
-            return weight(rngs.params(), (D, F), ("embed", "mlp"), stddev=D**-0.5, law="truncated_normal")
+            return weight(rngs.params(), (D, F), ("embed", "mlp"), stddev=D**-0.5, distribution="truncated_normal")
 
         if len(cfg.mlp_activations) == 1:
             self.wi = wi()
         else:
             self.wi_0, self.wi_1 = wi(), wi()
-        self.wo = weight(rngs.params(), (F, D), ("mlp", "embed"), stddev=F**-0.5, law="truncated_normal")
+        self.wo = weight(rngs.params(), (F, D), ("mlp", "embed"), stddev=F**-0.5, distribution="truncated_normal")
 
     def __call__(self, x_BTD: jax.Array, dropout_key: jax.Array | None = None) -> jax.Array:
         kernels = (self.wi,) if len(self.cfg.mlp_activations) == 1 else (self.wi_0, self.wi_1)
-        x_BTD = whole_tokens(x_BTD)
+        x_BTD = shard_tokens(x_BTD)
         projected = [
             checkpoint_name(
                 constrain(project(x_BTD, kernel[...], ("embed", "mlp")), "batch", "tokens", "mlp"), f"mlp_wi_{index}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""T5's relative position bias: a learned number a head for each bucket of the distance between two tokens.
+"""T5's relative position bias: one learned number per head and bucket of distances between tokens.
 
 Shape letters: T queries, S keys, N heads, K buckets.
 """
@@ -17,9 +17,9 @@ def relative_position_buckets(
 ) -> np.ndarray:
     """Maps key position minus query position to a bucket in [0, num_buckets).
 
-    Half of the buckets hold one distance each; the rest grow logarithmically up to `max_distance`, and the last
-    one holds everything farther. A bidirectional stack gives each direction half of the buckets; a unidirectional
-    one puts every key after its query into bucket 0, which the causal mask hides.
+    Half of the buckets hold one distance each; the others grow logarithmically up to `max_distance`, and the last one
+    holds all larger distances. A bidirectional stack uses half of the buckets for each direction; a unidirectional
+    stack puts keys after the query into bucket 0, which the causal mask hides.
 
     Source: T5X `layers.py`, `RelativePositionBiases`.
     """
@@ -39,17 +39,17 @@ def relative_position_buckets(
 
 
 class RelativePositionBias(nnx.Module):
-    """One table for a whole stack, added to the attention logits of each of its layers."""
+    """A table of biases, added to the attention logits."""
 
     def __init__(self, cfg: ModelConfig, *, bidirectional: bool, rngs: nnx.Rngs):
         N, K = cfg.num_heads, cfg.relative_position_buckets
         self.cfg = cfg
         self.bidirectional = bidirectional
-        stddev = (2 / (N + K)) ** 0.5  # variance scaling by the average of fan in and fan out
-        self.table = weight(rngs.params(), (N, K), ("heads", "buckets"), stddev=stddev, law="uniform")
+        stddev = (2 / (N + K)) ** 0.5  # variance scaling with fan_avg
+        self.table = weight(rngs.params(), (N, K), ("heads", "buckets"), stddev=stddev, distribution="uniform")
 
     def _bias_of_distance(self, distances: np.ndarray) -> jax.Array:
-        """Returns the bias of each distance (key minus query), shaped [N, number of distances]."""
+        """Returns the bias for each distance (key minus query), shaped [N, len(distances)]."""
         buckets = relative_position_buckets(
             distances,
             bidirectional=self.bidirectional,
@@ -59,15 +59,15 @@ class RelativePositionBias(nnx.Module):
         return self.table[...][:, buckets]
 
     def __call__(self, num_queries: int, num_keys: int) -> jax.Array:
-        """Returns bias_1NTS in float32, so that its gradient, summed over the layers, keeps its precision."""
-        # T + S - 1 distances are looked up, not T * S; rows of the bias are windows of the result, which makes the
-        # gradient a sum along diagonals instead of a scatter of T * S elements.
+        """Returns bias_1NTS, in float32 so that its gradient keeps its precision when summed over the layers."""
+        # Looks up T + S - 1 distances instead of T * S. The rows of the bias are windows of the result, so the gradient
+        # is a sum along diagonals instead of a scatter of T * S elements.
         distances = np.arange(-num_queries + 1, num_keys)
         windows_TS = (num_queries - 1 - np.arange(num_queries))[:, None] + np.arange(num_keys)[None, :]
         return self._bias_of_distance(distances)[:, windows_TS][None]
 
     def row(self, query: jax.Array, num_keys: int) -> jax.Array:
-        """Returns bias_1N1S of one query at position `query` (a scalar) against keys 0 to num_keys - 1."""
+        """Returns bias_1N1S of a query at position `query`, a scalar, and keys 0 to num_keys - 1."""
         reversed_NS = self._bias_of_distance(np.arange(-num_keys + 1, num_keys))
         N = reversed_NS.shape[0]
         window_NS = jax.lax.dynamic_slice(reversed_NS, (0, num_keys - 1 - query), (N, num_keys))

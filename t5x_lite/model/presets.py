@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published T5 architectures by name, and how a run's model options become one."""
+"""The published T5 configurations by name, and the resolution of a run's model options."""
 
 import dataclasses
 import difflib
@@ -26,7 +26,7 @@ def _t5(emb_dim: int, num_heads: int, head_dim: int, mlp_dim: int, num_layers: i
 
 
 def _t5_1_1(emb_dim: int, num_heads: int, mlp_dim: int, num_layers: tuple[int, int]) -> ModelConfig:
-    """T5 1.1: gated GELU, logits of their own, no dropout in pretraining; layers of the encoder and the decoder."""
+    """T5 1.1: gated GELU, untied logits, no dropout in pretraining; `num_layers` of encoder and decoder."""
     return ModelConfig(
         emb_dim=emb_dim,
         num_heads=num_heads,
@@ -50,8 +50,8 @@ _T5_1_1 = {
     "xl": _t5_1_1(2_048, 32, 5_120, (24, 24)),
     "xxl": _t5_1_1(4_096, 64, 10_240, (24, 24)),
 }
-# As many parameters as mT5: those of its vocabulary went into width and into the encoder, three times as deep as the
-# decoder.
+# ByT5 has as many parameters as mT5. It spends those of the vocabulary on width and an encoder three times as deep as
+# the decoder.
 _BYT5 = {
     "small": _t5_1_1(1_472, 6, 3_584, (12, 4)),
     "base": _t5_1_1(1_536, 12, 3_968, (18, 6)),
@@ -64,19 +64,18 @@ _UL2 = dataclasses.replace(
 )
 
 
-def _family(name: str, sizes: Mapping[str, ModelConfig], **departures: Any) -> dict[str, ModelConfig]:
-    """Returns `sizes` with what a family has in common, under its names: `{}` in `name` is the size."""
-    return {name.format(size): dataclasses.replace(cfg, **departures) for size, cfg in sizes.items()}
+def _family(name: str, sizes: Mapping[str, ModelConfig], **changes: Any) -> dict[str, ModelConfig]:
+    """Returns the configurations of a family with their fields replaced; `{}` in `name` stands for the size."""
+    return {name.format(size): dataclasses.replace(cfg, **changes) for size, cfg in sizes.items()}
 
 
-# Dropout is that of pretraining: T5X's page of models says that T5 1.1, unlike T5 1.0, had none, and the gin files of
-# mT5, ByT5 and umT5 that neither had they. Fine-tuning, Flan's included, has one of its own, which a run sets. Sizes
-# are those of T5X's gin files, UL2's of its model card; the page of models names T5 1.1's files for the LM-adapted
-# checkpoints and for Flan-T5.
+# Sources: T5X's gin files, which its page of models also names for the LM-adapted checkpoints and Flan-T5; UL2's model
+# card. Dropout is that of pretraining, 0 in T5 1.1, mT5, ByT5 and umT5; fine-tuning runs, including Flan's, set their
+# own.
 presets: Mapping[str, ModelConfig] = types.MappingProxyType(
     _family("t5_{}", _T5)
     | _family("t5_1_1_{}", _T5_1_1)
-    | _family("t5_1_1_{}_lm", _T5_1_1)  # 100,000 steps more, as a language model
+    | _family("t5_1_1_{}_lm", _T5_1_1)  # 100,000 more steps as a language model
     | _family("flan_t5_{}", _T5_1_1)
     | _family("mt5_{}", _T5_1_1, vocab_size=250_112)
     # No umT5 large was published.
@@ -92,9 +91,9 @@ presets: Mapping[str, ModelConfig] = types.MappingProxyType(
 
 
 def no_such_preset(name: str) -> str:
-    """Returns what to say about a name that no preset has: the nearest there are, or else all."""
+    """Returns the remedy for an unknown preset: the nearest names, or else all names."""
     near = difflib.get_close_matches(name, presets, n=5, cutoff=0.5)
-    return f"use one of {', '.join(near or presets)}" + (", or another that `t5x-lite models` lists" if near else "")
+    return f"use one of {', '.join(near or presets)}" + ("; `t5x-lite models` lists all" if near else "")
 
 
 def resolve_model(
@@ -105,21 +104,21 @@ def resolve_model(
     platform: str,
     pretrained: ModelConfig | None = None,
 ) -> ModelConfig:
-    """Returns the architecture a run asks for.
+    """Returns a run's model configuration.
 
     Args:
-      options: a preset and the fields that depart from it.
-      vocab_size: rows of the embedding, the tokenizer's size padded.
-      train: says what the backward pass recomputes, and what is kept for it where.
-      platform: `cpu`, `gpu` or `tpu`; decides what dtype `auto` is.
-      pretrained: of the model that training goes on with, if it does; nothing but dropout may depart from it.
+      options: a preset, and the fields that override it.
+      vocab_size: rows of the embedding: the tokenizer's size, padded.
+      train: training options, for `remat` and `offload`.
+      platform: `cpu`, `gpu` or `tpu`; determines dtype `auto`.
+      pretrained: the pretrained model's configuration, or None; options may only override its dropout.
 
     Raises:
-      ValueError: if there is no such preset, or the pretrained model is of another size.
+      ValueError: if the preset is unknown, or options contradict the pretrained model.
     """
     if options.preset not in presets:
         raise ValueError(f"model.preset is {options.preset!r}: {no_such_preset(options.preset)}")
-    departures = {
+    overrides = {
         name: getattr(options, name)
         for name in (field.name for field in dataclasses.fields(options))
         if name not in ("architecture", "pretrained", "preset", "dtype") and getattr(options, name) is not None
@@ -128,12 +127,12 @@ def resolve_model(
     base = presets[options.preset]
     if pretrained is not None:
         base, vocab_size = pretrained, pretrained.vocab_size
-        for name in departures.keys() - {"dropout_rate"}:
-            if departures[name] != getattr(base, name):
+        for name in overrides.keys() - {"dropout_rate"}:
+            if overrides[name] != getattr(base, name):
                 raise ValueError(
-                    f"model.{name} is {departures[name]}, and the model of model.pretrained {options.pretrained} has "
+                    f"model.{name} is {overrides[name]}, but model.pretrained {options.pretrained} has "
                     f"{getattr(base, name)}: leave it out"
                 )
-        departures.setdefault("dropout_rate", base.dropout_rate)
-    departures |= {"remat": train.remat, "offload": train.offload, "dtype": dtype}
-    return dataclasses.replace(base, vocab_size=vocab_size, **departures)
+        overrides.setdefault("dropout_rate", base.dropout_rate)
+    overrides |= {"remat": train.remat, "offload": train.offload, "dtype": dtype}
+    return dataclasses.replace(base, vocab_size=vocab_size, **overrides)

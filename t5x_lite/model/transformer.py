@@ -1,46 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
 """The T5 encoder-decoder: ids in, float32 logits out.
 
-Embed the inputs and encode them; embed the targets, shifted right, and decode them against the encoding; project
-to the vocabulary.
+The inputs are embedded and encoded. The targets, shifted right, are embedded and decoded against the encoded inputs,
+then projected to the vocabulary.
 
-Shape letters: B batch, S input tokens, T target tokens, K beams, D model,
-V vocabulary.
+Shape letters: B batch, S input tokens, T target tokens, K beams, D model, V vocabulary.
 """
 
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
 from t5x_lite.model.blocks import split_key
 from t5x_lite.model.cache import Cache
-from t5x_lite.model.embedding import Predictions, Predictor, Reader
+from t5x_lite.model.embedding import LMHead, Predictions, TokenEmbedding
 from t5x_lite.model.stacks import DecoderStack, EncoderStack
 
 
-def shift_right(targets_BT: jax.Array) -> jax.Array:
-    """Returns what the decoder reads to predict the targets: padding first, then all but the last of them."""
-    return jnp.pad(targets_BT[:, :-1], ((0, 0), (1, 0)))
-
-
-class T5(Reader, Predictor):
+class T5(TokenEmbedding, LMHead):
     """The T5 encoder-decoder.
 
         model = T5(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
         logits_BTV = model(inputs_BS, decoder_inputs_BT)
 
-    Token id 0 is padding: it is never attended to as an input, and starts the decoder's inputs.
+    Token id 0 is padding, which is never attended to in the inputs; it also starts the decoder's inputs.
 
     Args:
-      cfg: the architecture, one of `presets` or your own.
-      rngs: the source of the initial parameters, distributed as T5 published them.
+      cfg: the configuration, one of `presets` or your own.
+      rngs: source of the initial parameters, which have the distributions that T5 uses.
 
     Raises:
-      ValueError: if `cfg.remat` names a tensor that is not one of `stacks.REMAT_TENSORS`.
+      ValueError: if `cfg.remat` names a tensor that is not in `stacks.REMAT_TENSORS`.
     """
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
@@ -57,9 +50,9 @@ class T5(Reader, Predictor):
         Args:
           inputs_BS: input ids, 0 on padding.
           decoder_inputs_BT: target ids shifted right by one, 0 first.
-          inputs_segments_BS: for packed rows, the number of the example each input belongs to, 0 on padding.
-          targets_segments_BT: the same for the targets. Give both or neither.
-          dropout_key: PRNG key for dropout; None in evaluation.
+          inputs_segments_BS: example numbers of packed inputs, 0 on padding.
+          targets_segments_BT: example numbers of packed targets; give both or neither.
+          dropout_key: PRNG key for dropout, None in evaluation.
 
         Returns:
           logits_BTV, float32.
@@ -70,19 +63,19 @@ class T5(Reader, Predictor):
     def hidden(
         self, inputs_BS, decoder_inputs_BT, inputs_segments_BS=None, targets_segments_BT=None, dropout_key=None
     ) -> jax.Array:
-        """Returns hidden_BTD, of which `logits` or the loss makes predictions; arguments as in `__call__`."""
+        """Returns hidden_BTD, the input of `logits` and the loss; arguments as in `__call__`."""
         if (inputs_segments_BS is None) != (targets_segments_BT is None):
-            raise ValueError("inputs_segments and targets_segments belong together: give both or neither")
+            raise ValueError("only one of inputs_segments_BS and targets_segments_BT is given: give both or neither")
         encode_key, decode_key = split_key(dropout_key, 2)
         encoded_BSD = self.encode(inputs_BS, inputs_segments_BS, encode_key)
         self_mask, cross_mask = masks.causal_mask(decoder_inputs_BT.shape[1]), masks.padding_mask(inputs_BS)
         if inputs_segments_BS is not None and targets_segments_BT is not None:
-            self_mask = masks.combine(self_mask, masks.segment_mask(targets_segments_BT, targets_segments_BT))
+            self_mask = self_mask & masks.segment_mask(targets_segments_BT, targets_segments_BT)
             cross_mask = masks.segment_mask(targets_segments_BT, inputs_segments_BS)
         return self.decoder(self.embed(decoder_inputs_BT), encoded_BSD, self_mask, cross_mask, decode_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for a batch of `data.converters.encoder_decoder`'s features."""
+        """Returns the predictions for a batch of features from `data.converters.encoder_decoder`."""
         hidden_BTD = self.hidden(
             batch["encoder_input_tokens"],
             batch["decoder_input_tokens"],
@@ -94,17 +87,17 @@ class T5(Reader, Predictor):
         return Predictions(hidden_BTD, kernel_DV, batch["decoder_target_tokens"], batch["decoder_loss_weights"])
 
     def encode(self, inputs_BS, inputs_segments_BS=None, dropout_key=None) -> jax.Array:
-        """Returns encoded_BSD of input ids."""
+        """Returns encoded_BSD."""
         mask = masks.padding_mask(inputs_BS)
         if inputs_segments_BS is not None:
             mask = masks.segment_mask(inputs_segments_BS, inputs_segments_BS)
         return self.encoder(self.embed(inputs_BS), mask, dropout_key)
 
     def init_cache(self, encoded_BSD, inputs_BS, num_steps: int, num_beams: int = 1) -> Cache:
-        """Returns a cache for decoding up to `num_steps` tokens of each beam from encoded inputs."""
+        """Returns a cache for decoding up to `num_steps` tokens per beam from encoded inputs."""
         return self.decoder.init_cache(encoded_BSD, masks.padding_mask(inputs_BS), num_steps, num_beams)
 
     def decode_step(self, tokens_BK, cache: Cache) -> tuple[jax.Array, Cache]:
-        """Returns logits_BKV of the tokens after `tokens_BK`, one of each beam, and the cache that has seen them."""
+        """Returns logits_BKV of the next tokens, and the cache after `tokens_BK`, one token per beam."""
         hidden_BKD, cache = self.decoder.step(self.embed(tokens_BK), cache)
         return self.logits(hidden_BKD), cache

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one table from the names of dimensions to mesh axes, and what follows from it inside a program.
+"""Sharding rules: the table from logical axis names to mesh axes, and constraints inside of programs that follow it.
 
-The model never mentions devices: its parameters name their dimensions, and so do the few activations that a compiler
-would otherwise cut in a way that costs memory or traffic.
+The model never mentions devices. Parameters name their dimensions, and so do the few activations that XLA would
+otherwise shard at a cost in memory or traffic.
 """
 
 import math
@@ -13,51 +13,48 @@ from jax.sharding import PartitionSpec
 
 MESH_AXES = ("data", "fsdp", "context", "tensor")
 
-Cut = tuple[str, ...]
-
-RULES: Mapping[str, Cut] = {
-    # of parameters
+RULES: Mapping[str, tuple[str, ...]] = {
+    # Parameters
     "layers": (),
     "vocab": ("tensor",),
-    "embed": ("fsdp", "context"),  # gathered, a layer at a time, where it is used
+    "embed": ("fsdp", "context"),  # gathered one layer at a time, where it is used
     "heads": ("tensor",),
     "head_dim": (),
     "mlp": ("tensor",),
     "buckets": (),
     "labels": (),
-    # of activations
+    # Activations
     "batch": ("data", "fsdp"),
     "lookup_batch": ("data",),
     "tokens": ("context",),
-    # Between the layers' products nothing needs all tokens or all of D: norms and sums are done on parts of the tokens.
+    # Norms and residual sums need neither all tokens nor all of D, so `tensor` shards the tokens there.
     "residual_tokens": ("context", "tensor"),
 }
 
 
 def partition_spec(names: tuple[str | None, ...]) -> PartitionSpec:
-    """Returns how an array with these dimensions is cut; None is a dimension that stays whole."""
+    """Returns the sharding of an array by the names of its dimensions; None leaves a dimension unsharded."""
     return PartitionSpec(*(None if name is None else RULES[name] or None for name in names))
 
 
 def constrain(array: jax.Array, *names: str | None) -> jax.Array:
-    """Asks the compiler to cut an array over the mesh of `jax.set_mesh` as RULES says; without one, does nothing.
+    """Constrains an array's sharding over the mesh of `jax.set_mesh`; does nothing without a mesh.
 
     Args:
-      array: any.
-      names: of its dimensions, None for one that is to be whole. A dimension that its mesh axes do not divide stays
-        whole, too.
+      array: any array.
+      names: the names of its dimensions; None leaves a dimension unsharded, as do mesh axes that do not divide it.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
         return array
-    cuts = [() if name is None else tuple(axis for axis in RULES[name] if axis in mesh.shape) for name in names]
+    axes = [() if name is None else tuple(axis for axis in RULES[name] if axis in mesh.shape) for name in names]
     spec = (
-        cut if size % math.prod(mesh.shape[axis] for axis in cut) == 0 else None
-        for size, cut in zip(array.shape, cuts, strict=True)
+        used if size % math.prod(mesh.shape[axis] for axis in used) == 0 else None
+        for size, used in zip(array.shape, axes, strict=True)
     )
     return jax.lax.with_sharding_constraint(array, PartitionSpec(*spec))
 
 
-def gathered(kernel: jax.Array, *names: str | None) -> jax.Array:
-    """Asks for the parts of a parameter that `fsdp` cut, for use in a product; other axes cut it still."""
+def gather_fsdp(kernel: jax.Array, *names: str | None) -> jax.Array:
+    """Gathers a parameter over `fsdp` and `context` for use in a product; `tensor` still shards it."""
     return constrain(kernel, *(None if name == "embed" else name for name in names))

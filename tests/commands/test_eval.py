@@ -11,12 +11,12 @@ import pytest
 from t5x_lite.checkpoints.load import load
 from t5x_lite.commands import eval as eval_command
 from t5x_lite.config import MixtureConfig, TaskConfig, TokenizerConfig
+from t5x_lite.data.converters import autoregressive_inputs
 from t5x_lite.data.tokenizers import ByteTokenizer
 from t5x_lite.evaluation.api import evaluate
 from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.inference.api import generate
-from t5x_lite.model.transformer import shift_right
 from tests import tiny
 from tests.held_out import (
     BATCH_SIZE,
@@ -59,7 +59,7 @@ def padded(texts, length):
 def nats_by_hand(inputs, targets):
     """The nats of each target token of all pairs, 0 on padding."""
     inputs_BS, targets_BT = padded(inputs, INPUTS_LENGTH), padded(targets, TARGETS_LENGTH)
-    logits_BTV = tiny.logits(tiny.model(MODEL), inputs_BS, np.asarray(shift_right(targets_BT))).astype(np.float64)
+    logits_BTV = tiny.logits(tiny.model(MODEL), inputs_BS, autoregressive_inputs(targets_BT)).astype(np.float64)
     nats_BT = np.log(np.exp(logits_BTV).sum(-1)) - np.take_along_axis(logits_BTV, targets_BT[..., None], -1)[..., 0]
     return nats_BT * (targets_BT > 0), targets_BT
 

@@ -3,9 +3,8 @@
 import jax
 import numpy as np
 
-from t5x_lite.data.converters import encoder_decoder
+from t5x_lite.data.converters import autoregressive_inputs, encoder_decoder
 from t5x_lite.evaluation.evaluator import HeldOutSums, held_out_loss, held_out_sums
-from t5x_lite.model.transformer import shift_right
 from tests import tiny
 
 
@@ -15,7 +14,7 @@ def test_the_loss_is_summed_over_all_targets_and_over_those_of_text():
     targets_BT = np.array([[127, 9, 20, 126, 30, 1, 0], [127, 40, 1, 0, 0, 0, 0], [0] * 7], np.int32)
     batch = encoder_decoder({"inputs": inputs_BS, "targets": targets_BT})
     sums = jax.device_get(held_out_sums(model, batch, first_text_id=2, last_text_id=119))
-    logits_BTV = tiny.logits(model, inputs_BS, np.asarray(shift_right(targets_BT))).astype(np.float64)
+    logits_BTV = tiny.logits(model, inputs_BS, autoregressive_inputs(targets_BT)).astype(np.float64)
     nats_BT = np.log(np.exp(logits_BTV).sum(-1)) - np.take_along_axis(logits_BTV, targets_BT[..., None], -1)[..., 0]
     is_text_BT = (targets_BT >= 2) & (targets_BT < 120)
     np.testing.assert_allclose(sums.nats, nats_BT[targets_BT > 0].sum(), rtol=1e-5)

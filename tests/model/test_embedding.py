@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from t5x_lite.model.embedding import Predictor, Reader
+from t5x_lite.model.embedding import LMHead, TokenEmbedding
 from tests import tiny
 
 
-class Bag(Reader, Predictor):
-    """The smallest model that reads and predicts."""
+class Bag(TokenEmbedding, LMHead):
+    """The smallest model with an embedding and logits."""
 
     def __init__(self, cfg, *, rngs):
         super().__init__(cfg, rngs=rngs)

@@ -143,7 +143,7 @@ def test_every_parameter_of_a_classifier_has_a_gradient(kind):
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_there_is_at_least_one_label(kind):
-    with pytest.raises(ValueError, match="num_labels is 0: use a number above 0"):
+    with pytest.raises(ValueError, match="num_labels is 0: use a positive number"):
         jax.eval_shape(lambda: kind(tiny.T5_1_1, 0, rngs=nnx.Rngs(0)))
 
 

@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import MeshConfig
-from t5x_lite.model.layers import RMSNorm, dropout, weight, whole_tokens
+from t5x_lite.model.layers import RMSNorm, dropout, shard_tokens, weight
 from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny
 
 
-@pytest.mark.parametrize("law", ["normal", "truncated_normal", "uniform"])
-def test_a_weight_has_the_standard_deviation_asked_for(law):
-    values = np.asarray(weight(jax.random.key(0), (300, 401), ("embed", "mlp"), stddev=0.2, law=law)[...])
+@pytest.mark.parametrize("distribution", ["normal", "truncated_normal", "uniform"])
+def test_a_weight_has_the_standard_deviation_asked_for(distribution):
+    values = np.asarray(
+        weight(jax.random.key(0), (300, 401), ("embed", "mlp"), stddev=0.2, distribution=distribution)[...]
+    )
     np.testing.assert_allclose(values.std(), 0.2, rtol=0.02)
     np.testing.assert_allclose(values.mean(), 0, atol=0.002)
-    farthest = {"normal": np.inf, "truncated_normal": 2 * 0.2 / 0.8796, "uniform": 3**0.5 * 0.2}[law]
-    assert farthest * 0.95 < np.abs(values).max() <= farthest * 1.0001 or law == "normal"
+    farthest = {"normal": np.inf, "truncated_normal": 2 * 0.2 / 0.8796, "uniform": 3**0.5 * 0.2}[distribution]
+    assert farthest * 0.95 < np.abs(values).max() <= farthest * 1.0001 or distribution == "normal"
 
 
 def test_the_parameters_start_with_the_published_spreads():
@@ -82,10 +84,10 @@ def test_nothing_is_dropped_without_a_key():
     assert dropout(x_BTD, 0.5, None) is x_BTD
 
 
-def test_whole_tokens_are_whole_for_tensor_and_their_gradient_is_cut():
+def test_tokens_are_gathered_over_tensor_and_their_gradient_is_sharded():
     x_BTD = jnp.ones((6, 8, 5))
     with jax.set_mesh(make_mesh(MeshConfig(data=2, fsdp=1, tensor=4))):
-        y_BTD, backward = jax.jit(lambda x_BTD: jax.vjp(whole_tokens, x_BTD))(x_BTD)
+        y_BTD, backward = jax.jit(lambda x_BTD: jax.vjp(shard_tokens, x_BTD))(x_BTD)
         (dx_BTD,) = jax.jit(backward)(y_BTD)
     assert y_BTD.addressable_shards[0].data.shape == (3, 8, 5)
     assert dx_BTD.addressable_shards[0].data.shape == (3, 2, 5)

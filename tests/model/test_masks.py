@@ -32,9 +32,3 @@ def test_prefixes_of_packed_examples_are_seen_both_ways_as_t5x_documents_it():
         [0, 0, 0, 0, 0, 0, 0],
     ]
     np.testing.assert_array_equal(mask_B1TT[0, 0], expected)
-
-
-def test_masks_combine_to_what_all_of_them_allow():
-    allowed = masks.combine(masks.causal_mask(2), None, np.array([[[[True, False]]]]))
-    np.testing.assert_array_equal(allowed[0, 0], [[1, 0], [1, 0]])
-    assert masks.combine(None, None) is None

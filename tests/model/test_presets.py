@@ -135,7 +135,7 @@ def test_the_compute_dtype_follows_the_platform_unless_it_is_given(platform, dty
 @pytest.mark.parametrize(
     ("name", "remedy"),
     [
-        ("t5_smal", r"use one of t5_small, .*, or another that `t5x-lite models` lists"),
+        ("t5_smal", r"use one of t5_small, .*; `t5x-lite models` lists all"),
         ("gpt", r"use one of t5_small, .*t5_1_1_xxl, .*flan_ul2"),
     ],
 )

@@ -34,7 +34,9 @@ def test_a_tensor_to_keep_must_be_one_that_has_a_name():
 
 @pytest.mark.parametrize(("remat", "offload"), [("none", ("query",)), ("full", ("query",)), ("minimal", ("wi_0",))])
 def test_what_is_not_kept_cannot_be_offloaded(remat, offload):
-    with pytest.raises(ValueError, match=rf"train.offload is \['{offload[0]}'\] and train.remat {remat}: offload some"):
+    with pytest.raises(
+        ValueError, match=rf"train.offload is \['{offload[0]}'\] and train.remat is {remat}: offload only"
+    ):
         check_remat(dataclasses.replace(tiny.T5_1_1, remat=remat, offload=offload))
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from t5x_lite.model.transformer import T5, shift_right
+from t5x_lite.model.transformer import T5
 from tests import numpy_t5, tiny
 
 
@@ -206,7 +206,3 @@ def test_dropout_needs_a_key_and_changes_with_it():
     assert not np.allclose(one, other)
     evaluated = tiny.logits(model, inputs_BS, decoder_inputs_BT)
     np.testing.assert_array_equal(evaluated, tiny.logits(tiny.model(tiny.T5_1_1), inputs_BS, decoder_inputs_BT))
-
-
-def test_targets_are_shifted_right_behind_padding():
-    np.testing.assert_array_equal(shift_right(np.array([[5, 6, 1], [7, 1, 0]])), [[0, 5, 6], [0, 7, 1]])

@@ -9,7 +9,7 @@ from jax.sharding import AxisType, PartitionSpec
 from t5x_lite.config import MeshConfig
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh, parameter_axes
-from t5x_lite.parallel.rules import constrain, gathered, partition_spec
+from t5x_lite.parallel.rules import constrain, gather_fsdp, partition_spec
 from tests import tiny
 
 
@@ -57,10 +57,10 @@ def test_a_dimension_that_the_mesh_does_not_divide_stays_whole():
     assert shard_shape(lambda x: constrain(x, "batch", "residual_tokens", None), (6, 4, 5), mesh) == (6, 2, 5)
 
 
-def test_a_gathered_kernel_is_cut_by_tensor_alone():
+def test_a_kernel_gathered_over_fsdp_is_sharded_by_tensor_alone():
     mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
     assert shard_shape(lambda x: constrain(x, "embed", "mlp"), (8, 6), mesh) == (2, 3)
-    assert shard_shape(lambda x: gathered(x, "embed", "mlp"), (8, 6), mesh) == (8, 3)
+    assert shard_shape(lambda x: gather_fsdp(x, "embed", "mlp"), (8, 6), mesh) == (8, 3)
 
 
 def test_a_mesh_of_other_axes_is_left_alone_but_for_those_it_has():

@@ -10,9 +10,8 @@ import optax
 import pytest
 
 from t5x_lite.config import OptimizerConfig, TrainConfig
-from t5x_lite.data.converters import encoder_decoder
+from t5x_lite.data.converters import autoregressive_inputs, encoder_decoder
 from t5x_lite.data.packing import fill_rows
-from t5x_lite.model.transformer import shift_right
 from t5x_lite.optim import make_optimizer
 from t5x_lite.parallel.mesh import parameter_axes
 from t5x_lite.training.step import TrainState, gradients, init_state, loss_sums, train_step
@@ -57,7 +56,7 @@ def test_the_loss_is_the_mean_over_all_target_tokens():
     _, step = compiled()
     _, metrics = step(started(optimizer()), batch())
     inputs_BS, targets_BT = batch()["encoder_input_tokens"], batch()["decoder_target_tokens"]
-    logits_BTV = tiny.logits(tiny.model(tiny.T5_1_1), inputs_BS, shift_right(targets_BT)).astype(np.float64)
+    logits_BTV = tiny.logits(tiny.model(tiny.T5_1_1), inputs_BS, autoregressive_inputs(targets_BT)).astype(np.float64)
     nats_BT = np.log(np.exp(logits_BTV).sum(-1)) - np.take_along_axis(logits_BTV, targets_BT[..., None], -1)[..., 0]
     is_target_BT = targets_BT > 0
     np.testing.assert_allclose(metrics["loss"], nats_BT[is_target_BT].mean(), rtol=1e-5)

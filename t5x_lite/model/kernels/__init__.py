@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operations written for memory and speed, each behind one function that reads like its formula."""
+"""The operations that take most of the time: attention, projections, and the cross entropy of the vocabulary."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loss of the vocabulary projection, without ever holding all the logits.
+"""Cross entropy of the vocabulary projection, fused with it so that the logits never exist as a whole.
 
-The sequences are cut into chunks of time steps. A chunk's logits live only while the chunk is worked on; under
-differentiation its gradients are taken at once, so that the backward pass has nothing to recompute: the loss is a
-scalar, and what comes back to it can only scale them.
+Sequences are split into chunks of time steps, and only one chunk's logits exist at a time. The forward pass computes
+each chunk's gradients too, so the backward pass recomputes nothing: the loss is a scalar, whose cotangent only scales
+them.
 
 Shape letters: B batch, T targets, C time steps in a chunk, D model, V vocabulary.
 """
@@ -15,28 +15,28 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from t5x_lite.parallel.rules import constrain, gathered
+from t5x_lite.parallel.rules import constrain, gather_fsdp
 
-# Float32 logits a device holds at once: 128 MiB, or 1,044 tokens of T5's vocabulary. Every chunk reads and writes all
-# of dkernel_DV: on 2 CPU cores, 912 tokens of T5 small took about 1.1 times as long in six chunks as in one.
+# Number of float32 logits per device and chunk: 128 MiB, or 1,044 tokens of T5's vocabulary. Every chunk reads and
+# writes all of dkernel_DV: on 2 CPU cores, 912 tokens of T5 small took 1.1 times as long in six chunks as in one.
 CHUNK_LOGITS = 2**25
 
 
 class LossSums(NamedTuple):
-    """Sums over tokens, times their weights: add those of all microbatches, then divide by `weight`.
+    """Weighted sums over tokens. Add them over microbatches, then divide by `weight`.
 
-    Only `loss` has a gradient; the others are for people to read.
+    Only `loss` has a gradient; the others are metrics.
     """
 
-    loss: jax.Array  # what is minimised: cross entropy against the smoothed targets, plus the z-loss
-    cross_entropy: jax.Array  # in nats against the targets themselves: exp(cross_entropy / weight) is the perplexity
-    z_loss: jax.Array  # the part of `loss` that is the z-loss
+    loss: jax.Array  # the objective: cross entropy of the smoothed targets, plus the z-loss
+    cross_entropy: jax.Array  # of the targets, in nats: the perplexity is exp(cross_entropy / weight)
+    z_loss: jax.Array  # included in `loss`
     weight: jax.Array
     num_correct: jax.Array  # tokens whose target has the highest logit
 
 
 class _Logits(NamedTuple):
-    """What a loss needs to know of each token's logits: [B, T], or [B, C] inside a chunk."""
+    """Statistics of each token's logits: [B, T], or [B, C] within a chunk."""
 
     log_z: jax.Array
     target: jax.Array
@@ -53,34 +53,30 @@ def cross_entropy(
     z_loss: float = 0.0,
     label_smoothing: float = 0.0,
 ) -> LossSums:
-    """Sums T5's loss of the logits `hidden_BTD @ kernel_DV`; differentiable in these two.
+    """Returns T5's loss of the logits `hidden_BTD @ kernel_DV`; differentiable with respect to these two.
 
     Args:
-      hidden_BTD: the decoder's output, float32 or bfloat16; the products take their factors in this type and add up
-        in float32.
-      kernel_DV: the vocabulary projection, `T5.output_kernel()`; cast to the type of hidden_BTD.
+      hidden_BTD: hidden states, float32 or bfloat16; products take operands of this dtype and accumulate in float32.
+      kernel_DV: the vocabulary projection, `T5.output_kernel()`; cast to the dtype of hidden_BTD.
       targets_BT: token ids in [0, V).
-      weights_BT: 1 where a token counts, 0 on padding; they get no gradient.
-      z_loss: coefficient of (log Z)^2 a token.
+      weights_BT: 1 where a token counts, 0 on padding; not differentiable.
+      z_loss: coefficient of (log Z)^2 per token.
       label_smoothing: probability mass spread evenly over the tokens that are not the target.
 
-    Returns:
-      The sums, in float32.
-
-    Source: T5X `losses.py`, its constant that makes the lowest smoothed loss 0 included.
+    Source: T5X `losses.py`, including its constant that makes the lowest smoothed loss 0.
     """
     return _loss_sums(hidden_BTD, kernel_DV, targets_BT, weights_BT, z_loss, label_smoothing)
 
 
 class TokenScores(NamedTuple):
-    """How well each target is predicted."""
+    """Scores of the targets."""
 
-    nats_BT: jax.Array  # its -log p, float32
-    is_correct_BT: jax.Array  # whether it has the highest logit
+    nats_BT: jax.Array  # -log p, float32
+    is_correct_BT: jax.Array  # whether the target has the highest logit
 
 
 def token_scores(hidden_BTD: jax.Array, kernel_DV: jax.Array, targets_BT: jax.Array) -> TokenScores:
-    """Returns how well each target is predicted, for evaluation; the arguments are `cross_entropy`'s."""
+    """Scores each target, for evaluation; arguments as in `cross_entropy`."""
     logits = _all_logits(hidden_BTD, kernel_DV, targets_BT)
     return TokenScores(logits.log_z - logits.target, logits.target == logits.highest)
 
@@ -94,7 +90,7 @@ def _loss_sums(hidden_BTD, kernel_DV, targets_BT, weights_BT, z_loss, label_smoo
 def _loss_sums_forward(hidden_BTD, kernel_DV, targets_BT, weights_BT, z_loss, label_smoothing):
     V = kernel_DV.shape[1]
     on, off = _smoothed(label_smoothing, V)
-    kernel = gathered(kernel_DV.astype(hidden_BTD.dtype), "embed", "vocab")
+    kernel = gather_fsdp(kernel_DV.astype(hidden_BTD.dtype), "embed", "vocab")
     hidden_BTD = constrain(hidden_BTD, "batch", None, None)
 
     def step(dkernel_DV, chunk):
@@ -120,7 +116,7 @@ def _loss_sums_forward(hidden_BTD, kernel_DV, targets_BT, weights_BT, z_loss, la
 
 
 def _loss_sums_backward(z_loss, label_smoothing, gradients, cotangents):
-    del z_loss, label_smoothing  # already in the gradients
+    del z_loss, label_smoothing  # included in the gradients
     dhidden_BTD, dkernel_DV = ((gradient * cotangents.loss).astype(gradient.dtype) for gradient in gradients)
     return dhidden_BTD, dkernel_DV, None, None
 
@@ -129,7 +125,7 @@ _loss_sums.defvjp(_loss_sums_forward, _loss_sums_backward)
 
 
 def _all_logits(hidden_BTD, kernel_DV, targets_BT) -> _Logits:
-    kernel = gathered(kernel_DV.astype(hidden_BTD.dtype), "embed", "vocab")
+    kernel = gather_fsdp(kernel_DV.astype(hidden_BTD.dtype), "embed", "vocab")
     hidden_BTD = constrain(hidden_BTD, "batch", None, None)
     chunks = _split((hidden_BTD, targets_BT), _chunk_length(targets_BT, kernel_DV.shape[1]))
     results = jax.lax.map(lambda chunk: _reduce(_project(chunk[0], kernel), chunk[1]), chunks)
@@ -149,13 +145,13 @@ def _reduce(logits_BCV, targets_BC) -> _Logits:
 
 
 def _smoothed(label_smoothing, V) -> tuple[float, float]:
-    """Probability of the target, and of each other token."""
+    """Returns the smoothed probabilities of the target and of each other token."""
     return 1.0 - label_smoothing, label_smoothing / (V - 1)
 
 
 def _sums(logits: _Logits, weights_BT, V, z_loss, label_smoothing) -> LossSums:
     on, off = _smoothed(label_smoothing, V)
-    # The entropy of the smoothed targets: no prediction can come below it.
+    # The entropy of the smoothed targets, a lower bound of their cross entropy.
     lowest = -(on * math.log(on) + (V - 1) * off * math.log(off + 1e-20))
     smoothed_BT = logits.log_z - (on - off) * logits.target - off * logits.total - lowest
     z_loss_BT = z_loss * logits.log_z**2
@@ -170,13 +166,13 @@ def _sums(logits: _Logits, weights_BT, V, z_loss, label_smoothing) -> LossSums:
 
 
 def chunk_length(shape_BT: tuple[int, int], V: int, num_devices: int) -> int:
-    """Returns how many time steps are worked on at once.
+    """Returns C, the number of time steps per chunk.
 
     Args:
-      shape_BT: of the targets.
-      V: the vocabulary.
-      num_devices: that the mesh cuts batch and vocabulary over; never time steps, so that a chunk of those has its
-        share of rows on every device.
+      shape_BT: the shape of the targets.
+      V: the size of the vocabulary.
+      num_devices: the number of devices that shard the batch and the vocabulary. Time steps are not sharded, so every
+        device holds rows of every chunk.
     """
     B, T = shape_BT
     return math.ceil(T / math.ceil(B * T * V / (CHUNK_LOGITS * num_devices)))
@@ -187,7 +183,7 @@ def _chunk_length(targets_BT, V) -> int:
 
 
 def _split(arrays, C):
-    """[B, T, ...] to [num_chunks, B, C, ...], padded with zeros."""
+    """Reshapes [B, T, ...] to [num_chunks, B, C, ...], padded with zeros."""
 
     def split(array_BT):
         B, T, *rest = array_BT.shape
@@ -199,7 +195,7 @@ def _split(arrays, C):
 
 
 def _join(chunks, T):
-    """The reverse of `_split`."""
+    """Inverts `_split`."""
 
     def join(chunks_BC):
         num_chunks, B, C, *rest = chunks_BC.shape

@@ -18,9 +18,9 @@ from t5x_lite.checkpoints.param_names import rows
 from t5x_lite.checkpoints.safetensors import open_weights, read_header, write_tensors
 from t5x_lite.checkpoints.weights import placed, reader
 from t5x_lite.config import GenerationConfig, MeshConfig
+from t5x_lite.data.converters import autoregressive_inputs
 from t5x_lite.inference.loop import generate_ids
 from t5x_lite.model.architectures import ENCODER_DECODER
-from t5x_lite.model.transformer import shift_right
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
 from tests.checkpoints.layouts import model_of
@@ -55,7 +55,7 @@ def computed(family, directory=GOLDEN):
 
     def loss(model):
         encoded_BSD = model.encode(inputs_BS)
-        logits_BTV = model(inputs_BS, shift_right(targets_BT))
+        logits_BTV = model(inputs_BS, autoregressive_inputs(targets_BT))
         losses_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, targets_BT)
         return jnp.sum(losses_BT * weights_BT) / jnp.sum(weights_BT), (encoded_BSD, logits_BTV)
 

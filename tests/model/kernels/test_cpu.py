@@ -6,7 +6,7 @@ import pytest
 
 from t5x_lite.config import MeshConfig
 from t5x_lite.model.decoder import Decoder
-from t5x_lite.model.kernels.cpu import Unstacked, unstacked
+from t5x_lite.model.kernels.cpu import Unstacked, decode_layout
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh, replicated
 from tests import tiny
@@ -28,9 +28,9 @@ def begun(model):
 )
 def test_it_decodes_as_its_model_does(kind, cfg):
     model = tiny.drawn(kind, cfg)
-    apart = unstacked(model)
+    apart = decode_layout(model)
     assert isinstance(apart, Unstacked)
-    assert unstacked(apart) is apart
+    assert decode_layout(apart) is apart
     caches = [begun(model), begun(apart)]
     for step in range(STEPS):
         tokens_BK = np.arange(BATCH * BEAMS).reshape(BATCH, BEAMS) + step
@@ -40,7 +40,7 @@ def test_it_decodes_as_its_model_does(kind, cfg):
 
 
 def test_no_step_copies_a_layer_of_it():
-    apart = unstacked(tiny.drawn(T5, tiny.T5_1_1))
+    apart = decode_layout(tiny.drawn(T5, tiny.T5_1_1))
     step = jax.jit(lambda apart, tokens_BK, cache: apart.decode_step(tokens_BK, cache))
     program = step.lower(apart, np.ones((BATCH, BEAMS), np.int32), begun(apart)).compile().as_text()
     L, D, F = (getattr(tiny.T5_1_1, name) for name in ("num_decoder_layers", "emb_dim", "mlp_dim"))
@@ -51,4 +51,4 @@ def test_no_step_copies_a_layer_of_it():
 def test_a_model_on_a_mesh_stays_as_it_is():
     model = tiny.drawn(T5, tiny.T5_1_1)
     on_mesh = jax.device_put(model, replicated(make_mesh(MeshConfig())))
-    assert unstacked(on_mesh) is on_mesh
+    assert decode_layout(on_mesh) is on_mesh
