@@ -1,21 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""T5 in JAX: the models, span-corruption pretraining at scale, and what comes after.
+"""T5 in JAX: models, pretraining, fine-tuning and inference.
 
-The public names are loaded when they are first used, so that importing one costs no more than what it needs.
+Public names are imported when they are first used, so that `from t5x_lite import T5` imports neither the data pipeline
+nor the checkpoint formats.
 """
 
 import importlib
+import pkgutil
+import re
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the one list of public names, which `_public_names` reads too
     from t5x_lite.checkpoints.load import load as load
     from t5x_lite.checkpoints.load import save_hf as save_hf
-    from t5x_lite.config import MixtureConfig as Mixture
+    from t5x_lite.config import MixtureConfig as Mixture  # noqa: F401
     from t5x_lite.config import ModelConfig as ModelConfig
     from t5x_lite.config import RunConfig as RunConfig
-    from t5x_lite.config import TaskConfig as Task
+    from t5x_lite.config import TaskConfig as Task  # noqa: F401
     from t5x_lite.data.tokenizers import Tokenizer as Tokenizer
     from t5x_lite.evaluation.api import evaluate as evaluate
     from t5x_lite.inference.api import generate as generate
@@ -27,49 +30,22 @@ if TYPE_CHECKING:
     from t5x_lite.model.transformer import T5 as T5
     from t5x_lite.training.loop import train as train
 
-_HOMES = {
-    "Decoder": ("t5x_lite.model.decoder", "Decoder"),
-    "Encoder": ("t5x_lite.model.encoder", "Encoder"),
-    "ModelConfig": ("t5x_lite.config", "ModelConfig"),
-    "Mixture": ("t5x_lite.config", "MixtureConfig"),
-    "RunConfig": ("t5x_lite.config", "RunConfig"),
-    "T5": ("t5x_lite.model.transformer", "T5"),
-    "Task": ("t5x_lite.config", "TaskConfig"),
-    "Tokenizer": ("t5x_lite.data.tokenizers", "Tokenizer"),
-    "evaluate": ("t5x_lite.evaluation.api", "evaluate"),
-    "generate": ("t5x_lite.inference.api", "generate"),
-    "load": ("t5x_lite.checkpoints.load", "load"),
-    "save_hf": ("t5x_lite.checkpoints.load", "save_hf"),
-    "rank": ("t5x_lite.inference.score", "rank"),
-    "score": ("t5x_lite.inference.score", "score"),
-    "presets": ("t5x_lite.model.presets", "presets"),
-    "train": ("t5x_lite.training.loop", "train"),
-}
 
-__all__ = [
-    "T5",
-    "Decoder",
-    "Encoder",
-    "Mixture",
-    "ModelConfig",
-    "RunConfig",
-    "Task",
-    "Tokenizer",
-    "evaluate",
-    "generate",
-    "load",
-    "presets",
-    "rank",
-    "save_hf",
-    "score",
-    "train",
-]
+def _public_names() -> dict[str, tuple[str, str]]:
+    """Returns the module and the name there of each public name, from this file's own source."""
+    source = pkgutil.get_data(__name__, "__init__.py") or b""
+    imports = re.findall(r"^    from (t5x_lite\.\S+) import (\w+) as (\w+)", source.decode(), re.MULTILINE)
+    return {public: (module, name) for module, name, public in imports}
+
+
+_PUBLIC = _public_names()
+__all__ = sorted(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _PUBLIC:
         raise AttributeError(f"module 't5x_lite' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
+    module, attribute = _PUBLIC[name]
     return getattr(importlib.import_module(module), attribute)
 
 

@@ -79,7 +79,7 @@ def _fail(subcommand: str, error: BaseException) -> int:
     if subcommand in MULTI_PROCESS:
         from t5x_lite.parallel import multihost
 
-        multi_process, lost = multihost.is_of_several(), multihost.lost_peer(error)
+        multi_process, lost = multihost.is_multiprocess(), multihost.lost_peer(error)
     if lost:
         message, status = lost, PEER_LOST
     elif isinstance(error, KeyboardInterrupt):

@@ -1,5 +1,6 @@
 """Tests t5x_lite/__init__.py"""
 
+import inspect
 import subprocess
 import sys
 
@@ -15,6 +16,54 @@ def test_every_public_name_can_be_imported():
         assert getattr(t5x_lite, name) is not None
     assert set(t5x_lite.__all__) <= set(dir(t5x_lite))
     assert len(t5x_lite.__all__) <= 25
+
+
+def parameters(function) -> str:
+    return " ".join(name for name in inspect.signature(function).parameters if name != "self")
+
+
+TASK = (
+    "base mixture source eval_source prepared text inputs targets preprocess choices labels metrics text_unit columns "
+    "bad_records packages min_characters eval_percent objective noise_density mean_noise_span_length tokenizer"
+)
+MODEL_CONFIG = (
+    "vocab_size emb_dim num_heads head_dim mlp_dim num_encoder_layers num_decoder_layers mlp_activations "
+    "tie_embeddings scale_logits relative_bias_per_layer relative_position_buckets relative_position_max_distance "
+    "dropout_rate dtype remat offload"
+)
+PARAMETERS = {
+    "Decoder": "cfg rngs",
+    "Encoder": "cfg rngs",
+    "Mixture": "tasks rates cap temperature",
+    "ModelConfig": MODEL_CONFIG,
+    "RunConfig": "run_dir seed task model data train optimizer eval checkpoint mesh",
+    "T5": "cfg rngs",
+    "Task": TASK,
+    "Tokenizer": "",
+    "evaluate": "model config num_batches",
+    "generate": "pretrained inputs batch_size settings",
+    "load": "directory mesh tokenizer",
+    "presets": None,
+    "rank": "pretrained inputs choices by_token batch_size",
+    "save_hf": "model tokenizer directory dtype",
+    "score": "pretrained inputs targets batch_size",
+    "train": "cfg profile",
+}
+CALLS = {
+    "Decoder": "inputs_BT prefix_BT segments_BT dropout_key",
+    "Encoder": "inputs_BS segments_BS dropout_key",
+    "T5": "inputs_BS decoder_inputs_BT inputs_segments_BS targets_segments_BT dropout_key",
+}
+
+
+def test_the_public_names_and_their_parameters_stay():
+    assert t5x_lite.__all__ == sorted(PARAMETERS)
+    for name, expected in PARAMETERS.items():
+        value = getattr(t5x_lite, name)
+        if name in CALLS:
+            assert (parameters(value.__init__), parameters(value.__call__)) == (expected, CALLS[name])
+        elif expected is not None:
+            assert parameters(value) == expected, name
 
 
 def test_tasks_and_evaluation_have_public_names():

@@ -21,7 +21,7 @@ from t5x_lite.evaluation.api import checked, held_out_corpora, make_evaluation, 
 from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.files.progress import ProgressBar
-from t5x_lite.parallel.multihost import HangWatch
+from t5x_lite.parallel.multihost import Watchdog
 
 LABELS = {  # of the rows that come first in a table, in this order
     "examples": "examples",
@@ -66,12 +66,12 @@ def run(
     with (
         ProgressBar("Evaluating", unit="batches", enabled=is_first) as bar,
         held_out_corpora(cfg, pretrained.tokenizer, pathlib.Path(checkpoint), announce=bar.print) as corpora,
-        HangWatch() as hang_watch,
+        Watchdog() as watchdog,
     ):
 
         def on_batch() -> None:
             bar.advance()
-            hang_watch.alive()
+            watchdog.heartbeat()
 
         cfg = with_architecture(cfg, pretrained.architecture)
         evaluation = make_evaluation(cfg, corpora, pretrained.architecture, num_batches, on_batch=on_batch)

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Adafactor with T5X's numbers, on parameters stacked by layer and attention kernels split by head.
 
-A parameter is one matrix a layer: its "embed" dimension by all others together, so ("layers", "embed", "heads",
-"head_dim") is a stack of [embed] x [heads * head_dim]. Everything T5X averages over a parameter (squared gradients, the
-RMS of the update, the RMS of the parameter) is averaged within a layer, so that a stack steps as its layers would one
-by one. `optax.adafactor` factors the two largest dimensions instead and averages over the whole stack.
+Each layer of a parameter is treated as a matrix of its "embed" dimension by all others: ("layers", "embed", "heads",
+"head_dim") is a stack of [embed] x [heads * head_dim]. All means that T5X takes over a parameter (squared gradients,
+RMS of the update, RMS of the parameter) are taken per layer, so a stack is updated exactly like separate layers.
+`optax.adafactor` factors the two largest dimensions instead and averages over the whole stack.
 """
 
 import math
@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import optax
 
 DECAY_RATE = 0.8  # beta2 is 1 - (step + 1) ** -0.8: 0 at the first step, then ever closer to 1
-MIN_SQUARED_GRADIENT = 1e-30  # added to each, so that a gradient of 0 divides by something
+MIN_SQUARED_GRADIENT = 1e-30  # added to each square, so that a zero gradient is not divided by 0
 MAX_UPDATE_RMS = 1.0  # before the learning rate
-MIN_PARAMETER_RMS = 1e-3  # so that a parameter at 0 can leave it
+MIN_PARAMETER_RMS = 1e-3  # so that a zero parameter can change
 MIN_DIM_SIZE_TO_FACTOR = 128
 UNUSED_SHAPE = (1,)  # as in T5X's checkpoints
 
@@ -26,11 +26,11 @@ Dims = tuple[int, ...]
 
 
 class FactoredRmsState(NamedTuple):
-    """Running means of squared gradients: pytrees like the parameters, with leaves of shape (1,) where not used.
+    """Running means of squared gradients: pytrees like the parameters, with unused leaves of shape (1,).
 
-    A factored parameter uses v_row (averaged over all dimensions but "layers" and "embed") and v_col (averaged over
-    "embed"), another one v (not averaged). The update is symmetric in v_row and v_col. T5X names them likewise on
-    stacked parameters, but by size on plain matrices: there its v_row keeps the smaller dimension, the first of equals.
+    Factored parameters use v_row (averaged over all dimensions but "layers" and "embed") and v_col (averaged over
+    "embed"), others v (not averaged). The update is symmetric in v_row and v_col. T5X uses the same names for stacked
+    parameters; for plain matrices its v_row keeps the smaller dimension, or the first if they are equal.
     """
 
     count: jax.Array
@@ -48,17 +48,17 @@ def adafactor(
     min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR,
     momentum_dtype: str = "float32",
 ) -> optax.GradientTransformation:
-    """Adafactor, learning rate included.
+    """Returns Adafactor, including the learning rate.
 
     Args:
-      learning_rate: step -> RMS of an update, in units of its parameter's RMS.
-      axes: a pytree like the parameters, with a tuple of axis names (one a dimension) for each.
-      beta1: decay of the first moment, which averages updates already times the learning rate; None keeps none.
-      weight_decay: share of each parameter removed a step, not times the learning rate.
-      min_dim_size_to_factor: size from which on, in both its sides, a layer's matrix has its second moment factored.
-      momentum_dtype: what the first moment is kept in.
+      learning_rate: schedule of the RMS of updates, relative to the RMS of their parameters.
+      axes: a pytree like the parameters, with the axis names of each.
+      beta1: decay rate of the first moment, an average of updates times their learning rate; None disables it.
+      weight_decay: fraction of each parameter removed per step, not multiplied by the learning rate.
+      min_dim_size_to_factor: minimum size of both sides of a layer's matrix to factor its second moment.
+      momentum_dtype: dtype of the first moment.
 
-    Source: Shazeer and Stern, https://arxiv.org/abs/1804.04235; order and numbers are T5X's `adafactor.py`.
+    Source: Shazeer and Stern, https://arxiv.org/abs/1804.04235; order and constants as in T5X's `adafactor.py`.
     """
     return optax.chain(
         scale_by_factored_rms(axes, min_dim_size_to_factor),
@@ -74,7 +74,7 @@ def adafactor(
 def scale_by_factored_rms(
     axes: Any, min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR
 ) -> optax.GradientTransformation:
-    """Divides gradients by the root of their running mean square, held as two vectors where the sides are large."""
+    """Divides gradients by the root of their running mean square, which is factored for large matrices."""
 
     def init_one(param: jax.Array, names: Axes) -> tuple[jax.Array, jax.Array, jax.Array]:
         rows, cols = _matrix_dims(names)
@@ -107,7 +107,7 @@ def scale_by_factored_rms(
 
 
 def clip_by_layer_rms(axes: Any, max_rms: float = MAX_UPDATE_RMS) -> optax.GradientTransformation:
-    """Scales each layer of each update down to an RMS of `max_rms`, where it is larger."""
+    """Clips the RMS of each layer of each update to `max_rms`."""
     return optax.stateless(
         lambda updates, _: jax.tree.map(
             lambda update, names: update / jnp.maximum(1, _layer_rms(update, names) / max_rms), updates, axes
@@ -116,7 +116,7 @@ def clip_by_layer_rms(axes: Any, max_rms: float = MAX_UPDATE_RMS) -> optax.Gradi
 
 
 def scale_by_parameter_rms(axes: Any, min_rms: float = MIN_PARAMETER_RMS) -> optax.GradientTransformation:
-    """Multiplies each layer of each update by the RMS of its parameter, or by `min_rms` where that is larger."""
+    """Multiplies each layer of each update by the RMS of its parameter, or by `min_rms` if that is larger."""
     return optax.stateless(
         lambda updates, params: jax.tree.map(
             lambda update, param, names: update * jnp.maximum(_layer_rms(param, names), min_rms), updates, params, axes
@@ -125,13 +125,13 @@ def scale_by_parameter_rms(axes: Any, min_rms: float = MIN_PARAMETER_RMS) -> opt
 
 
 def factored_axes(axes: Axes) -> tuple[Axes, Axes]:
-    """Returns the axis names of v_row and of v_col, where a parameter with these axis names is factored."""
+    """Returns the axis names of v_row and v_col for a factored parameter with these axis names."""
     rows, cols = _matrix_dims(axes)
     return _without(axes, cols), _without(axes, rows)
 
 
 def factored_rms_axes(state: FactoredRmsState, params: Any, axes: Any) -> FactoredRmsState:
-    """Returns the state's pytree with a tuple of axis names, one a dimension, for each array; None has no name."""
+    """Returns the state's pytree with the axis names of each array; dimensions of placeholders have no name (None)."""
 
     def names_one(param, names, v):
         if v.shape == param.shape:
@@ -152,7 +152,7 @@ def _layer_dims(axes: Axes) -> Dims:
 
 
 def _matrix_dims(axes: Axes) -> tuple[Dims, Dims]:
-    """Returns the dimensions along the rows and along the columns of a layer's matrix; a vector has no columns."""
+    """Returns the dimensions of the rows and of the columns of a layer's matrix; a vector has no columns."""
     dims = _layer_dims(axes)
     rows = (axes.index("embed"),) if "embed" in axes else dims[:1]
     return rows, tuple(dim for dim in dims if dim not in rows)
@@ -169,13 +169,13 @@ def _without(items: tuple, dims: Dims) -> tuple:
 
 
 def _inverse_root_of_product(v_row: jax.Array, v_col: jax.Array, rows: Dims, cols: Dims) -> jax.Array:
-    """Returns (v_row v_col / mean(v_row)) ** -0.5, the inverse RMS at each place of the parameter."""
+    """Returns (v_row v_col / mean(v_row)) ** -0.5, the inverse RMS of each gradient element."""
     v_row, v_col = jnp.expand_dims(v_row, cols), jnp.expand_dims(v_col, rows)
     return jax.lax.rsqrt(v_row / jnp.mean(v_row, axis=rows, keepdims=True)) * jax.lax.rsqrt(v_col)
 
 
 def _map(function, tree: Any, *trees: Any) -> list:
-    """Returns the pytrees of the first, second, ... results of `function` over the leaves, as `jax.tree.map` would."""
+    """Like `jax.tree.map` for a function with several results; returns one pytree per result."""
     treedef = jax.tree.structure(tree)
     results = [function(*leaves) for leaves in zip(*map(treedef.flatten_up_to, (tree, *trees)), strict=True)]
     return [treedef.unflatten(leaves) for leaves in zip(*results, strict=True)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW with each step relative to its parameter's size, as Adafactor's is; plain AdamW diverges on T5."""
+"""AdamW with updates scaled by the parameter's RMS, as in Adafactor; plain AdamW diverges on T5."""
 
 from typing import Any
 
@@ -19,15 +19,15 @@ def adamw_rms(
     weight_decay: float = 0.0,
     momentum_dtype: str = "float32",
 ) -> optax.GradientTransformation:
-    """AdamW whose update, but not its weight decay, is times max(RMS of the parameter's layer, 1e-3).
+    """Returns AdamW with updates, but not weight decay, multiplied by max(RMS of the parameter's layer, 1e-3).
 
     Args:
-      learning_rate: step -> RMS of an update, in units of its parameter's RMS.
-      axes: a pytree like the parameters, with a tuple of axis names (one a dimension) for each.
-      beta1: decay of the first moment.
-      beta2: decay of the second moment.
-      weight_decay: share of each parameter removed a step, times the learning rate.
-      momentum_dtype: what the first moment is kept in.
+      learning_rate: schedule of the RMS of updates, relative to the RMS of their parameters.
+      axes: a pytree like the parameters, with the axis names of each.
+      beta1: decay rate of the first moment.
+      beta2: decay rate of the second moment.
+      weight_decay: fraction of each parameter removed per step, times the learning rate.
+      momentum_dtype: dtype of the first moment.
 
     Source: AdamWScale of nanoT5, https://arxiv.org/abs/2309.02373.
     """

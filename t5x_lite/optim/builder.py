@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an optimizer's config to its transformation, and from its state to axis names."""
+"""Builds the optimizer of a config, and the axis names of its state.
 
+To add an optimizer, write its transformation in a module of its own, add an entry to OPTIMIZERS, and add its name to
+`OptimizerConfig.name`.
+"""
+
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -14,39 +19,71 @@ from t5x_lite.optim.schedules import make_schedule
 DEFAULT_ADAM_BETA1 = 0.9
 
 
+def _adafactor(cfg: OptimizerConfig, learning_rate: optax.Schedule, axes: Any) -> optax.GradientTransformation:
+    return adafactor(
+        learning_rate, axes, beta1=cfg.beta1, weight_decay=cfg.weight_decay, momentum_dtype=cfg.momentum_dtype
+    )
+
+
+def _adamw_rms(cfg: OptimizerConfig, learning_rate: optax.Schedule, axes: Any) -> optax.GradientTransformation:
+    return adamw_rms(
+        learning_rate,
+        axes,
+        beta1=_adam_beta1(cfg),
+        beta2=cfg.beta2,
+        weight_decay=cfg.weight_decay,
+        momentum_dtype=cfg.momentum_dtype,
+    )
+
+
+def _adamw(cfg: OptimizerConfig, learning_rate: optax.Schedule, axes: Any) -> optax.GradientTransformation:
+    del axes
+    return optax.adamw(
+        learning_rate,
+        b1=_adam_beta1(cfg),
+        b2=cfg.beta2,
+        weight_decay=cfg.weight_decay,
+        mu_dtype=cfg.momentum_dtype,
+    )
+
+
+def _adam_beta1(cfg: OptimizerConfig) -> float:
+    return DEFAULT_ADAM_BETA1 if cfg.beta1 is None else cfg.beta1
+
+
+# By `optimizer.name`: functions of the config, the schedule, and the axis names of the parameters.
+OPTIMIZERS: Mapping[str, Callable[[OptimizerConfig, optax.Schedule, Any], optax.GradientTransformation]] = {
+    "adafactor": _adafactor,
+    "adamw_rms": _adamw_rms,
+    "adamw": _adamw,
+}
+
+
 def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.GradientTransformation:
-    """Returns clipping, the optimizer, weight decay and the learning rate as one transformation.
+    """Returns gradient clipping, optimizer, weight decay and learning rate as one transformation.
 
     Args:
       cfg: the optimizer's config.
-      num_steps: updates in the whole run, for the schedule.
-      axes: a pytree like the parameters, with a tuple of axis names (one a dimension) for each.
+      num_steps: number of updates in the run, for the schedule.
+      axes: a pytree like the parameters, with the axis names of each.
 
     Raises:
       ValueError: if the schedule's warmup does not end within `num_steps`.
     """
-    learning_rate = make_schedule(cfg, num_steps)
-    beta1 = DEFAULT_ADAM_BETA1 if cfg.beta1 is None else cfg.beta1
-    decay, dtype = cfg.weight_decay, cfg.momentum_dtype
-    if cfg.name == "adafactor":
-        core = adafactor(learning_rate, axes, beta1=cfg.beta1, weight_decay=decay, momentum_dtype=dtype)
-    elif cfg.name == "adamw_rms":
-        core = adamw_rms(learning_rate, axes, beta1=beta1, beta2=cfg.beta2, weight_decay=decay, momentum_dtype=dtype)
-    else:
-        core = optax.adamw(learning_rate, b1=beta1, b2=cfg.beta2, weight_decay=decay, mu_dtype=dtype)
-    return core if cfg.clip_norm is None else optax.chain(optax.clip_by_global_norm(cfg.clip_norm), core)
+    optimizer = OPTIMIZERS[cfg.name](cfg, make_schedule(cfg, num_steps), axes)
+    return optimizer if cfg.clip_norm is None else optax.chain(optax.clip_by_global_norm(cfg.clip_norm), optimizer)
 
 
 def state_axes(state: optax.OptState, params: Any, axes: Any) -> Any:
-    """Returns the optimizer state's pytree with, for each array, a tuple of axis names, one a dimension.
+    """Returns the pytree of an optimizer's state with the axis names of each array.
 
-    A moment has its parameter's names, v_row and v_col those of the dimensions they keep; None is a dimension without
-    a name, of placeholders for what is not used.
+    Moments have the names of their parameters, v_row and v_col those of the dimensions that they keep. Other arrays
+    have no names (None), so they are replicated.
 
     Args:
-      state: of a transformation made here; its shapes do, as from `jax.eval_shape(tx.init, params)`.
+      state: the optimizer's state, or its shapes from `jax.eval_shape(tx.init, params)`.
       params: the parameters, or their shapes.
-      axes: a pytree like the parameters, with a tuple of axis names (one a dimension) for each.
+      axes: a pytree like the parameters, with the axis names of each.
     """
     structure, shapes = jax.tree.structure(params), [leaf.shape for leaf in jax.tree.leaves(params)]
 

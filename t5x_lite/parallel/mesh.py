@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where arrays live: the mesh, and what `axes.RULES` makes of it for parameters, optimizer state and batches."""
+"""The device mesh, and the shardings of parameters, optimizer state and batches that follow from `rules.RULES`."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,36 +15,36 @@ from t5x_lite.config import MeshConfig
 from t5x_lite.parallel.param_paths import named_leaves
 from t5x_lite.parallel.rules import MESH_AXES, RULES, partition_spec
 
-# What may be whole on every device: vectors and tables of a few numbers a layer are, by design.
-MOST_WHOLE_SHARE, MOST_WHOLE_BYTES = 0.02, 2**24
+# The limits of replicated parameters: vectors and small tables per layer are replicated by design.
+MAX_REPLICATED_SHARE, MAX_REPLICATED_BYTES = 0.02, 2**24
 
 
 def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """Arranges the devices as `cfg` says; what is cut over slices is `data` alone, its slowest axis.
+    """Returns the mesh of a run. Only `data`, its slowest axis, spans several slices.
 
     Args:
-      cfg: how.
-      devices: which; None takes all there are.
+      cfg: the sizes of the mesh.
+      devices: the devices to use; None uses all.
 
     Raises:
-      ValueError: if the sizes do not multiply to the number of devices, or do not suit their slices.
+      ValueError: if the sizes do not multiply to the number of devices, or do not match their slices.
     """
     devices = jax.devices() if devices is None else list(devices)
     slices = by_slice(devices, cfg.slices)
     shape = mesh_shape(cfg, len(devices))
     if shape[0] % len(slices):
         raise ValueError(
-            f"mesh.data is {shape[0]}, and the devices are in {len(slices)} slices, over which nothing but data is "
-            "cut: use a multiple of them"
+            f"mesh.data is {shape[0]}, but the devices are in {len(slices)} slices, which only data can span: use a "
+            f"multiple of {len(slices)}"
         )
     shape = (shape[0] // len(slices), *shape[1:])
-    # Whole axes of a torus where that can be: fsdp 512 and data 8 of 16 x 16 x 16 chips cannot, and cut one in two.
+    # Uses whole axes of the torus if possible. It must split one for fsdp 512 and data 8 on 16 x 16 x 16 chips.
     parts = [mesh_utils.create_device_mesh(shape, part, allow_split_physical_axes=True) for part in slices]
     return Mesh(np.concatenate(parts), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 
 def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
-    """Returns how many devices there are along each of MESH_AXES.
+    """Returns the size of each of MESH_AXES.
 
     Raises:
       ValueError: if the sizes do not multiply to the number of devices.
@@ -55,42 +55,42 @@ def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
     if -1 in sizes.values():
         if num_devices % known:
             raise ValueError(
-                f"{shown}: {known} does not divide the {num_devices} devices there are, so -1 cannot be filled in"
+                f"{shown}: {known} does not divide the number of devices, {num_devices}, so -1 cannot be resolved"
             )
         sizes = {axis: num_devices // known if size == -1 else size for axis, size in sizes.items()}
     elif known != num_devices:
         raise ValueError(
-            f"{shown} ask for {known} devices, but there are {num_devices}: set one of them to -1 to take what is left"
+            f"{shown} need {known} devices, but there are {num_devices}: set one of them to -1 to use all devices"
         )
     return tuple(sizes.values())
 
 
 def by_slice(devices: Sequence[Any], num_slices: int | None = None) -> list[list[Any]]:
-    """Returns the devices of each slice: a part of a pod, or a host, whose own network is the fast one.
+    """Returns the devices of each slice: the part of a pod, or the host, within which the network is fast.
 
     Args:
-      devices: all.
-      num_slices: how many; None is what the devices say, and one if they say nothing.
+      devices: all devices.
+      num_slices: the number of slices; None takes it from the devices.
 
     Raises:
-      ValueError: if there are not so many, all of one size.
+      ValueError: if the devices are not in that many slices of equal size.
     """
-    told: dict[int, list[Any]] = {}
+    by_index: dict[int, list[Any]] = {}
     for device in devices:
-        told.setdefault(getattr(device, "slice_index", 0) or 0, []).append(device)
-    slices = [told[index] for index in sorted(told)]
-    if num_slices is not None and len(slices) == 1:  # devices that do not know of slices are cut as they come
+        by_index.setdefault(getattr(device, "slice_index", 0) or 0, []).append(device)
+    slices = [by_index[index] for index in sorted(by_index)]
+    if num_slices is not None and len(slices) == 1:  # without a slice_index, devices are split in order
         slices = [list(part) for part in np.array_split(np.array(devices, object), num_slices)]
     if num_slices not in (None, len(slices)) or len({len(part) for part in slices}) > 1:
         raise ValueError(
-            f"mesh.slices is {num_slices}, and the {len(devices)} devices are in slices of "
-            f"{', '.join(str(len(part)) for part in slices)}: leave mesh.slices out, or use as many as there are"
+            f"mesh.slices is {num_slices}, but the {len(devices)} devices are in slices of "
+            f"{', '.join(str(len(part)) for part in slices)}: leave mesh.slices out, or use the number of slices"
         )
     return slices
 
 
 def parameter_axes(model: nnx.Module) -> Any:
-    """Returns a tree like `model` with a tuple of axis names for each parameter, `layers` first where stacked."""
+    """Returns a pytree like `model` with each parameter's axis names, which start with `layers` if it is stacked."""
 
     def axes(param: nnx.Variable) -> nnx.Variable:
         names = param.get_metadata()["axes"]
@@ -100,10 +100,10 @@ def parameter_axes(model: nnx.Module) -> Any:
 
 
 def shardings(mesh: Mesh, shapes: Any, axes: Any) -> Any:
-    """Returns a tree of shardings for a tree of shapes and its tree of axis names.
+    """Returns the shardings of a pytree of shapes, by its pytree of axis names.
 
     Raises:
-      ValueError: if a mesh axis does not divide a dimension it cuts.
+      ValueError: if a mesh axis does not divide a dimension that it shards.
     """
 
     def sharding(leaf: jax.ShapeDtypeStruct, names: tuple[str | None, ...]) -> NamedSharding:
@@ -114,36 +114,37 @@ def shardings(mesh: Mesh, shapes: Any, axes: Any) -> Any:
     return jax.tree.map(sharding, shapes, axes)
 
 
-def check_cut(shapes: Any, mesh: Mesh) -> None:
-    """Raises ValueError if a mesh that could cut arrays leaves much of them whole on every device.
+def check_sharded(shapes: Any, mesh: Mesh) -> None:
+    """Raises ValueError if large arrays are replicated on a mesh that could shard them.
 
     Args:
-      shapes: of `jax.ShapeDtypeStruct` with shardings.
-      mesh: the devices.
+      shapes: a pytree of `jax.ShapeDtypeStruct` with shardings.
+      mesh: their mesh.
     """
     if all(mesh.shape[axis] == 1 for axis in MESH_AXES if axis != "data"):
         return
-    sizes = {name: math.prod(leaf.shape) * leaf.dtype.itemsize for name, leaf in named_leaves(shapes).items()}
-    whole = {name: sizes[name] for name, leaf in named_leaves(shapes).items() if leaf.sharding.is_fully_replicated}
+    leaves = named_leaves(shapes)
+    sizes = {name: math.prod(leaf.shape) * leaf.dtype.itemsize for name, leaf in leaves.items()}
+    whole = {name: sizes[name] for name, leaf in leaves.items() if leaf.sharding.is_fully_replicated}
     share = sum(whole.values()) / sum(sizes.values())
-    if sum(whole.values()) > MOST_WHOLE_BYTES and share > MOST_WHOLE_SHARE:
+    if sum(whole.values()) > MAX_REPLICATED_BYTES and share > MAX_REPLICATED_SHARE:
         largest = max(whole, key=lambda name: whole[name])
         raise ValueError(
-            f"mesh {dict(mesh.shape)} leaves {share:.0%} of the parameters and the optimizer's state whole on every "
-            f"device, the largest of them {largest}: cut over fsdp or tensor, or name its dimensions in axes.RULES"
+            f"mesh {dict(mesh.shape)} replicates {share:.0%} of the parameters and the optimizer state on every "
+            f"device, most of all {largest}: shard over fsdp or tensor, or name its dimensions in parallel.rules.RULES"
         )
 
 
 def check_divides(mesh: Mesh, name: str | None, size: int) -> None:
-    """Raises ValueError unless the mesh axes that cut a dimension of the model divide it."""
-    cut = [axis for axis in RULES[name] if mesh.shape[axis] > 1] if name else []
-    if size % math.prod(mesh.shape[axis] for axis in cut):
-        shown = " x ".join(f"mesh.{axis} {mesh.shape[axis]}" for axis in cut)
+    """Raises ValueError unless the mesh axes that shard a dimension of the model divide it."""
+    axes = [axis for axis in RULES[name] if mesh.shape[axis] > 1] if name else []
+    if size % math.prod(mesh.shape[axis] for axis in axes):
+        shown = " x ".join(f"mesh.{axis} {mesh.shape[axis]}" for axis in axes)
         raise ValueError(f"{shown} does not divide the model's {name} dimension of {size}: change one of them")
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of what every device holds whole."""
+    """Returns the sharding of arrays that every device holds entirely."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -153,18 +154,18 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
 
 
 def check_batch_size(mesh: Mesh, batch_size: int, num_microbatches: int = 1) -> None:
-    """Raises ValueError unless each microbatch can be spread evenly over the mesh."""
+    """Raises ValueError unless each microbatch can be sharded evenly over the mesh."""
     parts = mesh.shape["data"] * mesh.shape["fsdp"]
     if batch_size % (parts * num_microbatches):
         raise ValueError(
             f"train.batch_size is {batch_size}, which is not divisible by mesh.data * mesh.fsdp * "
             f"train.num_microbatches = {mesh.shape['data']} * {mesh.shape['fsdp']} * {num_microbatches} = "
-            f"{parts * num_microbatches}: use a multiple of it"
+            f"{parts * num_microbatches}: use a multiple"
         )
 
 
 def local_rows(mesh: Mesh, batch_size: int) -> slice:
-    """Returns the contiguous rows of a global batch that this process has to supply."""
+    """Returns the contiguous rows of a global batch that this process supplies."""
     indices = batch_sharding(mesh).addressable_devices_indices_map((batch_size,)).values()
     slices = [index[0] for index in indices if index is not None]
     rows = [row for part in slices for row in (part.start or 0, part.stop or batch_size)]
@@ -172,7 +173,7 @@ def local_rows(mesh: Mesh, batch_size: int) -> slice:
 
 
 def device_batches(batches: Iterator[Mapping[str, np.ndarray]], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
-    """Moves batches to the mesh, one ahead, so that a step never waits for its transfer."""
+    """Transfers batches to the mesh, one ahead, so that steps do not wait for transfers."""
     sharding = batch_sharding(mesh)
 
     def transfer(batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:

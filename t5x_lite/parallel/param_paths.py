@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The leaves of any tree by name: a name is the path to it, as `encoder/blocks/attention/query` of a model."""
+"""Leaves of pytrees by path, such as `encoder/blocks/attention/query` in a model."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import jax
 
 
 def to_pure_dict(tree: Any) -> dict[str, Any]:
-    """Returns the leaves of any tree in nested dictionaries, named by their paths."""
+    """Returns the leaves of a pytree in nested dictionaries, keyed by their paths."""
     pure: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         *parents, name = _names(path)
@@ -20,7 +20,7 @@ def to_pure_dict(tree: Any) -> dict[str, Any]:
 
 
 def from_pure_dict(tree: Any, pure: Mapping[str, Any]) -> Any:
-    """Returns a tree built like `tree` with the leaves of `pure`; the inverse of `to_pure_dict`."""
+    """Returns a pytree like `tree` with the leaves of `pure`; the inverse of `to_pure_dict`."""
 
     def leaf(path: tuple[Any, ...], _: Any) -> Any:
         node: Any = pure
@@ -32,16 +32,16 @@ def from_pure_dict(tree: Any, pure: Mapping[str, Any]) -> Any:
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
-    """Returns the leaves of any tree by their paths, the parts of which are separated by slashes."""
+    """Returns the leaves of a pytree by their paths, joined with slashes."""
     return {"/".join(_names(path)): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 
 def from_named_leaves(tree: Any, leaves: Mapping[str, Any]) -> Any:
-    """Returns a tree built like `tree` with other leaves; the inverse of `named_leaves`."""
+    """Returns a pytree like `tree` with other leaves; the inverse of `named_leaves`."""
     return jax.tree_util.tree_map_with_path(lambda path, _: leaves["/".join(_names(path))], tree)
 
 
 def _names(path: tuple[Any, ...]) -> list[str]:
     names = [jax.tree_util.keystr((key,), simple=True) for key in path]
-    # A Flax variable is a node with one child, `value`, that says nothing.
+    # A Flax variable is a node with a single child, `value`, which is left out.
     return names[:-1] if len(names) > 1 and names[-1] == "value" else names

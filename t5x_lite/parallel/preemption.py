@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Being asked to stop: SIGTERM and SIGINT become a flag that the loop looks at between steps."""
+"""Preemption: turns SIGTERM and SIGINT into a flag that the training loop checks between steps."""
 
 import os
 import signal
@@ -15,22 +15,22 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopSignal:
-    """While entered, the first signal sets `requested`; a second one of SIGINT ends the process at once.
+    """Context manager in which the first signal sets `requested`, and a second SIGINT raises KeyboardInterrupt.
 
-    Of several processes all stop after the same step, whichever of them got the signal: JAX catches SIGTERM and they
-    agree on a step; SIGINT is handed on to it.
+    In runs of several processes, all of them stop after the same step, whichever received the signal: JAX catches
+    SIGTERM and coordinates the step; SIGINT is forwarded as SIGTERM.
     """
 
     def __init__(self):
-        self.requested: str | None = None  # the signal's name
+        self.requested: str | None = None  # name of the signal
         self._interrupted = False
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # Python allows handlers nowhere else
+        if threading.current_thread() is threading.main_thread():  # Python only allows handlers there
             handlers = dict.fromkeys(SIGNALS, self._request)
             if jax.process_count() > 1:
-                handlers = {signal.SIGINT: self._hand_on}
+                handlers = {signal.SIGINT: self._forward}
             self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         return self
 
@@ -40,10 +40,10 @@ class StopSignal:
         self._before = {}
 
     def reached(self, step: int) -> bool:
-        """Returns whether the run is to stop after this step; to be asked after each, by all processes."""
+        """Returns whether the run should stop after this step; all processes must call it after every step."""
         if jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step):
             self.requested = signal.SIGTERM.name
-            self._say()
+            self._report()
         return self.requested is not None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
@@ -51,15 +51,15 @@ class StopSignal:
         if self.requested and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.requested = signal.Signals(number).name
-        self._say()
+        self._report()
 
-    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+    def _forward(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = True
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _say(self) -> None:
-        # A write, not print: print may be what was interrupted.
+    def _report(self) -> None:
+        # Not print, which may be what the signal interrupted.
         sys.stderr.write(f"\n{self.requested}: saving after this step, then stopping (Ctrl-C again to stop unsaved)\n")

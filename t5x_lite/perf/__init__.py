@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TODO."""
+"""Cost models: FLOPs and memory of models, and the traffic and roofline of compiled programs."""

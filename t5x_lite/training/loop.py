@@ -17,7 +17,7 @@ from t5x_lite.data.pipeline import train_batches
 from t5x_lite.evaluation.evaluator import Evaluation, check_metrics
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.parallel.mesh import device_batches, local_rows, make_mesh
-from t5x_lite.parallel.multihost import HangWatch, first_alone
+from t5x_lite.parallel.multihost import Watchdog, process_0_first
 from t5x_lite.parallel.preemption import StopSignal
 from t5x_lite.training.init import pretrained_init, resolve_run, restore_or_init, to_items
 from t5x_lite.training.logging import RunLogger, StepLogger, read_rows
@@ -68,7 +68,7 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
         state, first_example = restore_or_init(job.program, checkpoints)
         start = int(state.step)
         logger = stack.enter_context(RunLogger(directory, start=start, num_steps=num_steps, enabled=is_first))
-        watchdog = stack.enter_context(HangWatch())
+        watchdog = stack.enter_context(Watchdog())
         logger.print(describe_start(job, start))
         step_logger = StepLogger(job, logger)
         evaluate = make_evaluation(job, watchdog)
@@ -77,7 +77,7 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
             if profile:
                 trace(directory, step - start)
             state, metrics = job.program.step(state, next(batches))
-            watchdog.alive()
+            watchdog.heartbeat()
             step_logger.add(step, metrics)
             stops = stop.reached(step)
             if step % cfg.eval.every_steps == 0 or step == num_steps:
@@ -105,7 +105,7 @@ def prepare(cfg: RunConfig, directory: RunDirectory, pretrained: "LazyModel | No
     directory.check(cfg)
     make_mesh(cfg.mesh)  # rejects a wrong mesh before the text is prepared, which takes time
     check_metrics(cfg.task)
-    corpora = first_alone(lambda: prepare_corpora(cfg.task, directory.path, announce=_announce))
+    corpora = process_0_first(lambda: prepare_corpora(cfg.task, directory.path, announce=_announce))
     job = make_job(cfg, corpora, pretrained)
     directory.record(cfg)
     return job
@@ -140,7 +140,7 @@ def make_job(
     return Job(cfg, corpora, examples, program)
 
 
-def make_evaluation(job: Job, watchdog: HangWatch) -> Evaluation:
+def make_evaluation(job: Job, watchdog: Watchdog) -> Evaluation:
     """Returns the evaluation of a run's held-out examples."""
     return Evaluation(
         corpora=job.corpora,
@@ -150,7 +150,7 @@ def make_evaluation(job: Job, watchdog: HangWatch) -> Evaluation:
         mesh=job.program.mesh,
         batch_size=job.cfg.train.batch_size,
         num_batches=job.cfg.eval.num_batches,
-        on_batch=watchdog.alive,
+        on_batch=watchdog.heartbeat,
     )
 
 

@@ -23,7 +23,7 @@ from t5x_lite.parallel import xla_options
 from t5x_lite.parallel.mesh import (
     batch_sharding,
     check_batch_size,
-    check_cut,
+    check_sharded,
     make_mesh,
     parameter_axes,
     replicated,
@@ -78,7 +78,7 @@ def make_program(
     tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
     random_state = functools.partial(init_state, model, tx, cfg.seed, architecture)
     shapes = with_shardings(jax.eval_shape(random_state), axes, mesh)
-    check_cut(shapes, mesh)
+    check_sharded(shapes, mesh)
     placed = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     step = jax.jit(
         functools.partial(train_step, tx=tx, cfg=cfg.train, seed=cfg.seed),

@@ -66,7 +66,7 @@ def nats_by_hand(inputs, targets):
 
 def test_every_held_out_pair_counts_once(folder, capsys, monkeypatch):
     said = []
-    monkeypatch.setattr(eval_command.HangWatch, "alive", lambda watch: said.append(watch))
+    monkeypatch.setattr(eval_command.Watchdog, "heartbeat", lambda watch: said.append(watch))
     found = measured(capsys, config(folder), folder)
     assert len(said) > 1  # at the beginning, and for each batch
     nats_BT, targets_BT = nats_by_hand([f"spell: {n}" for n in range(len(WORDS))], WORDS)

@@ -15,7 +15,7 @@ from t5x_lite.parallel.mesh import (
     batch_sharding,
     by_slice,
     check_batch_size,
-    check_cut,
+    check_sharded,
     device_batches,
     local_rows,
     make_mesh,
@@ -60,9 +60,7 @@ def test_devices_that_know_no_slices_are_cut_into_them_as_they_come():
 
 
 def test_data_alone_is_cut_over_slices():
-    with pytest.raises(
-        ValueError, match=r"mesh.data is 1, and the devices are in 2 slices, over which nothing but data"
-    ):
+    with pytest.raises(ValueError, match=r"mesh.data is 1, but the devices are in 2 slices, which only data can span"):
         make_mesh(MeshConfig(data=1, fsdp=8, slices=2))
 
 
@@ -70,7 +68,7 @@ def test_the_slices_that_devices_tell_of_are_taken():
     devices = [FakeDevice(index, index % 2) for index in range(6)]
     assert [[device.id for device in part] for part in by_slice(devices)] == [[0, 2, 4], [1, 3, 5]]
     with pytest.raises(
-        ValueError, match=r"mesh.slices is 3, and the 6 devices are in slices of 3, 3: leave mesh.slices"
+        ValueError, match=r"mesh.slices is 3, but the 6 devices are in slices of 3, 3: leave mesh.slices"
     ):
         by_slice(devices, 3)
     with pytest.raises(ValueError, match=r"the 5 devices are in slices of 3, 2"):
@@ -83,10 +81,10 @@ def test_a_mesh_that_could_cut_what_it_leaves_whole_is_refused():
         "cut": jax.ShapeDtypeStruct((2**22, 8), np.float32, sharding=batch_sharding(mesh)),
         "whole": jax.ShapeDtypeStruct((2**23,), np.float32, sharding=replicated(mesh)),
     }
-    with pytest.raises(ValueError, match=r"leaves 20% of the parameters .* the largest of them whole: cut over fsdp"):
-        check_cut(shapes, mesh)
-    check_cut(shapes, make_mesh(MeshConfig()))  # which has nothing to cut with
-    check_cut({"cut": shapes["cut"]}, mesh)
+    with pytest.raises(ValueError, match=r"replicates 20% of the parameters .* most of all whole: shard over fsdp"):
+        check_sharded(shapes, mesh)
+    check_sharded(shapes, make_mesh(MeshConfig()))  # which has nothing to cut with
+    check_sharded({"cut": shapes["cut"]}, mesh)
 
 
 def test_every_parameter_has_a_name_for_each_dimension():

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from t5x_lite.parallel import multihost
-from t5x_lite.parallel.multihost import ADDRESS, COUNT, INDEX, first_alone, settings
+from t5x_lite.parallel.multihost import ADDRESS, COUNT, INDEX, process_0_first, settings
 from tests.paths import ROOT
 
 HERE = {ADDRESS: "localhost:1234", COUNT: "4", INDEX: "2"}
@@ -70,7 +70,7 @@ def test_open_mpi_5_needs_to_be_told_the_address_alone():
     [
         ({COUNT: ""}, f"{COUNT} is not set: set {ADDRESS}"),
         ({INDEX: "4"}, f"{INDEX} is 4 and {COUNT} is 4: use numbers from 0"),
-        ({COUNT: "four"}, f"{COUNT} is 'four': it is to be a number"),
+        ({COUNT: "four"}, f"{COUNT} is 'four': use a whole number"),
         ({ADDRESS: "localhost"}, f"{ADDRESS} is 'localhost': use host:port"),
     ],
 )
@@ -86,11 +86,11 @@ def test_a_smoke_run_on_the_cpu_of_a_tpu_host_is_a_single_process():
 HANGS = """
 import sys, time
 from t5x_lite.parallel import multihost
-multihost.is_of_several = lambda: sys.argv[1] == "several"
-with multihost.HangWatch() as watch:
+multihost.is_multiprocess = lambda: sys.argv[1] == "several"
+with multihost.Watchdog() as watch:
     for _ in range(5):  # longer in all than it may take at once
         time.sleep(0.5)
-        watch.alive()
+        watch.heartbeat()
     time.sleep(3)
 """
 
@@ -122,17 +122,17 @@ def test_seconds_that_are_no_number_are_refused(name, monkeypatch):
 )
 def test_an_error_of_a_collective_says_that_another_process_is_gone(error, is_lost, monkeypatch):
     assert multihost.lost_peer(error) is None  # not of several
-    monkeypatch.setattr(multihost, "is_of_several", lambda: True)
-    assert ("has lost another one" in (multihost.lost_peer(error) or "")) == is_lost
+    monkeypatch.setattr(multihost, "is_multiprocess", lambda: True)
+    assert ("lost a peer" in (multihost.lost_peer(error) or "")) == is_lost
 
 
 def test_a_single_process_does_its_work_at_once():
-    assert first_alone(lambda: 5) == 5
+    assert process_0_first(lambda: 5) == 5
 
 
 def test_the_end_of_a_process_is_explained_unless_all_was_well():
-    herald = [sys.executable, "-c", multihost.HERALD, "it is gone"]
-    said = [subprocess.run(herald, input=told, capture_output=True, text=True).stderr for told in ("", ".")]
+    reporter = [sys.executable, "-c", multihost.CRASH_REPORTER, "it is gone"]
+    said = [subprocess.run(reporter, input=told, capture_output=True, text=True).stderr for told in ("", ".")]
     assert said == ["it is gone\n", ""]
 
 
@@ -258,7 +258,7 @@ def test_a_process_that_is_killed_or_hangs_ends_the_others_and_the_run_goes_on(h
     assert time.monotonic() - begin < 60
     assert processes[0].returncode != 0
     assert "process 0 of 2 " in printed.splitlines()[-1]
-    assert "start all of them again: the run goes on from its last checkpoint" in printed.splitlines()[-1]
+    assert "restart all of them: the run resumes from its last checkpoint" in printed.splitlines()[-1]
     processes[1].kill()
     processes[1].communicate()
     _, statuses = ended(training(tmp_path / "run", 2))

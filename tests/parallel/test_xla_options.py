@@ -34,8 +34,8 @@ def test_a_train_step_leaves_its_products_to_eigen_where_jax_has_the_choice():
 
 
 def test_only_for_gpus_that_are_not_here_nothing_is_tried_out():
-    assert xla_options.for_gpus_elsewhere("tpu") is None
-    assert xla_options.for_gpus_elsewhere("gpu") == {
+    assert xla_options.for_absent_gpus("tpu") is None
+    assert xla_options.for_absent_gpus("gpu") == {
         "xla_gpu_autotune_level": 0,
         "xla_gpu_enable_triton_gemm": False,
     }

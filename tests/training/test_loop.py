@@ -35,7 +35,7 @@ def finished(tmp_path_factory):
     """An uninterrupted run, what it returned, and how often it said that it comes further."""
     run_dir, said = tmp_path_factory.mktemp("runs") / "finished", []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.HangWatch, "alive", lambda watch: said.append(watch))
+        patch.setattr(loop.Watchdog, "heartbeat", lambda watch: said.append(watch))
         return run_dir, loop.train(runs.config(run_dir)), len(said)
 
 

@@ -16,7 +16,7 @@ from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer
 from t5x_lite.inference.loop import encode_and_decode
 from t5x_lite.inference.params import make_decode_spec, make_sampling_params
 from t5x_lite.parallel.mesh import batch_sharding
-from t5x_lite.parallel.xla_options import for_gpus_elsewhere
+from t5x_lite.parallel.xla_options import for_absent_gpus
 from t5x_lite.training.program import Program, make_program
 
 
@@ -49,7 +49,7 @@ def compile_ahead(cfg: RunConfig, what: str, pretrained: ModelConfig | None, dev
         lowered = {"train": _train, "generate": _generate}[what](cfg, program, features)
         lowered_at = time.perf_counter()
         try:
-            executable = lowered.compile(None if devices is None else for_gpus_elsewhere(devices[0].platform))
+            executable = lowered.compile(None if devices is None else for_absent_gpus(devices[0].platform))
         except jax.errors.JaxRuntimeError as error:
             raise _too_large(error) from error
     return Compiled(program, features, executable, lowered_at - begin, time.perf_counter() - lowered_at)
