@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What accelerators can do, as their makers publish it."""
+"""Published specifications of accelerators."""
 
 import dataclasses
 
@@ -11,14 +11,13 @@ class Chip:
     """One JAX device.
 
     Args:
-      name: as people call it.
-      flops: dense bfloat16 FLOP/s.
-      hbm_bytes: of its memory that a program can have.
-      hbm_bandwidth: bytes/s.
-      ici_bandwidth: bytes/s that it can send to its neighbours over all links at once, one way; None where devices are
-        wired otherwise.
-      dcn_bandwidth: bytes/s that it can send to other slices, its share of its host's network cards; None if not known.
-      source: of these numbers.
+      name: the common name.
+      flops: peak dense bfloat16 FLOP/s.
+      hbm_bytes: memory that programs can use.
+      hbm_bandwidth: memory bandwidth in bytes/s.
+      ici_bandwidth: bytes/s sent over all links within a slice, in one direction; None without such links.
+      dcn_bandwidth: bytes/s sent to other slices, the chip's share of its host's network cards; None if unknown.
+      source: source of these numbers.
     """
 
     name: str
@@ -32,12 +31,12 @@ class Chip:
 
 TPU_DOCS = "https://cloud.google.com/tpu/docs/"
 DATA_SHEET = "NVIDIA's data sheet"
-# What XLA says it can give a program of v5e's 16 GB: the rest is the system's.
+# The part of v5e's 16 GB that XLA reports as available to programs.
 V5E_USABLE = 15.75 * GIB
 
-# By the start of `device_kind`; longer names come first. Links are published in both directions together, and halved
-# here: a TPU's to its neighbours, a GPU's NVLink to all of its host. DCN a chip is that of a pod or a host over its
-# chips.
+# By the prefix of `device_kind`; the longest match wins. Published link bandwidths count both directions and are halved
+# here: a TPU's links to its neighbours, a GPU's NVLink within its host. DCN per chip is that of a pod or a host, divided
+# by its chips.
 CHIPS = {
     "TPU v4": Chip(
         name="TPU v4",
@@ -117,9 +116,9 @@ OTHER_NAMES = {"TPU v5e": "TPU v5 lite", "TPU v5p": "TPU v5", "TPU v6e": "TPU v6
 
 
 def chip_of(device_kind: str) -> Chip | None:
-    """Returns what a device can do by its `device_kind`, or None where that is not known, as of a CPU."""
+    """Returns the specification of a `device_kind`, or None for unknown devices, such as CPUs."""
     for name, kind in OTHER_NAMES.items():
         if device_kind.startswith(name):
             return CHIPS[kind]
-    found = [name for name in CHIPS if device_kind.startswith(name)]
-    return CHIPS[max(found, key=len)] if found else None
+    matches = [name for name in CHIPS if device_kind.startswith(name)]
+    return CHIPS[max(matches, key=len)] if matches else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the chips of a compiled program send each other, over which network."""
+"""The network traffic of a compiled program's collectives."""
 
 import dataclasses
 import itertools
@@ -14,61 +14,60 @@ from t5x_lite.perf.hlo import Computation, Instruction, Module
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute")
 EXPLICIT = re.compile(r"replica_groups=\{(\{[\d,{}\s]*\})\}")
 IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
-# The chips as a mesh with named axes, in an order of their own, and the axes that a group goes along; 'x':(2)4 is the
-# part of an axis that has 4 places, each 2 of them apart from the slowest.
-MESH = re.compile(r"replica_groups=mesh\[(?P<axes>[^\]]*)\](?:, device_ids=\((?P<ids>.*?)\))?\s*\{(?P<cut>[^}]*)\}")
+# Groups as a mesh with named axes, the order of its devices, and the axes that each group spans. 'x':(2)4 is the
+# sub-axis of size 4 that follows a major sub-axis of size 2.
+MESH = re.compile(r"replica_groups=mesh\[(?P<axes>[^\]]*)\](?:, device_ids=\((?P<ids>.*?)\))?\s*\{(?P<spanned>[^}]*)\}")
 ORDER = re.compile(r"\[(?P<dims>[\d,]+)\](?:T\((?P<axes>[\d,]+)\)?)?")
-CUT = re.compile(r"'(?P<name>[^']+)'(?::\((?P<before>\d+)\)(?P<size>\d+))?")
+AXIS = re.compile(r"'(?P<name>[^']+)'(?::\((?P<before>\d+)\)(?P<size>\d+))?")
 PAIRS = re.compile(r"source_target_pairs=\{(\{[\d,{}\s]*\})\}")
-# Slices of TPUs exchange through their hosts: of these pairs of send and recv, the hosts make a collective.
+# Between TPU slices, the hosts implement collectives by pairs of send and recv.
 BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
-REDUCE_SCATTER_FUSION = "all-reduce-scatter"  # how a TPU's text names a reduce-scatter: a sum of which a slice is kept
+REDUCE_SCATTER_FUSION = "all-reduce-scatter"  # the name of a reduce-scatter in TPU HLO, which slices an all-reduce
 
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """The collectives of one kind over one network, in one run of the program."""
+    """The collectives of one kind over one network, in one execution of the program."""
 
     kind: str
-    network: str  # ici: within a slice; dcn: between slices
+    network: str  # ici, within a slice, or dcn, between slices
     count: int
-    bytes_moved: int  # of the whole arrays
-    bytes_sent: int  # by each chip, where each sends to the next of a ring
+    bytes_moved: int  # sizes of the full arrays
+    bytes_sent: int  # per chip, with ring algorithms
 
 
 def traffic(module: Module, slices: Sequence[int]) -> list[Traffic]:
-    """Returns what goes over the networks, the most first.
+    """Returns the traffic by kind and network, in descending order.
 
     Args:
-      module: the program of one chip; all run the same.
-      slices: the number of the slice of each chip, in the order of the mesh.
+      module: the program, which is the same on all chips.
+      slices: the slice number of each chip, in mesh order.
     """
     totals: dict[tuple[str, str], list[int]] = {}
     for computation, times in module.runs():
-        for kind, instruction in _once_a_channel(_collectives(module, computation)):
+        for kind, instruction in _once_per_channel(_collectives(module, computation)):
             for network, (size, members) in _parts(kind, instruction, slices).items():
                 if members > 1:
                     total = totals.setdefault((kind, network), [0, 0, 0])
                     for index, value in enumerate((1, size, _sent(kind, size, members))):
                         total[index] += times * value
-    found = [Traffic(*key, *total) for key, total in totals.items()]
-    return sorted(found, key=lambda row: -row.bytes_sent)
+    return sorted((Traffic(*key, *total) for key, total in totals.items()), key=lambda row: -row.bytes_sent)
 
 
 def _parts(kind: str, instruction: Instruction, slices: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """By network, (the bytes of the arrays that go over it, how many take part)."""
+    """Returns (bytes of the full arrays, number of participants) for each network."""
     if instruction.opcode == "send":
         return {"dcn": (instruction.arrays[0].num_bytes, len(set(slices)))}
     per_slice, num_slices = _group(instruction, slices)
     whole = _whole_bytes(kind, instruction, per_slice * num_slices)
-    # Between slices, each chip of one exchanges its share with its peers in the others.
+    # Between slices, each chip exchanges its shard with its peers in the other slices.
     return {"ici": (whole, per_slice), "dcn": (whole // per_slice, num_slices)}
 
 
-def _once_a_channel(found: Iterator[tuple[str, Instruction]]) -> Iterator[tuple[str, Instruction]]:
-    """A TPU spreads a collective over several fusions, in each of which its text names the whole of it."""
+def _once_per_channel(collectives: Iterator[tuple[str, Instruction]]) -> Iterator[tuple[str, Instruction]]:
+    """Removes duplicates: a TPU spreads a collective over several fusions, each of which contains all of it."""
     channels = set()
-    for kind, instruction in found:
+    for kind, instruction in collectives:
         channel = instruction.attribute("channel_id")
         if channel is None or channel not in channels:
             channels.add(channel)
@@ -89,15 +88,15 @@ def _collectives(module: Module, computation: Computation, inside: str = "") -> 
 
 
 def _whole_bytes(kind: str, instruction: Instruction, size: int) -> int:
-    """The bytes of the arrays that are gathered, summed or exchanged."""
+    """Returns the bytes of the full arrays that are gathered, reduced or exchanged."""
     sizes = [array.num_bytes for array in instruction.arrays]
     if instruction.opcode.endswith("-start"):
         if kind == "collective-permute":
             return sizes[0]
-        if kind != "all-reduce":  # its result holds what goes in and what comes out; one of them is whole
+        if kind != "all-reduce":  # its result holds operands and outputs; one of them is the full array
             half = len(sizes) // 2
             return max(sum(sizes[:half]), sum(sizes[half:]))
-    return sum(sizes) * (size if instruction.opcode == "reduce-scatter" else 1)  # its result is a chip's part
+    return sum(sizes) * (size if instruction.opcode == "reduce-scatter" else 1)  # its result is one chip's shard
 
 
 def _sent(kind: str, whole: int, size: int) -> int:
@@ -107,7 +106,7 @@ def _sent(kind: str, whole: int, size: int) -> int:
 
 
 def _group(instruction: Instruction, slices: Sequence[int]) -> tuple[int, int]:
-    """(how many chips of a slice take part together, with how many slices)."""
+    """Returns the (number of chips per slice, number of slices) of the largest group."""
     groups = _groups(instruction.attributes, len(slices))
     largest = max(groups, key=lambda group: (len({slices[chip] for chip in group}), len(group)))
     num_slices = len({slices[chip] for chip in largest})
@@ -124,18 +123,18 @@ def _groups(attributes: str, num_chips: int) -> list[list[int]]:
             chips = chips.transpose([int(axis) for axis in match[3].split(",")])
         return chips.reshape(shape).tolist()
     if match := MESH.search(attributes):
-        return _along(match["axes"], match["ids"], match["cut"])
+        return _along(match["axes"], match["ids"], match["spanned"])
     if "replica_groups=" in attributes and "replica_groups={}" not in attributes:
-        raise ValueError(f"cannot read the groups of a collective: {attributes[:200]}")
+        raise ValueError(f"cannot parse the replica groups of a collective: {attributes[:200]}")
     return [list(range(num_chips))]
 
 
-def _along(axes: str, ids: str | None, cut: str) -> list[list[int]]:
-    """The groups along some axes of a mesh."""
+def _along(axes: str, ids: str | None, spanned: str) -> list[list[int]]:
+    """Returns the groups that span some axes of a mesh."""
     sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", axes)}
     chips = _ordered(ids, math.prod(sizes.values()))
     along = []
-    for part in CUT.finditer(cut):
+    for part in AXIS.finditer(spanned):
         name = part["name"]
         if part["size"]:
             before, size = int(part["before"]), int(part["size"])

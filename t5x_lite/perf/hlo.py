@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A compiled program's text (HLO) as computations of instructions, and how often each of them runs."""
+"""Parses the HLO text of a compiled program into computations, and counts their executions."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 DTYPE_BYTES = {"pred": 1, "bf16": 2, "f16": 2, "f32": 4, "f64": 8, "c64": 8, "c128": 16, "token": 0}
 ARRAY = re.compile(r"(?P<dtype>[a-z]+[0-9a-z]*)\[(?P<dims>[\d,]*)\](\{(?P<layout>[^}]*)\})?")
-FAST_MEMORY = "S(1)"  # how a layout says that an array is in the chip's own memory
+FAST_MEMORY = "S(1)"  # the memory space of on-chip memory in a layout
 HEADER = re.compile(r"(?P<entry>ENTRY )?%?(?P<name>[\w.\-]+) \(.*\) -> .* \{$")
 START = re.compile(r"\s*(?P<root>ROOT )?%?(?P<name>[\w.\-]+) = ")
 CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?(?P<name>[\w.\-]+)|branch_computations=\{(?P<names>[^}]*)\}")
@@ -17,7 +17,7 @@ TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """An array of an instruction's result."""
+    """An array in the result of an instruction."""
 
     num_bytes: int
     is_in_fast_memory: bool
@@ -29,32 +29,32 @@ class Instruction:
 
     name: str
     opcode: str
-    arrays: tuple[Array, ...]  # of its result, more than one if that is a tuple
+    arrays: tuple[Array, ...]  # the result, several arrays if it is a tuple
     operands: tuple[str, ...]
-    attributes: str  # what comes after the operands
-    literal: str  # what is between the parentheses
+    attributes: str  # the text after the operands
+    literal: str  # the text in the parentheses
     is_root: bool
 
     def attribute(self, name: str) -> str | None:
-        """Returns a value up to the next comma."""
+        """Returns the value of an attribute, up to the next comma."""
         match = re.search(rf"\b{name}=%?([^,\s]+)", self.attributes)
         return match[1] if match else None
 
 
 @dataclasses.dataclass(frozen=True)
 class Computation:
-    """A list of instructions."""
+    """A named list of instructions."""
 
     name: str
     instructions: tuple[Instruction, ...]
 
     def find(self, name: str) -> Instruction | None:
-        """Returns an instruction by its name."""
+        """Returns the instruction of that name."""
         return next((instruction for instruction in self.instructions if instruction.name == name), None)
 
     @property
     def root(self) -> Instruction:
-        """The instruction whose result is the computation's."""
+        """The instruction that returns the computation's result."""
         return next((instruction for instruction in self.instructions if instruction.is_root), self.instructions[-1])
 
 
@@ -64,10 +64,10 @@ class Module:
 
     computations: Mapping[str, Computation]
     entry: str
-    rounds_otherwise: int = 1  # of loops that do not say how often they run
+    default_trip_count: int = 1  # of loops whose trip count is unknown
 
     def runs(self) -> Iterator[tuple[Computation, int]]:
-        """Yields each computation that is run as such, and how often; those inside of fusions are not."""
+        """Yields each computation and its number of executions, except for those inside of fusions."""
         yield from self._runs(self.entry, 1)
 
     def _runs(self, name: str, times: int) -> Iterator[tuple[Computation, int]]:
@@ -83,18 +83,17 @@ class Module:
                     yield from self._runs(called, times)
 
     def called(self, instruction: Instruction) -> list[str]:
-        """Returns the names of the computations that an instruction uses."""
+        """Returns the names of the computations that an instruction calls."""
         names: list[str] = []
         for match in CALLED.finditer(instruction.attributes):
             listed = match["name"] or match["names"]
             names += [name.strip().lstrip("%") for name in listed.split(",")]
         return [name for name in names if name in self.computations]
 
-    def trip_count(self, loop: Instruction, around: Computation) -> int:
-        """Returns how often the body of a while loop runs: `rounds_otherwise` if that cannot be told.
+    def trip_count(self, loop: Instruction, caller: Computation) -> int:
+        """Returns the trip count of a while loop, or `default_trip_count` if it is unknown.
 
-        A TPU's text gives no count. It is worked out of the loop's counter: where it begins, how it grows, and what the
-        condition compares it with.
+        TPU HLO has no trip counts: there it follows from the counter's initial value, its increment and its limit.
         """
         if match := TRIP_COUNT.search(loop.attributes):
             return int(match[1])
@@ -102,25 +101,25 @@ class Module:
         body = self.computations[str(loop.attribute("body"))]
         compare = condition.root
         if compare.opcode != "compare" or compare.attribute("direction") != "LT":
-            return self.rounds_otherwise
+            return self.default_trip_count
         counter, limit = (condition.find(name) for name in compare.operands)
         if counter is None or counter.opcode != "get-tuple-element":
-            return self.rounds_otherwise
+            return self.default_trip_count
         index = int(counter.attribute("index") or 0)
-        begin = _tuple_item(around, loop.operands[0], index)
+        begin = _tuple_item(caller, loop.operands[0], index)
         end = _constant(limit)
         if limit is not None and limit.opcode == "get-tuple-element":
-            end = _constant(_tuple_item(around, loop.operands[0], int(limit.attribute("index") or 0)))
+            end = _constant(_tuple_item(caller, loop.operands[0], int(limit.attribute("index") or 0)))
         step = _step(body, _tuple_item(body, body.root.name, index))
-        return self.rounds_otherwise if end is None else math.ceil((end - (_constant(begin) or 0)) / step)
+        return self.default_trip_count if end is None else math.ceil((end - (_constant(begin) or 0)) / step)
 
 
-def parse(text: str, *, rounds_otherwise: int = 1) -> Module:
-    """Returns the program that `compiled.as_text()` describes.
+def parse(text: str, *, default_trip_count: int = 1) -> Module:
+    """Parses the result of `compiled.as_text()`.
 
     Args:
-      text: of the program.
-      rounds_otherwise: of loops that end when what they compute says so.
+      text: HLO text.
+      default_trip_count: the trip count of loops that end on a computed condition.
     """
     computations: dict[str, Computation] = {}
     entry, name, lines = "", None, []
@@ -129,12 +128,12 @@ def parse(text: str, *, rounds_otherwise: int = 1) -> Module:
             name, lines = header["name"], []
             entry = header["name"] if header["entry"] else entry
         elif line.startswith("}") and name is not None:
-            found = (_instruction(line) for line in lines)
-            computations[name] = Computation(name, tuple(item for item in found if item is not None))
+            instructions = (_instruction(line) for line in lines)
+            computations[name] = Computation(name, tuple(item for item in instructions if item is not None))
             name = None
         elif name is not None:
             lines.append(line)
-    return Module(computations, entry, rounds_otherwise)
+    return Module(computations, entry, default_trip_count)
 
 
 def _instruction(line: str) -> Instruction | None:
@@ -160,20 +159,20 @@ def _array(match: re.Match[str]) -> Array:
 
 
 def _closing(line: str, opening: int) -> int:
-    """The place of the parenthesis that closes the one at `opening`."""
+    """Returns the index of the parenthesis that closes the one at `opening`."""
     depth = 0
-    for place in range(opening, len(line)):
-        depth += (line[place] == "(") - (line[place] == ")")
+    for index in range(opening, len(line)):
+        depth += (line[index] == "(") - (line[index] == ")")
         if depth == 0:
-            return place
+            return index
     return len(line) - 1
 
 
 def _tuple_item(computation: Computation, name: str, index: int) -> Instruction | None:
-    found = computation.find(name)
-    if found is None or found.opcode != "tuple" or index >= len(found.operands):
+    root = computation.find(name)
+    if root is None or root.opcode != "tuple" or index >= len(root.operands):
         return None
-    item = computation.find(found.operands[index])
+    item = computation.find(root.operands[index])
     while item is not None and item.opcode in ("copy", "bitcast", "copy-done", "copy-start") and item.operands:
         item = computation.find(item.operands[0])
     return item
@@ -186,7 +185,7 @@ def _constant(instruction: Instruction | None) -> int | None:
 
 
 def _step(body: Computation, item: Instruction | None) -> int:
-    """By how much a counter grows: 1 unless it is seen to be added to otherwise."""
+    """Returns the increment of a counter, or 1 if it is not an addition of a constant."""
     if item is None or item.opcode != "add":
         return 1
     added = [_constant(body.find(name)) for name in item.operands]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the bytes of a train step go, worked out from shapes: what is kept from the forward pass for the backward pass.
+"""Memory of a train step, computed from shapes: the activations saved for the backward pass, and the logits.
 
-What XLA holds beside it (one layer's working set, gathered kernels, buffers of collectives) only a compilation tells.
+XLA's further buffers (one layer's working set, gathered kernels, collectives) are only known after compilation.
 
-Shape letters: B sequences of a device, S input tokens, T target tokens, D model, F feed-forward, N heads, H head, V
+Shape letters: B sequences per device, S input tokens, T target tokens, D model, F feed-forward, N heads, H head, V
 vocabulary.
 """
 
@@ -19,7 +19,7 @@ BYTES = {"float32": 4, "bfloat16": 2}
 
 
 class Lengths(NamedTuple):
-    """Of what a device works on: sequences, input tokens, target tokens; 0 tokens where there is no such stack."""
+    """Sequences per device and their numbers of tokens; 0 tokens if there is no encoder or decoder."""
 
     sequences: int
     inputs: int
@@ -27,12 +27,12 @@ class Lengths(NamedTuple):
 
 
 def activation_bytes(cfg: ModelConfig, lengths: Lengths, parts: Mapping[str, int]) -> int:
-    """Returns the bytes that are kept of all layers until the backward pass, under `cfg.remat`.
+    """Returns the bytes of activations per device that all layers save for the backward pass, under `cfg.remat`.
 
     Args:
-      cfg: the sizes.
-      lengths: of what a device works on.
-      parts: by `tensor` and `context`, into how many the mesh cuts heads and tokens.
+      cfg: the model's sizes.
+      lengths: sequences per device and their lengths.
+      parts: the sizes of the mesh axes `tensor` and `context`, which shard heads and tokens.
     """
     B, S, T = lengths
     context, tensor = parts["context"], parts["tensor"]
@@ -49,20 +49,20 @@ def activation_bytes(cfg: ModelConfig, lengths: Lengths, parts: Mapping[str, int
 
 
 def logit_bytes(cfg: ModelConfig, lengths: Lengths, parts: Mapping[str, int]) -> int:
-    """Returns the bytes of the logits that the loss holds at once, in float32, and of their gradient in `cfg.dtype`."""
+    """Returns the bytes of one chunk of the loss: its logits in float32 and their gradient in `cfg.dtype`."""
     B, T = lengths.sequences, lengths.targets or lengths.inputs
     C = chunk_length((B, T), math.ceil(cfg.vocab_size / parts["tensor"]), 1)
     return B * C * cfg.vocab_size // parts["tensor"] * (4 + BYTES[cfg.dtype])
 
 
 def _layer(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:
-    """Numbers kept of self-attention and feed-forward, a sequence: the layer's input and what remat keeps."""
+    """Returns the elements per sequence that a layer saves, without cross-attention: its input and the kept tensors."""
     F = cfg.mlp_dim / tensor
     sizes = _attention_sizes(cfg, length, num_keys, tensor)
     sizes |= {f"mlp_wi_{index}": length * F for index in range(len(cfg.mlp_activations))}
     kept = length * cfg.emb_dim / tensor + sum(sizes[name] for name in kept_tensors(cfg.remat) if name in sizes)
     if cfg.remat == "none":
-        # The normed inputs of both, the sum between them, and what the last product of the feed-forward network takes.
+        # Both normed inputs, the residual between them, and the input of the last projection.
         kept += (2 + 1 / tensor) * length * cfg.emb_dim + _weights(cfg, length, num_keys, tensor) + length * F
     return kept
 
@@ -82,6 +82,6 @@ def _attention_sizes(cfg: ModelConfig, length: float, num_keys: int, tensor: int
 
 
 def _weights(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:
-    """The attention weights, in float32 and as the product takes them, and what they are normalised with."""
+    """Returns the elements of attention weights, in float32 and in `cfg.dtype`, and of their normalisers."""
     float32 = 4 / BYTES[cfg.dtype]
     return cfg.num_heads / tensor * length * (num_keys * (1 + float32) + 2 * float32)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How many bytes a compiled program reads from and writes to its chip's memory (HBM).
+"""HBM traffic of a compiled program.
 
-Each instruction reads its operands and writes its result, but for what XLA has placed in the chip's fast memory and for
-what it only looks at a part of. A fusion counts as one instruction: what is inside of it goes through no memory.
+Each instruction reads its operands and writes its result, except for arrays in on-chip memory and the unused parts of
+sliced arrays. A fusion counts as one instruction, since its intermediate values never reach HBM.
 """
 
 import re
@@ -10,18 +10,18 @@ from collections.abc import Iterator
 
 from t5x_lite.perf.hlo import Array, Computation, Instruction, Module
 
-# They move nothing, or what they move is counted where they start or in the computations that they call.
+# Instructions without traffic, or whose traffic is counted where they start or in the computations they call.
 FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "while", "call", "conditional", "after-all"}
 FREE |= {"opt-barrier", "partition-id", "replica-id", "iota"}
-# Their results hold what comes out and, again, what goes in; and numbers that say how far they are.
+# Instructions whose results hold outputs, operands and progress counters.
 BOTH_SIDES = {"copy-start", "collective-permute-start"}
 BOTH_SIDES |= {f"{kind}-start" for kind in ("all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all")}
-RESERVED = 'custom_call_target="AllocateBuffer"'  # a place that is written to later
-LIBRARIES = re.compile(r'custom_call_target="__cu(blas|dnn)')  # of GPUs; the last result is room to work in
+RESERVED = 'custom_call_target="AllocateBuffer"'  # allocates without writing
+LIBRARIES = re.compile(r'custom_call_target="__cu(blas|dnn)')  # GPU libraries; the last result is a workspace
 
 
 def hbm_bytes(module: Module) -> int:
-    """Returns the bytes that one run of the program moves between the chip and its memory."""
+    """Returns the bytes that one execution of the program reads from and writes to HBM."""
     return sum(times * _computation_bytes(module, computation) for computation, times in module.runs())
 
 
@@ -44,7 +44,7 @@ def _moved(module: Module, instruction: Instruction, operands: list[Instruction]
         return reads + _written_by(module, inner, instruction)
     if instruction.opcode in BOTH_SIDES:
         return sum(_in_memory(array) for array in instruction.arrays if array.num_bytes > 4)
-    if instruction.opcode == "slice-start":  # what comes out is after what goes in
+    if instruction.opcode == "slice-start":  # results are the operand, then the slice
         source, part = instruction.arrays[:2]
         return _in_memory(part) + (0 if source.is_in_fast_memory else part.num_bytes)
     if LIBRARIES.search(instruction.attributes):
@@ -66,7 +66,7 @@ def _inside(module: Module, instruction: Instruction) -> Computation | None:
 
 
 def _read_by(module: Module, inner: Computation, index: int, num_bytes: int) -> int:
-    """What a fusion reads of an operand of so many bytes: of one that it only takes slices of, those."""
+    """Returns the bytes that a fusion reads of an operand, which are fewer if it only reads slices."""
     parameter = next(
         (item for item in inner.instructions if item.opcode == "parameter" and item.literal == str(index)), None
     )
@@ -77,7 +77,7 @@ def _read_by(module: Module, inner: Computation, index: int, num_bytes: int) -> 
 
 
 def _users(inner: Computation, name: str) -> Iterator[tuple[Instruction, str]]:
-    """What takes an array, by its own or another name: a bitcast is one."""
+    """Yields the instructions that use an array, directly or through bitcasts, and its name there."""
     for item in inner.instructions:
         if name in item.operands:
             if item.opcode == "bitcast":
@@ -93,13 +93,13 @@ def _read_by_user(module: Module, user: Instruction, name: str, num_bytes: int) 
         return sum(_read_by(module, nested, index, num_bytes) for index in places)
     if user.opcode in ("dynamic-slice", "slice", "gather"):
         return sum(array.num_bytes for array in user.arrays)
-    return 0 if user.opcode == "dynamic-update-slice" and user.operands[0] == name else num_bytes  # changed in place
+    return 0 if user.opcode == "dynamic-update-slice" and user.operands[0] == name else num_bytes  # updated in place
 
 
 def _written_by(module: Module, inner: Computation, instruction: Instruction) -> int:
     root = _named(inner, inner.root)
     results = [inner.find(name) for name in root.operands] if root.opcode == "tuple" else [root]
-    if len(results) != len(instruction.arrays):  # tuples in a tuple
+    if len(results) != len(instruction.arrays):  # nested tuples
         return _all_in_memory(instruction)
     return sum(
         _written(module, inner, result, array) for result, array in zip(results, instruction.arrays, strict=True)
@@ -107,7 +107,7 @@ def _written_by(module: Module, inner: Computation, instruction: Instruction) ->
 
 
 def _written(module: Module, inner: Computation, result: Instruction | None, array: Array) -> int:
-    """What is written of a result: of one that is changed in place, the part that changes."""
+    """Returns the bytes written of a result, which are fewer if it is updated in place."""
     if result is None:
         return _in_memory(array)
     result = _named(inner, result)
@@ -121,7 +121,7 @@ def _written(module: Module, inner: Computation, result: Instruction | None, arr
 
 
 def _named(inner: Computation, result: Instruction) -> Instruction:
-    """What a result is, behind its other names."""
+    """Returns the instruction that computes a result, without bitcasts and copies."""
     while result.opcode in ("bitcast", "copy") and result.operands:
         before = inner.find(result.operands[0])
         if before is None:

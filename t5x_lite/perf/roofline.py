@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How fast a program can be at best: what it asks of each part of a chip, over what that part can do."""
+"""The roofline of a compiled program: lower bounds of its time from compute, memory and network."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,18 +10,18 @@ from t5x_lite.perf.collectives import Traffic
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Roofline:
-    """Seconds that each part of a chip is busy in one run of a program, if nothing else holds it up.
+    """Time per execution of a program, by resource.
 
     Args:
-      compute_seconds: of the FLOPs, those of recomputation among them.
-      hbm_seconds: of reading and writing memory.
-      ici_seconds: of sending within a slice, over all links of a chip at once.
-      dcn_seconds: of sending between slices.
-      bound: the part that is busy longest.
-      fastest_seconds: where everything overlaps.
-      slowest_seconds: where nothing does.
-      mfu_bound: share of the peak FLOP/s that the model's own FLOPs reach where everything overlaps.
-      inputs: the numbers that this is made of, and their source.
+      compute_seconds: time for the FLOPs, including recomputation.
+      hbm_seconds: time for HBM traffic.
+      ici_seconds: time for traffic within a slice, over all links of a chip.
+      dcn_seconds: time for traffic between slices.
+      bound: the resource that takes longest.
+      fastest_seconds: total time if all resources overlap.
+      slowest_seconds: total time if none overlap.
+      mfu_bound: MFU if all resources overlap; recomputation does not count.
+      inputs: the numbers used, and their source.
     """
 
     compute_seconds: float
@@ -38,17 +38,17 @@ class Roofline:
 def roofline(
     chip: Chip, *, model_flops: float, recompute_flops: float, hbm_bytes: float, traffic: Sequence[Traffic]
 ) -> Roofline:
-    """Returns the bounds of one run of a program.
+    """Returns the roofline of one execution of a program.
 
     Args:
-      chip: it runs on.
-      model_flops: of a chip, without recomputation.
-      recompute_flops: of a chip, beside them.
-      hbm_bytes: that a chip moves.
-      traffic: that a chip sends.
+      chip: the chip's specification.
+      model_flops: FLOPs per chip, without recomputation.
+      recompute_flops: FLOPs of recomputation per chip.
+      hbm_bytes: HBM traffic per chip.
+      traffic: network traffic of the program.
 
     Raises:
-      ValueError: if it sends over a network whose speed is not known.
+      ValueError: if the program uses a network of unknown bandwidth.
     """
     sent = {"ici": 0, "dcn": 0}
     for row in traffic:
@@ -57,7 +57,7 @@ def roofline(
     seconds = {"compute": (model_flops + recompute_flops) / chip.flops, "hbm": hbm_bytes / chip.hbm_bandwidth}
     for network, speed in speeds.items():
         if sent[network] and speed is None:
-            raise ValueError(f"the {network} bandwidth of {chip.name} is not known, and the program needs it")
+            raise ValueError(f"the program uses {network}, and the {network} bandwidth of {chip.name} is unknown")
         seconds[network] = sent[network] / speed if speed else 0.0
     bound = max(seconds, key=lambda part: seconds[part])
     return Roofline(

@@ -42,10 +42,10 @@ def test_minus_one_takes_the_devices_that_are_left():
     [
         (
             MeshConfig(data=3, fsdp=-1),
-            r"mesh.data 3, mesh.fsdp -1, mesh.context 1, mesh.tensor 1: 3 does not divide the 8 devices",
+            r"mesh.data 3, mesh.fsdp -1, mesh.context 1, mesh.tensor 1: 3 does not divide the number of devices, 8",
         ),
-        (MeshConfig(data=16), r"ask for 16 devices, but there are 8: set one of them to -1"),
-        (MeshConfig(data=2), r"ask for 2 devices, but there are 8"),
+        (MeshConfig(data=16), r"need 16 devices, but there are 8: set one of them to -1"),
+        (MeshConfig(data=2), r"need 2 devices, but there are 8"),
     ],
 )
 def test_a_mesh_that_does_not_fit_the_devices_is_refused(cfg, message):

@@ -120,7 +120,7 @@ def test_what_tpu_hosts_exchange_between_slices_goes_over_dcn():
 
 def test_groups_that_cannot_be_read_are_an_error_and_no_guess():
     line = "%x = f32[8]{0} all-reduce(%a), channel_id=1, replica_groups=<new>, to_apply=%s"
-    with pytest.raises(ValueError, match="cannot read the groups of a collective"):
+    with pytest.raises(ValueError, match="cannot parse the replica groups of a collective"):
         traffic(program(line), [0] * 8)
 
 

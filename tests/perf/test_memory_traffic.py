@@ -122,4 +122,4 @@ def test_a_loop_that_does_not_say_how_often_it_runs_is_taken_to_run_as_often_as_
 """
     text = body + PROGRAM.replace("LINE", "ROOT %w = f32[6,8]{1,0} while(%a), condition=%going, body=%body")
     assert hbm_bytes(parse(text)) == 2 * 192
-    assert hbm_bytes(parse(text, rounds_otherwise=5)) == 5 * 2 * 192
+    assert hbm_bytes(parse(text, default_trip_count=5)) == 5 * 2 * 192

@@ -28,5 +28,5 @@ def test_memory_can_rule():
 
 def test_a_network_of_unknown_speed_that_is_needed_is_named():
     chip = Chip(name="C", flops=1.0, hbm_bytes=1.0, hbm_bandwidth=1.0, source="here")
-    with pytest.raises(ValueError, match="the ici bandwidth of C is not known"):
+    with pytest.raises(ValueError, match="the program uses ici, and the ici bandwidth of C is unknown"):
         roofline(chip, model_flops=1.0, recompute_flops=0.0, hbm_bytes=1.0, traffic=[Traffic("x", "ici", 1, 1, 1)])

@@ -109,7 +109,7 @@ def report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str | Non
     slices = slice_numbers(mesh, cfg.mesh.slices)
     # Decoding ends when all sequences have; here none does before it is full.
     num_tokens = stack_lengths(compiled.features)[1] if what == "generate" else 1
-    module = parse(compiled.executable.as_text(), rounds_otherwise=num_tokens)
+    module = parse(compiled.executable.as_text(), default_trip_count=num_tokens)
     rows, moved = traffic(module, slices), hbm_bytes(module)
     analysis = compiled.executable.memory_analysis()
     chip = chip_of(mesh.devices.flat[0].device_kind)
