@@ -84,8 +84,8 @@ class MaskedLM(LMHead):
         return Predictions(hidden_BSD, kernel_DV, batch["encoder_target_tokens"], batch["encoder_loss_weights"])
 
 
-class SequenceClassifier(nnx.Module):
-    """Predicts one label per sequence, from the mean of its encoded tokens.
+class _Classifier(nnx.Module):
+    """An encoder with a label head.
 
     Args:
       cfg: the configuration.
@@ -100,6 +100,10 @@ class SequenceClassifier(nnx.Module):
         self.cfg = cfg
         self.encoder = Encoder(cfg, rngs=rngs)
         self.classifier = LabelHead(cfg, num_labels, rngs=rngs)
+
+
+class SequenceClassifier(_Classifier):
+    """Predicts one label per sequence, from the mean of its encoded tokens; arguments as for `_Classifier`."""
 
     def __call__(self, inputs_BS, dropout_key=None) -> jax.Array:
         """Returns logits_BC, float32, for input ids with one sequence per row."""
@@ -123,16 +127,11 @@ def mean_of_tokens(encoded_BSD, inputs_BS) -> jax.Array:
     return jnp.sum(encoded_BSD.astype(jnp.float32) * is_token_BS1, axis=1, keepdims=True) / num_tokens_B11
 
 
-class TokenClassifier(nnx.Module):
-    """Predicts one label per token; arguments as for `SequenceClassifier`.
+class TokenClassifier(_Classifier):
+    """Predicts one label per token; arguments as for `_Classifier`.
 
     Source: `T5ForTokenClassification` of transformers.
     """
-
-    def __init__(self, cfg: ModelConfig, num_labels: int, *, rngs: nnx.Rngs):
-        self.cfg = cfg
-        self.encoder = Encoder(cfg, rngs=rngs)
-        self.classifier = LabelHead(cfg, num_labels, rngs=rngs)
 
     def __call__(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
         """Returns logits_BSC, float32; arguments as in `Encoder.__call__`."""

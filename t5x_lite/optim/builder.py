@@ -19,44 +19,27 @@ from t5x_lite.optim.schedules import make_schedule
 DEFAULT_ADAM_BETA1 = 0.9
 
 
-def _adafactor(cfg: OptimizerConfig, learning_rate: optax.Schedule, axes: Any) -> optax.GradientTransformation:
-    return adafactor(
-        learning_rate, axes, beta1=cfg.beta1, weight_decay=cfg.weight_decay, momentum_dtype=cfg.momentum_dtype
-    )
-
-
-def _adamw_rms(cfg: OptimizerConfig, learning_rate: optax.Schedule, axes: Any) -> optax.GradientTransformation:
-    return adamw_rms(
-        learning_rate,
+# By `optimizer.name`: functions of the config, the learning rate's schedule and the axis names of the parameters.
+OPTIMIZERS: Mapping[str, Callable[[OptimizerConfig, optax.Schedule, Any], optax.GradientTransformation]] = {
+    "adafactor": lambda cfg, rate, axes: adafactor(
+        rate, axes, beta1=cfg.beta1, weight_decay=cfg.weight_decay, momentum_dtype=cfg.momentum_dtype
+    ),
+    "adamw_rms": lambda cfg, rate, axes: adamw_rms(
+        rate,
         axes,
         beta1=_adam_beta1(cfg),
         beta2=cfg.beta2,
         weight_decay=cfg.weight_decay,
         momentum_dtype=cfg.momentum_dtype,
-    )
-
-
-def _adamw(cfg: OptimizerConfig, learning_rate: optax.Schedule, axes: Any) -> optax.GradientTransformation:
-    del axes
-    return optax.adamw(
-        learning_rate,
-        b1=_adam_beta1(cfg),
-        b2=cfg.beta2,
-        weight_decay=cfg.weight_decay,
-        mu_dtype=cfg.momentum_dtype,
-    )
+    ),
+    "adamw": lambda cfg, rate, axes: optax.adamw(
+        rate, b1=_adam_beta1(cfg), b2=cfg.beta2, weight_decay=cfg.weight_decay, mu_dtype=cfg.momentum_dtype
+    ),
+}
 
 
 def _adam_beta1(cfg: OptimizerConfig) -> float:
     return DEFAULT_ADAM_BETA1 if cfg.beta1 is None else cfg.beta1
-
-
-# By `optimizer.name`: functions of the config, the schedule, and the axis names of the parameters.
-OPTIMIZERS: Mapping[str, Callable[[OptimizerConfig, optax.Schedule, Any], optax.GradientTransformation]] = {
-    "adafactor": _adafactor,
-    "adamw_rms": _adamw_rms,
-    "adamw": _adamw,
-}
 
 
 def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.GradientTransformation:
