@@ -68,7 +68,7 @@ def _checked(given: Mapping[str, str]) -> dict[str, str | int] | None:
     missing = [name for name in (ADDRESS, COUNT, INDEX) if name not in given]
     if missing:
         raise ValueError(
-            f"{', '.join(given)} is set, but {', '.join(missing)} is not: set {ADDRESS} (host:port of process 0), "
+            f"{', '.join(given)} is set, but {', '.join(missing)} is not set: set {ADDRESS} (host:port of process 0), "
             f"{COUNT} and {INDEX} in every process, or none of them"
         )
     count, index = _integer(given, COUNT), _integer(given, INDEX)

@@ -56,7 +56,7 @@ ENCODER = {"encoder_input_tokens": MORE_IDS}
         ("token_classifier", ENCODER | {"target_labels": IDS, "label_weights": WEIGHTS}, (MORE_IDS,)),
     ],
 )
-def test_what_a_model_predicts_of_a_batch_are_its_logits(name, batch, arguments):
+def test_predictions_for_a_batch_are_the_models_logits(name, batch, arguments):
     model = tiny.drawn_by_name(name, tiny.T5_1_1)
     hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch)
     logits = np.asarray(model(*arguments))
@@ -66,6 +66,6 @@ def test_what_a_model_predicts_of_a_batch_are_its_logits(name, batch, arguments)
     np.testing.assert_array_equal(weights_BT, weights)
 
 
-def test_a_classifier_has_a_logit_a_label():
+def test_a_classifier_has_one_logit_per_label():
     shapes = abstract(tiny.T5_1_1, tiny.architecture("sequence_classifier"))
     assert named_leaves(shapes)["classifier/bias"].shape == (3,)

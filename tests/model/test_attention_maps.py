@@ -125,7 +125,7 @@ def test_the_logits_are_those_of_the_encoder_with_its_head(kind):
     np.testing.assert_allclose(run(model, inputs_BS).logits, expected, rtol=1e-6, atol=1e-6)
 
 
-def test_weights_sum_to_one_and_none_is_on_padding_or_on_what_comes_later():
+def test_weights_sum_to_one_and_padding_and_later_tokens_have_none():
     inputs_BS, decoder_inputs_BT = tiny.batch()
     maps = run(tiny.drawn(T5, tiny.T5_1_1), inputs_BS, decoder_inputs_BT)
     for weights in (maps.encoder_LBNSS, maps.decoder_LBNTT, maps.cross_LBNTS):

@@ -41,7 +41,7 @@ def test_a_step_sees_what_its_beam_saw_and_its_own_token():
     assert np.asarray(later.step_places())[0, 1].nonzero()[0].tolist() == [1, 2, 3, P + 2 * K + 1]
 
 
-def test_beams_that_go_on_from_another_see_what_that_one_saw():
+def test_beams_that_continue_another_see_its_history():
     visible_BKC = np.random.default_rng(0).random((B, K, C)) < 0.5
     parents_BK = np.array([[2, 2, 0], [1, 0, 1]])
     before = dataclasses.replace(cache(), visible_BKC=visible_BKC)
@@ -61,7 +61,7 @@ def test_beams_of_one_step_share_its_position():
     assert cache().num_positions == P + STEPS
 
 
-def test_a_decoder_without_a_prompt_has_room_for_its_steps_alone():
+def test_a_decoder_without_a_prompt_only_has_room_for_its_steps():
     cfg = tiny.T5_1_1
     empty = with_room(no_prompts(cfg, B), jnp.zeros((B, 0), bool), STEPS, K)
     assert [layer.keys_BNHC.shape for layer in empty.layers] == [(B, 3, 5, STEPS * K)] * cfg.num_decoder_layers

@@ -32,7 +32,7 @@ def test_ids_are_embedded_by_their_rows_in_the_compute_dtype():
 
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("scaled", [None, False, True])
-def test_logits_come_from_the_embedding_or_a_kernel_of_their_own_and_are_scaled_as_asked(tied, scaled):
+def test_logits_use_the_embedding_or_a_separate_kernel_and_their_scale(tied, scaled):
     model = with_fields(tie_embeddings=tied, scale_logits=scaled)
     kernel_DV = np.asarray(model.embedding).T if tied else np.asarray(model.logits_kernel)
     kernel_DV = kernel_DV / 20**0.5 if (tied if scaled is None else scaled) else kernel_DV

@@ -12,7 +12,7 @@ from tests import tiny
 
 
 @pytest.mark.parametrize("distribution", ["normal", "truncated_normal", "uniform"])
-def test_a_weight_has_the_standard_deviation_asked_for(distribution):
+def test_a_weight_has_the_given_standard_deviation(distribution):
     values = np.asarray(
         weight(jax.random.key(0), (300, 401), ("embed", "mlp"), stddev=0.2, distribution=distribution)[...]
     )

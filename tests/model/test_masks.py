@@ -10,11 +10,11 @@ def test_padding_is_hidden_from_every_query():
     np.testing.assert_array_equal(mask_B11S, [[[[True, True, False]]], [[[True, False, False]]]])
 
 
-def test_a_query_sees_itself_and_what_came_before():
+def test_a_query_sees_itself_and_earlier_keys():
     np.testing.assert_array_equal(masks.causal_mask(3)[0, 0], [[1, 0, 0], [1, 1, 0], [1, 1, 1]])
 
 
-def test_a_query_sees_keys_of_its_own_segment_alone_and_never_padding():
+def test_a_query_only_sees_keys_of_its_own_segment_and_never_padding():
     mask_B1TS = masks.segment_mask(np.array([[1, 2, 0]]), np.array([[1, 1, 2, 0]]))
     np.testing.assert_array_equal(mask_B1TS[0, 0], [[1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]])
 

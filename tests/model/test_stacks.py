@@ -33,7 +33,7 @@ def test_a_tensor_to_keep_must_be_one_that_has_a_name():
 
 
 @pytest.mark.parametrize(("remat", "offload"), [("none", ("query",)), ("full", ("query",)), ("minimal", ("wi_0",))])
-def test_what_is_not_kept_cannot_be_offloaded(remat, offload):
+def test_tensors_that_are_not_saved_cannot_be_offloaded(remat, offload):
     with pytest.raises(
         ValueError, match=rf"train.offload is \['{offload[0]}'\] and train.remat is {remat}: offload only"
     ):

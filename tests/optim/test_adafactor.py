@@ -153,7 +153,7 @@ def test_a_step_with_clipped_gradients_has_the_numbers_t5x_publishes():
     np.testing.assert_allclose(param, np.full((3, 2), 0.9), rtol=1e-6)
 
 
-def test_the_second_moment_forgets_all_at_step_0_and_keeps_a_share_of_0_425651_at_step_1():
+def test_the_second_moments_decay_is_0_at_step_0_and_0_425651_at_step_1():
     axes = {"x": ("embed",)}
     grads = {"x": jnp.array([2.0, 3.0])}
     _, state = run(adafactor(schedule, axes), grads, [grads, jax.tree.map(jnp.zeros_like, grads)])
@@ -225,7 +225,7 @@ def test_bfloat16_gradients_are_squared_and_averaged_in_float32():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), got, expected)
 
 
-def test_a_vector_is_not_factored_whatever_the_size_asked_for():
+def test_a_vector_is_never_factored():
     state = adafactor(schedule, {"x": ("layers", "embed")}, min_dim_size_to_factor=0).init({"x": jnp.zeros((L, D))})
     assert slots(state, "x")["v"].shape == (L, D)
 

@@ -124,7 +124,7 @@ def test_the_axes_have_the_structure_of_the_state_so_that_shardings_can_be_mappe
     assert jax.tree.structure(padded) == jax.tree.structure(state)
 
 
-def test_a_module_gets_its_updates_as_a_module_and_against_its_gradients():
+def test_the_updates_of_a_module_are_a_module_and_descend():
     cfg = OptimizerConfig(schedule="constant", warmup_steps=0, clip_norm=1.0)
     tx = make_optimizer(cfg, NUM_STEPS, AXES)
     grads = jax.tree.map(lambda p: np.where(np.sin(7 * p) < 0, -1, 1).astype(np.float32), MODEL)

@@ -53,13 +53,13 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused(cfg, message):
         make_mesh(cfg)
 
 
-def test_devices_that_know_no_slices_are_cut_into_them_as_they_come():
+def test_devices_without_a_slice_index_are_split_in_order():
     mesh = make_mesh(MeshConfig(data=4, fsdp=2, slices=2))
     assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "context": 1, "tensor": 1}
     assert [{device.id for device in half.flat} for half in np.split(mesh.devices, 2)] == [{0, 1, 2, 3}, {4, 5, 6, 7}]
 
 
-def test_data_alone_is_cut_over_slices():
+def test_only_data_spans_slices():
     with pytest.raises(ValueError, match=r"mesh.data is 1, but the devices are in 2 slices, which only data can span"):
         make_mesh(MeshConfig(data=1, fsdp=8, slices=2))
 
@@ -75,7 +75,7 @@ def test_the_slices_that_devices_tell_of_are_taken():
         by_slice(devices[:5])
 
 
-def test_a_mesh_that_could_cut_what_it_leaves_whole_is_refused():
+def test_replicating_large_arrays_is_refused_on_a_mesh_that_could_shard_them():
     mesh = make_mesh(MeshConfig(data=1, fsdp=8))
     shapes = {
         "cut": jax.ShapeDtypeStruct((2**22, 8), np.float32, sharding=batch_sharding(mesh)),

@@ -27,7 +27,7 @@ def test_a_laptop_is_a_single_process(monkeypatch):
     assert settings({"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4"}) is None  # a shell within an allocation
 
 
-def test_three_variables_say_who_there_is():
+def test_three_variables_describe_the_processes():
     assert settings(HERE) == {"coordinator_address": "localhost:1234", "num_processes": 4, "process_id": 2}
     assert settings(HERE | {COUNT: "1", INDEX: "0"}) is None
 
@@ -41,7 +41,7 @@ def test_three_variables_say_who_there_is():
         {"MEGASCALE_COORDINATOR_ADDRESS": "a"},
     ],
 )
-def test_where_jax_finds_the_others_it_is_told_nothing(environment):
+def test_jax_gets_no_arguments_where_it_detects_the_processes(environment):
     assert settings(environment) == {}
 
 
@@ -57,7 +57,7 @@ def test_one_task_is_a_single_process(environment):
     assert settings(environment) is None
 
 
-def test_open_mpi_5_needs_to_be_told_the_address_alone():
+def test_open_mpi_5_only_needs_the_address():
     ompi = {"OMPI_COMM_WORLD_SIZE": "3", "OMPI_COMM_WORLD_RANK": "1"}
     expected = {"coordinator_address": "a:1", "num_processes": 3, "process_id": 1}
     assert settings(ompi | {ADDRESS: "a:1"}) == expected
@@ -96,7 +96,7 @@ with multihost.Watchdog() as watch:
 
 
 @pytest.mark.parametrize(("processes", "status"), [("several", 1), ("one", 0)])
-def test_one_of_several_processes_that_comes_no_further_ends_and_says_where_it_is(processes, status):
+def test_a_process_without_progress_exits_and_prints_its_stack(processes, status):
     variables = os.environ | {multihost.HANG: "2", "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", HANGS, processes]
     ended = subprocess.run(command, env=variables, capture_output=True, text=True)
@@ -382,7 +382,7 @@ def assert_stops_and_goes_on(start, run_dir, undisturbed):
 
 
 @pytest.mark.slow
-def test_the_local_launcher_runs_several_processes_and_passes_sigterm_on(program, undisturbed, tmp_path):
+def test_the_local_launcher_runs_several_processes_and_forwards_sigterm(program, undisturbed, tmp_path):
     def start(num_steps):
         run = ["train", "--run_dir", str(tmp_path / "run"), *TINY, f"--train.num_steps={num_steps}"]
         return launched("local_cpu.sh", program, *run, NUM_PROCESSES="2", DEVICES="4", XLA_FLAGS="")
@@ -402,7 +402,7 @@ def test_the_slurm_launcher_runs_as_slurm_starts_it_and_is_queued_again_when_its
     assert f"scontrol requeue {os.getpid()}" in printed
 
 
-def test_the_jobset_has_what_its_schema_asks_for():
+def test_the_jobset_matches_its_schema():
     job = yaml.safe_load((ROOT / "scripts" / "launch" / "gke_multislice.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
     assert job["metadata"]["name"]

@@ -25,7 +25,7 @@ def test_a_second_ctrl_c_stops_at_once():
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_handlers_that_were_there_come_back():
+def test_the_previous_handlers_are_restored():
     before = signal.getsignal(signal.SIGTERM)
     with StopSignal():
         assert signal.getsignal(signal.SIGTERM) is not before

@@ -13,7 +13,7 @@ from t5x_lite.parallel.rules import constrain, gather_fsdp, partition_spec
 from tests import tiny
 
 
-def test_a_parameter_is_cut_as_the_table_says():
+def test_a_parameter_is_sharded_by_the_rules():
     assert partition_spec(("layers", "embed", "heads", "head_dim")) == PartitionSpec(
         None, ("fsdp", "context"), "tensor", None
     )
@@ -21,7 +21,7 @@ def test_a_parameter_is_cut_as_the_table_says():
     assert partition_spec((None, "vocab")) == PartitionSpec(None, "tensor")
 
 
-def test_fsdp_and_tensor_each_cut_every_matrix_of_the_model():
+def test_fsdp_and_tensor_each_shard_every_matrix_of_the_model():
     model = jax.eval_shape(lambda: T5(tiny.T5_1_1, rngs=nnx.Rngs(0)))
     for names in jax.tree.leaves(parameter_axes(model), is_leaf=lambda node: isinstance(node, tuple)):
         cut = set(partition_spec(names)) - {None}
@@ -47,7 +47,7 @@ def shard_shape(function, shape, mesh):
         (MeshConfig(data=2, fsdp=1, context=2, tensor=2), (8, 3, 5)),
     ],
 )
-def test_the_residual_stream_is_cut_over_the_batch_and_its_tokens(cfg, expected):
+def test_the_residual_stream_is_sharded_over_batch_and_tokens(cfg, expected):
     shape = shard_shape(lambda x: constrain(x, "batch", "residual_tokens", None), (16, 12, 5), make_mesh(cfg))
     assert shape == expected
 
@@ -63,11 +63,11 @@ def test_a_kernel_gathered_over_fsdp_is_sharded_by_tensor_alone():
     assert shard_shape(lambda x: gather_fsdp(x, "embed", "mlp"), (8, 6), mesh) == (8, 3)
 
 
-def test_a_mesh_of_other_axes_is_left_alone_but_for_those_it_has():
+def test_mesh_axes_that_are_missing_are_ignored():
     mesh = jax.make_mesh((4, 2), ("data", "expert"), axis_types=(AxisType.Auto,) * 2)
     assert shard_shape(lambda x: constrain(x, "batch", "mlp"), (8, 6), mesh) == (2, 6)
 
 
-def test_without_a_mesh_nothing_is_asked_for():
+def test_nothing_is_constrained_without_a_mesh():
     x = jnp.zeros((8, 6))
     assert constrain(x, "batch", "mlp") is x

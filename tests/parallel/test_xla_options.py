@@ -11,7 +11,7 @@ def test_only_a_cpu_gets_options():
     assert xla_options.for_long_products("gpu") is None
 
 
-def test_what_xla_flags_says_about_a_train_step_is_left_alone(monkeypatch):
+def test_xla_flags_take_precedence(monkeypatch):
     monkeypatch.setattr(jax, "__version__", "0.10.2")
     monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=LIBRARY_FUSION_TYPE_DOT")
     assert xla_options.for_long_products("cpu") is None

@@ -18,7 +18,7 @@ from t5x_lite.perf.chips import CHIPS, chip_of
         ("NVIDIA H200", "H200"),
     ],
 )
-def test_a_device_is_known_by_the_start_of_its_kind_the_longest_first(device_kind, name):
+def test_a_chip_is_found_by_the_longest_prefix_of_its_device_kind(device_kind, name):
     chip = chip_of(device_kind)
     assert chip is not None
     assert chip.name == name

@@ -81,7 +81,7 @@ def only(module, slices):
         ),
     ],
 )
-def test_each_kind_and_notation_is_counted_by_what_a_ring_sends(line, kind, moved, sent):
+def test_every_kind_and_notation_counts_the_bytes_of_a_ring(line, kind, moved, sent):
     assert only(program(line), [0] * 8) == Traffic(kind, "ici", 1, moved, sent)
 
 
@@ -110,7 +110,7 @@ def test_a_sum_over_slices_sends_each_chip_s_share_between_them():
     assert found["dcn"].bytes_sent == 2 * (32 // 4) // 2
 
 
-def test_what_tpu_hosts_exchange_between_slices_goes_over_dcn():
+def test_transfers_between_tpu_slices_count_as_dcn():
     line = (
         "%x = (f32[8]{0:T(128)}, u32[], token[]) send(%a, %t), channel_id=2, is_host_transfer=true, "
         'frontend_attributes={_xla_megascale_target="{1,2}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"}'
@@ -154,7 +154,7 @@ def test_a_collective_that_is_spread_over_fusions_counts_once():
     assert only(module, [0] * 8) == Traffic("all-gather", "ici", 1, 256, 224)
 
 
-def test_the_layers_of_a_model_cut_by_fsdp_are_gathered_as_often_as_the_loop_runs():
+def test_layers_sharded_by_fsdp_are_gathered_in_every_iteration():
     mesh, layers = make_mesh(MeshConfig(data=1, fsdp=8)), 6
 
     def loss(kernels_LDF, x_BD):

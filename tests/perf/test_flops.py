@@ -36,7 +36,7 @@ def product_flops(jaxpr) -> int:
 
 # The tiny models have encoders and decoders of different depths.
 @pytest.mark.parametrize("version", tiny.FAMILY)
-def test_a_forward_pass_asks_for_the_products_that_its_program_has(version):
+def test_forward_flops_count_the_products_of_the_program(version):
     cfg, inputs_BS, decoder_inputs_BT = tiny.FAMILY[version], tiny.ids(1, tiny.S), tiny.ids(1, tiny.T)
     model = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
     program = jax.make_jaxpr(lambda model: model(inputs_BS, decoder_inputs_BT))(model)
@@ -44,7 +44,7 @@ def test_a_forward_pass_asks_for_the_products_that_its_program_has(version):
 
 
 @pytest.mark.parametrize("name", ["causal_lm", "prefix_lm", "masked_lm"])
-def test_so_does_that_of_an_encoder_or_a_decoder_alone(name):
+def test_forward_flops_of_models_with_one_stack(name):
     cfg, ids_BX = tiny.T5_1_1, tiny.ids(1, tiny.S)
     program = jax.make_jaxpr(lambda model: model(ids_BX))(abstract(cfg, Architecture(name)))
     lengths = (tiny.S, 0) if name == "masked_lm" else (0, tiny.S)
@@ -80,7 +80,7 @@ REMATS = ("none", "minimal", "full", ("query", "mlp_wi_1"), ("attention_out",))
 
 @pytest.mark.parametrize("remat", REMATS, ids=str)
 @pytest.mark.parametrize("version", ["1.1", "1.0"])
-def test_a_step_on_a_mesh_asks_for_the_products_of_training_and_of_recomputation(version, remat):
+def test_a_step_on_a_mesh_has_the_flops_of_training_and_recomputation(version, remat):
     cfg, rows = dataclasses.replace(tiny.BOTH[version], remat=remat), 8
     model = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
     lengths = {"encoder_input_tokens": tiny.S, "decoder_input_tokens": tiny.T}
@@ -94,14 +94,14 @@ def test_a_step_on_a_mesh_asks_for_the_products_of_training_and_of_recomputation
 
 
 @pytest.mark.parametrize(("architecture", "stacks"), [("causal_lm", (0, 4)), ("masked_lm", (2, 0))])
-def test_models_of_one_stack_do_the_layers_of_theirs_again(architecture, stacks):
+def test_models_with_one_stack_recompute_its_layers(architecture, stacks):
     cfg = dataclasses.replace(tiny.T5_1_1, remat="full")
     D, inner, F, L = cfg.emb_dim, cfg.num_heads * cfg.head_dim, cfg.mlp_dim, tiny.S
     a_layer = 2 * (4 * L * D * inner + 2 * L * L * inner + 2 * L * D * F)  # all but the last product
     assert recompute_flops(cfg, L, L, Architecture(architecture)) == sum(stacks) * a_layer
 
 
-def test_generation_asks_for_the_products_that_its_program_has():
+def test_generate_flops_count_the_products_of_the_program():
     cfg, num_steps = tiny.T5_1_1, 9
     model = jax.eval_shape(lambda: T5(cfg, rngs=nnx.Rngs(0)))
     configs = [GenerationConfig(max_new_tokens=num_steps)] * tiny.B

@@ -61,7 +61,7 @@ def test_a_count_that_is_given_is_taken():
     assert ("body", 7) in [(computation.name, times) for computation, times in parse(text).runs()]
 
 
-def test_a_limit_that_comes_into_the_loop_is_followed():
+def test_a_limit_passed_into_the_loop_is_resolved():
     text = LOOP.replace("%limit = s32[]{:T(128)} constant(11)", "%limit = s32[] get-tuple-element(%t.1), index=2")
     text = text.replace("tuple(%two, %a)", "tuple(%two, %a, %end)").replace(
         "%two = s32[]{:T(128)} constant(2)", "%two = s32[] constant(2)\n  %end = s32[]{:T(128)} constant(20)"

@@ -33,7 +33,7 @@ def kept_bytes(cfg):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("remat", ["none", "minimal", "full", ("query", "mlp_wi_1")], ids=str)
-def test_what_is_kept_is_what_jax_keeps(remat, dtype):
+def test_the_saved_bytes_are_those_that_jax_saves(remat, dtype):
     cfg = dataclasses.replace(tiny.T5_1_1, remat=remat, dtype=dtype)
     assert activation_bytes(cfg, Lengths(ROWS, S, T), WHOLE) == kept_bytes(cfg)
 
@@ -47,13 +47,13 @@ def test_each_remat_keeps_less():
     assert len(set(kept)) == 4
 
 
-def test_full_keeps_the_part_of_the_residual_stream_that_the_mesh_leaves_a_device():
+def test_full_saves_each_devices_shard_of_the_residual_stream():
     cfg = dataclasses.replace(tiny.T5_1_1, remat="full")
     whole, part = (activation_bytes(cfg, Lengths(ROWS, 16, 8), parts) for parts in (WHOLE, {"context": 2, "tensor": 4}))
     assert whole == 8 * part
 
 
-def test_a_model_of_one_stack_keeps_that_alone():
+def test_a_model_with_one_stack_only_saves_its_activations():
     cfg = dataclasses.replace(tiny.T5_1_1, remat="full")
     assert activation_bytes(cfg, Lengths(ROWS, 0, T), WHOLE) == 4 * ROWS * T * 20 * 4
     assert activation_bytes(cfg, Lengths(ROWS, S, 0), WHOLE) == 2 * ROWS * S * 20 * 4

@@ -108,7 +108,7 @@ def test_a_librarys_place_to_work_in_moves_nothing():
     assert moved(line) == 2 * 192 + 144
 
 
-def test_a_loop_that_does_not_say_how_often_it_runs_is_taken_to_run_as_often_as_told():
+def test_a_loop_without_a_trip_count_uses_the_default():
     body = """%body (s: f32[6,8]) -> f32[6,8] {
   %s = f32[6,8]{1,0} parameter(0)
   ROOT %m = f32[6,8]{1,0} negate(%s)

@@ -51,7 +51,7 @@ def test_attention_equals_a_loop_over_queries(attention):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_the_weights_are_float32_and_what_the_values_are_summed_with(dtype):
+def test_the_weights_are_float32_and_weight_the_values(dtype):
     q_BTNH, k_BSNH, v_BSNH = (array.astype(dtype) for array in queries_keys_values())
     bias_1NTS, mask_B1TS = normal(3, 1, N, T, S), mask()
     weights_BNTS = attention_weights(q_BTNH, k_BSNH, bias_1NTS, mask_B1TS)
@@ -77,7 +77,7 @@ def test_the_loop_has_the_values_and_gradients_of_the_reference(with_bias, mask_
     jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), actual, expected)
 
 
-def test_the_loop_keeps_bfloat16_and_comes_near_the_reference():
+def test_the_loop_keeps_bfloat16_and_approximates_the_reference():
     arrays = [array.astype(jnp.bfloat16) for array in queries_keys_values()]
     looped, expected = looped_attention(*arrays, None, None), reference_attention(*arrays)
     assert looped.dtype == jnp.bfloat16
@@ -86,7 +86,7 @@ def test_the_loop_keeps_bfloat16_and_comes_near_the_reference():
     assert grads.dtype == jnp.bfloat16
 
 
-def test_a_batch_cut_over_a_mesh_is_not_looped_over():
+def test_a_sharded_batch_is_not_looped_over():
     with jax.set_mesh(make_mesh(MeshConfig())):
         program = jax.jit(dot_product_attention).lower(*queries_keys_values()).as_text()
     assert "while" not in program

@@ -48,7 +48,7 @@ def test_no_step_copies_a_layer_of_it():
     assert f"f32[{L},{D},{F}]" not in program
 
 
-def test_a_model_on_a_mesh_stays_as_it_is():
+def test_a_model_on_a_mesh_is_returned_unchanged():
     model = tiny.drawn(T5, tiny.T5_1_1)
     on_mesh = jax.device_put(model, replicated(make_mesh(MeshConfig())))
     assert decode_layout(on_mesh) is on_mesh

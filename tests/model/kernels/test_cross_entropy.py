@@ -112,7 +112,7 @@ def test_microbatches_add_up_to_the_batch():
     assert_close(jax.tree.map(lambda *x: sum(x), *parts), expected, rtol=1e-6)
 
 
-def test_the_gradient_scales_with_what_is_done_to_the_loss():
+def test_the_gradient_scales_with_the_cotangent_of_the_loss():
     hidden_BTD, kernel_DV, targets_BT, weights_BT = batch()
 
     def mean(hidden_BTD, kernel_DV):
