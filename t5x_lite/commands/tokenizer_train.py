@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite tokenizer train`: from any source of text to a SentencePiece model file, and a word on how good it is."""
+"""`t5x-lite tokenizer train`: trains a SentencePiece model on any source of text, and reports its quality."""
 
 import contextlib
 import pathlib
@@ -17,7 +17,7 @@ from t5x_lite.data.tokenizers.train import Sample, fit_sentencepiece_model, piec
 from t5x_lite.files.atomic_write import write_atomically
 
 EXAMPLE_CHARACTERS = 80
-# What the fields of a task, which the readers' messages name, are called on this command line.
+# The options of this command by the task fields that the errors of readers name.
 OPTIONS = {"source": "input", "tokenizer.vocab_size": "vocab_size"} | {
     name: name for name in ("text", "text_unit", "columns", "bad_records", "packages")
 }
@@ -25,12 +25,12 @@ FIELD = re.compile(rf"(?<![\w./-])task\.({'|'.join(map(re.escape, OPTIONS))})(?!
 
 
 def run(cfg: TokenizerTrainConfig) -> None:
-    """Trains a vocabulary, writes it and prints what was done.
+    """Trains a vocabulary, writes it and prints a report.
 
-    The text is streamed: only the lines that are trained on are kept.
+    The text is streamed: only the sampled lines are kept.
 
     Raises:
-      ValueError: if the text cannot be read, does not support the vocabulary, or an output file exists.
+      ValueError: if the text cannot be read or is too small for the vocabulary, or an output file exists.
     """
     model_path, listing_path = output_paths(cfg)
     names = cfg.input[0] if len(cfg.input) == 1 else cfg.input
@@ -58,11 +58,7 @@ def run(cfg: TokenizerTrainConfig) -> None:
 
 
 def output_paths(cfg: TokenizerTrainConfig) -> tuple[pathlib.Path, pathlib.Path]:
-    """Returns where the model and the list of its pieces go.
-
-    Raises:
-      ValueError: if there is something that may not be replaced.
-    """
+    """Returns the paths of the model and of the list of its pieces; raises ValueError if one may not be replaced."""
     path = pathlib.Path(cfg.output)
     paths = path, path.with_suffix(".vocab")
     for existing in filter(pathlib.Path.exists, paths):
@@ -77,11 +73,11 @@ def read_texts(cfg: TokenizerTrainConfig, skipped: list[str]) -> Iterator[str]:
     """Yields the documents of a source, one at a time.
 
     Args:
-      cfg: names the source and says how it is read.
-      skipped: gets what was wrong with each record, and each file, that is left out.
+      cfg: the options, which name the source and say how to read it.
+      skipped: a list to which the error of each record and file that is left out is appended.
 
     Raises:
-      ValueError: if the source does not exist or is damaged; BadRecord names the first malformed record unless
+      ValueError: if the source does not exist or is damaged; BadRecord for the first malformed record, unless
         `bad_records` is skip.
     """
     task = TaskConfig(
@@ -101,7 +97,7 @@ def read_texts(cfg: TokenizerTrainConfig, skipped: list[str]) -> Iterator[str]:
 
 
 def report(cfg: TokenizerTrainConfig, sample: Sample, tokenizer: SentencePieceTokenizer) -> str:
-    """Returns what was read and trained, how far the pieces go, and an example."""
+    """Returns what was read and trained, the compression and the unknown tokens, and an example."""
     ids = tokenizer.encode_batch(sample.lines)
     num_tokens = max(1, sum(len(row) for row in ids))
     num_unknown = sum(int((row == tokenizer.unk_id).sum()) for row in ids)
@@ -118,18 +114,18 @@ def report(cfg: TokenizerTrainConfig, sample: Sample, tokenizer: SentencePieceTo
             f"{sample.num_sampled_bytes:,} of them",
             f"Wrote {cfg.output}: {num_pieces:,} {cfg.model_type} pieces, {tokenizer.vocab_size:,} ids with "
             f"{tokenizer.num_sentinels:,} sentinels",
-            f"{sample.num_sampled_bytes / num_tokens:.2f} bytes a token; {num_unknown / num_tokens:.3%} of the tokens "
+            f"{sample.num_sampled_bytes / num_tokens:.2f} bytes per token; {num_unknown / num_tokens:.3%} of the tokens "
             "are unknown",
-            f"For example  {example}",
-            f"is cut into  {' '.join(tokenizer.pieces(example))}",
-            f"Train with   {used}",
+            f"For example   {example}",
+            f"is split into {' '.join(tokenizer.pieces(example))}",
+            f"Train with    {used}",
         ]
     )
 
 
 @contextlib.contextmanager
 def in_options() -> Iterator[None]:
-    """Names this command's options in the messages of errors, in place of a task's fields."""
+    """Replaces task fields by this command's options in the messages of errors."""
     try:
         yield
     except ValueError as error:
@@ -137,5 +133,5 @@ def in_options() -> Iterator[None]:
 
 
 def options_named(message: str) -> str:
-    """Returns a message with `--input` for `task.source`, and so on."""
+    """Returns a message with `--input` in place of `task.source`, and so on."""
     return FIELD.sub(lambda field: f"--{OPTIONS[field[1]]}", message)

@@ -55,10 +55,10 @@ def test_it_says_what_was_read_and_made(folder, capsys):
     assert read.startswith(f"Read 18 documents, {size} bytes; trained on ")
     assert 300 < int(read.split()[-3]) <= 400
     assert wrote.endswith("my.model: 53 bpe pieces, 60 ids with 7 sentinels")
-    assert " bytes a token; 0.000% of the tokens are unknown" in quality
-    sentence = example.removeprefix("For example  ")
+    assert " bytes per token; 0.000% of the tokens are unknown" in quality
+    sentence = example.removeprefix("For example   ")
     assert sentence in SENTENCES
-    assert cut == "is cut into  " + " ".join(trained(folder).pieces(sentence))
+    assert cut == "is split into " + " ".join(trained(folder).pieces(sentence))
     assert use.endswith("my.model --task.tokenizer.num_sentinels 7")
     assert err.splitlines()[0] == f"Reading {folder / 'a.txt'}"
 
@@ -73,7 +73,7 @@ def test_the_quality_is_counted_on_the_text(folder, capsys):
     num_bytes = 20 * sum(map(len, SENTENCES)) + 3
     assert (
         quality
-        == f"{num_bytes / num_tokens:.2f} bytes a token; {num_unknown / num_tokens:.3%} of the tokens are unknown"
+        == f"{num_bytes / num_tokens:.2f} bytes per token; {num_unknown / num_tokens:.3%} of the tokens are unknown"
     )
 
 
