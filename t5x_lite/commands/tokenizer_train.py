@@ -114,8 +114,8 @@ def report(cfg: TokenizerTrainConfig, sample: Sample, tokenizer: SentencePieceTo
             f"{sample.num_sampled_bytes:,} of them",
             f"Wrote {cfg.output}: {num_pieces:,} {cfg.model_type} pieces, {tokenizer.vocab_size:,} ids with "
             f"{tokenizer.num_sentinels:,} sentinels",
-            f"{sample.num_sampled_bytes / num_tokens:.2f} bytes per token; {num_unknown / num_tokens:.3%} of the tokens "
-            "are unknown",
+            f"{sample.num_sampled_bytes / num_tokens:.2f} bytes per token; "
+            f"{num_unknown / num_tokens:.3%} of the tokens are unknown",
             f"For example   {example}",
             f"is split into {' '.join(tokenizer.pieces(example))}",
             f"Train with    {used}",
