@@ -5,13 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from t5x_lite.config import RunConfig, TaskConfig
+from t5x_lite.config import RunConfig
 from t5x_lite.data.converters import Converter, make_converter
 from t5x_lite.data.corpus.open import Corpora, Corpus, Split
 from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs, pair_lengths
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
-from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import Tokenizer
 
 # Held-out text is corrupted alike whatever the seed of the run, so that evaluations of runs can be compared.
@@ -38,8 +37,8 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
     Raises:
       ValueError: if there is too little text, or the lengths in `cfg.train` do not suit it.
     """
-    tasks = tasks_of(cfg.task)
-    train = {name: _examples(cfg, task, corpora[name], held_out=False) for name, task in tasks.items()}
+    tasks = {name: corpus.task for name, corpus in corpora.items()}
+    train = {name: _examples(cfg, corpus, held_out=False) for name, corpus in corpora.items()}
     held_out = held_out_examples(cfg, corpora)
     tokenizer = next(iter(corpora.values())).tokenizer
     convert = make_converter(cfg.model.architecture, tasks, tokenizer, packing=cfg.data.packing)
@@ -56,7 +55,7 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
 
 def held_out_examples(cfg: RunConfig, corpora: Corpora) -> dict[str, Examples]:
     """Returns the held-out examples of each task; takes and raises the same as `make_examples`."""
-    return {name: _examples(cfg, task, corpora[name], held_out=True) for name, task in tasks_of(cfg.task).items()}
+    return {name: _examples(cfg, corpus, held_out=True) for name, corpus in corpora.items()}
 
 
 def num_examples(examples: Examples) -> int:
@@ -64,14 +63,14 @@ def num_examples(examples: Examples) -> int:
     return len(examples.pairs) if isinstance(examples, PackedPairs) else len(examples)
 
 
-def _examples(cfg: RunConfig, task: TaskConfig, corpus: Corpus, *, held_out: bool) -> Examples:
+def _examples(cfg: RunConfig, corpus: Corpus, *, held_out: bool) -> Examples:
     """Returns the examples of one split of one task."""
     split = corpus.eval if held_out else corpus.train
     if corpus.has_pairs:
         return _pairs(cfg, corpus, split, held_out=held_out)
     seed = EVAL_SEED if held_out else cfg.seed
     mixture = make_objectives(
-        task,
+        corpus.task,
         corpus.tokenizer,
         inputs_length=cfg.train.inputs_length,
         targets_length=cfg.train.targets_length,

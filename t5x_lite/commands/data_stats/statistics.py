@@ -36,7 +36,6 @@ from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs, pair_le
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.pipeline import eval_batches, train_batches
-from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.training.logging import Stopwatch
 
@@ -137,7 +136,7 @@ def measure(cfg: RunConfig, corpora: Corpora, timings: Timings) -> Statistics:
     cfg = with_targets_length(cfg, corpora, tried)
     examples = make_examples(cfg, corpora)
     run = _Run(cfg, corpora, examples, tried, timings)
-    tasks = {name or SINGLE: _task(name, task, run) for name, task in tasks_of(cfg.task).items()}
+    tasks = {name or SINGLE: _task(name, corpus.task, run) for name, corpus in corpora.items()}
     return Statistics(
         inputs_length=cfg.train.inputs_length,
         targets_length=cfg.train.targets_length,
@@ -165,11 +164,11 @@ def with_targets_length(cfg: RunConfig, corpora: Corpora, tried: Mapping[str, li
     if cfg.train.targets_length is not None or not tried:
         return cfg
     needed = [recommended(lengths).targets_length for lengths in tried.values()]
-    for name, task in tasks_of(cfg.task).items():
-        if not corpora[name].has_pairs:
+    for corpus in corpora.values():
+        if not corpus.has_pairs:
             mixture = make_objectives(
-                task,
-                corpora[name].tokenizer,
+                corpus.task,
+                corpus.tokenizer,
                 inputs_length=cfg.train.inputs_length,
                 targets_length=None,
                 seed=cfg.seed,
