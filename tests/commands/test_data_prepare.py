@@ -40,7 +40,7 @@ def batches(task, run_dir, count=5):
     return rows
 
 
-def test_training_from_the_prepared_form_sees_the_batches_of_the_raw_text(task, directory, tmp_path):
+def test_training_on_prepared_text_sees_the_same_batches(task, directory, tmp_path):
     prepared = dataclasses.replace(task, prepared=str(directory))
     for raw, made in zip(batches(task, tmp_path / "raw"), batches(prepared, tmp_path / "run"), strict=True):
         for name in raw:
@@ -49,14 +49,14 @@ def test_training_from_the_prepared_form_sees_the_batches_of_the_raw_text(task, 
     assert (tmp_path / "run" / "tokenizer.model").read_bytes() == (directory / "tokenizer.model").read_bytes()
 
 
-def test_the_source_need_not_be_named_again_nor_be_there(task, directory, tmp_path):
+def test_the_source_is_not_needed_once_it_is_prepared(task, directory, tmp_path):
     raw = batches(task, tmp_path / "raw")
     (tmp_path / "a.jsonl").unlink()
     made = batches(TaskConfig(prepared=str(directory)), tmp_path / "run")
     np.testing.assert_array_equal(raw[0]["encoder_input_tokens"], made[0]["encoder_input_tokens"])
 
 
-def test_the_manifest_says_what_is_there_and_what_made_it(task, directory):
+def test_the_manifest_records_the_text_and_its_versions(task, directory):
     manifest = json.loads((directory / "manifest.json").read_text())
     assert manifest["task"]["source"] == task.source
     assert manifest["t5x_lite"]
@@ -82,7 +82,7 @@ def test_a_damaged_shard_is_named_on_opening(task, directory, tmp_path, suffix):
         prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
 
 
-def test_another_task_than_the_prepared_one_is_refused_by_field(task, directory, tmp_path):
+def test_the_error_of_a_task_that_was_not_prepared_names_the_field(task, directory, tmp_path):
     other = dataclasses.replace(task, prepared=str(directory), min_characters=9)
     with pytest.raises(ValueError, match=r"task.min_characters is 9, but the text in .*made was prepared with 5"):
         prepare_corpora(other, tmp_path / "run")
@@ -90,7 +90,7 @@ def test_another_task_than_the_prepared_one_is_refused_by_field(task, directory,
         data_prepare.run(dataclasses.replace(task, min_characters=9), PrepareConfig(output=str(directory)))
 
 
-def test_another_tokenizer_than_the_runs_is_refused(task, directory, tmp_path):
+def test_a_different_tokenizer_from_the_runs_is_refused(task, directory, tmp_path):
     prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
     (tmp_path / "run" / "vocabulary.json").write_text('{"kind": "bytes", "num_sentinels": 9}')
     with pytest.raises(ValueError, match=r"was tokenised with a different tokenizer from the one in .*run"):
@@ -109,7 +109,7 @@ def test_shards_of_another_format_are_refused(directory, tmp_path):
         prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
 
 
-def test_an_output_that_holds_something_else_is_refused_and_kept(task, tmp_path):
+def test_an_output_with_other_files_is_refused_and_kept(task, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"--output .* holds other files: name a new or empty directory"):
         data_prepare.run(task, PrepareConfig(output=str(tmp_path)))

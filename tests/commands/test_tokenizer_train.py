@@ -47,7 +47,7 @@ def test_a_model_and_its_list_of_pieces_are_written_and_nothing_else(folder):
     assert len(listed) == VOCAB_SIZE - NUM_SENTINELS
 
 
-def test_it_says_what_was_read_and_made(folder, capsys):
+def test_the_report_says_what_was_read_and_written(folder, capsys):
     tokenizer_train.run(config(folder, "a.txt", text_unit="line", max_bytes=400, model_type="bpe", vocab_size=60))
     out, err = capsys.readouterr()
     size = sum(map(len, SENTENCES))
@@ -63,7 +63,7 @@ def test_it_says_what_was_read_and_made(folder, capsys):
     assert err.splitlines()[0] == f"Reading {folder / 'a.txt'}"
 
 
-def test_the_quality_is_counted_on_the_text(folder, capsys):
+def test_the_quality_is_measured_on_the_text(folder, capsys):
     (folder / "a.txt").write_text("\n".join([*SENTENCES * 20, "\u4e16"]))
     tokenizer_train.run(config(folder, "a.txt", character_coverage=0.99, model_type="bpe", vocab_size=60))
     quality = capsys.readouterr().out.splitlines()[2]
@@ -77,7 +77,7 @@ def test_the_quality_is_counted_on_the_text(folder, capsys):
     )
 
 
-def test_a_file_that_exists_is_replaced_only_when_asked(folder):
+def test_an_existing_file_is_replaced_only_on_request(folder):
     for name in ("my.model", "my.vocab"):
         (folder / "out").mkdir(exist_ok=True)
         (folder / "out" / name).write_text("precious")
@@ -90,7 +90,7 @@ def test_a_file_that_exists_is_replaced_only_when_asked(folder):
         (folder / "out" / "my.vocab").unlink()
 
 
-def test_a_directory_is_no_output(folder):
+def test_a_directory_is_refused_as_output(folder):
     (folder / "out" / "my.model").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"--output .*my.model is a directory: name a file, such as .*english.model"):
         tokenizer_train.run(config(folder, "a.txt", overwrite=True))
@@ -115,7 +115,7 @@ def test_every_kind_of_source_is_read(folder, monkeypatch):
     assert texts(config(folder, "b.jsonl", "own:rows", **template)) == expected + expected
 
 
-def test_docstrings_of_the_packages_asked_for_are_read(folder):
+def test_docstrings_of_the_given_packages_are_read(folder):
     found = texts(config(folder, "docstrings", packages=("heapq",)))
     assert any("heap" in text for text in found)
     assert any(len(text) < 200 for text in found)
@@ -158,7 +158,7 @@ def test_only_fields_are_renamed_and_not_files():
     )
 
 
-def test_the_kind_of_model_is_the_one_asked_for(folder):
+def test_the_model_has_the_given_type(folder):
     tokenizer_train.run(config(folder, "a.txt", model_type="bpe", vocab_size=330, byte_fallback=True))
     spec = trained(folder)
     assert spec.pieces("\u4e16")[-3:] == ["<0xE4>", "<0xB8>", "<0x96>"]

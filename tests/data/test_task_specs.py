@@ -25,14 +25,14 @@ def test_a_task_without_a_base_is_left_as_it_is():
     assert resolved(task) == task
 
 
-def test_a_base_is_a_task_in_python_and_what_is_given_replaces_its_fields():
+def test_a_base_is_a_python_task_whose_fields_can_be_overridden():
     tokenizer = TokenizerConfig(kind="bytes")
     task = resolved(TaskConfig(base="t5x_lite.tasks.glue:COLA", metrics=("accuracy",), tokenizer=tokenizer))
     assert (task.base, task.metrics, task.tokenizer) == (None, ("accuracy",), tokenizer)
     assert (task.source, task.preprocess) == (glue.COLA.source, glue.COLA.preprocess)
 
 
-def test_a_base_of_ones_own_takes_part_of_its_fields_from_the_config(own):
+def test_fields_of_a_users_base_can_be_overridden(own):
     task = resolved(TaskConfig(base="own_tasks:QUESTIONS", source="b.csv", choices={"0": "no"}))
     assert (task.source, task.inputs, task.choices) == ("b.csv", "{q}", {"0": "no"})
 
@@ -53,12 +53,12 @@ def test_a_base_may_be_a_mixture_whose_tasks_have_bases(own):
         ("cola", r"task.base is 'cola': write package.module:NAME"),
     ],
 )
-def test_a_base_that_is_none_is_refused(own, base, message):
+def test_anything_but_a_task_is_refused_as_base(own, base, message):
     with pytest.raises(ValueError, match=message):
         resolved(TaskConfig(base=base))
 
 
-def test_what_does_not_go_together_is_refused_once_the_base_is_known():
+def test_fields_that_conflict_with_the_base_are_refused():
     with pytest.raises(ValueError, match=r"task.text is '{t}' and task.inputs is given"):
         resolved(TaskConfig(base="t5x_lite.tasks.glue:COLA", text="{t}"))
 

@@ -14,13 +14,13 @@ def test_a_task_reads_two_splits_and_is_filled_in_by_its_function():
     assert (task.preprocess, task.inputs, task.targets, task.metrics) == ("a.b:c", "{inputs}", "{targets}", ("rouge",))
 
 
-def test_a_task_may_be_templates_alone():
+def test_templates_alone_make_a_task():
     task = from_tfds("x:1.2.0", inputs="say {a}", targets="{b}")
     assert (task.preprocess, task.inputs, task.targets, task.metrics) == (None, "say {a}", "{b}", ())
     assert (task.source, task.eval_source) == ("tfds:x:1.2.0@train", "tfds:x:1.2.0@validation")
 
 
-def test_a_field_is_taken_also_from_within_another():
+def test_nested_fields_are_taken():
     assert take(RECORD, "text", str) == "a"
     assert take(RECORD, "number", float, int) == 2
     assert take(RECORD, "idx.query", int) == 7
@@ -37,7 +37,7 @@ def test_a_field_is_taken_also_from_within_another():
         (lambda name: take_texts(RECORD, name), "mixed", "a list with int in 'mixed', .* needs a list of str"),
     ],
 )
-def test_a_field_that_is_not_there_or_another_kind_is_named_with_what_there_is(read, name, found):
+def test_the_error_of_a_missing_field_or_wrong_type_lists_the_fields(read, name, found):
     with pytest.raises(BadRecord, match=f"a record has {found}.*; its fields are text, number, idx, .*: read the"):
         read(name)
 
@@ -48,7 +48,7 @@ def test_a_label_becomes_its_word(label, word):
 
 
 @pytest.mark.parametrize("label", [3, -2])
-def test_a_label_that_is_no_class_is_named_with_those_there_are(label):
+def test_the_error_of_an_unknown_label_lists_the_classes(label):
     message = rf"a record has {label} in 'label', .* are 0 to 2 \(no, yes, so so\), or -1 if unknown: fix"
     with pytest.raises(BadRecord, match=message):
         class_word({"label": label}, ["no", "yes", "so so"])

@@ -169,7 +169,7 @@ def test_html_is_removed_from_all_of_multirc():
     ]
 
 
-def test_a_query_is_an_example_an_accepted_answer():
+def test_a_query_has_one_example_per_accepted_answer():
     first, second = examples(super_glue.RECORD, RECORD)
     assert texts(super_glue.RECORD, RECORD) == [(RECORD_INPUTS, "A"), (RECORD_INPUTS, "C")]
     assert first["answers"] == second["answers"] == ["A", "C"]
@@ -215,7 +215,7 @@ def test_a_space_that_does_not_break_is_inside_a_word_of_wsc():
     assert texts(super_glue.WSC, record) == [("wsc text: No\u00a0one * saw * # it # ?", "True")]
 
 
-def test_wsc_learns_from_the_right_nouns_alone():
+def test_wsc_trains_on_the_right_nouns_alone():
     wrong = {**MITCHELL, "span1_text": "Mitchell", "span1_index": 0}
     assert texts(super_glue.WSC_SIMPLE, {**MITCHELL, "label": 1}) == [(MITCHELL_INPUTS, "Tom")]
     assert texts(super_glue.WSC_SIMPLE, {**wrong, "label": 0}) == []

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TODO."""
+"""Tokenised text on disk: prepared once (`prepare`), then opened by every run and worker process (`open`)."""

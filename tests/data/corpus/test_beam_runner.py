@@ -30,7 +30,7 @@ def contents(directory):
 @needs_beam
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Beam's own
-def test_any_number_of_beam_workers_writes_the_bytes_of_a_local_preparation(tmp_path):
+def test_any_number_of_beam_workers_writes_the_same_bytes(tmp_path):
     from t5x_lite.data.corpus.beam_runner import tokenize_portions_with_beam
 
     local = preparation(tmp_path, "local")

@@ -14,17 +14,17 @@ from t5x_lite.data.corpus.manifest import (
 COUNTS = {"num_train_documents": 3, "num_eval_documents": 2, "num_short": 0, "num_skipped": 0, "parts": []}
 
 
-def test_a_field_of_a_field_is_named_in_full(tmp_path):
+def test_nested_fields_are_named_in_full(tmp_path):
     with pytest.raises(ValueError, match=r"task.tokenizer.kind is bytes, but the text in .* was prepared with other"):
         check_same_task({"tokenizer": {"kind": "other"}}, {"tokenizer": {"kind": "bytes"}}, tmp_path)
 
 
 @pytest.mark.parametrize("field", ["objective", "noise_density", "metrics", "prepared"])
-def test_what_is_asked_of_the_text_may_change(field, tmp_path):
+def test_the_use_of_the_text_may_change(field, tmp_path):
     check_same_task({field: "this"}, {field: "that"}, tmp_path)
 
 
-def test_a_source_is_put_in_words():
+def test_a_source_is_described_in_words():
     assert in_words(TaskConfig()) == "the docstrings of the installed packages"
     assert in_words(TaskConfig(source=("a.txt", "b.txt"), eval_source="c.txt")) == "a.txt, b.txt and c.txt"
 
@@ -60,16 +60,16 @@ def test_a_source_is_put_in_words():
         ),
     ],
 )
-def test_an_empty_side_is_refused_with_its_reason(task, counts, message):
+def test_the_error_of_an_empty_split_has_the_reason(task, counts, message):
     with pytest.raises(ValueError, match=message):
         check_not_empty(task, COUNTS | counts)
 
 
-def test_two_sides_are_enough():
+def test_two_splits_with_documents_are_accepted():
     check_not_empty(TaskConfig(), COUNTS)
 
 
-def test_a_directory_without_a_manifest_has_an_empty_one(tmp_path):
+def test_a_missing_manifest_reads_as_empty(tmp_path):
     assert read_manifest(tmp_path) == {}
     write_manifest(tmp_path / "new", {"format": 1, "task": {}})
     assert read_manifest(tmp_path / "new") == {"format": 1, "task": {}}

@@ -42,7 +42,7 @@ def divided(texts, percent):
     return sides[False], sides[True]
 
 
-def test_the_corpus_is_the_documents_one_after_the_other_without_separators(tmp_path):
+def test_the_corpus_is_the_concatenated_documents_without_separators(tmp_path):
     train, evaluation = divided(read_docstrings(BYTES.packages, 50), 20.0)
     corpus = prepare_corpus(BYTES, tmp_path)
     encode = ByteTokenizer().encode
@@ -94,7 +94,7 @@ SHARD = "train-00000-of-00001.array_record"
 
 
 @pytest.mark.parametrize("dies_at", ["manifest.json", "tokenizer.model", "vocabulary.json", SHARD, "source-00000.json"])
-def test_a_run_killed_at_any_file_is_made_whole_by_the_next(dies_at, tmp_path, monkeypatch):
+def test_a_run_killed_at_any_file_is_completed_by_the_next(dies_at, tmp_path, monkeypatch):
     """Dies with half of one file written, as a kill in the middle of writing it does."""
     whole = prepare_corpus(PIECES, tmp_path / "whole")
     real = tokenizer_module.os.replace
@@ -119,7 +119,7 @@ def test_a_run_killed_at_any_file_is_made_whole_by_the_next(dies_at, tmp_path, m
     assert again.tokenizer.encode("a heap") == whole.tokenizer.encode("a heap")
 
 
-def test_another_task_in_the_same_directory_is_refused_by_field(tmp_path):
+def test_the_error_of_another_task_names_the_field(tmp_path):
     prepare_corpus(BYTES, tmp_path)
     for field, other in [("min_characters", 60), ("packages", ("json",)), ("eval_percent", 30.0)]:
         message = rf"task.{field} is .*, but the text in .*was prepared with .*use another directory"
@@ -131,14 +131,14 @@ def test_another_task_in_the_same_directory_is_refused_by_field(tmp_path):
         prepare_corpus(PIECES, tmp_path)
 
 
-def test_a_first_try_that_failed_binds_nothing(tmp_path):
+def test_a_failed_attempt_can_be_corrected(tmp_path):
     wrong = dataclasses.replace(BYTES, tokenizer=TokenizerConfig(path=str(tmp_path / "nowhere.model")))
     with pytest.raises(FileNotFoundError, match=r"nowhere.model does not exist"):
         prepare_corpus(wrong, tmp_path)
     assert prepare_corpus(BYTES, tmp_path).tokenizer.vocab_size == ByteTokenizer().vocab_size
 
 
-def test_a_tokenizer_left_by_a_failed_try_with_other_settings_is_made_anew(tmp_path, monkeypatch):
+def test_a_tokenizer_left_by_a_failed_attempt_with_other_settings_is_replaced(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(tokenize_module.PortionTokenizer, "tokenize", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
@@ -177,7 +177,7 @@ def test_the_manifest_counts_what_is_there(tmp_path):
     assert manifest["task"]["packages"] == ["json", "heapq"]
 
 
-def test_a_file_of_json_lines_is_tokenised_and_what_is_left_out_is_told(tmp_path):
+def test_json_lines_are_tokenised_and_unused_records_are_reported(tmp_path):
     texts = [f"document {i} is long enough" for i in range(40)]
     lines = [json.dumps({"title": "T", "body": text}) for text in texts]
     content = "\n".join([*lines, "{broken", '{"body": "short"}']).encode()
@@ -266,7 +266,7 @@ def test_the_tasks_of_a_mixture_have_a_corpus_each_and_one_tokenizer(tmp_path):
     assert is_prepared(MIXTURE, tmp_path)
 
 
-def test_a_mixture_is_opened_again_and_another_one_refused_by_field(tmp_path, monkeypatch):
+def test_a_mixture_is_reopened_and_the_error_of_another_names_the_field(tmp_path, monkeypatch):
     prepare_corpora(MIXTURE, tmp_path)
     monkeypatch.setattr(tokenize_module, "open_source", lambda *_: pytest.fail("read again"))
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -281,7 +281,7 @@ def test_a_mixture_is_opened_again_and_another_one_refused_by_field(tmp_path, mo
     prepare_corpora(dataclasses.replace(MIXTURE, mixture=rates), tmp_path)  # is not about the text
 
 
-def test_what_is_wrong_with_a_task_of_a_mixture_is_said_with_its_name(tmp_path):
+def test_errors_name_the_task_of_the_mixture(tmp_path):
     tasks = dict(MIXTURE.mixture.tasks) | {"short": TaskConfig(packages=("heapq",), min_characters=10_000)}
     mixture = dataclasses.replace(MIXTURE.mixture, tasks=tasks)
     task = dataclasses.replace(MIXTURE, mixture=mixture, tokenizer=TokenizerConfig(kind="bytes"))

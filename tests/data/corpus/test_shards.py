@@ -53,13 +53,13 @@ def test_a_stream_is_all_documents_one_after_the_other(stream):
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, sum(SIZES)), st.integers(0, sum(SIZES))), min_size=1, max_size=6))
-def test_any_stretches_are_read_whatever_the_others_are(stream, edges):
+def test_any_slices_are_read_whatever_the_others_are(stream, edges):
     begin_B, end_B = np.sort(np.array(edges), axis=1).T
     for begin, end, found in zip(begin_B, end_B, stream.read(begin_B, end_B), strict=True):
         assert found.tolist() == ids(end - begin, begin + 3)
 
 
-def test_worker_processes_get_names_and_not_contents(stream):
+def test_a_stream_is_pickled_without_its_contents(stream):
     pickled = pickle.dumps(stream)
     assert len(pickled) < 1_000
     assert pickle.loads(pickled).read(np.array([5]), np.array([9]))[0].tolist() == ids(4, 8)

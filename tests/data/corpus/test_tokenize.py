@@ -42,7 +42,7 @@ def contents(directory):
     return {path.name: path.read_bytes() for path in sorted(directory.iterdir()) if path.is_file()}
 
 
-def test_portions_are_all_records_once(task, tmp_path):
+def test_portions_cover_every_record_once(task, tmp_path):
     portions = Preparation(task, tmp_path, tmp_path).portions(5)
     assert [portion.begin for portion in portions] == [0, 9, 18, 28, 37]
     assert [portion.end for portion in portions] == [9, 18, 28, 37, 47]
@@ -52,7 +52,7 @@ def test_there_are_no_more_portions_than_records(task, tmp_path):
     assert len(Preparation(task, tmp_path, tmp_path).portions(1_000)) == 47
 
 
-def test_the_number_of_portions_goes_by_how_much_text_there_is(task, tmp_path, monkeypatch):
+def test_the_number_of_portions_depends_on_the_amount_of_text(task, tmp_path, monkeypatch):
     preparation, characters = Preparation(task, tmp_path, tmp_path), sum(map(len, TEXTS))
     assert len(preparation.portions()) == 1
     monkeypatch.setattr(preparation_module, "SHARD_CHARACTERS", characters // 7)
@@ -61,7 +61,7 @@ def test_the_number_of_portions_goes_by_how_much_text_there_is(task, tmp_path, m
     assert len(preparation.portions()) == 4
 
 
-def test_a_source_of_its_own_for_what_is_held_out_has_portions_of_its_own(task, tmp_path):
+def test_a_held_out_source_has_its_own_portions(task, tmp_path):
     own = dataclasses.replace(task, eval_source=task.source)
     portions = Preparation(own, tmp_path, tmp_path).portions(2)
     assert [(portion.field, portion.splits) for portion in portions] == [
@@ -95,13 +95,13 @@ def test_worker_processes_write_the_same_bytes(task, tmp_path):
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
 
 
-def test_what_is_made_is_not_made_again(task, tmp_path, monkeypatch):
+def test_finished_portions_are_not_tokenised_again(task, tmp_path, monkeypatch):
     preparation, portions, parts = prepared(task, tmp_path / "run")
     monkeypatch.setattr(PortionTokenizer, "tokenize", lambda *_: pytest.fail("made again"))
     assert tokenize_portions(preparation, portions) == parts
 
 
-def test_a_portion_whose_shard_is_damaged_or_cut_otherwise_is_made_again(task, tmp_path):
+def test_damaged_or_different_portions_are_tokenised_again(task, tmp_path):
     preparation, portions, parts = prepared(task, tmp_path / "run")
     whole = contents(tmp_path / "run")
     shard = tmp_path / "run" / "train-00001-of-00003.array_record"
@@ -113,7 +113,7 @@ def test_a_portion_whose_shard_is_damaged_or_cut_otherwise_is_made_again(task, t
     assert contents(tmp_path / "run") == whole
 
 
-def test_progress_is_told(task, tmp_path):
+def test_progress_is_reported(task, tmp_path):
     told = []
     preparation, portions, _ = prepared(task, tmp_path / "run", progress=lambda *counts: told.append(counts))
     assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
@@ -123,7 +123,7 @@ def test_progress_is_told(task, tmp_path):
     assert told == [(2, 3), (3, 3)]
 
 
-def test_what_is_left_out_is_counted_in_its_portion(task, tmp_path):
+def test_unused_records_are_counted_in_their_portion(task, tmp_path):
     with open(tmp_path / "a.jsonl", "a") as file:
         file.write('{"text": "x"}\n{broken\n{also broken\n')
     _, _, parts = prepared(dataclasses.replace(task, bad_records="skip"), tmp_path / "run", num_shards=2)
@@ -133,7 +133,7 @@ def test_what_is_left_out_is_counted_in_its_portion(task, tmp_path):
     assert sum(part["num_characters"] for part in parts) == sum(map(len, TEXTS))
 
 
-def test_a_preparation_is_sent_without_what_it_has_opened(task, tmp_path):
+def test_a_preparation_is_pickled_without_its_open_sources(task, tmp_path):
     preparation = Preparation(task, tmp_path, tmp_path)
     preparation.open("source")
     assert len(pickle.dumps(preparation)) < 2_000
@@ -155,7 +155,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.slow
-def test_a_preparation_killed_twice_ends_with_the_bytes_of_one_that_was_not(tmp_path):
+def test_a_preparation_killed_twice_ends_with_the_same_bytes(tmp_path):
     rng = np.random.default_rng(0)
     words = ["".join(map(chr, rng.integers(97, 123, rng.integers(2, 9)))) for _ in range(3_000)]
     with open(tmp_path / "a.jsonl", "w") as file:

@@ -62,7 +62,7 @@ def test_the_first_bad_record_ends_the_run_with_its_line_and_the_remedy(tmp_path
         read(task(path), tmp_path)
 
 
-def test_bad_records_and_empty_files_are_skipped_and_told_where_asked(tmp_path):
+def test_bad_records_and_empty_files_are_skipped_and_reported_on_request(tmp_path):
     path, empty = write(tmp_path / "a.jsonl", *BAD), write(tmp_path / "empty.csv")
     texts, _, skipped = read(task((path, empty), bad_records="skip"), tmp_path)
     assert texts == [("good",)]
@@ -103,7 +103,7 @@ def test_a_function_may_change_text(tmp_path, module):
     ]
 
 
-def test_a_record_that_does_not_suit_the_function_is_a_bad_record(tmp_path, module):
+def test_a_record_that_the_function_rejects_is_a_bad_record(tmp_path, module):
     path = write(tmp_path / "a.jsonl", {"title": "no text"}, {"text": "a"})
     shout = task(path, preprocess="own_preprocess:shout")
     message = r"a.jsonl line 1 does not suit task.preprocess own_preprocess:shout \(KeyError: 'text'\): fix"
@@ -124,7 +124,7 @@ def test_a_record_that_does_not_suit_the_function_is_a_bad_record(tmp_path, modu
         ("absent", r"task.preprocess is 'absent': write package.module:NAME"),
     ],
 )
-def test_a_function_that_does_not_serve_is_refused(tmp_path, module, name, message):
+def test_an_unsuitable_function_is_refused(tmp_path, module, name, message):
     with pytest.raises(ValueError, match=message):
         read(task(write(tmp_path / "a.jsonl", {"text": "a"}), preprocess=name), tmp_path)
 
@@ -135,7 +135,7 @@ def test_only_the_records_asked_for_are_read(tmp_path):
     assert [row.texts[0] for row in read_rows(task(path), source, [7, 2], LeftOut())] == ["7", "2"]
 
 
-def test_targets_that_are_no_labels_are_bad_records(tmp_path):
+def test_targets_that_are_not_labels_are_bad_records(tmp_path):
     records = [{"q": "x", "a": answer} for answer in ("not O", "B O B", "B", "B X", "not")]
     path = write(tmp_path / "a.jsonl", *records)
     pairs = {"inputs": "{q}", "targets": "{a}", "labels": ("O", "B", "not O")}
@@ -146,7 +146,7 @@ def test_targets_that_are_no_labels_are_bad_records(tmp_path):
         read(task(path, **pairs), tmp_path)
 
 
-def test_the_held_out_share_is_what_was_asked_for():
+def test_the_held_out_share_is_eval_percent():
     share = np.mean([is_held_out(f"document {i}", 5.0) for i in range(10_000)])
     np.testing.assert_allclose(share, 0.05, atol=4 * np.sqrt(0.05 * 0.95 / 10_000))
 
@@ -156,6 +156,6 @@ def test_a_larger_share_holds_out_the_same_documents_and_more():
     assert small < large
 
 
-def test_the_split_is_the_same_for_ever():
+def test_the_split_never_changes():
     """Another hash would move held-out documents into the training text of old runs."""
     assert [i for i in range(9) if is_held_out(f"document {i}", 40.0)] == [6, 7, 8]

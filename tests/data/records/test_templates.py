@@ -45,7 +45,7 @@ def test_fields_become_text(template, expected):
 @pytest.mark.parametrize(
     "template", ["{a", "a}", "{}", "{a:>5}", "{a:.2f}", "{a:d}", "{a:,d}", "{a:%}{a:05}", "{a!r}", "{?}", "{a:{b}}"]
 )
-def test_a_template_that_makes_no_sense_is_refused(template):
+def test_a_malformed_template_is_refused(template):
     with pytest.raises(ValueError, match=r"task.text '.*' (is not a valid template|must have field names)"):
         Template(template, "task.text")
 
@@ -53,7 +53,7 @@ def test_a_template_that_makes_no_sense_is_refused(template):
 @pytest.mark.parametrize(
     "template", ["{b}", "{nothing}", "{a.b}", "{answers.text.2}", "{answers.context}", "{mixed.2}"]
 )
-def test_a_missing_field_is_named_with_those_there_are(template):
+def test_the_error_of_a_missing_field_lists_the_fields(template):
     message = (
         rf"f.csv line 3 has no field '{template[1:-1]}', which task.text '{template}' uses; its fields are a, n, yes, "
     )
@@ -73,12 +73,12 @@ def test_a_missing_field_is_named_with_those_there_are(template):
         ("{raw:, }", r"has a bytes in 'raw', .*: make it text"),
     ],
 )
-def test_a_field_that_is_no_text_says_what_to_do(template, remedy):
+def test_the_error_of_a_field_that_is_not_text_has_a_remedy(template, remedy):
     with pytest.raises(BadRecord, match=remedy):
         Template(template, "task.text")(RECORD, "here")
 
 
-def test_an_item_that_is_null_is_named():
+def test_a_null_item_is_an_error():
     with pytest.raises(BadRecord, match=r"here has no field 'a.1', which task.text '{a:, }' uses; its fields are a$"):
         Template("{a:, }", "task.text")({"a": ["x", None]}, "here")
 

@@ -37,7 +37,7 @@ def test_records_are_read_in_any_order(tmp_path, options):
     assert where(source, 6) == [f"{tmp_path / 'a.array_record'} record 6"]
 
 
-def test_a_record_is_an_object_of_json_an_example_or_text(tmp_path):
+def test_a_record_is_a_json_object_an_example_or_text(tmp_path):
     inner = feature(b"title", b"T") + feature(b"text", b"abc")
     contents = [b' {"a": 1}', bytes([10, len(inner)]) + inner, "\nr\u00e9sum\u00e9".encode(), b"[1]"]
     source = ArrayRecords(write(tmp_path / "a", *contents))
@@ -58,7 +58,7 @@ def test_a_record_is_an_object_of_json_an_example_or_text(tmp_path):
         (b"\xff\xfe", "record 1 is binary"),
     ],
 )
-def test_a_record_of_another_kind_is_named_and_the_others_are_read(tmp_path, content, message):
+def test_an_unknown_record_is_an_error_and_the_others_are_read(tmp_path, content, message):
     source = ArrayRecords(write(tmp_path / "a", b"one", content, b"three"))
     with pytest.raises(BadRecord, match=message):
         read(source, 1)
@@ -102,7 +102,7 @@ def test_an_empty_file_has_no_records(tmp_path):
     assert len(ArrayRecords(write(tmp_path / "a"))) == 0
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(OSError, match=r"absent.array_record"):
         ArrayRecords(tmp_path / "absent.array_record")
 

@@ -29,7 +29,7 @@ def test_a_record_that_is_neither_a_mapping_nor_text_is_named():
         InMemory(["a", 1], "module:function")[1]
 
 
-def test_an_object_of_json_is_a_record_and_the_last_of_two_values_counts():
+def test_a_json_object_is_a_record_and_the_last_of_two_values_counts():
     assert json_object('{"a": [1, null], "b": "\\u00e9", "a": 2}', "here") == {"a": 2, "b": "\u00e9"}
 
 
@@ -42,12 +42,12 @@ def test_an_object_of_json_is_a_record_and_the_last_of_two_values_counts():
         ('{"a": ' + "9" * 5_000 + "}", "here is not valid JSON"),
     ],
 )
-def test_what_is_no_object_of_json_is_refused(text, message):
+def test_anything_but_a_json_object_is_refused(text, message):
     with pytest.raises(BadRecord, match=message):
         json_object(text, "here")
 
 
-def test_bytes_that_are_no_text_are_named():
+def test_bytes_that_are_not_utf8_are_an_error():
     assert decoded("\u00e9\0".encode(), "here") == "\u00e9\0"
     with pytest.raises(BadRecord, match=r"here is not UTF-8 \(its byte 1 is 0xe9\): convert the file to UTF-8"):
         decoded(b"a\xe9", "here")
@@ -61,7 +61,7 @@ def test_the_state_of_a_file_is_that_of_its_descriptor(tmp_path):
 
 
 @pytest.mark.parametrize("change", ["size", "time"])
-def test_a_change_is_told_and_changes_the_key(tmp_path, change):
+def test_a_changed_file_is_an_error_and_has_another_key(tmp_path, change):
     path = tmp_path / "a.b.txt"
     path.write_text("12345")
     before, key = state_of(path), file_key(path)
@@ -75,7 +75,7 @@ def test_a_change_is_told_and_changes_the_key(tmp_path, change):
     assert file_key(path).startswith("a-")
 
 
-def test_files_of_one_name_in_two_folders_have_two_keys(tmp_path):
+def test_files_of_the_same_name_in_two_folders_have_two_keys(tmp_path):
     for folder in ("x", "y"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "a").write_text("same")

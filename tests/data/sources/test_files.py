@@ -39,7 +39,7 @@ def names(files, folder):
     return [str(file.relative_to(folder)) for file in files]
 
 
-def test_a_folder_stands_for_its_files_of_known_kinds_in_order(folder):
+def test_a_folder_means_its_files_of_known_types_in_order(folder):
     assert names(find_files([str(folder)]), folder) == ["a.jsonl", "b.txt", "sub/c.CSV"]
 
 
@@ -49,12 +49,12 @@ def test_patterns_and_files_keep_their_order_and_each_file_comes_once(folder):
 
 
 @pytest.mark.parametrize("name", ["absent.txt", "*.tsv"])
-def test_a_name_of_nothing_is_refused(folder, name):
+def test_a_name_that_matches_nothing_is_refused(folder, name):
     with pytest.raises(ValueError, match=r"task.source '.*' names no file: name a file, a folder or a pattern"):
         find_files([str(folder / name)])
 
 
-def test_a_folder_without_a_file_of_a_known_kind_is_refused(tmp_path):
+def test_a_folder_without_files_of_known_types_is_refused(tmp_path):
     (tmp_path / "image.png").write_bytes(b"")
     with pytest.raises(
         ValueError,
@@ -64,7 +64,7 @@ def test_a_folder_without_a_file_of_a_known_kind_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["notes.pdf", "a.parquet.gz", "a.array_record.zst", "a.gz", "a"])
-def test_a_file_of_another_kind_is_refused(folder, name):
+def test_a_file_of_an_unknown_type_is_refused(folder, name):
     (folder / name).write_text("")
     with pytest.raises(
         ValueError, match=rf"{name}, whose type is unknown: use .txt, .* or one of the first 6 with .gz"
@@ -129,7 +129,7 @@ FILE = {"file": "a.txt", "folder": "reviews"}
         ("a.tsv", "x\ty\n", TaskConfig(columns=("c", "d")), [{"c": "x", "d": "y"}]),
     ],
 )
-def test_the_name_of_a_file_says_how_it_is_read(tmp_path, name, content, task, expected):
+def test_the_suffix_of_a_file_decides_how_it_is_read(tmp_path, name, content, task, expected):
     path = tmp_path / "reviews" / name
     path.parent.mkdir()
     path.write_text(content)
@@ -139,7 +139,7 @@ def test_the_name_of_a_file_says_how_it_is_read(tmp_path, name, content, task, e
 
 
 @pytest.mark.parametrize("name", ["A.JSONL.GZ", "a.jsonl.gz-00000-of-00002"])
-def test_capitals_and_the_number_of_a_shard_do_not_hide_the_kind(tmp_path, name):
+def test_capitals_and_shard_numbers_do_not_hide_the_type(tmp_path, name):
     if name.endswith("GZ"):
         (tmp_path / name).write_bytes(gzip.compress(LINES.encode()))
     else:
@@ -164,7 +164,7 @@ def test_shards_of_array_records_are_one_after_the_other(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
-def test_links_in_a_circle_are_not_followed(tmp_path):
+def test_cyclic_links_are_not_followed(tmp_path):
     (tmp_path / "in" / "deep").mkdir(parents=True)
     (tmp_path / "in" / "a.txt").write_text("a")
     (tmp_path / "in" / "deep" / "again").symlink_to(tmp_path / "in")
@@ -197,7 +197,7 @@ def test_a_folder_may_have_the_name_of_a_file(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_what_has_no_end_is_refused_and_not_waited_for(tmp_path, kind):
+def test_endless_files_are_refused_without_reading_them(tmp_path, kind):
     path = tmp_path / "a.txt"
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
     with pytest.raises(ValueError, match=r"task.eval_source names .*a.txt, a pipe or a device: write its contents"):
@@ -217,7 +217,7 @@ def test_what_has_no_end_is_refused_and_not_waited_for(tmp_path, kind):
         ("", "has no file|names no file"),
     ],
 )
-def test_a_pattern_that_is_no_path_is_refused(tmp_path, monkeypatch, pattern, message):
+def test_a_pattern_that_is_not_a_path_is_refused(tmp_path, monkeypatch, pattern, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match=message):
         find_files([pattern])
@@ -232,7 +232,7 @@ def test_a_pattern_with_two_stars_in_a_name_is_read_or_refused(folder):
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".jsonl", ".csv", ".txt.gz", ".csv.zst", ".parquet", ".array_record"])
-def test_a_file_that_may_not_be_read_is_the_systems_error(tmp_path, monkeypatch, suffix):
+def test_a_file_without_read_permission_is_the_systems_error(tmp_path, monkeypatch, suffix):
     path = tmp_path / f"a{suffix}"
     path.write_text("x")
     path.chmod(0)

@@ -36,7 +36,7 @@ def table(hub):
     return hub.Dataset.from_dict(columns)
 
 
-def test_a_saved_set_is_read_by_number_as_plain_values(table, tmp_path):
+def test_a_saved_dataset_is_read_as_plain_values(table, tmp_path):
     table.with_format("numpy").save_to_disk(tmp_path / "saved")
     source = open_dataset(f"hf:{tmp_path / 'saved'}")
     assert len(source) == 30
@@ -45,13 +45,13 @@ def test_a_saved_set_is_read_by_number_as_plain_values(table, tmp_path):
     assert source.where(7) == f"hf:{tmp_path / 'saved'} example 7"
 
 
-def test_a_directory_may_be_named_from_home(table, tmp_path, monkeypatch):
+def test_a_tilde_stands_for_the_home_directory(table, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     table.save_to_disk(tmp_path / "saved")
     assert len(open_dataset("hf:~/saved")) == 30
 
 
-def test_rows_that_were_chosen_and_shuffled_keep_their_order(table, tmp_path):
+def test_selected_and_shuffled_rows_keep_their_order(table, tmp_path):
     table.select([4, 9, 2]).save_to_disk(tmp_path / "saved")
     source = open_dataset(f"hf:{tmp_path / 'saved'}")
     assert [source[i]["where"]["line"] for i in range(3)] == [4, 9, 2]
@@ -73,7 +73,7 @@ def test_a_split_is_named_after_the_at_sign(hub, table, tmp_path):
             open_dataset(name, "task.eval_source")
 
 
-def test_a_set_without_splits_is_asked_for_none(table, tmp_path):
+def test_a_dataset_without_splits_refuses_other_splits(table, tmp_path):
     table.save_to_disk(tmp_path / "saved@here")
     assert len(open_dataset(f"hf:{tmp_path / 'saved@here'}")) == 30
     with pytest.raises(ValueError, match=r"asks for the split 'train', but .* only one .*: leave out @train"):
@@ -134,7 +134,7 @@ def test_a_damaged_directory_is_named(table, tmp_path, file, damage):
         ),
     ],
 )
-def test_what_is_not_there_is_one_error_and_soon(hub, tmp_path, monkeypatch, name, message):
+def test_a_missing_dataset_is_one_error_within_seconds(hub, tmp_path, monkeypatch, name, message):
     (tmp_path / "here" / "set").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(hub.config, "HF_ENDPOINT", "http://127.0.0.1:9")  # where nothing listens
@@ -154,7 +154,7 @@ def test_the_hub_is_not_asked_in_offline_mode(hub, monkeypatch):
     assert hub.config.HF_HUB_OFFLINE is True
 
 
-def test_a_set_of_the_hub_is_asked_for_by_name_config_and_split(hub, table, monkeypatch):
+def test_a_dataset_of_the_hub_is_requested_by_name_config_and_split(hub, table, monkeypatch):
     asked = []
     monkeypatch.setattr("huggingface_hub.HfApi.dataset_info", lambda *_, **__: None)
     monkeypatch.setattr(hub, "load_dataset", lambda *names, **options: asked.append((names, options)) or table)
@@ -166,7 +166,7 @@ def test_a_set_of_the_hub_is_asked_for_by_name_config_and_split(hub, table, monk
     ]
 
 
-def test_an_unknown_split_of_the_hub_says_what_the_library_says(hub, monkeypatch):
+def test_an_unknown_split_of_the_hub_is_the_librarys_error(hub, monkeypatch):
     def refuse(*_, **__):
         raise ValueError("Unknown split \"x\". Should be one of ['train'].\nmore")
 
@@ -178,7 +178,7 @@ def test_an_unknown_split_of_the_hub_says_what_the_library_says(hub, monkeypatch
         open_dataset("hf:owner/name@x")
 
 
-def test_a_value_that_python_cannot_hold_is_a_bad_record(hub, tmp_path):
+def test_a_value_that_python_cannot_represent_is_a_bad_record(hub, tmp_path):
     import pyarrow
 
     days = pyarrow.array([0, 10**17], pyarrow.timestamp("s"))
@@ -189,7 +189,7 @@ def test_a_value_that_python_cannot_hold_is_a_bad_record(hub, tmp_path):
         source[1]
 
 
-def test_a_source_goes_to_a_worker_process(table, tmp_path):
+def test_a_source_can_be_pickled(table, tmp_path):
     table.save_to_disk(tmp_path / "saved")
     assert pickle.loads(pickle.dumps(open_dataset(f"hf:{tmp_path / 'saved'}")))[29]["text"] == "t\u00e9xt 29"
 

@@ -35,7 +35,7 @@ def test_docstrings_are_a_source(tmp_path):
     assert [record["text"] for record in read(source)] == list(read_docstrings(("json",), 50))
 
 
-def test_an_empty_file_ends_the_run_or_is_told(tmp_path):
+def test_an_empty_file_is_an_error_or_is_reported(tmp_path):
     empty, full = write(tmp_path / "empty.jsonl"), write(tmp_path / "full.jsonl", "one")
     with pytest.raises(BadRecord, match=r"empty.jsonl is empty: fill or remove it; or set task.bad_records to skip"):
         open_source(TASK, (empty, full), tmp_path)
@@ -65,6 +65,6 @@ def test_errors_name_the_field_that_names_the_source(tmp_path, monkeypatch, name
         open_source(SKIP, name, tmp_path / "cache", field="task.eval_source")
 
 
-def test_several_names_read_as_one_text():
+def test_several_names_are_joined():
     assert named("a.txt") == "a.txt"
     assert named(("a.txt", "b.txt")) == "a.txt, b.txt"

@@ -42,14 +42,14 @@ def test_a_row_with_a_value_that_python_cannot_hold_is_named(tmp_path):
         source[0]
 
 
-def test_two_columns_of_one_name_are_refused(tmp_path):
+def test_duplicate_column_names_are_refused(tmp_path):
     table = pyarrow.Table.from_arrays([pyarrow.array(["a"]), pyarrow.array(["b"])], names=["text", "text"])
     pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"a.parquet has duplicate column names \(text, text\): give each a different"):
         ParquetRows(tmp_path / "a.parquet", tmp_path / "copy.arrow")
 
 
-def test_a_table_too_deep_for_the_library_is_named(tmp_path):
+def test_a_table_too_deep_for_the_library_is_an_error(tmp_path):
     kind = pyarrow.string()
     for _ in range(60):
         kind = pyarrow.list_(kind)
@@ -58,7 +58,7 @@ def test_a_table_too_deep_for_the_library_is_named(tmp_path):
         ParquetRows(tmp_path / "a.parquet", tmp_path / "copy.arrow")
 
 
-def test_a_parquet_file_that_is_not_there_is_the_systems_error(tmp_path):
+def test_a_missing_parquet_file_is_the_systems_error(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent.parquet"):
         ParquetRows(tmp_path / "absent.parquet", tmp_path / "copy.arrow")
 

@@ -38,7 +38,7 @@ def test_a_python_function_or_a_constant_is_a_source(module, name, records):
         ("own_source:endless", r"'own_source:endless' is or returns a generator: make it a list"),
     ],
 )
-def test_a_function_that_does_not_serve_is_refused(module, source, message):
+def test_an_unsuitable_function_is_refused(module, source, message):
     with pytest.raises(ValueError, match=message):
         open_object(source)
     with pytest.raises(
@@ -47,7 +47,7 @@ def test_a_function_that_does_not_serve_is_refused(module, source, message):
         open_object(source, "task.eval_source")
 
 
-def test_a_file_of_that_name_is_no_object(tmp_path, monkeypatch):
+def test_a_file_of_that_name_takes_precedence(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert is_object("package.module:NAME")
     assert not is_object("data/file.txt")

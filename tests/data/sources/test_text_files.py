@@ -64,7 +64,7 @@ def test_a_text_file_is_one_document_or_its_paragraphs_or_its_lines(write):
     assert texts(TextLines(path)) == ["one", "two", " ", "three", "four"]
 
 
-def test_json_lines_are_objects_and_empty_lines_are_none(write):
+def test_json_lines_are_objects_and_empty_lines_are_skipped(write):
     source = JsonLines(write('{"a": 1}\n\n{"a": "é\\n"}'))
     assert read(source) == [{"a": 1}, {"a": "é\n"}]
     assert where(source, 1)[0].endswith("file line 3")
@@ -80,7 +80,7 @@ def test_json_lines_are_objects_and_empty_lines_are_none(write):
         ('{"a": 1}\n{"a": ' + "9" * 5_000 + "}", r"line 2 is not valid JSON \(Exceeds the limit"),
     ],
 )
-def test_a_malformed_line_of_json_is_named_and_the_others_are_read(write, content, message):
+def test_a_malformed_json_line_is_an_error_and_the_others_are_read(write, content, message):
     source = JsonLines(write(content))
     assert read(source, 0) == [{"a": 1}]
     with pytest.raises(BadRecord, match=message):
@@ -92,14 +92,14 @@ def test_a_line_of_fifty_megabytes_is_a_record(write):
     assert [len(record["a"]) for record in read(source)] == [50_000_000, 1]
 
 
-def test_csv_has_the_first_lines_names_and_quoted_line_breaks(write):
+def test_csv_takes_names_from_the_first_line_and_has_quoted_line_breaks(write):
     source = Delimited(write('\ufeffid,text\r\n1,"a ""b"",\r\nc"\r\n\r\n2,\u2028d\n'), delimiter=",")
     assert read(source) == [{"id": "1", "text": 'a "b",\r\nc'}, {"id": "2", "text": "\u2028d"}]
     assert [place[-6:] for place in where(source, 0, 1)] == ["line 2", "line 5"]
 
 
 @given(st.lists(st.tuples(*[st.text(st.characters(exclude_categories=["Cs"]), max_size=6)] * 3), max_size=5))
-def test_a_table_that_python_wrote_is_read_back(rows):
+def test_a_table_written_by_python_is_read_back(rows):
     written = io.StringIO(newline="")
     csv.writer(written).writerows([("a", "b", "c"), *rows])
     with tempfile.TemporaryDirectory() as folder:
@@ -140,7 +140,7 @@ def test_an_empty_file_has_no_records(write, kind):
     assert len(kind(write(""))) == 0
 
 
-def test_the_line_of_the_names_is_the_first_that_is_not_empty(write):
+def test_the_header_is_the_first_line_that_is_not_empty(write):
     source = Delimited(write(b"\n\na\t\xff\n"), delimiter="\t", columns=("b", "c"))
     with pytest.raises(BadRecord, match="line 3 is not UTF-8"):
         read(source)
@@ -153,7 +153,7 @@ def test_an_empty_table_has_no_records(write):
     assert len(Delimited(write("a,b\n"), delimiter=",")) == 0
 
 
-def test_a_record_that_does_not_fit_into_memory_is_named(write, monkeypatch):
+def test_a_record_that_is_too_large_is_an_error(write, monkeypatch):
     monkeypatch.setattr("t5x_lite.data.sources.text_files.MAX_BYTES", 20)
     path = write("a\n" + "b" * 20 + "\n" + "c" * 21 + "\n" + "d" * 70 + "\ne\n")
     for kind, count in ((TextLines, 5), (TextParagraphs, 1), (WholeText, 1)):
@@ -241,7 +241,7 @@ def test_a_damaged_index_is_replaced(write, tmp_path, monkeypatch, damage):
     assert file.read_bytes() == whole
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(write, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_not_used(write, tmp_path, monkeypatch):
     monkeypatch.setattr(text_files, "MIN_INDEXED_BYTES", 0)
     (tmp_path / "cache").write_text("a file where a directory should be")
     for _ in range(2):
@@ -275,7 +275,7 @@ def test_reading_starts_at_any_record(write, monkeypatch, kind, step):
         assert where(source, *numbers) == [places[i] for i in numbers]
 
 
-def test_lines_and_paragraphs_of_a_file_have_indices_of_their_own(write, tmp_path, monkeypatch):
+def test_lines_and_paragraphs_of_a_file_have_separate_indices(write, tmp_path, monkeypatch):
     monkeypatch.setattr(text_files, "MIN_INDEXED_BYTES", 0)
     path, cache = write('a,b\nc,"d\ne"\n\n1,2\n'), tmp_path / "cache"
     for _ in range(2):
@@ -295,7 +295,7 @@ def test_a_table_of_ten_thousand_columns_is_read_and_its_errors_stay_short(write
     assert len(str(error.value)) < 1_000
 
 
-def test_a_text_knows_the_file_and_the_folder_it_is_from(tmp_path):
+def test_a_text_has_its_file_and_folder_as_fields(tmp_path):
     (tmp_path / "pos").mkdir()
     (tmp_path / "pos" / "7.txt").write_text("good\n\nvery good\n")
     where = {"file": "7.txt", "folder": "pos"}

@@ -53,7 +53,7 @@ def test_numbers_that_are_not_packed_are_read():
     assert parse_example(field(1, field(1, field(1, b"n") + field(2, feature)))) == {"n": [5, 7]}
 
 
-def test_bytes_that_are_no_text_stay_bytes():
+def test_bytes_that_are_not_utf8_stay_bytes():
     assert parse_example(example(image=[b"\xff\xd8"], text=[b"a"])) == {"image": b"\xff\xd8", "text": "a"}
 
 
@@ -61,11 +61,11 @@ def test_bytes_that_are_no_text_stay_bytes():
     "content",
     [b"", b"plain text", b'{"a": 1}', b"\n", b"\n\0", b"\nA line break, then text", b"\n\n\n\n", b"\n\x03abc"],
 )
-def test_something_else_is_none(content):
+def test_anything_else_is_none(content):
     assert parse_example(content) is None
 
 
-def test_an_example_that_is_cut_or_has_more_to_it_is_none():
+def test_a_truncated_or_extended_example_is_none():
     content = example(text=[b"a text of some length"])
     assert parse_example(content[:-1]) is None
     assert parse_example(content + field(9, b"?")) is None
@@ -78,5 +78,5 @@ def test_any_bytes_are_an_example_or_none(content):
 
 
 @given(st.text(st.characters(exclude_categories=["C"]) | st.just("\n"), max_size=300))
-def test_text_that_begins_with_a_line_break_is_no_example(text):
+def test_text_that_begins_with_a_line_break_is_not_an_example(text):
     assert parse_example(f"\n{text}".encode()) is None

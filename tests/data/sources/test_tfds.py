@@ -60,7 +60,7 @@ def source(folder, monkeypatch):
     return source
 
 
-def test_a_builder_of_ones_own_is_prepared_and_read_by_number(source):
+def test_a_users_builder_is_prepared_and_read(source):
     reviews = source("own_builder:Reviews")
     assert len(reviews) == 30
     by_number = {record["vector"][1]: record for _, record in reviews.read(range(30)) if isinstance(record, dict)}
@@ -78,14 +78,14 @@ def test_a_split_is_named_after_the_at_sign(source):
     assert len(source("own_builder:Reviews@train[:20%]")) == 6
 
 
-def test_a_prepared_data_set_is_opened_by_its_name(source):
+def test_a_prepared_dataset_is_opened_by_name(source):
     reviews = source("tfds:reviews:1.2.0@validation")
     assert len(reviews) == 10
     assert where(reviews, 3) == ["tfds:reviews:1.2.0@validation example 3"]
     assert len(source("tfds:reviews")) == 30
 
 
-def test_text_that_is_not_utf8_is_named(source):
+def test_text_that_is_not_utf8_is_an_error(source):
     reviews = source("own_builder:Reviews")
     bad = [str(record) for _, record in reviews.read(range(30)) if isinstance(record, BadRecord)]
     assert len(bad) == 1
@@ -100,7 +100,7 @@ def test_text_that_is_not_utf8_is_named(source):
         ("tfds:mnist", r"task.source 'tfds:mnist' (is not prepared in|cannot be opened)"),
     ],
 )
-def test_what_is_not_there_is_one_error(source, name, message):
+def test_a_missing_dataset_is_one_error(source, name, message):
     with pytest.raises(ValueError, match=message):
         source(name)
 
