@@ -47,8 +47,9 @@ class Portion(NamedTuple):
         return f"{self.field}-{self.number:05d}"
 
 
+@dataclasses.dataclass
 class Preparation:
-    """Everything needed to tokenise any portion of a task; picklable, to be sent to workers.
+    """Everything needed to tokenise any portion of a task; pickled without its open sources, to be sent to workers.
 
     Args:
       task: the task to prepare.
@@ -57,16 +58,11 @@ class Preparation:
       splits: the splits to write.
     """
 
-    def __init__(
-        self,
-        task: TaskConfig,
-        directory: pathlib.Path,
-        tokenizer_directory: pathlib.Path,
-        splits: tuple[str, ...] = SPLITS,
-    ):
-        self.task, self.directory, self.tokenizer_directory = task, directory, tokenizer_directory
-        self.splits = splits
-        self._opened: dict[str, Opened] = {}
+    task: TaskConfig
+    directory: pathlib.Path
+    tokenizer_directory: pathlib.Path
+    splits: tuple[str, ...] = SPLITS
+    _opened: dict[str, Opened] = dataclasses.field(default_factory=dict, init=False, repr=False)
 
     def __reduce__(self):
         return type(self), (self.task, self.directory, self.tokenizer_directory, self.splits)
