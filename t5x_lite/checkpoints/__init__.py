@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TODO."""
+"""Checkpoints: saving and resuming runs, and models in the formats of t5x_lite, Hugging Face and T5X."""

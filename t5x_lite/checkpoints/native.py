@@ -9,15 +9,15 @@ import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from t5x_lite.checkpoints import safetensors
 from t5x_lite.checkpoints.arrays import Index, whole
 from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.checkpoints.param_names import check_arrays
-from t5x_lite.checkpoints.safetensors import SHARD_BYTES, open_weights, parts_of, write_weights
-from t5x_lite.checkpoints.weights import LazyModel, Progress, Read
+from t5x_lite.checkpoints.weights import LazyModel, Progress
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
@@ -31,21 +31,28 @@ MAX_SIZE = 2**31  # of a dimension
 PART_SIZE = 2**24  # elements in memory at once
 
 
-class Description(NamedTuple):
-    """The content of model.json."""
-
-    config: ModelConfig
-    architecture: Architecture
-    step: int  # the number of updates made
-
-
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
     """Opens a model in t5x_lite's own format; `tokenizer` replaces its own."""
-    checkpoint = NativeCheckpoint(path)
-    tokenizer = tokenizer or load_tokenizer(path)
-    return LazyModel(
-        checkpoint.config, checkpoint.architecture, tokenizer, checkpoint.step, checkpoint.dtype, checkpoint.read
-    )
+    model = open_weights(path)
+    return dataclasses.replace(model, tokenizer=tokenizer or load_tokenizer(path))
+
+
+def open_weights(directory: pathlib.Path) -> LazyModel:
+    """Opens the weights of a directory, without a tokenizer.
+
+    Raises:
+      ValueError: if a file is missing or damaged, or the weights do not match model.json.
+    """
+    path = directory / MODEL_FILE
+    config, architecture, step = _parsed(read_json(path), path)
+    tensors = safetensors.open_weights(directory)
+    check_arrays(tensors, _shapes(config, architecture), f"{directory} does not match its {MODEL_FILE}: it")
+    dtype = next(iter(tensors.values())).dtype
+
+    def read(name: str, index: Index) -> np.ndarray:
+        return tensors[name].read(index).astype(np.float32)
+
+    return LazyModel(config, architecture, None, step, dtype, read)
 
 
 def save_model(
@@ -59,65 +66,35 @@ def save_model(
     """Writes a model and its tokenizer into a new directory."""
     with new_directory(directory) as temporary:
         tokenizer.save(temporary)
-        description = Description(model.config, model.architecture, model.step)
-        save_weights(temporary, description, model.read, dtype=dtype, progress=progress)
-
-
-class NativeCheckpoint:
-    """The weights of a directory, validated against its model.json.
-
-    Args:
-      directory: the directory with model.json and the safetensors files.
-
-    Raises:
-      ValueError: if a file is missing or damaged, or the files do not match.
-    """
-
-    def __init__(self, directory: pathlib.Path):
-        path = directory / MODEL_FILE
-        self.config, self.architecture, self.step = _parsed(read_json(path), path)
-        self._tensors = open_weights(directory)
-        where = f"{directory} does not match its {MODEL_FILE}: it"
-        check_arrays(self._tensors, _shapes(self.config, self.architecture), where)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The dtype of the first tensor."""
-        return next(iter(self._tensors.values())).dtype
-
-    def read(self, name: str, index: Index) -> np.ndarray:
-        """Returns a slice of a parameter in float32; see `weights.Read`."""
-        return self._tensors[name].read(index).astype(np.float32)
+        save_weights(temporary, model, dtype=dtype, progress=progress)
 
 
 def save_weights(
     directory: pathlib.Path,
-    description: Description,
-    read: Read,
+    model: LazyModel,
     *,
     dtype: np.dtype,
     progress: Progress = lambda num_bytes: None,
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: int = safetensors.SHARD_BYTES,
 ) -> None:
     """Writes model.json and the weights of a model.
 
     Args:
       directory: an existing directory.
-      description: the content of model.json.
-      read: reads a slice of a parameter.
+      model: the model.
       dtype: the dtype to store.
       progress: called with the number of bytes written.
       shard_bytes: the size of a file, which only a single larger array may exceed.
     """
-    shapes = _shapes(description.config, description.architecture)
+    shapes = _shapes(model.config, model.architecture)
 
     def parts(name: str) -> Iterator[np.ndarray]:
         shape = shapes[name]
-        return (read(name, (part, *whole(shape[1:]))) for part in parts_of(shape, PART_SIZE))
+        return (model.read(name, (part, *whole(shape[1:]))) for part in safetensors.parts_of(shape, PART_SIZE))
 
-    write_weights(directory, shapes, parts, dtype, shard_bytes=shard_bytes, progress=progress)
-    fields = {"format": FORMAT, "step": description.step, "model": dataclasses.asdict(description.config)}
-    fields["architecture"] = description.architecture._asdict()
+    safetensors.write_weights(directory, shapes, parts, dtype, shard_bytes=shard_bytes, progress=progress)
+    fields = {"format": FORMAT, "step": model.step, "model": dataclasses.asdict(model.config)}
+    fields["architecture"] = model.architecture._asdict()
     # Last, so that a directory with a model.json is complete.
     write_atomically(directory / MODEL_FILE, json.dumps(fields, indent=2) + "\n")
 
@@ -158,7 +135,7 @@ def architecture_from_json(fields: dict[str, Any]) -> Architecture:
     return Architecture(name, labels)
 
 
-def _parsed(description: dict[str, Any], path: pathlib.Path) -> Description:
+def _parsed(description: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfig, Architecture, int]:
     try:
         if description.get("format") != FORMAT:
             raise ValueError(f"its format is {description.get('format')!r}, not {FORMAT!r}")
@@ -170,7 +147,7 @@ def _parsed(description: dict[str, Any], path: pathlib.Path) -> Description:
                 raise ValueError(f"its {field.name} is {value!r}")
         if type(step) is not int or step < 0:
             raise ValueError(f"its step is {step!r}")
-        return Description(cfg, architecture_from_json(description["architecture"]), step)
+        return cfg, architecture_from_json(description["architecture"]), step
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not describe a model ({error}): download it again") from error
 

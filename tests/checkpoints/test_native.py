@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoints import native
-from t5x_lite.checkpoints.native import Description, NativeCheckpoint, model_config_from_json, save_weights
+from t5x_lite.checkpoints.native import model_config_from_json, save_weights
 from t5x_lite.checkpoints.safetensors import open_weights, write_tensors
-from t5x_lite.checkpoints.weights import placed, reader
+from t5x_lite.checkpoints.weights import LazyModel, placed, reader
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.model.transformer import T5
@@ -28,15 +28,19 @@ def drawn(name):
     return tiny.drawn_by_name(name, CFG)
 
 
+def lazy(cfg, architecture, read, step):
+    return LazyModel(cfg, architecture, None, step, FLOAT32, read)
+
+
 def saved(directory, name="encoder_decoder", dtype=FLOAT32, **options):
     directory.mkdir()
-    save_weights(directory, Description(CFG, architecture(name), 7), reader(drawn(name)), dtype=dtype, **options)
+    save_weights(directory, lazy(CFG, architecture(name), reader(drawn(name)), 7), dtype=dtype, **options)
     return directory
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_model_comes_back_as_it_was(name, tmp_path):
-    found = NativeCheckpoint(saved(tmp_path / "a", name))
+    found = native.open_weights(saved(tmp_path / "a", name))
     assert (found.config, found.architecture, found.step, found.dtype) == (CFG, architecture(name), 7, FLOAT32)
     model = model_of(found, placed(CFG, None, found.architecture))
     assert type(model) is type(drawn(name))
@@ -50,12 +54,12 @@ def test_it_is_written_in_parts_and_in_files_and_read_onto_a_mesh(tmp_path, monk
     assert len(list(directory.glob("*.safetensors"))) > 3
     assert sum(told) == sum(leaf.nbytes for leaf in jax.tree.leaves(drawn("encoder_decoder")))
     mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
-    model = model_of(NativeCheckpoint(directory), placed(CFG, mesh))
+    model = model_of(native.open_weights(directory), placed(CFG, mesh))
     jax.tree.map(np.testing.assert_array_equal, model, drawn("encoder_decoder"))
 
 
 def test_numbers_may_be_kept_in_bfloat16(tmp_path):
-    found = NativeCheckpoint(saved(tmp_path / "a", dtype=np.dtype(ml_dtypes.bfloat16)))
+    found = native.open_weights(saved(tmp_path / "a", dtype=np.dtype(ml_dtypes.bfloat16)))
     assert found.dtype == ml_dtypes.bfloat16
     embedding = np.asarray(drawn("encoder_decoder").embedding[...])
     rounded = embedding.astype(ml_dtypes.bfloat16).astype(np.float32)
@@ -105,7 +109,7 @@ def test_a_damaged_or_contradicting_description_is_one_error(change, message, tm
     directory = saved(tmp_path / "a")
     described(directory, **change)
     with pytest.raises(ValueError, match=message):
-        NativeCheckpoint(directory)
+        native.open_weights(directory)
 
 
 def test_a_missing_and_an_unknown_array_are_named(tmp_path):
@@ -115,12 +119,12 @@ def test_a_missing_and_an_unknown_array_are_named(tmp_path):
     shapes = {name: array.shape for name, array in arrays.items()}
     write_tensors(directory / "model.safetensors", shapes, lambda name: iter([arrays[name]]), FLOAT32)
     with pytest.raises(ValueError, match=r"does not match its model.json: it lacks embedding and has mine too"):
-        NativeCheckpoint(directory)
+        native.open_weights(directory)
 
 
 def test_every_published_form_is_described(tmp_path):
     for number, cfg in enumerate(tiny.FAMILY.values()):
         directory = tmp_path / str(number)
         directory.mkdir()
-        save_weights(directory, Description(cfg, Architecture(), 0), reader(tiny.drawn(T5, cfg)), dtype=FLOAT32)
-        assert NativeCheckpoint(directory).config == cfg
+        save_weights(directory, lazy(cfg, Architecture(), reader(tiny.drawn(T5, cfg)), 0), dtype=FLOAT32)
+        assert native.open_weights(directory).config == cfg

@@ -10,13 +10,13 @@ import pytest
 
 from t5x_lite.checkpoints import native
 from t5x_lite.checkpoints.hf.tokenizer import save_tokenizer
-from t5x_lite.checkpoints.hf.weights import HFCheckpoint, save_weights
+from t5x_lite.checkpoints.hf.weights import open_weights as open_hf
+from t5x_lite.checkpoints.hf.weights import save_weights
 from t5x_lite.checkpoints.load import load
-from t5x_lite.checkpoints.native import Description
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.checkpoints.safetensors import read_header
 from t5x_lite.checkpoints.t5x.model import T5XModel
-from t5x_lite.checkpoints.weights import reader
+from t5x_lite.checkpoints.weights import LazyModel, reader
 from t5x_lite.commands import convert
 from t5x_lite.config import OptimizerConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
@@ -45,7 +45,7 @@ def weights(directory):
 
 def test_a_run_becomes_a_directory_of_hugging_face(run_dir, tmp_path, capsys):  # noqa: F811
     convert.run(str(run_dir), str(tmp_path / "out"))
-    checkpoint = HFCheckpoint(tmp_path / "out")
+    checkpoint = open_hf(tmp_path / "out")
     assert checkpoint.config.emb_dim == CFG.emb_dim
     np.testing.assert_array_equal(model_of(checkpoint).embedding[...], tiny.model(CFG).embedding[...])
     err = capsys.readouterr().err
@@ -136,9 +136,8 @@ def test_a_model_that_the_others_have_not_is_kept_in_our_form(format, tmp_path):
     directory.mkdir()
     ByteTokenizer(100).save(directory)
     kind = Architecture("causal_lm")
-    native.save_weights(
-        directory, Description(CFG, kind, 0), reader(tiny.drawn(Decoder, CFG)), dtype=np.dtype(np.float32)
-    )
+    model = LazyModel(CFG, kind, None, 0, np.dtype(np.float32), reader(tiny.drawn(Decoder, CFG)))
+    native.save_weights(directory, model, dtype=model.dtype)
     with pytest.raises(ValueError, match=rf"is a causal_lm, but --format {format} supports only encoder-decoders"):
         convert.run(str(directory), str(tmp_path / "out"), format=format)
     convert.run(str(directory), str(tmp_path / "out"), format="t5x-lite", dtype="bfloat16")

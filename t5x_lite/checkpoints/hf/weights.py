@@ -6,17 +6,18 @@ Parameters are converted a layer at a time, or a part of the vocabulary at a tim
 Shape letters: L layers.
 """
 
+import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator
 
 import numpy as np
 
+from t5x_lite.checkpoints import safetensors
 from t5x_lite.checkpoints.arrays import Index, whole
 from t5x_lite.checkpoints.hf.config import CONFIG_FILE, config_fields, read_config
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer
 from t5x_lite.checkpoints.param_names import Form, Row, check_arrays, rows
-from t5x_lite.checkpoints.safetensors import SHARD_BYTES, Tensor, open_weights, parts_of, write_weights
 from t5x_lite.checkpoints.weights import LazyModel, Progress, Read
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizers import Tokenizer
@@ -33,9 +34,42 @@ UNUSED = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weigh
 
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
     """Opens a Hugging Face model directory; `tokenizer` replaces its own."""
-    weights = HFCheckpoint(path)
-    tokenizer = tokenizer or read_tokenizer(path)
-    return LazyModel(weights.config, ENCODER_DECODER, tokenizer, 0, weights.dtype, weights.read)
+    model = open_weights(path)
+    return dataclasses.replace(model, tokenizer=tokenizer or read_tokenizer(path))
+
+
+def open_weights(directory: pathlib.Path) -> LazyModel:
+    """Opens the weights of a directory, without a tokenizer.
+
+    Raises:
+      ValueError: if a file is missing or damaged, or the weights do not match config.json.
+    """
+    tensors = safetensors.open_weights(directory)
+    config = read_config(directory, has_lm_head="lm_head.weight" in tensors)
+    expected = {name: hf_shape for name, (*_, hf_shape) in _layers(config).items()}
+    where = f"{directory} does not match its {CONFIG_FILE}: it"
+    check_arrays(tensors, expected, where, ignored=COPIES.keys() | UNUSED)
+    for copy, name in COPIES.items():
+        if copy in tensors and not _equal(tensors[copy], tensors[name]):
+            raise ValueError(
+                f"{directory} has {copy} different from {name}, but a T5 has one embedding: correct one of them"
+            )
+    rows_by_name, shapes = {row.ours: row for row in rows(config)}, _shapes(config)
+
+    def read_layer(row: Row, layer: int, index: Index, shape: tuple[int, ...]) -> np.ndarray:
+        part = tensors[row.hf_name(layer)].read(row.hf_index(index, shape))
+        return row.from_hf(part, tuple(size.stop - size.start for size in index)).astype(np.float32)
+
+    def read(name: str, index: Index) -> np.ndarray:
+        row, shape = rows_by_name[name], shapes[name]
+        if not row.has_layers:
+            return read_layer(row, 0, index, shape)
+        out = np.empty([part.stop - part.start for part in index], np.float32)
+        for place, layer in enumerate(range(index[0].start, index[0].stop)):
+            out[place] = read_layer(row, layer, index[1:], shape[1:])
+        return out
+
+    return LazyModel(config, ENCODER_DECODER, None, 0, next(iter(tensors.values())).dtype, read)
 
 
 def save_model(
@@ -52,60 +86,10 @@ def save_model(
         save_weights(temporary, model.config, model.read, dtype=dtype, progress=progress)
 
 
-class HFCheckpoint:
-    """The weights of a directory, validated against its config.
-
-    Args:
-      directory: the directory with config.json and the safetensors files.
-
-    Raises:
-      ValueError: if a file is missing or damaged, or the files do not match.
-    """
-
-    def __init__(self, directory: pathlib.Path):
-        self.directory = directory
-        self._tensors = open_weights(directory)
-        self.config: ModelConfig = read_config(directory, has_lm_head="lm_head.weight" in self._tensors)
-        self._rows = {row.ours: row for row in rows(self.config)}
-        self._shapes = _shapes(self.config)
-        expected = {name: hf_shape for name, (*_, hf_shape) in _layers(self.config).items()}
-        where = f"{directory} does not match its {CONFIG_FILE}: it"
-        check_arrays(self._tensors, expected, where, ignored=COPIES.keys() | UNUSED)
-        for copy, name in COPIES.items():
-            if copy in self._tensors and not _equal(self._tensors[copy], self._tensors[name]):
-                raise ValueError(
-                    f"{directory} has {copy} different from {name}, but a T5 has one embedding: correct one of them"
-                )
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The dtype of the first tensor."""
-        return next(iter(self._tensors.values())).dtype
-
-    @property
-    def num_bytes(self) -> int:
-        """The total size of the tensors."""
-        return sum(tensor.num_bytes for tensor in self._tensors.values())
-
-    def read(self, name: str, index: Index) -> np.ndarray:
-        """Returns a slice of a parameter in float32; see `weights.Read`."""
-        row, shape = self._rows[name], self._shapes[name]
-        if not row.has_layers:
-            return self._read_layer(row, 0, index, shape)
-        out = np.empty([part.stop - part.start for part in index], np.float32)
-        for place, layer in enumerate(range(index[0].start, index[0].stop)):
-            out[place] = self._read_layer(row, layer, index[1:], shape[1:])
-        return out
-
-    def _read_layer(self, row: Row, layer: int, index: Index, shape: tuple[int, ...]) -> np.ndarray:
-        part = self._tensors[row.hf_name(layer)].read(row.hf_index(index, shape))
-        return row.from_hf(part, tuple(size.stop - size.start for size in index)).astype(np.float32)
-
-
-def _equal(one: Tensor, other: Tensor) -> bool:
+def _equal(one: safetensors.Tensor, other: safetensors.Tensor) -> bool:
     return one.shape == other.shape and all(
         np.array_equal(one.read((part, slice(0, one.shape[1]))), other.read((part, slice(0, one.shape[1]))))
-        for part in parts_of(one.shape, PART_SIZE)
+        for part in safetensors.parts_of(one.shape, PART_SIZE)
     )
 
 
@@ -115,7 +99,7 @@ def save_weights(
     read: Read,
     *,
     dtype: np.dtype,
-    shard_bytes: int = SHARD_BYTES,
+    shard_bytes: int = safetensors.SHARD_BYTES,
     progress: Progress = lambda num_bytes: None,
 ) -> None:
     """Writes config.json, generation_config.json and the weights of a model.
@@ -142,12 +126,12 @@ def save_weights(
             index[0] = slice(layer, layer + 1)
             yield row.to_hf(read(row.ours, tuple(index))[0])
             return
-        for part in parts_of(hf_shape, PART_SIZE):
+        for part in safetensors.parts_of(hf_shape, PART_SIZE):
             index[0 if row.form is Form.KEPT else -1] = part  # Hugging Face's first dimension
             yield row.to_hf(read(row.ours, tuple(index)))
 
     hf_shapes = {name: hf_shape for name, (*_, hf_shape) in layers.items()}
-    write_weights(directory, hf_shapes, parts, dtype, shard_bytes=shard_bytes, progress=progress)
+    safetensors.write_weights(directory, hf_shapes, parts, dtype, shard_bytes=shard_bytes, progress=progress)
     generation = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
     write_atomically(directory / GENERATION_FILE, json.dumps(generation, indent=2) + "\n")
     # Last, so that a directory with a config.json is complete.

@@ -24,7 +24,7 @@ import numpy as np
 
 from t5x_lite.checkpoints.arrays import LazyArray
 from t5x_lite.checkpoints.t5x.msgpack import MemoryArray, parse
-from t5x_lite.checkpoints.t5x.zarr import ArrayStore, Database, Folders, check_inside, open_zarr
+from t5x_lite.checkpoints.t5x.zarr import Database, Folders, check_inside, open_zarr
 
 INDEX, ORBAX_TREE, DATABASE = "checkpoint", "_METADATA", "manifest.ocdbt"
 OPTIMIZER = ("optimizer", "_optimizer")  # the parents of the train state in T5X, and in T5X with Orbax
@@ -205,7 +205,7 @@ def _orbax_entries(root: pathlib.Path) -> Iterator[_Entry]:
             yield _Entry(names, "text")
 
 
-def _checkpoint(entries: Iterator[_Entry], store: ArrayStore | None, where: pathlib.Path) -> T5XCheckpoint:
+def _checkpoint(entries: Iterator[_Entry], store: Folders | Database | None, where: pathlib.Path) -> T5XCheckpoint:
     arrays: dict[str, LazyArray] = {}
     for entry in entries:
         for name in entry.names or ("",):
@@ -219,7 +219,7 @@ def _checkpoint(entries: Iterator[_Entry], store: ArrayStore | None, where: path
     return T5XCheckpoint(_step(arrays, where), dict(sorted(arrays.items())))
 
 
-def _array(entry: _Entry, store: ArrayStore | None, where: str) -> LazyArray:
+def _array(entry: _Entry, store: Folders | Database | None, where: str) -> LazyArray:
     value = entry.value
     if isinstance(value, MemoryArray):
         return value

@@ -12,7 +12,7 @@ import math
 import pathlib
 import stat
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import tensorstore as ts
@@ -32,24 +32,8 @@ ZARR_DTYPES = {
 }  # fmt: skip
 
 
-class ArrayStore(Protocol):
-    """The storage of a checkpoint's arrays."""
-
-    def chunks(self, name: str) -> tuple[frozenset[str], int]:
-        """Returns the names of an array's chunks and metadata, and an upper bound on their total size."""
-        ...
-
-    def metadata(self, name: str) -> bytes:
-        """Returns the `.zarray` of an array; it must be among its `chunks`."""
-        ...
-
-    def kvstore(self, name: str) -> dict[str, Any]:
-        """Returns tensorstore's key-value store of an array."""
-        ...
-
-
 class Folders:
-    """An `ArrayStore` with a directory per array.
+    """The arrays of a checkpoint with a directory per array.
 
     Args:
       root: the parent directory; nothing outside it is read.
@@ -59,6 +43,7 @@ class Folders:
         self.root = root
 
     def chunks(self, name: str) -> tuple[frozenset[str], int]:
+        """Returns the names of an array's chunks and metadata, and an upper bound on their total size."""
         sizes: dict[str, int] = {}
         for path in self._folder(name).iterdir():
             status = path.stat() if path.exists() else None
@@ -68,10 +53,12 @@ class Folders:
         return frozenset(sizes), sum(sizes.values())
 
     def metadata(self, name: str) -> bytes:
+        """Returns the `.zarray` of an array; it must be among its `chunks`."""
         with (self._folder(name) / METADATA).open("rb") as file:
             return file.read(MAX_METADATA_BYTES + 1)
 
     def kvstore(self, name: str) -> dict[str, Any]:
+        """Returns tensorstore's key-value store of an array."""
         return {"driver": "file", "path": f"{self._folder(name)}/"}
 
     def _folder(self, name: str) -> pathlib.Path:
@@ -85,7 +72,7 @@ class Folders:
 
 
 class Database:
-    """An `ArrayStore` in OCDBT, the database of newer versions of Orbax.
+    """The arrays of a checkpoint in OCDBT, the database of newer versions of Orbax.
 
     Args:
       root: the directory of its manifest.
@@ -150,7 +137,7 @@ class ZarrArray:
             return np.asarray(ts.open(dict(self.spec)).result()[part].read(order="C").result())
 
 
-def open_zarr(store: ArrayStore, name: str, declared: Mapping[str, Any] | None, where: str) -> ZarrArray:
+def open_zarr(store: Folders | Database, name: str, declared: Mapping[str, Any] | None, where: str) -> ZarrArray:
     """Opens an array and validates its metadata, without reading it.
 
     Args:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoints.hf.tokenizer import save_tokenizer
-from t5x_lite.checkpoints.hf.weights import HFCheckpoint, save_weights
+from t5x_lite.checkpoints.hf.weights import open_weights as open_hf
+from t5x_lite.checkpoints.hf.weights import save_weights
 from tests.checkpoints.hf.test_tokenizer import TEXT, model  # noqa: F401 - a fixture
 from tests.checkpoints.hf.test_weights import assert_same_numbers, assert_same_tokens, computed
 from tests.paths import ROOT
@@ -52,7 +53,7 @@ def test_transformers_opens_what_is_exported_and_computes_the_same(golden, famil
     import transformers
 
     module, directory = golden
-    checkpoint = HFCheckpoint(directory / family)
+    checkpoint = open_hf(directory / family)
     save_weights(tmp_path, checkpoint.config, checkpoint.read, dtype=np.dtype(np.float32), shard_bytes=10_000)
     opened = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path).eval()
     again = module.compute(opened, seed=5)
