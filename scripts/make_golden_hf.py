@@ -33,7 +33,7 @@ UNTIED = ("t5_1_1", "mt5", "byt5", "umt5")
 
 
 def main() -> None:
-    """Writes all families."""
+    """Writes the golden files of all families."""
     parser = argparse.ArgumentParser(description="Writes golden files from Hugging Face's models.")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("tests/checkpoints/hf/golden"))
     parser.add_argument("--seed", type=int, default=0)
@@ -50,7 +50,7 @@ def write_family(family: str, directory: pathlib.Path, seed: int) -> None:
 
 
 def make_model(family: str, seed: int) -> torch.nn.Module:
-    """Returns a model whose parameters are all random, in evaluation mode."""
+    """Returns a model with random parameters, in evaluation mode."""
     torch.manual_seed(seed)
     name, options = FAMILIES[family]
     config = getattr(transformers, f"{name}Config")(**(SIZES | OPTIONS | options))
@@ -64,7 +64,7 @@ def make_model(family: str, seed: int) -> torch.nn.Module:
 
 
 def batch(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns inputs_BS and targets_BT, both with padding at the end of some rows."""
+    """Returns inputs_BS and targets_BT; some rows of both end in padding."""
     rng = np.random.default_rng(seed)
     inputs_BS, targets_BT = rng.integers(2, VOCAB_SIZE, (B, S)), rng.integers(2, VOCAB_SIZE, (B, T))
     inputs_BS[1, 8:], inputs_BS[2, 3:], targets_BT[0, 5:], targets_BT[2, 2:] = 0, 0, 0, 0
@@ -72,7 +72,7 @@ def batch(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def compute(model: torch.nn.Module, seed: int) -> dict[str, np.ndarray]:
-    """Returns the batch and what the model makes of it."""
+    """Returns the batch and the model's outputs for it."""
     inputs_BS, targets_BT = batch(seed)
     inputs, mask = torch.tensor(inputs_BS), torch.tensor(inputs_BS != 0)
     labels = torch.tensor(np.where(targets_BT == 0, -100, targets_BT))

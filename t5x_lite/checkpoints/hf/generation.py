@@ -10,36 +10,21 @@ from t5x_lite.config import GenerationConfig
 
 FILE = "generation_config.json"
 WHOLE_NUMBER, NUMBER, IDS, IDS_OF_WORDS = "a whole number", "a number", "a list of ids", "a list of lists of ids"
-TYPES = {
-    "max_new_tokens": WHOLE_NUMBER,
-    "min_new_tokens": WHOLE_NUMBER,
-    "max_length": WHOLE_NUMBER,
-    "min_length": WHOLE_NUMBER,
-    "num_beams": WHOLE_NUMBER,
-    "num_return_sequences": WHOLE_NUMBER,
+# Settings with the same name and meaning in GenerationConfig.
+SAME = {
+    **dict.fromkeys(("max_new_tokens", "min_new_tokens", "num_beams", "num_return_sequences"), WHOLE_NUMBER),
+    **dict.fromkeys(("length_penalty", "repetition_penalty"), NUMBER),
     "no_repeat_ngram_size": WHOLE_NUMBER,
-    "top_k": WHOLE_NUMBER,
-    "length_penalty": NUMBER,
-    "repetition_penalty": NUMBER,
-    "temperature": NUMBER,
-    "top_p": NUMBER,
-    "min_p": NUMBER,
+}
+WHEN_SAMPLING = {"top_k": WHOLE_NUMBER} | dict.fromkeys(("temperature", "top_p", "min_p"), NUMBER)
+TYPES = {
+    **SAME,
+    **WHEN_SAMPLING,
+    **dict.fromkeys(("max_length", "min_length"), WHOLE_NUMBER),
     "do_sample": "true or false",
-    "eos_token_id": IDS,
-    "suppress_tokens": IDS,
+    **dict.fromkeys(("eos_token_id", "suppress_tokens"), IDS),
     "bad_words_ids": IDS_OF_WORDS,
 }
-# Same name and meaning in GenerationConfig.
-SAME = (
-    "max_new_tokens",
-    "min_new_tokens",
-    "num_beams",
-    "num_return_sequences",
-    "length_penalty",
-    "repetition_penalty",
-    "no_repeat_ngram_size",
-)
-WHEN_SAMPLING = ("temperature", "top_k", "top_p", "min_p")
 DEFAULT_TOP_K = 50  # of transformers, when sampling
 # No effect on decoding, or the same for every T5.
 WITHOUT_EFFECT = {
@@ -117,15 +102,11 @@ def read_generation_config(
 
 def _is(value: Any, wanted: str) -> bool:
     """Returns whether a JSON value has one of the types in `TYPES`."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if wanted == WHOLE_NUMBER:
-        return whole
-    if wanted == NUMBER:
-        return whole or isinstance(value, float)
-    if wanted == IDS:
-        return isinstance(value, list) and all(_is(part, WHOLE_NUMBER) for part in value)
-    if wanted == IDS_OF_WORDS:
-        return isinstance(value, list) and all(_is(part, IDS) for part in value)
+    if wanted in (WHOLE_NUMBER, NUMBER):
+        return type(value) is int or (wanted == NUMBER and type(value) is float)
+    if wanted in (IDS, IDS_OF_WORDS):
+        part_type = WHOLE_NUMBER if wanted == IDS else IDS
+        return isinstance(value, list) and all(_is(part, part_type) for part in value)
     return isinstance(value, bool)
 
 
