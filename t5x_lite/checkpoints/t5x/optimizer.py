@@ -53,8 +53,8 @@ def _value(leaf: str, slots: Slots, step: int, shape: jax.ShapeDtypeStruct) -> n
             what = "first moment" if slot == "m" else slot
             raise _mismatch(f"has no {what} of {name}, but this optimizer keeps one", "set optimizer.beta1 to match")
         if shape.shape != UNUSED_SHAPE:
-            found = f"has {slot} of {name} of shape {list(value.shape)}"
-            raise _mismatch(f"{found}, but this optimizer keeps {list(shape.shape)}", "factor as there")
+            reason = f"has {slot} of {name} of shape {list(value.shape)}, but this optimizer keeps {list(shape.shape)}"
+            raise _mismatch(reason, "set the optimizer's fields to match")
         value = np.zeros(UNUSED_SHAPE, np.float32)
     return value
 

@@ -11,7 +11,7 @@ import json
 import math
 import pathlib
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -155,83 +155,73 @@ def open_zarr(store: Folders | Database, name: str, declared: Mapping[str, Any] 
     if fields is None and METADATA not in names:
         remedy = "write it with use_zarr3=False" if "zarr.json" in names else "copy it again with its hidden files"
         raise ValueError(f"{where} has no {METADATA}, the file with its shape: {remedy}")
-    array = _Metadata.read(fields, where)
-    if declared is not None and declared.get("shape") != list(array.shape):
+    metadata, dtype = _validated(fields, where)
+    shape = metadata["shape"]
+    if declared is not None and declared.get("shape") != shape:
         raise ValueError(
-            f"{where} has shape {list(array.shape)} in its {METADATA} but another in the index: copy the complete "
-            "checkpoint again"
+            f"{where} has shape {shape} in its {METADATA} but another in the index: copy the complete checkpoint again"
         )
-    missing = next((chunk for chunk in array.chunk_names() if chunk not in names), None)
+    missing = next((chunk for chunk in _chunk_names(shape, metadata["chunks"]) if chunk not in names), None)
     if missing is not None:
         raise ValueError(f"{where} lacks the chunk {name}/{missing}: copy the complete checkpoint again")
-    if (claimed := num_bytes(array.shape, array.dtype)) > stored_bytes * EXPANSION[array.compressor]:
+    if (claimed := num_bytes(shape, dtype)) > stored_bytes * EXPANSION[(metadata["compressor"] or {}).get("id")]:
         raise ValueError(
             f"{where} claims {claimed:,} bytes, more than its {stored_bytes:,} stored bytes can expand to: copy the "
             "checkpoint again"
         )
-    spec = {"driver": "zarr", "kvstore": store.kvstore(name), "metadata": array.as_json()}
+    spec = {"driver": "zarr", "kvstore": store.kvstore(name), "metadata": metadata}
     # `open` as an argument of ts.open instead would make tensorstore read the `.zarray` again.
     spec |= {"open": True, "assume_metadata": True}
-    return ZarrArray(array.shape, array.dtype, spec, where)
+    return ZarrArray(tuple(shape), dtype, spec, where)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Metadata:
-    """A validated `.zarray`."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    chunks: tuple[int, ...]
-    compressor: str | None
-    settings: Mapping[str, Any] | None  # of the compressor
-    order: str
-
-    @classmethod
-    def read(cls, fields: Any, where: str) -> "_Metadata":
-        if not isinstance(fields, Mapping):
-            raise ValueError(f"{where} has a {METADATA} that is not a JSON object: copy the checkpoint again")
-        name = fields.get("dtype")
-        dtype = checked_dtype(ZARR_DTYPES.get(name, name) if isinstance(name, str) else name, where)
-        shape = checked_shape(fields.get("shape"), dtype, where)
-        chunks = checked_shape(fields.get("chunks"), dtype, where)
-        # Neither T5X nor Orbax makes chunks larger than the array, and one would be allocated whole.
-        if len(chunks) != len(shape) or not all(
-            0 < chunk <= max(size, 1) for chunk, size in zip(chunks, shape, strict=True)
-        ):
+def _validated(fields: Any, where: str) -> tuple[dict[str, Any], np.dtype]:
+    """Returns the fields of a `.zarray` that tensorstore needs, all of them validated, and the dtype."""
+    if not isinstance(fields, Mapping):
+        raise ValueError(f"{where} has a {METADATA} that is not a JSON object: copy the checkpoint again")
+    name = fields.get("dtype")
+    dtype = checked_dtype(ZARR_DTYPES.get(name, name) if isinstance(name, str) else name, where)
+    shape = checked_shape(fields.get("shape"), dtype, where)
+    chunks = checked_shape(fields.get("chunks"), dtype, where)
+    # Neither T5X nor Orbax makes chunks larger than the array, and one would be allocated whole.
+    if len(chunks) != len(shape) or not all(
+        0 < chunk <= max(size, 1) for chunk, size in zip(chunks, shape, strict=True)
+    ):
+        raise ValueError(
+            f"{where} claims the impossible chunks {list(chunks)} of shape {list(shape)}: copy the checkpoint again"
+        )
+    supported = {"zarr_format": (2,), "filters": (None,), "dimension_separator": (".",), "order": ("C", "F")}
+    for key, values in supported.items():
+        if fields.get(key, values[0]) not in values:
             raise ValueError(
-                f"{where} claims the impossible chunks {list(chunks)} of shape {list(shape)}: copy the checkpoint again"
+                f"{where} has {key} {str(fields[key])[:80]!r}, but only {values} is supported: convert the array"
             )
-        expected = {"zarr_format": (2,), "filters": (None,), "dimension_separator": (".",), "order": ("C", "F")}
-        for key, allowed in expected.items():
-            if fields.get(key, allowed[0]) not in allowed:
-                raise ValueError(
-                    f"{where} has {key} {str(fields[key])[:80]!r}, but only {allowed} is supported: convert the array"
-                )
-        compressor, settings = _compressor(fields.get("compressor"), where)
-        return cls(shape, dtype, chunks, compressor, settings, fields.get("order", "C"))
+    compressor = fields.get("compressor")
+    if compressor is not None:
+        kind = compressor.get("id") if isinstance(compressor, Mapping) else None
+        if not isinstance(kind, str) or kind not in EXPANSION:
+            kinds = ", ".join(filter(None, EXPANSION))
+            raise ValueError(
+                f"{where} is compressed by {str(compressor)[:80]}: only {kinds} are supported; convert the array"
+            )
+        compressor = {"id": kind}  # readers do not need the compression level
+    return {
+        "zarr_format": 2,
+        "shape": list(shape),
+        "chunks": list(chunks),
+        "dtype": next(zarr for zarr, name in ZARR_DTYPES.items() if name == dtype.name),
+        "compressor": compressor,
+        "order": fields.get("order", "C"),
+        "filters": None,
+        "fill_value": None,
+        "dimension_separator": ".",
+    }, dtype
 
-    def chunk_names(self) -> Iterator[str]:
-        counts = [-(-size // chunk) for size, chunk in zip(self.shape, self.chunks, strict=True)]
-        for i in range(math.prod(counts)):  # lazily: metadata may claim very many
-            yield ".".join(map(str, np.unravel_index(i, counts))) or "0"
 
-    def as_json(self) -> dict[str, Any]:
-        dtype = next(zarr for zarr, name in ZARR_DTYPES.items() if name == self.dtype.name)
-        return {
-            "zarr_format": 2, "shape": list(self.shape), "chunks": list(self.chunks), "dtype": dtype,
-            "compressor": self.settings, "order": self.order, "filters": None, "fill_value": None,
-            "dimension_separator": ".",
-        }  # fmt: skip
-
-
-def _compressor(fields: Any, where: str) -> tuple[str | None, dict[str, Any] | None]:
-    if fields is None:
-        return None, None
-    name = fields.get("id") if isinstance(fields, Mapping) else None
-    if not isinstance(name, str) or name not in EXPANSION:
-        known = ", ".join(filter(None, EXPANSION))
-        raise ValueError(f"{where} is compressed by {str(fields)[:80]}: only {known} are supported; convert the array")
-    return name, {"id": name}  # readers do not need the compression level
+def _chunk_names(shape: Sequence[int], chunks: Sequence[int]) -> Iterator[str]:
+    counts = [-(-size // chunk) for size, chunk in zip(shape, chunks, strict=True)]
+    for i in range(math.prod(counts)):  # lazily: metadata may claim very many
+        yield ".".join(map(str, np.unravel_index(i, counts))) or "0"
 
 
 def check_inside(path: pathlib.Path, root: pathlib.Path) -> None:
