@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measures `t5x-lite serve`: one client at a time, then many at once; prints JSON.
+"""Benchmarks `t5x-lite serve` with one client, then with many at once; prints JSON.
 
     python scripts/bench_serve.py --checkpoint flan-t5-small --seconds 60
 
-Every prompt's greedy answer is asked for alone first; an answer that differs from it later counts as mixed up.
+The greedy completion of every prompt is requested alone first; a later one that differs counts as mixed up.
 """
 
 import argparse
@@ -142,7 +142,7 @@ def measure(server: "subprocess.Popen[str]", options: argparse.Namespace) -> dic
     connection = clients.connect()
     for number in range(options.prompts):
         clients.expected[prompt_of(number)] = clients.ask(connection, prompt_of(number))[0]
-    clients.measure(options.clients, 3)  # compiles what is left
+    clients.measure(options.clients, 3)  # compiles the remaining programs
     memory = [resident_mib(server.pid)]
     alone = clients.measure(1, options.seconds)
     memory.append(resident_mib(server.pid))
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--checkpoint", required=True)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--prompts", type=int, default=64, help="different ones")
+    parser.add_argument("--prompts", type=int, default=64, help="number of different prompts")
     parser.add_argument("--max_tokens", type=int, default=16)
     parser.add_argument("--batch_size", type=int, default=16)
     options = parser.parse_args()

@@ -81,7 +81,7 @@ def test_infer_passes_its_options_on(monkeypatch):
     assert calls == [(InferConfig(checkpoint="runs/x"), {})]
 
 
-def test_infer_says_which_settings_were_given_be_they_the_default_or_not(monkeypatch):
+def test_infer_passes_on_the_given_settings_even_if_they_are_defaults(monkeypatch):
     calls = []
     monkeypatch.setattr(infer, "run", lambda *arguments: calls.append(arguments))
     settings = ["--temperature", "0.5", "--top_k=0", "--stop_tokens", "[5, 6]"]
@@ -160,7 +160,7 @@ def test_eval_reads_the_config_of_the_run(eval_calls, run_dir):
     assert options == {"output": "-", "num_batches": 3, "print_json": True}
 
 
-def test_eval_reads_another_config_alone(eval_calls, run_dir, tmp_path):
+def test_eval_reads_only_the_given_config(eval_calls, run_dir, tmp_path):
     (tmp_path / "c.yaml").write_text("checkpoint: {keep: 9}\ntask: {eval_percent: 11}\n")
     assert cli.main(["eval", "--checkpoint", run_dir, "--config", str(tmp_path / "c.yaml")]) == 0
     assert cli.main(["eval", f"--config={tmp_path / 'c.yaml'}", "--checkpoint", run_dir]) == 0
@@ -214,7 +214,7 @@ def test_a_mistake_in_the_text_of_a_tokenizer_is_one_message(capsys, tmp_path):
     assert f"t5x-lite tokenizer: --input '{missing}' names no file" in capsys.readouterr().err
 
 
-def test_a_mistake_found_at_work_is_one_line_and_status_two(capsys, tmp_path):
+def test_a_mistake_found_at_run_time_is_one_line_and_status_two(capsys, tmp_path):
     assert cli.main(["infer", "--checkpoint", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"t5x-lite infer: --checkpoint {tmp_path} is neither a run directory")

@@ -82,9 +82,8 @@ class PrintCompletion(argparse.Action):
         try:
             import shtab
         except ImportError as error:
-            raise argparse.ArgumentError(
-                self, "completion scripts need shtab: pip install 't5x-lite[completion]'"
-            ) from error
+            message = "completion scripts need shtab: pip install 't5x-lite[completion]'"
+            raise argparse.ArgumentError(self, message) from error
         _complete_literals(parser)
         print(shtab.complete(parser, shell=values))
         parser.exit()
@@ -106,7 +105,7 @@ class Command(NamedTuple):
 
     description: str  # whose first sentence is shown in the overview
     example: str
-    add_options: Callable[[Parser], None]
+    add_options: Callable[[Parser], object]
 
 
 def make_parser() -> Parser:
@@ -205,10 +204,6 @@ def _add_infer(parser: Parser) -> None:
     parser.add_class_arguments(GenerationConfig)
 
 
-def _add_serve(parser: Parser) -> None:
-    parser.add_class_arguments(ServeConfig)
-
-
 def _add_convert(parser: Parser) -> None:
     parser.add_argument(
         "source",
@@ -234,10 +229,6 @@ def _add_convert(parser: Parser) -> None:
     )
 
 
-def _add_data(parser: Parser) -> None:
-    _add_commands(parser, DATA_COMMANDS, dest="action")
-
-
 def _add_data_inspect(parser: Parser) -> None:
     _add_config(parser)
     parser.add_argument("--num_examples", type=PositiveInt, default=3, metavar="N", help="number of examples to print")
@@ -257,10 +248,6 @@ def _add_data_stats(parser: Parser) -> None:
     _add_json(parser, "tables")
     parser.add_argument("--output", metavar="FILE", help="SVG file for the histogram; null is lengths.svg in run_dir")
     parser.add_class_arguments(RunConfig)
-
-
-def _add_tokenizer(parser: Parser) -> None:
-    _add_commands(parser, TOKENIZER_COMMANDS, dest="make")
 
 
 def _add_tokenizer_train(parser: Parser) -> None:
@@ -321,7 +308,7 @@ COMMANDS = {
         "Serves a model over HTTP with OpenAI's API. Endpoints: /v1/completions, /v1/embeddings, /v1/models, /health, "
         "/metrics.",
         "t5x-lite serve --checkpoint runs/first --port 8000",
-        _add_serve,
+        lambda parser: parser.add_class_arguments(ServeConfig),
     ),
     "convert": Command(
         "Converts checkpoints between Hugging Face, T5X and t5x_lite formats.",
@@ -331,12 +318,12 @@ COMMANDS = {
     "data": Command(
         "Inspects, tokenizes or measures the text of a task.",
         "t5x-lite data inspect --config configs/smoke/cpu.yaml",
-        _add_data,
+        lambda parser: _add_commands(parser, DATA_COMMANDS, dest="action"),
     ),
     "tokenizer": Command(
         "Trains a SentencePiece vocabulary.",
         "t5x-lite tokenizer train --input text.txt --output my.model --vocab_size 8192",
-        _add_tokenizer,
+        lambda parser: _add_commands(parser, TOKENIZER_COMMANDS, dest="make"),
     ),
     "models": Command(
         "Lists the published architectures with their sizes, memory and FLOPs per token.",

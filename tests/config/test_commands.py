@@ -50,7 +50,7 @@ def test_the_limits_themselves_are_allowed():
         ({"heads": (2, 2)}, r"--heads is \[2, 2\]: use distinct"),
     ],
 )
-def test_a_wrong_look_at_attention_is_refused_with_its_option_and_a_remedy(wrong, message):
+def test_a_wrong_value_for_attention_is_refused_with_its_option_and_a_remedy(wrong, message):
     with pytest.raises(ValueError, match=message):
         AttentionConfig(**{"checkpoint": "runs/x", "text": "words"} | wrong)
 

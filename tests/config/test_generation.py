@@ -85,7 +85,7 @@ def test_the_last_allowed_values_are_taken(fields):
     assert dataclasses.asdict(GenerationConfig(**fields)).items() >= fields.items()
 
 
-def test_a_way_to_decode_is_greedy_unless_told():
+def test_decoding_is_greedy_by_default():
     assert (GenerationConfig().temperature, GenerationConfig().num_beams) == (0, 1)
 
 

@@ -86,7 +86,7 @@ def test_a_wrong_value_is_refused_with_its_field_and_a_remedy(make, message):
 
 
 @pytest.mark.parametrize("objective", config.READ_BY_OBJECTIVE)
-def test_an_objective_takes_what_it_reads_and_the_defaults_of_what_it_does_not(objective):
+def test_an_objective_accepts_the_fields_it_uses(objective):
     other = {"noise_density": 0.4, "mean_noise_span_length": 5.0}
     read = {field: other[field] for field in config.READ_BY_OBJECTIVE[objective]}
     task = config.TaskConfig(objective=objective, **read)

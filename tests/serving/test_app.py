@@ -128,7 +128,7 @@ def test_prompts_of_one_request_do_not_draw_the_same(server):
     assert choices[0]["text"] != choices[1]["text"]
 
 
-def test_a_stream_is_the_answer_in_pieces(server):
+def test_the_parts_of_a_stream_join_to_the_completion(server):
     settings = {"max_tokens": 20, "prompt": ["one", "two"], "echo": True}
     whole = server.post(RIGHT | settings).json()
     response = server.post(RIGHT | settings | {"stream": True, "stream_options": {"include_usage": True}})
@@ -147,7 +147,7 @@ def test_a_stream_without_include_usage_has_none(server):
     assert all("usage" not in event for event in events_of(server.post(RIGHT | {"stream": True})))
 
 
-def test_a_beam_search_is_streamed_when_it_is_over(server):
+def test_a_beam_search_is_streamed_at_its_end(server):
     events = events_of(
         server.post({"model": "mine", "prompt": "one", "max_tokens": NEW, "num_beams": 2, "stream": True})
     )
@@ -164,7 +164,7 @@ def test_a_stop_string_ends_an_answer_and_frees_the_model(make):
     assert response.json()["usage"]["completion_tokens"] < 40
 
 
-def test_log_probabilities_come_with_tokens_and_places(server):
+def test_log_probabilities_come_with_tokens_and_offsets(server):
     [choice] = server.post(RIGHT | {"logprobs": 1}).json()["choices"]
     log_probs = choice["logprobs"]
     assert len(log_probs["tokens"]) == len(log_probs["token_logprobs"]) == len(log_probs["text_offset"]) == NEW
@@ -200,7 +200,7 @@ def test_embeddings_are_vectors_of_length_1_in_order(server):
         ("GET", "/nowhere", {}, 404, None),
     ],
 )
-def test_what_is_refused_has_its_status_and_openais_form(server, method, path, more, status, param):
+def test_errors_have_their_status_and_openais_format(server, method, path, more, status, param):
     response = asyncio.run(server.send(method, path, **more))
     assert response.status_code == status
     error = response.json()["error"]
@@ -210,7 +210,7 @@ def test_what_is_refused_has_its_status_and_openais_form(server, method, path, m
     assert server.post(RIGHT).status_code == 200
 
 
-def test_a_body_without_a_length_is_cut_off_too(server):
+def test_a_body_without_a_length_is_limited_too(server):
     async def parts():
         for _ in range(100):
             yield b"a" * 2**16
@@ -219,7 +219,7 @@ def test_a_body_without_a_length_is_cut_off_too(server):
     assert response.status_code == 413
 
 
-def test_a_method_that_is_not_served_is_told_which_is(server):
+def test_a_wrong_method_is_answered_with_the_right_one(server):
     response = server.get("/v1/completions")
     assert response.headers["allow"] == "POST"
     assert response.json()["error"]["message"] == "GET /v1/completions is not served: use POST"
@@ -237,7 +237,7 @@ def test_health_says_which_model_is_ready(server):
     assert (response.status_code, response.json()) == (200, expected)
 
 
-def test_while_the_model_is_loaded_nothing_else_is_served(make):
+def test_requests_are_rejected_while_the_model_is_loading(make):
     gate = threading.Event()
     asked = make(load=lambda: gate.wait(SECONDS) and pretrained())
     assert (asked.get("/health").status_code, asked.get("/health").json()["status"]) == (503, "loading")
@@ -246,7 +246,7 @@ def test_while_the_model_is_loaded_nothing_else_is_served(make):
     gate.set()
 
 
-def test_a_closed_server_says_so(make):
+def test_a_closing_server_rejects_requests(make):
     asked = make()
     asked.engine.close(SECONDS)
     assert asked.get("/health").json()["status"] == "closing"
@@ -319,7 +319,7 @@ def test_a_stream_that_fails_ends_with_the_error_and_without_done(make, monkeypa
     assert "broken" in caplog.text
 
 
-def test_who_has_no_key_is_not_let_in(make):
+def test_requests_without_the_key_are_rejected(make):
     asked = make(api_key="secret")
     assert asked.post(RIGHT, headers={"Authorization": "Bearer secret"}).status_code == 200
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic secret"}):
@@ -343,7 +343,7 @@ def test_requests_and_tokens_are_counted(make):
     assert "t5x_lite_queue_length 0.0" in asked.get("/metrics").text
 
 
-def test_a_decoder_alone_and_an_encoder_alone_do_what_they_can(make):
+def test_decoder_only_and_encoder_only_models_serve_what_they_can(make):
     decoder = make("causal_lm")
     assert decoder.post(RIGHT).json()["usage"]["prompt_tokens"] == 3
     assert decoder.post({"model": "mine", "input": "a"}, "/v1/embeddings").status_code == 400

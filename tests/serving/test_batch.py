@@ -42,7 +42,7 @@ def test_inputs_are_padded_to_a_power_of_two_of_at_least_32_tokens():
     assert not inputs_BS[2:].any()
 
 
-def test_what_one_program_cannot_decode_is_not_one_batch():
+def test_jobs_that_need_different_programs_are_not_batched():
     plain = group_of(Listener("a").job)
     assert plain == group_of(Listener("b" * 60, temperature=0.5, max_new_tokens=9, log_probs=True).job)
     for other in (
@@ -65,13 +65,13 @@ def test_what_one_program_cannot_decode_is_not_one_batch():
     ],
     ids=["greedy", "beams", "penalty"],
 )
-def test_each_of_a_batch_gets_what_it_gets_alone(settings):
+def test_each_job_of_a_batch_gets_the_result_it_gets_alone(settings):
     listeners = [Listener(text, max_new_tokens=new, **settings) for text, new in zip(TEXTS, (6, 9, 11), strict=True)]
     for listener, text, new in zip(run(*listeners), TEXTS, (6, 9, 11), strict=True):
         assert listener.text() == alone(text, max_new_tokens=new, **settings)
 
 
-def test_tokens_come_a_few_at_a_time_and_those_told_before_stay():
+def test_tokens_come_a_few_at_a_time_and_do_not_change():
     [listener] = run(Listener("one", max_new_tokens=10))
     sequences = [event.sequences[0] for event in listener.heard()]
     assert [grown.num_tokens for grown in sequences] == [4, 8, 10]
@@ -80,7 +80,7 @@ def test_tokens_come_a_few_at_a_time_and_those_told_before_stay():
         assert after.ids[: len(before.ids)] == before.ids
 
 
-def test_a_short_answer_does_not_wait_for_the_long_ones_beside_it():
+def test_a_short_output_does_not_wait_for_longer_ones_in_its_batch():
     short, long = Listener("one", max_new_tokens=2), Listener("two", max_new_tokens=12)
     order = []
     short.job.notify = lambda event: order.append(("short", event.is_last))
@@ -89,7 +89,7 @@ def test_a_short_answer_does_not_wait_for_the_long_ones_beside_it():
     assert order == [("short", True), ("long", False), ("long", False), ("long", True)]
 
 
-def test_what_ends_an_answer_is_counted_and_is_no_part_of_it():
+def test_a_stop_token_is_counted_but_not_part_of_the_output():
     first = run(Listener("one", max_new_tokens=6))[0].last().sequences[0].ids
     stop = first[3]
     [listener] = run(Listener("one", max_new_tokens=6, stop_tokens=(stop,)))
@@ -98,7 +98,7 @@ def test_what_ends_an_answer_is_counted_and_is_no_part_of_it():
     assert (grown.num_tokens, grown.finish) == (first.index(stop) + 1, "stop")
 
 
-def test_log_probabilities_are_those_of_the_same_answer_alone():
+def test_log_probabilities_do_not_depend_on_the_batch():
     listeners = run(*[Listener(text, max_new_tokens=6, log_probs=True) for text in TEXTS])
     for text, listener in zip(TEXTS, listeners, strict=True):
         request = Request(text, GenerationConfig(max_new_tokens=6))
@@ -108,14 +108,14 @@ def test_log_probabilities_are_those_of_the_same_answer_alone():
         np.testing.assert_allclose(grown.log_probs, expected.log_probs[: len(grown.ids)], rtol=1e-4)
 
 
-def test_several_sequences_of_a_seed_are_drawn_the_same_again_and_differ():
+def test_sequences_of_one_seed_are_reproducible_and_differ():
     settings = {"max_new_tokens": 8, "temperature": 1.0, "num_return_sequences": 3, "seed": 5}
     drawn = [run(Listener("one", **settings), Listener("two", **settings))[0].last().sequences for _ in range(2)]
     assert drawn[0] == drawn[1]
     assert len({tuple(grown.ids) for grown in drawn[0]}) == 3
 
 
-def test_a_batch_that_nobody_waits_for_ends(monkeypatch):
+def test_a_cancelled_job_ends_its_batch_early(monkeypatch):
     looks = []
     monkeypatch.setattr(batch, "_snapshot", lambda *args, look=batch._snapshot: looks.append(1) or look(*args))
     listener, other = Listener("one", max_new_tokens=100), Listener("two", max_new_tokens=7)
@@ -132,7 +132,7 @@ def test_a_batch_that_nobody_waits_for_ends(monkeypatch):
     assert other.last().sequences[0].num_tokens == 7
 
 
-def test_a_beam_search_that_nobody_waits_for_ends(monkeypatch):
+def test_a_cancelled_beam_search_ends_early(monkeypatch):
     looks = []
     monkeypatch.setattr(batch, "_snapshot", lambda *args, look=batch._snapshot: looks.append(1) or look(*args))
     listener, other = Listener("one", max_new_tokens=100, num_beams=2), Listener("two", max_new_tokens=7, num_beams=2)
@@ -143,7 +143,7 @@ def test_a_beam_search_that_nobody_waits_for_ends(monkeypatch):
     assert other.last().is_last
 
 
-def test_an_embedding_is_the_encoders_mean_over_the_tokens_with_length_1():
+def test_an_embedding_is_the_normalized_mean_of_the_encoders_outputs():
     listeners = run(*[Listener(text, embeds=True) for text in TEXTS])
     for listener in listeners:
         ids_1S = np.asarray([listener.job.ids], np.int32)
@@ -153,18 +153,18 @@ def test_an_embedding_is_the_encoders_mean_over_the_tokens_with_length_1():
         np.testing.assert_allclose(values_D, mean_D / np.linalg.norm(mean_D), rtol=1e-3, atol=1e-5)
 
 
-def test_an_encoder_alone_embeds():
+def test_an_encoder_only_model_embeds():
     [listener] = run(Listener("one", embeds=True), name="masked_lm")
     np.testing.assert_allclose(np.linalg.norm(listener.last().values_D), 1, rtol=1e-5)
 
 
-def test_a_decoder_alone_goes_on_with_the_text():
+def test_a_decoder_only_model_continues_the_text():
     [listener] = run(Listener("one", max_new_tokens=6), name="causal_lm")
     expected = answer_batch(pretrained("causal_lm"), [Request("one", GenerationConfig(max_new_tokens=6))], batch_size=1)
     assert listener.text() == expected[0].sequences[0].text
 
 
-def test_warming_up_runs_every_size_greedy_and_drawn(monkeypatch):
+def test_warm_up_runs_every_size_greedy_and_sampled(monkeypatch):
     seen = []
 
     def see(pretrained, jobs, *, most_rows):

@@ -28,7 +28,7 @@ def joined(pieces) -> str:
 
 @pytest.mark.parametrize("step", [1, 2, 3, 5, 100])
 @pytest.mark.parametrize("text", ["plain text", "ümläute, 10 € and 🙂🙂!", "€", ""])
-def test_the_pieces_of_a_text_are_the_text_however_they_come(text, step):
+def test_the_deltas_of_a_text_join_to_the_text(text, step):
     pieces, choice = streamed(text, step=step)
     assert joined(pieces) == text
     assert [piece.finish for piece in pieces] == [None] * (len(pieces) - 1) + ["stop"]
@@ -48,7 +48,7 @@ def test_the_first_stop_string_ends_a_text_and_is_never_sent(step):
     assert [piece.finish for piece in pieces if piece.text][-1] in (None, "stop")
 
 
-def test_what_began_like_a_stop_string_and_was_none_is_sent():
+def test_the_beginning_of_a_stop_string_is_sent_if_it_is_not_completed():
     pieces, choice = streamed("one EN two E", step=1, finish="length", stops=("END",))
     assert joined(pieces) == "one EN two E"
     assert choice.finish == "length"
@@ -64,7 +64,7 @@ def test_nothing_comes_after_a_stop_string():
 
 
 @pytest.mark.parametrize("step", [1, 3, 100])
-def test_each_token_comes_once_with_its_log_probability_and_place(step):
+def test_each_token_comes_once_with_its_log_probability_and_offset(step):
     pieces, _ = streamed("ab cde", step=step, log_probs=True)
     assert [token for piece in pieces for token in piece.tokens] == list("ab cde")
     assert [value for piece in pieces for value in piece.log_probs] == [0, -0.5, -1, -1.5, -2, -2.5]

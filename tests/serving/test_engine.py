@@ -67,7 +67,7 @@ def test_every_text_gets_its_own_answer_from_many_threads(make):
     assert len(set(answers.values())) > 9  # mixed up ones would be noticed
 
 
-def test_what_waits_becomes_one_batch_of_at_most_batch_size_in_order(make, held):
+def test_waiting_jobs_become_batches_of_at_most_batch_size_in_order(make, held):
     sizes = []
     engine = make(batch_size=3)
     engine._on_batch = sizes.append
@@ -81,7 +81,7 @@ def test_what_waits_becomes_one_batch_of_at_most_batch_size_in_order(make, held)
     assert held.batches[1] == [listener.job for listener in listeners[:3]]
 
 
-def test_others_of_the_queue_are_taken_before_what_does_not_go_with_them(make, held):
+def test_compatible_jobs_of_the_queue_are_batched_first(make, held):
     engine = make()
     until_first_batch(engine, held)
     greedy, beams, another = Listener("a"), Listener("b", num_beams=2), Listener("c")
@@ -120,7 +120,7 @@ def test_a_full_queue_takes_all_of_a_request_or_none(make, held):
     assert engine.num_waiting == 1
 
 
-def test_who_leaves_the_queue_makes_room_and_is_never_decoded(make, held):
+def test_a_job_cancelled_in_the_queue_makes_room_and_is_never_decoded(make, held):
     engine = make(max_queue=1)
     until_first_batch(engine, held)
     left, other = Listener("a"), Listener("b")
@@ -149,7 +149,7 @@ def test_a_batch_that_fails_fails_its_jobs_alone(make, monkeypatch, caplog):
     assert "out of memory" in caplog.text
 
 
-def test_before_the_model_is_there_nothing_is_taken():
+def test_jobs_are_rejected_before_the_model_is_loaded():
     gate = threading.Event()
     engine = Engine(options())
     engine.start(lambda: gate.wait(SECONDS) and pretrained())
@@ -161,7 +161,7 @@ def test_before_the_model_is_there_nothing_is_taken():
     engine.close(SECONDS)
 
 
-def test_a_model_that_cannot_be_loaded_is_told():
+def test_a_failure_to_load_the_model_is_reported():
     def load():
         raise ValueError("no such run")
 
@@ -171,7 +171,7 @@ def test_a_model_that_cannot_be_loaded_is_told():
     engine.close(0)
 
 
-def test_closing_finishes_what_was_taken_and_takes_no_more(make, held):
+def test_closing_finishes_accepted_jobs_and_rejects_new_ones(make, held):
     engine = make()
     first, waiting = until_first_batch(engine, held), Listener("b", max_new_tokens=NEW)
     submit(engine, waiting)
@@ -187,7 +187,7 @@ def test_closing_finishes_what_was_taken_and_takes_no_more(make, held):
     assert waiting.text() == alone("b", max_new_tokens=NEW)
 
 
-def test_what_closing_cannot_wait_for_fails(make, held, monkeypatch):
+def test_jobs_unfinished_at_the_end_of_closing_fail(make, held, monkeypatch):
     monkeypatch.setattr(engine_module, "CANCEL_SECONDS", 0.0)
     engine = make()
     running, waiting = until_first_batch(engine, held), Listener("b")
@@ -198,7 +198,7 @@ def test_what_closing_cannot_wait_for_fails(make, held, monkeypatch):
     held.set()
 
 
-def test_warming_up_is_over_before_the_engine_is_ready(make, monkeypatch):
+def test_warm_up_ends_before_the_engine_is_ready(make, monkeypatch):
     states = []
     monkeypatch.setattr(engine_module, "warm_up", lambda *args, **kwargs: states.append((engine_of[0].state, kwargs)))
     engine_of = [Engine(options(warm_up_tokens=20))]

@@ -48,13 +48,13 @@ def status(sent) -> int:
         ("/../secret", "other"),
     ],
 )
-def test_requests_are_counted_by_the_route_and_not_by_what_a_client_makes_up(path, route):
+def test_requests_are_counted_by_known_routes_only(path, route):
     telemetry = Telemetry(lambda: 0)
     run(RequestMetrics(answer, telemetry), path)
     assert telemetry.registry.get_sample_value("t5x_lite_requests_total", {"route": route, "status": "204"}) == 1
 
 
-def test_a_request_that_breaks_counts_as_500():
+def test_a_request_that_raises_counts_as_500():
     async def broken(scope, receive, send):
         raise RuntimeError
 
@@ -83,12 +83,12 @@ def test_the_key_has_to_be_the_right_one(header, expected):
     assert status(run(BearerToken(answer, "secret"), headers=headers)) == expected
 
 
-def test_without_a_key_everyone_is_let_in_and_with_one_only_v1_is_closed():
+def test_only_v1_needs_the_key_and_only_if_there_is_one():
     assert status(run(BearerToken(answer, None))) == 204
     assert status(run(BearerToken(answer, "secret"), path="/health")) == 204
 
 
-def test_a_body_that_is_too_large_is_answered_before_it_is_read_and_then_read_away():
+def test_a_body_that_is_too_large_is_answered_first_and_then_drained():
     parts = [{"type": "http.request", "body": b"x", "more_body": True}] * 3
     parts.append({"type": "http.request", "body": b"x", "more_body": False})
     sent = run(error_response(BodyTooLarge(9, 5)), messages=parts)
@@ -97,12 +97,12 @@ def test_a_body_that_is_too_large_is_answered_before_it_is_read_and_then_read_aw
     assert (b"connection", b"close") in sent[0][0]["headers"]
 
 
-def test_not_more_than_so_much_is_read_away(monkeypatch):
+def test_draining_stops_at_its_limit(monkeypatch):
     monkeypatch.setattr(middleware, "MAX_DRAINED_BYTES", 3)
     parts = [{"type": "http.request", "body": b"xx", "more_body": True}] * 9
     assert [left for _, left in run(error_response(BodyTooLarge(9, 5)), messages=parts)] == [9, 9, 7]
 
 
-def test_reading_away_ends_when_the_client_leaves():
+def test_draining_stops_when_the_client_disconnects():
     parts = [{"type": "http.disconnect"}, {"type": "http.disconnect"}]
     assert [left for _, left in run(error_response(BodyTooLarge(9, 5)), messages=parts)] == [2, 2, 1]

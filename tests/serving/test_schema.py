@@ -54,7 +54,7 @@ def test_a_json_object_is_read():
     assert parse_body('{"a": ["ü", 1.5, null]}'.encode()) == {"a": ["ü", 1.5, None]}
 
 
-def test_what_is_not_said_is_openais_default():
+def test_defaults_are_openais():
     asked = completion()
     assert (asked.config.max_new_tokens, asked.config.temperature, asked.config.top_p) == (16, 1.0, 1.0)
     request = asked.request
@@ -85,7 +85,7 @@ def test_every_setting_reaches_the_decoder():
     assert completion(stop="x").request.stop == ["x"]
 
 
-def test_a_beam_search_draws_nothing_unless_it_is_told_to():
+def test_beam_search_does_not_sample_by_default():
     asked = completion(num_beams=3, n=2, length_penalty=1.5)
     assert (asked.config.num_beams, asked.config.temperature, asked.config.length_penalty) == (3, 0.0, 1.5)
     assert "num_beams is 3 and temperature is 1" in refused(completion_of, {"num_beams": 3, "temperature": 1}).message
@@ -95,7 +95,7 @@ def completion_of(fields):
     return completion(**fields)
 
 
-def test_greedy_choice_has_no_use_for_top_p():
+def test_greedy_decoding_ignores_top_p():
     config = completion(temperature=0, top_p=0.9, top_k=5, min_p=0.1).config
     assert (config.temperature, config.top_p, config.top_k, config.min_p) == (0, 1, 0, 0)
 
@@ -104,7 +104,7 @@ def test_a_top_k_above_the_vocabulary_is_all_of_it():
     assert completion(top_k=10**30).config.top_k == TOKENIZER.vocab_size
 
 
-def test_the_models_own_settings_hold_where_no_field_is_given():
+def test_the_models_own_settings_are_used_for_fields_left_out():
     own = GenerationConfig(
         max_new_tokens=3, num_beams=4, repetition_penalty=1.25, no_repeat_ngram_size=2, banned_tokens=(5,),
         stop_tokens=(9,),
@@ -176,7 +176,7 @@ def test_the_models_own_settings_hold_where_no_field_is_given():
         ({"prompt": [[5, 10**30]]}, "prompt has the id 1000000000000000000000000000000: use"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_refused_with_the_field_the_value_and_the_remedy(fields, message):
+def test_an_invalid_field_is_rejected_with_its_value_and_the_remedy(fields, message):
     error = refused(completion_of, fields)
     assert error.status == 400
     assert error.message.startswith(message)
@@ -184,7 +184,7 @@ def test_what_is_wrong_is_refused_with_the_field_the_value_and_the_remedy(fields
     assert named in RIGHT | fields
 
 
-def test_what_changes_nothing_is_taken():
+def test_values_without_effect_are_accepted():
     nothing = {"presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {}, "best_of": 1, "suffix": None}
     assert completion(**nothing, user="me").request.prompt == completion().request.prompt
 
@@ -210,7 +210,7 @@ def test_a_prompt_may_be_as_long_as_the_limit():
     assert decoder.request.prompt[0].num_tokens == 9
 
 
-def test_an_encoder_alone_writes_no_text():
+def test_an_encoder_only_model_rejects_completions():
     error = refused(parse_completion, RIGHT, served("masked_lm"))
     assert (error.status, error.message) == (
         400,
@@ -235,7 +235,7 @@ def test_embeddings_are_asked_for():
         ({"input": None}, "encoder_decoder", "input is missing"),
     ],
 )
-def test_embeddings_that_cannot_be_had_are_refused(fields, name, message):
+def test_invalid_embeddings_requests_are_rejected(fields, name, message):
     error = refused(parse_embedding, {"model": "mine", "input": "a"} | fields, served(name))
     assert error.status == 400
     assert error.message.startswith(message)

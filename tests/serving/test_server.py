@@ -125,7 +125,7 @@ def test_a_client_that_hangs_up_in_mid_stream_ends_its_batch(running):
     assert server.post(RIGHT)[0] == 200
 
 
-def test_stopping_finishes_what_runs_and_refuses_what_is_new(running, held):
+def test_stopping_finishes_running_requests_and_rejects_new_ones(running, held):
     server, answers = running(), []
     asking = threading.Thread(target=lambda: answers.append(server.post(RIGHT)))
     asking.start()
@@ -160,7 +160,7 @@ def test_a_second_signal_stops_at_once(running, held):
     asking.join(SECONDS)
 
 
-def test_openais_client_talks_to_it_unchanged(running):
+def test_openais_client_works_unchanged(running):
     openai = pytest.importorskip("openai", reason="openai is not installed")
     server = running(api_key="secret")
     base_url = f"http://127.0.0.1:{server.port}/v1"
@@ -210,7 +210,7 @@ def test_the_command_serves_a_checkpoint_and_sigterm_ends_it_with_0(tmp_path):
             process.kill()
 
 
-def test_a_checkpoint_that_is_none_ends_the_command(tmp_path):
+def test_a_directory_without_a_checkpoint_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="is neither a run directory"):
         serve(options(checkpoint=str(tmp_path)))
 
@@ -222,7 +222,7 @@ def test_an_address_that_is_taken_is_named(tmp_path):
             serve(options(checkpoint=str(tmp_path), port=port))
 
 
-def test_other_machines_without_a_key_are_warned_of(tmp_path, capsys, monkeypatch):
+def test_serving_other_machines_without_a_key_is_warned_about(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(server_module, "listening_socket", lambda options: socket.create_server(("127.0.0.1", 0)))
     warnings = []
     for fields in ({"host": "0.0.0.0"}, {"host": "0.0.0.0", "api_key": "secret"}, {}):

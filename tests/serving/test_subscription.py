@@ -52,7 +52,7 @@ async def all_of(subscription):
     return [heard async for heard in subscription.events()]
 
 
-def test_events_are_heard_with_the_number_of_their_job_until_each_had_its_last():
+def test_events_come_with_the_number_of_their_job_until_all_are_finished():
     async def play(subscription, jobs):
         for job, event in ((jobs[1], MORE), (jobs[0], LAST), (jobs[0], LAST), (jobs[1], LAST), (jobs[1], MORE)):
             job.notify(event)
@@ -63,7 +63,7 @@ def test_events_are_heard_with_the_number_of_their_job_until_each_had_its_last()
     assert all(job.cancelled for job in jobs)
 
 
-def test_other_threads_are_heard():
+def test_events_of_other_threads_are_delivered():
     async def play(subscription, jobs):
         await asyncio.to_thread(jobs[0].notify, Embedded([1.0]))
         return await all_of(subscription)
@@ -71,7 +71,7 @@ def test_other_threads_are_heard():
     assert listen(play, num_jobs=1)[0] == [(0, Embedded([1.0]))]
 
 
-def test_a_job_that_is_cancelled_is_waited_for_no_more():
+def test_a_cancelled_job_is_not_waited_for():
     async def play(subscription, jobs):
         jobs[0].notify(MORE)
         heard = []
@@ -84,7 +84,7 @@ def test_a_job_that_is_cancelled_is_waited_for_no_more():
 
 
 @pytest.mark.parametrize(("reason", "status"), [("closed", 503), ("error", 500)])
-def test_a_failure_is_refused_with_its_status(reason, status):
+def test_a_failed_job_raises_its_status(reason, status):
     async def play(subscription, jobs):
         jobs[1].notify(Failed(reason, "why"))
         with pytest.raises(RequestError, match="why") as caught:
@@ -95,7 +95,7 @@ def test_a_failure_is_refused_with_its_status(reason, status):
 
 
 @pytest.mark.parametrize(("error", "status"), [(QueueFull("full"), 429), (NotServing("not yet"), 503)])
-def test_what_the_engine_does_not_take_is_refused(error, status):
+def test_a_rejection_by_the_engine_raises_its_status(error, status):
     with pytest.raises(RequestError, match=str(error)) as caught:
         listen(None, error=error)
     assert caught.value.status == status
@@ -111,7 +111,7 @@ def test_time_runs_out():
     assert caught.value.status == 504
 
 
-def test_a_client_that_leaves_ends_it():
+def test_a_disconnect_ends_the_subscription():
     messages = [{"type": "http.request"}, {"type": "http.disconnect"}]
 
     async def receive():
@@ -125,7 +125,7 @@ def test_a_client_that_leaves_ends_it():
     assert all(job.cancelled for job in jobs)
 
 
-def test_a_job_that_ends_after_the_loop_harms_nobody():
+def test_a_job_may_finish_after_the_event_loop():
     async def play(subscription, jobs):
         return None
 

@@ -11,7 +11,7 @@ def value(telemetry: Telemetry, name: str, **labels) -> float | None:
     return telemetry.registry.get_sample_value(name, labels)
 
 
-def test_what_happens_is_counted():
+def test_events_are_counted():
     telemetry = Telemetry(lambda: 7)
     for status in (200, 200, 429):
         telemetry.request("/v1/completions", status, 0.3)
@@ -30,7 +30,7 @@ def test_what_happens_is_counted():
     assert value(telemetry, "t5x_lite_queue_length") == 7
 
 
-def test_it_is_written_as_prometheus_reads_it_and_two_servers_are_apart():
+def test_metrics_have_prometheus_format_and_servers_are_separate():
     telemetry, other = Telemetry(lambda: 0), Telemetry(lambda: 0)
     telemetry.request("/health", 200, 0.0)
     line = 't5x_lite_requests_total{route="/health",status="200"} 1.0'
