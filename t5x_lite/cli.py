@@ -40,8 +40,9 @@ PEER_LOST = 70
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status."""
-    parser = make_parser()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    first = "".join(arguments[:1])
+    parser = make_parser(None if first.startswith("--print_completion") else first)  # which needs all options
     for old, new in RENAMED.items():
         arguments = [re.sub(rf"^--{old}(?==|$)", f"--{new}", argument) for argument in arguments]
     if arguments[:1] == ["eval"]:

@@ -108,8 +108,12 @@ class Command(NamedTuple):
     add_options: Callable[[Parser], object]
 
 
-def make_parser() -> Parser:
-    """Returns the parser of the whole command line."""
+def make_parser(command: str | None = None) -> Parser:
+    """Returns the parser of the command line.
+
+    Args:
+      command: the only command to add options for, which takes less time; None adds those of all.
+    """
     parser = Parser(
         prog="t5x-lite",
         description="T5 in JAX: pretrain, fine-tune, evaluate, generate, serve and convert T5 models.",
@@ -123,20 +127,29 @@ def make_parser() -> Parser:
         default=argparse.SUPPRESS,
         help="print a completion script for a shell and exit (extra completion)",
     )
-    _add_commands(parser, COMMANDS, required=False, dest="subcommand")
+    subparsers = _add_commands(parser, COMMANDS, required=False, dest="subcommand")
+    for name in COMMANDS if command is None else COMMANDS.keys() & {command}:
+        COMMANDS[name].add_options(subparsers[name])
     return parser
 
 
-def _add_commands(parser: Parser, commands: dict[str, Command], **options: Any) -> None:
+def _add_commands(parser: Parser, commands: dict[str, Command], **options: Any) -> dict[str, Parser]:
+    """Adds commands without their options, and returns their parsers."""
     description = f"Run {parser.prog} COMMAND --help for an example and the options of a command."
     parser.usage = f"{parser.prog} COMMAND [OPTIONS]"
     subcommands = parser.add_subcommands(title="commands", description=description, metavar="COMMAND", **options)
+    subparsers = {}
     for name, command in commands.items():
-        subparser = Parser(description=command.description, epilog=command.example, **PARSER_OPTIONS)
+        subparsers[name] = subparser = Parser(description=command.description, epilog=command.example, **PARSER_OPTIONS)
         subcommands.add_subcommand(name, subparser, help=command.description.partition(". ")[0].rstrip("."))
         subparser.prog = f"{parser.prog} {name}"
         subparser.usage = f"{subparser.prog} [OPTIONS]"
-        command.add_options(subparser)
+    return subparsers
+
+
+def _add_actions(parser: Parser, actions: dict[str, Command], dest: str) -> None:
+    for name, subparser in _add_commands(parser, actions, dest=dest).items():
+        actions[name].add_options(subparser)
 
 
 def as_yaml(value: Any) -> str:
@@ -318,12 +331,12 @@ COMMANDS = {
     "data": Command(
         "Inspects, tokenizes or measures the text of a task.",
         "t5x-lite data inspect --config configs/smoke/cpu.yaml",
-        lambda parser: _add_commands(parser, DATA_COMMANDS, dest="action"),
+        lambda parser: _add_actions(parser, DATA_COMMANDS, dest="action"),
     ),
     "tokenizer": Command(
         "Trains a SentencePiece vocabulary.",
         "t5x-lite tokenizer train --input text.txt --output my.model --vocab_size 8192",
-        lambda parser: _add_commands(parser, TOKENIZER_COMMANDS, dest="make"),
+        lambda parser: _add_actions(parser, TOKENIZER_COMMANDS, dest="make"),
     ),
     "models": Command(
         "Lists the published architectures with their sizes, memory and FLOPs per token.",
