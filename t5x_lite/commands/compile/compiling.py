@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a config to a compiled program, on devices that need not be there."""
+"""Compiles a run's program from its config, for devices that need not be here."""
 
 import functools
 import time
@@ -21,26 +21,26 @@ from t5x_lite.training.program import Program, make_program
 
 
 class Compiled(NamedTuple):
-    """A compiled program, and how long that took."""
+    """A compiled program."""
 
     program: Program
-    features: dict[str, tuple[int, ...]]  # of one row of a batch
+    features: dict[str, tuple[int, ...]]  # the shapes of one row of a batch
     executable: Any
-    trace_seconds: float  # to JAX's own form and to XLA's
+    trace_seconds: float  # tracing and lowering
     compile_seconds: float
 
 
 def compile_ahead(cfg: RunConfig, what: str, pretrained: ModelConfig | None, devices: Sequence[Any] | None) -> Compiled:
-    """Compiles a run's train step, or generation with its model.
+    """Compiles a run's training step, or greedy decoding with its model.
 
     Args:
-      cfg: the run, as `starting.open_start` returns it.
+      cfg: the config, as `training.init.resolve_run` returns it.
       what: train or generate.
-      pretrained: of the model that training goes on with, if it does.
-      devices: to compile for; None takes those of this machine.
+      pretrained: the config of the pretrained model, if there is one.
+      devices: the devices to compile for; None for those of this machine.
 
     Raises:
-      ValueError: if the config does not fit together, does not fit the devices, or is too large for them.
+      ValueError: if parts of the config contradict each other or the devices, or the program does not fit them.
     """
     program = make_program(cfg, vocab_rows(cfg.task.tokenizer), pretrained, devices=devices)
     features = feature_shapes(cfg)
@@ -64,8 +64,7 @@ def _train(cfg: RunConfig, program: Program, features: dict[str, tuple[int, ...]
 def _generate(cfg: RunConfig, program: Program, features: dict[str, tuple[int, ...]]) -> Any:
     if program.architecture != ENCODER_DECODER:
         raise ValueError(
-            f"what is generate and model.architecture is {program.architecture.name}: only encoder_decoder is compiled "
-            "ahead of time for it"
+            f"what is generate, but model.architecture is {program.architecture.name}: use an encoder_decoder, or train"
         )
     num_steps, B = features["decoder_target_tokens"][0], cfg.train.batch_size
     configs = [GenerationConfig(max_new_tokens=num_steps)] * B
@@ -84,8 +83,8 @@ def _too_large(error: Exception) -> ValueError:
     lines = [line for line in str(error).splitlines() if line.strip()]
     memory = next((line for line in lines if "hbm" in line.lower()), lines[0] if lines else str(error))
     if "memory" not in str(error).lower() and "RESOURCE_EXHAUSTED" not in str(error):
-        return ValueError(f"the compiler refuses the program: {memory.strip()}")
+        return ValueError(f"the compiler rejects the program: {memory.strip()}")
     return ValueError(
         f"the program does not fit the chip: {memory.strip()} Raise train.num_microbatches, set train.remat to full, "
-        "lower train.batch_size, or cut the model over more chips with mesh.fsdp or mesh.tensor"
+        "lower train.batch_size, or shard the model over more chips with mesh.fsdp or mesh.tensor"
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The GPUs of hosts that are not at hand: JAX's plugin for CUDA compiles for a GPU that is described to it.
+"""GPU topologies for ahead-of-time compilation: JAX's CUDA plugin compiles for a described GPU.
 
-Nothing of CUDA has to be installed beside the plugin, nor a driver.
+It needs neither a driver nor the rest of CUDA.
 """
 
 import importlib.util
@@ -11,18 +11,18 @@ from typing import Any, NamedTuple
 from t5x_lite.perf.chips import CHIPS
 
 PLUGINS = ("xla_cuda12", "xla_cuda13")
-CUDA, CUDNN = (12, 8, 0), (9, 7, 0)  # versions that code is made for
+CUDA, CUDNN = (12, 8, 0), (9, 7, 0)  # the versions to compile for
 
 
 class Gpu(NamedTuple):
-    """What the compiler asks of a GPU beside its memory, as CUDA's device properties have it."""
+    """The properties of a GPU that the compiler needs besides its memory, named as in CUDA."""
 
     kind: str  # JAX's device_kind
     compute_capability: tuple[int, int]
     num_cores: int  # streaming multiprocessors
     fpus_per_core: int
     shared_memory_per_core: int  # bytes
-    cache_bytes: int  # of L2
+    cache_bytes: int  # L2
     clock_ghz: float
 
 
@@ -32,16 +32,16 @@ GPUS = {
     "h100": Gpu("NVIDIA H100 80GB HBM3", (9, 0), 132, 128, 233_472, 52_428_800, 1.98),
     "h200": Gpu("NVIDIA H200", (9, 0), 132, 128, 233_472, 52_428_800, 1.98),
 }
-RESERVED_SHARED_MEMORY = 1024  # bytes a block
+RESERVED_SHARED_MEMORY = 1024  # bytes per block
 
 
 def gpu_topology(name: str, per_host: int, num_hosts: int) -> dict[str, Any]:
-    """Prepares the process, and returns what JAX takes to make the topology of some hosts.
+    """Prepares the process for a topology and returns JAX's arguments for it.
 
     Args:
-      name: of GPUS.
-      per_host: GPUs of a host, connected by NVLink.
-      num_hosts: connected by a network.
+      name: a key of GPUS.
+      per_host: the GPUs per host, connected by NVLink.
+      num_hosts: the hosts, connected by a network.
 
     Raises:
       ValueError: if the plugin is not installed.
@@ -50,20 +50,20 @@ def gpu_topology(name: str, per_host: int, num_hosts: int) -> dict[str, Any]:
         importlib.util.find_spec(f"jax_plugins.{plugin}") for plugin in PLUGINS
     ):
         raise ValueError(
-            f"topology is {name}:{per_host}, and JAX's plugin for CUDA is not installed: "
+            f"topology is {name}:{per_host}, but JAX's plugin for CUDA is not installed: "
             "pip install 't5x-lite[cuda12-local]'"
         )
-    os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # of what is installed of CUDA: nothing need be
+    os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")  # CUDA need not be installed
     return {
         "platform": "cuda",
         "topology_name": "",
-        "topology": f"{num_hosts}x1x{per_host}",  # domains of NVLink, hosts of each, GPUs of each
+        "topology": f"{num_hosts}x1x{per_host}",  # NVLink domains, hosts per domain, GPUs per host
         "target_config": target_config(name),
     }
 
 
 def target_config(name: str) -> str:
-    """Returns the description of a GPU that XLA asks for, a GpuTargetConfigProto as text."""
+    """Returns XLA's description of a GPU, a GpuTargetConfigProto in text format."""
     gpu = GPUS[name]
     chip = CHIPS[" ".join(gpu.kind.replace("-", " ").split()[:2])]
     (major, minor), threads = gpu.compute_capability, 2048

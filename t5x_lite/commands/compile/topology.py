@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The devices of a pod that is not at hand, by the name of their topology.
+"""Devices to compile for ahead of time, by the name of their topology.
 
-libtpu, of the extra `tpu`, holds the whole compiler: it needs no TPU to compile for one. So does JAX's plugin for CUDA.
+No hardware is needed: libtpu (extra `tpu`) and JAX's CUDA plugin contain the whole compilers.
 """
 
 import importlib.util
@@ -14,57 +14,57 @@ from typing import Any
 import jax
 
 from t5x_lite.commands.compile.gpus import GPUS, gpu_topology
+from t5x_lite.files.messages import first_line
 
 CHIP_NAMES = ("v4", "v5e", "v5p", "v6e", "tpu7x")
 TOPOLOGY = re.compile(r"(?P<chip>[a-z0-9]+):(?P<bounds>\d+(x\d+){0,2})")
-# How many of its units the accelerator type of so many chips counts: cores of some, chips of others.
+# Units per chip in the accelerator-type name (v4 counts cores).
 UNITS = {"v4": 2, "v5e": 1, "v5p": 2, "v6e": 1, "tpu7x": 2}
-HOST_BOUNDS = (2, 2, 1)  # chips that share a host
+HOST_BOUNDS = (2, 2, 1)  # chips of one host along each dimension
 
 
 def bounds_of(name: str) -> tuple[int, ...]:
-    """Returns the chips along each dimension of a topology.
+    """Returns the number of chips along each dimension of a topology.
 
     Raises:
-      ValueError: if it is not the name of one.
+      ValueError: if the name is not a topology's.
     """
     match = TOPOLOGY.fullmatch(name)
     bounds = match["bounds"].split("x") if match else []
     known = match and (len(bounds) > 1 if match["chip"] in CHIP_NAMES else match["chip"] in GPUS and len(bounds) == 1)
     if not known or any(int(bound) == 0 for bound in bounds):
         raise ValueError(
-            f"topology is {name!r}: give a chip of {', '.join(CHIP_NAMES)} and how many are along each dimension, such "
-            f"as v5e:4x4, v5p:4x4x8 or v6e:16x16; or a GPU of {', '.join(GPUS)} and how many are in a host, such as "
-            "h100:8"
+            f"topology is {name!r}: give a TPU ({', '.join(CHIP_NAMES)}) and its chips along each dimension, such as "
+            f"v5e:4x4, v5p:4x4x8 or v6e:16x16; or a GPU ({', '.join(GPUS)}) and the GPUs per host, such as h100:8"
         )
     return tuple(int(bound) for bound in bounds)
 
 
 def tpu_topology(name: str, bounds: tuple[int, ...], num_slices: int) -> dict[str, Any]:
-    """Tells libtpu, before it is used, that there is no TPU here; returns what JAX takes to make the topology.
+    """Prepares libtpu for a machine without TPUs and returns JAX's arguments for a topology.
 
     Args:
-      name: such as v5e:16x16.
-      bounds: of it, chips along each dimension.
-      num_slices: connected over the data-centre network.
+      name: the topology, such as v5e:16x16.
+      bounds: its chips along each dimension.
+      num_slices: the slices, connected by the data-centre network.
 
     Raises:
       ValueError: if libtpu is not installed.
     """
     if importlib.util.find_spec("libtpu") is None:
-        raise ValueError(f"topology is {name}, and libtpu is not installed: pip install 't5x-lite[tpu]'")
+        raise ValueError(f"topology is {name}, but libtpu is not installed: pip install 't5x-lite[tpu]'")
     chip = name.partition(":")[0]
     accelerator = {"v5e": "v5litepod"}.get(chip, chip)
     settings = {
         "TPU_SKIP_MDS_QUERY": "1",
         "TPU_ACCELERATOR_TYPE": f"{accelerator}-{math.prod(bounds) * UNITS[chip]}",
         "TPU_WORKER_HOSTNAMES": "localhost",
-        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # a compilation holds no chip
+        "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",  # compiling occupies no chip
     }
     for setting, value in settings.items():
         os.environ.setdefault(setting, value)
     topology: dict[str, Any] = {"platform": "tpu", "topology_name": name}
-    host = [min(chips, there) for chips, there in zip(HOST_BOUNDS, (*bounds, 1), strict=False)]
+    host = [min(limits) for limits in zip(HOST_BOUNDS, (*bounds, 1), strict=False)]
     if tuple(host) != HOST_BOUNDS:
         topology["chips_per_host_bounds"] = host
     if num_slices > 1:
@@ -73,14 +73,14 @@ def tpu_topology(name: str, bounds: tuple[int, ...], num_slices: int) -> dict[st
 
 
 def topology_devices(name: str, num_slices: int) -> Sequence[Any]:
-    """Returns the devices of some slices of a topology, to compile for.
+    """Returns the devices of a topology to compile for.
 
     Args:
-      name: such as v5e:16x16, or h100:8.
-      num_slices: connected over the data-centre network; hosts of GPUs.
+      name: the topology, such as v5e:16x16 or h100:8.
+      num_slices: the number of TPU slices or GPU hosts, connected by the data-centre network.
 
     Raises:
-      ValueError: if its compiler is not installed, or knows no such topology.
+      ValueError: if the compiler is not installed, or does not know the topology.
     """
     bounds, chip = bounds_of(name), name.partition(":")[0]
     if chip in GPUS:
@@ -88,10 +88,9 @@ def topology_devices(name: str, num_slices: int) -> Sequence[Any]:
     else:
         compiler, topology = "libtpu", tpu_topology(name, bounds, num_slices)
     jax.config.update("jax_platforms", "cpu")
-    from jax.experimental import topologies  # after the process is prepared
+    from jax.experimental import topologies  # only after the process is prepared
 
     try:
         return topologies.get_topology_desc(**topology).devices
     except Exception as error:  # whatever the compiler raises
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"topology is {name}, which {compiler} refuses: {lines[0]}") from error
+        raise ValueError(f"topology is {name}, which {compiler} rejects: {first_line(error)}") from error

@@ -35,5 +35,5 @@ def test_generation_is_compiled_too(tmp_path):
 def test_generation_with_another_architecture_is_refused(tmp_path):
     task = dataclasses.replace(config(tmp_path).task, objective="causal_lm")
     cfg = dataclasses.replace(config(tmp_path), task=task, model=ModelOptions(architecture="causal_lm"))
-    with pytest.raises(ValueError, match=r"what is generate and model.architecture is causal_lm: only encoder_decoder"):
+    with pytest.raises(ValueError, match=r"but model.architecture is causal_lm: use an encoder_decoder"):
         compile_ahead(cfg, "generate", None, None)

@@ -19,7 +19,7 @@ TINY += ["--model.num_encoder_layers", "2", "--model.num_decoder_layers", "3", "
 
 
 @pytest.mark.slow
-def test_the_program_and_its_report_are_written_where_they_are_asked_for(tmp_path, capsys):
+def test_the_program_and_its_report_are_written(tmp_path, capsys):
     cfg = runs.config(tmp_path / "run", mesh=MeshConfig(data=8), num_steps=5)
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, num_encoder_layers=1))
     found = compile.run(cfg, CompileConfig(output=str(tmp_path / "out")), as_json=True)
@@ -30,7 +30,7 @@ def test_the_program_and_its_report_are_written_where_they_are_asked_for(tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_several_slices_of_no_topology_are_refused():
+def test_slices_without_a_topology_are_refused():
     with pytest.raises(ValueError, match="--slices is 2 but --topology is not given: add the topology of one slice"):
         CompileConfig(slices=2)
 
@@ -63,7 +63,7 @@ def test_hosts_of_gpus_are_compiled_for():
 @pytest.mark.slow
 @pytest.mark.skipif(not HAS_LIBTPU, reason="the extra tpu is not installed")
 class TestForTpus:
-    def test_a_slice_is_compiled_for_and_fits(self):
+    def test_a_slice_fits(self):
         status, printed, errors = compiled_for("v5e:2x4", "--train.batch_size", "16", "--mesh.fsdp", "4")
         assert status == 0, errors
         found = json.loads(printed)
@@ -88,20 +88,20 @@ class TestForTpus:
         assert status == 0, errors
         assert json.loads(printed)["recompute_flops"] == 0
 
-    def test_a_mesh_may_cut_an_axis_of_the_torus_in_two(self):
+    def test_a_mesh_may_split_an_axis_of_the_torus(self):
         mesh = ["--mesh.data", "2", "--mesh.fsdp", "32", "--train.batch_size", "64"]
         status, printed, errors = compiled_for("v5p:4x4x4", *mesh)
         assert status == 0, errors
         assert json.loads(printed)["mesh"] == {"data": 2, "fsdp": 32, "context": 1, "tensor": 1}
 
-    def test_what_does_not_fit_says_what_to_change(self):
+    def test_a_program_that_does_not_fit_is_reported_with_a_remedy(self):
         arguments = ["--train.batch_size", "65536", "--train.remat", "none", "--train.inputs_length", "512"]
         status, _, errors = compiled_for("v5e:2x2", *arguments)
         assert status == 2
         assert "does not fit the chip" in errors
         assert "Raise train.num_microbatches" in errors
 
-    def test_a_topology_that_libtpu_refuses_is_named(self):
+    def test_an_unknown_topology_is_named(self):
         status, _, errors = compiled_for("v5e:3x5")
         assert status == 2
-        assert "topology is v5e:3x5, which libtpu refuses" in errors
+        assert "topology is v5e:3x5, which libtpu rejects" in errors

@@ -14,7 +14,7 @@ def test_a_name_gives_the_chips_along_each_dimension(name, bounds):
 
 @pytest.mark.parametrize("name", ["v5e", "v5e:16", "h100:8x8", "h100:0", "t4:8", "v5e:4x0", "v5e:4x4;", "V5E:4x4", ""])
 def test_another_name_is_refused_with_examples(name):
-    with pytest.raises(ValueError, match=r"a chip of v4, v5e, v5p, v6e, tpu7x .* as v5e:4x4.* or a GPU of a100"):
+    with pytest.raises(ValueError, match=r"a TPU \(v4, v5e, v5p, v6e, tpu7x\) .* as v5e:4x4.* or a GPU \(a100"):
         bounds_of(name)
 
 
