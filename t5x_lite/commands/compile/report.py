@@ -146,10 +146,7 @@ def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str 
         hbm_bytes=moved_bytes,
         collectives=collectives,
         memory=_memory(cfg, compiled, what),
-        checkpoint_gib=sum(
-            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((shapes.model, shapes.opt_state))
-        )
-        / GIB,
+        checkpoint_gib=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(saved)) / GIB,
         roofline=bounds,
     )
 
