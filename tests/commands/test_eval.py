@@ -76,7 +76,7 @@ def test_every_held_out_pair_counts_once(folder, capsys, monkeypatch):
     assert found["num_examples"] == 7
 
 
-def test_the_json_says_what_was_measured_on_what(folder, capsys):
+def test_the_json_names_the_checkpoint_and_the_task(folder, capsys):
     found = measured(capsys, config(folder), folder)
     facts = {"checkpoint": str(folder / "run"), "step": 12, "task": str(folder / "held.jsonl"), "num_examples": 7}
     assert facts.items() <= found.items()
@@ -88,7 +88,7 @@ def test_numbers_that_json_lacks_are_named(folder, capsys, monkeypatch):
     assert measured(capsys, config(folder), folder)["eval/matthews"] == "nan"
 
 
-def test_rows_are_in_the_order_of_the_source_with_what_the_model_answers(folder):
+def test_rows_have_the_predictions_in_the_order_of_the_source(folder):
     rows = rows_of(config(folder), folder)
     lines = [f"spell: {n}" for n in range(len(WORDS))]
     answers = generate(load(folder / "run"), lines, max_new_tokens=TARGETS_LENGTH, batch_size=4)
@@ -99,7 +99,7 @@ def test_rows_are_in_the_order_of_the_source_with_what_the_model_answers(folder)
     ]
 
 
-def test_metrics_judge_the_answers_of_a_run_that_was_trained_without(folder, capsys, monkeypatch):
+def test_metrics_score_the_predictions_of_a_run_trained_without_them(folder, capsys, monkeypatch):
     answers = [row["prediction"] for row in rows_of(config(folder), folder)]
     right = [{"n": str(n), "word": answer if n in (1, 2, 5) else "wrong"} for n, answer in enumerate(answers)]
     write_lines(folder / "right.jsonl", right)
@@ -120,7 +120,7 @@ def records_with_answers():
     return [{"n": str(n), "word": "long " * 5, "answers": [f"a{n}", "b"], "group": "g"} for n in range(3)]
 
 
-def test_rows_have_the_accepted_answers_and_the_targets_before_they_were_cut(folder):
+def test_rows_have_the_accepted_answers_and_untruncated_targets(folder):
     task = pairs(
         folder, eval_source=write_lines(folder / "a.jsonl", records_with_answers()), preprocess="builtins:dict"
     )
@@ -129,7 +129,7 @@ def test_rows_have_the_accepted_answers_and_the_targets_before_they_were_cut(fol
     assert {row["targets"] for row in rows} == {"long " * 5}
 
 
-def test_rows_of_text_have_the_blanks_that_the_loss_has(folder, capsys):
+def test_rows_of_text_have_corrupted_spans(folder, capsys):
     cfg = config(folder, text(folder), targets_length=None)
     rows = rows_of(cfg, folder)
     capsys.readouterr()
@@ -147,7 +147,7 @@ def test_text_has_a_perplexity(folder, capsys):
     assert 0 < found["eval/unigram_text"] < math.log(256)
 
 
-def test_each_task_of_a_mixture_is_measured_by_itself_and_all_together(folder, capsys):
+def test_a_mixture_has_results_per_task_and_in_total(folder, capsys):
     shared = TokenizerConfig()
     deep = TaskConfig(mixture=MixtureConfig(tasks={"text": text(folder, tokenizer=shared)}))
     tasks = {"spell": pairs(folder, metrics=("accuracy",), tokenizer=shared), "deep": deep}
@@ -163,7 +163,7 @@ def test_each_task_of_a_mixture_is_measured_by_itself_and_all_together(folder, c
     assert [row["task"] for row in rows_of(cfg, folder, num_batches=1)] == ["spell"] * 5 + ["deep/text"] * 5
 
 
-def test_the_text_of_the_run_is_read_where_it_is_what_is_asked_for(folder, capsys):
+def test_the_text_of_the_run_is_reused_for_the_same_task(folder, capsys):
     away = folder / "held.jsonl"
     away.rename(folder / "away.jsonl")
     try:
@@ -175,7 +175,7 @@ def test_the_text_of_the_run_is_read_where_it_is_what_is_asked_for(folder, capsy
         (folder / "away.jsonl").rename(away)
 
 
-def test_what_is_not_held_out_is_not_read(folder, capsys):
+def test_training_text_is_not_read(folder, capsys):
     task = pairs(folder, source=str(folder / "nowhere.jsonl"))
     eval_command.run(config(folder, task), str(folder / "run"))
     told = capsys.readouterr().err
@@ -184,7 +184,7 @@ def test_what_is_not_held_out_is_not_read(folder, capsys):
     assert "Tokenised 7 pairs" in told
 
 
-def test_fewer_batches_may_be_asked_for(folder, capsys):
+def test_the_number_of_batches_may_be_limited(folder, capsys):
     cfg = config(folder)
     assert measured(capsys, cfg, folder, num_batches=1)["num_examples"] == BATCH_SIZE
     assert measured(capsys, cfg, folder, num_batches=9)["num_examples"] == len(WORDS)
@@ -206,21 +206,21 @@ def cannot_be_loaded(checkpoint):
         ({"base": "t5x_lite.tasks.glue:NONE"}, "task.base 't5x_lite.tasks.glue:NONE' cannot be imported"),
     ],
 )
-def test_a_wrong_task_is_told_before_the_model_is_loaded(fields, message, folder, monkeypatch):
+def test_a_wrong_task_is_refused_before_the_model_is_loaded(fields, message, folder, monkeypatch):
     monkeypatch.setattr(eval_command, "load", cannot_be_loaded)
     with pytest.raises(ValueError, match=message):
         eval_command.run(config(folder, pairs(folder, **fields)), str(folder / "run"))
 
 
 @pytest.mark.parametrize("metric", ["bleu", "rouge"])
-def test_a_missing_extra_is_told_before_the_model_is_loaded(metric, folder, monkeypatch):
+def test_a_missing_extra_is_named_before_the_model_is_loaded(metric, folder, monkeypatch):
     monkeypatch.setattr(eval_command, "load", cannot_be_loaded)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 't5x-lite\[eval\]'"):
         eval_command.run(config(folder, pairs(folder, metrics=(metric,))), str(folder / "run"))
 
 
-def test_an_output_that_cannot_be_is_told_before_the_model_is_loaded(folder, monkeypatch):
+def test_a_wrong_output_is_refused_before_the_model_is_loaded(folder, monkeypatch):
     monkeypatch.setattr(eval_command, "load", cannot_be_loaded)
     with pytest.raises(ValueError, match=r"--output .* is in a directory that does not exist"):
         eval_command.run(config(folder), "run", output=str(folder / "no" / "rows.jsonl"))
@@ -228,7 +228,7 @@ def test_an_output_that_cannot_be_is_told_before_the_model_is_loaded(folder, mon
         eval_command.run(config(folder), "run", output="-", print_json=True)
 
 
-def test_a_preparation_with_the_models_tokenizer_is_read(folder, tmp_path, capsys):
+def test_text_prepared_with_the_models_tokenizer_is_read(folder, tmp_path, capsys):
     task = prepared(folder, tmp_path)
     found = measured(capsys, config(folder, task), folder)
     assert found["task"] == task.prepared
@@ -240,7 +240,7 @@ def test_a_preparation_with_the_models_tokenizer_is_read(folder, tmp_path, capsy
         evaluate(folder / "run", config(folder, other))
 
 
-def test_progress_counts_every_batch_that_the_model_reads(folder, monkeypatch):
+def test_progress_counts_every_batch(folder, monkeypatch):
     class Counted(ProgressBar):
         num_seen, num_told = 0, 0
 

@@ -28,7 +28,7 @@ def files(directory):
     return {path: hashlib.md5(path.read_bytes()).digest() for path in directory.rglob("*") if path.is_file()}
 
 
-def test_the_run_directory_is_left_as_it_is_while_a_training_uses_it(folder):
+def test_the_run_directory_of_a_running_training_is_not_changed(folder):
     before = files(folder / "run")
     with RunDirectory(folder / "run"):
         in_use = files(folder / "run")
@@ -38,13 +38,13 @@ def test_the_run_directory_is_left_as_it_is_while_a_training_uses_it(folder):
     assert before.keys() == in_use.keys()
 
 
-def test_the_text_of_a_run_is_not_read_for_a_model_with_another_tokenizer(folder):
+def test_the_text_of_a_run_is_not_used_with_another_tokenizer(folder):
     task, home = pairs(folder), folder / "run"
     assert api.stored_corpora(task, home, tokenizer_hash(home)).keys() == {""}
     assert api.stored_corpora(task, home, "of another") == {}
 
 
-def test_a_part_of_the_text_is_held_out_as_in_training_and_the_rest_left(folder, tmp_path):
+def test_the_same_text_is_held_out_as_in_training(folder, tmp_path):
     task = text(folder)
     whole, held_out = tmp_path / "whole", tmp_path / "held_out"
     for directory, options in ((whole, {}), (held_out, {"splits": HELD_OUT})):
@@ -72,7 +72,7 @@ def test_a_part_of_the_text_is_held_out_as_in_training_and_the_rest_left(folder,
         ),
     ],
 )
-def test_nothing_held_out_is_said(task, message, folder):
+def test_a_task_without_held_out_text_is_refused(task, message, folder):
     write_lines(folder / "one.jsonl", [{"text": "a document of some length"}])
     write_lines(folder / "empty.jsonl", [{"text": ""}])
     named = {field: str(folder / name) for field, name in task.items()}
@@ -81,7 +81,7 @@ def test_nothing_held_out_is_said(task, message, folder):
 
 
 @pytest.mark.slow
-def test_several_devices_share_a_batch_and_change_nothing(folder, monkeypatch):
+def test_several_devices_do_not_change_the_results(folder, monkeypatch):
     meshes, make_mesh = [], api.make_mesh
     monkeypatch.setattr(api, "make_mesh", lambda *args: (meshes.append(make_mesh(*args)), meshes[-1])[1])
     cfg = config(folder, pairs(folder, metrics=("accuracy",)))
@@ -94,7 +94,7 @@ def test_several_devices_share_a_batch_and_change_nothing(folder, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_model_is_measured_like_its_directory(folder, tmp_path):
+def test_a_model_has_the_results_of_its_directory(folder, tmp_path):
     cfg = config(folder)
     loaded = load(folder / "run")
     expected = evaluate(str(folder / "run"), cfg)
@@ -110,7 +110,7 @@ def test_a_model_is_measured_like_its_directory(folder, tmp_path):
         evaluate(tiny.model(tiny.T5_1_1), elsewhere)
 
 
-def test_missing_targets_length_is_told(folder):
+def test_a_missing_targets_length_is_refused(folder):
     with pytest.raises(ValueError, match=r"train.targets_length is null.* the longest targets have 7 tokens"):
         evaluate(folder / "run", config(folder, pairs(folder, source="not read"), targets_length=None))
 
@@ -125,7 +125,7 @@ def test_missing_targets_length_is_told(folder):
         ({"vocab_size": 259}, False),
     ],
 )
-def test_another_tokenizer_than_the_models_is_refused(asked, fits, folder):
+def test_a_tokenizer_other_than_the_models_is_refused(asked, fits, folder):
     cfg = config(folder, pairs(folder, tokenizer=TokenizerConfig(**asked)))
     if fits:
         assert evaluate(folder / "run", cfg)["eval/loss"] > 0
@@ -140,14 +140,14 @@ class Trained(ByteTokenizer):
     kind = "sentencepiece"
 
 
-def test_a_vocabulary_that_a_run_trained_is_known_by_its_config_or_its_size(tmp_path):
+def test_a_trained_vocabulary_is_recognised_by_its_size(tmp_path):
     trained = Trained(100)
     check_tokenizer(TokenizerConfig(vocab_size=259), trained, "digest", tmp_path)
     with pytest.raises(ValueError, match=r"task.tokenizer is {'vocab_size': 512}, but the model was trained with"):
         check_tokenizer(TokenizerConfig(vocab_size=512), trained, "digest", tmp_path)
 
 
-def test_a_vocabulary_file_that_has_gone_is_not_needed_by_the_run_that_has_it(tmp_path):
+def test_a_run_does_not_need_the_original_vocabulary_file(tmp_path):
     gone = TokenizerConfig(path="gone/spiece.model")
     tokenizer = ByteTokenizer(100)
     tokenizer.save(tmp_path)
@@ -159,13 +159,13 @@ def test_a_vocabulary_file_that_has_gone_is_not_needed_by_the_run_that_has_it(tm
         check_tokenizer(gone, tokenizer, "of another model", tmp_path)
 
 
-def test_a_preparation_with_another_tokenizer_is_refused(folder, tmp_path):
+def test_text_prepared_with_another_tokenizer_is_refused(folder, tmp_path):
     task = prepared(folder, tmp_path, tokenizer=TokenizerConfig(kind="bytes_and_sentinels"))
     with pytest.raises(ValueError, match=r"task.prepared .* was prepared with a tokenizer other than the model's"):
         evaluate(folder / "run", config(folder, task))
 
 
-def test_metrics_of_a_preparation_of_text_are_refused(folder, tmp_path):
+def test_metrics_of_prepared_plain_text_are_refused(folder, tmp_path):
     task = prepared(folder, tmp_path, inputs=None, targets=None, text="{n} {word}", min_characters=1)
     with pytest.raises(ValueError, match=r"task.metrics is accuracy, but the task is plain text"):
         evaluate(folder / "run", config(folder, task))

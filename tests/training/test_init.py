@@ -42,14 +42,14 @@ def config(run_dir, directory, **task):
     )
 
 
-def test_a_run_without_a_model_to_begin_with_has_its_task_resolved_alone(tmp_path):
+def test_without_a_pretrained_model_only_the_task_is_resolved(tmp_path):
     cfg = runs.config(tmp_path)
     assert resolve_run(cfg) == (cfg, None)
     cola = dataclasses.replace(cfg, task=TaskConfig(base="t5x_lite.tasks.glue:COLA"))
     assert resolve_run(cola)[0].task.base is None
 
 
-def test_the_tokenizer_of_the_model_is_taken_over(tmp_path, directory):
+def test_the_tokenizer_is_the_pretrained_models(tmp_path, directory):
     cfg, weights = resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
     assert cfg.task.tokenizer == TokenizerConfig(kind="bytes", num_sentinels=100)
     assert weights.config.emb_dim == CFG.emb_dim
@@ -65,7 +65,7 @@ def test_another_tokenizer_is_refused(tmp_path, directory):
         resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes_and_sentinels")))
 
 
-def test_a_model_without_a_tokenizer_needs_one_to_be_named(tmp_path, directory, monkeypatch):
+def test_a_model_without_a_tokenizer_needs_one_in_the_config(tmp_path, directory, monkeypatch):
     bare = dataclasses.replace(open_pretrained(directory), tokenizer=None)
     monkeypatch.setattr(load, "open_pretrained", lambda path: bare)
     cfg, weights = resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes")))
@@ -75,7 +75,7 @@ def test_a_model_without_a_tokenizer_needs_one_to_be_named(tmp_path, directory, 
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_the_same_kind_of_model_takes_every_parameter(name):
+def test_the_same_architecture_takes_every_parameter(name):
     names = named_leaves(abstract(CFG, architecture(name)))
     assert source_names(names, architecture(name), architecture(name)) == {name: name for name in names}
 
@@ -101,7 +101,7 @@ def test_an_encoder_takes_all_but_its_head_from_a_t5(name):
         (Architecture("masked_lm"), Architecture("prefix_lm")),
     ],
 )
-def test_a_model_without_a_counterpart_is_refused(new, old):
+def test_an_incompatible_architecture_is_refused(new, old):
     with pytest.raises(ValueError, match=rf"model.architecture is {new.name}.* cannot start from .* {old.name}.*: use"):
         source_names(named_leaves(abstract(CFG, new)), new, old)
 
@@ -117,7 +117,7 @@ def test_an_encoder_with_another_head_or_other_labels_gets_a_new_one():
         assert names.keys() - source_names(names, new, old).keys() == head
 
 
-def test_each_device_gets_its_part_of_the_parameters_and_new_ones_are_told(directory, capsys):
+def test_each_device_reads_its_shards_and_new_parameters_are_named(directory, capsys):
     mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
     kind = architecture("token_classifier")
     fresh = tiny.drawn_by_name("token_classifier", CFG, seed=5)
@@ -132,7 +132,7 @@ def test_each_device_gets_its_part_of_the_parameters_and_new_ones_are_told(direc
     )
 
 
-def test_a_run_begins_with_the_parameters_and_a_new_optimizer(tmp_path, directory):
+def test_a_run_starts_from_the_parameters_with_a_new_optimizer(tmp_path, directory):
     cfg, weights = resolve_run(config(tmp_path / "run", directory))
     (tmp_path / "run").mkdir()
     job = loop.make_job(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
@@ -146,7 +146,7 @@ def test_a_run_begins_with_the_parameters_and_a_new_optimizer(tmp_path, director
 @pytest.mark.parametrize(
     ("field", "value"), [("emb_dim", 24), ("mlp_activations", ("relu",)), ("num_decoder_layers", 5)]
 )
-def test_another_size_than_the_models_is_refused(tmp_path, directory, field, value):
+def test_a_size_other_than_the_pretrained_models_is_refused(tmp_path, directory, field, value):
     cfg, weights = resolve_run(config(tmp_path / "run", directory))
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, **{field: value}))
     (tmp_path / "run").mkdir()
@@ -154,7 +154,7 @@ def test_another_size_than_the_models_is_refused(tmp_path, directory, field, val
         loop.make_job(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
 
 
-def test_an_optimizer_goes_on_from_t5x_alone(tmp_path, directory):
+def test_only_t5x_checkpoints_continue_their_optimizer(tmp_path, directory):
     shapes = jax.eval_shape(lambda: 0)
     with pytest.raises(ValueError, match=r"from_pretrained is true, but model.pretrained has no optimizer state"):
         pretrained_optimizer(shapes, open_pretrained(directory))
@@ -163,7 +163,7 @@ def test_an_optimizer_goes_on_from_t5x_alone(tmp_path, directory):
         pretrained_optimizer(shapes, open_pretrained(tmp_path / "t5x"))
 
 
-def test_a_run_goes_on_with_t5xs_optimizer_at_t5xs_step(tmp_path, directory):
+def test_a_run_continues_t5xs_optimizer_at_t5xs_step(tmp_path, directory):
     model = open_pretrained(directory)
     targets = plain_arrays(model.config, model.read)
     slots = {}

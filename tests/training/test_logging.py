@@ -90,7 +90,7 @@ def test_the_tasks_of_a_mixture_have_lines_of_their_own():
     ]
 
 
-def test_a_slash_in_a_metric_is_told_from_one_in_a_task():
+def test_slashes_in_metrics_differ_from_slashes_in_tasks():
     assert by_task(MIXTURE) == {
         "": {"loss": 2.0, "loss_text": 1.5},
         "a": {"loss": 1.0, "squad/em": 7.0},
@@ -99,7 +99,7 @@ def test_a_slash_in_a_metric_is_told_from_one_in_a_task():
     assert by_task({"loss": 3.0, "eval/loss": 1.0}) == {"": {"loss": 1.0}}
 
 
-def test_a_mixture_fills_the_log_with_whole_lines(tmp_path, capsys, monkeypatch):
+def test_a_mixture_is_logged_in_several_lines(tmp_path, capsys, monkeypatch):
     texts = []
     monkeypatch.setattr(ProgressBar, "update", lambda self, text: texts.append(text))
     with logger(tmp_path) as writing:

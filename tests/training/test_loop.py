@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided:UserW
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """An uninterrupted run, what it returned, and how often it said that it comes further."""
+    """An uninterrupted run: its directory, its results and the number of heartbeats."""
     run_dir, said = tmp_path_factory.mktemp("runs") / "finished", []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop.Watchdog, "heartbeat", lambda watch: said.append(watch))
@@ -40,7 +40,7 @@ def finished(tmp_path_factory):
 
 
 def started_like(finished, run_dir):
-    """A new run directory that has the corpus already."""
+    """A new run directory with the corpus of the finished run."""
     run_dir.mkdir()
     shutil.copytree(finished[0] / "corpus", run_dir / "corpus")
     for name in (".lock", "vocabulary.json"):
@@ -55,7 +55,7 @@ def assert_same_arrays(run_dir, other_run_dir):
         np.testing.assert_array_equal(one[name], other[name], err_msg=name)
 
 
-def test_a_run_directory_holds_what_a_person_looks_for(finished):
+def test_a_run_directory_has_its_files(finished):
     run_dir, *_ = finished
     names = {path.name for path in run_dir.iterdir()}
     assert {
@@ -71,7 +71,7 @@ def test_a_run_directory_holds_what_a_person_looks_for(finished):
     assert sorted(path.name for path in (run_dir / "checkpoints").iterdir()) == ["6", "8"]
 
 
-def test_every_step_and_evaluation_leaves_a_row(finished):
+def test_every_step_and_evaluation_is_logged(finished):
     run_dir, results, _ = finished
     rows = read_rows(run_dir / "metrics.jsonl")
     trained = [row for row in rows if "loss" in row]
@@ -104,7 +104,7 @@ PAIRS = {"inputs": "{n} {n}", "targets": "{even} {even}", "labels": ("even", "od
         ),
     ],
 )
-def test_every_architecture_learns_goes_on_and_answers(tmp_path, architecture, task, metrics):
+def test_every_architecture_trains_resumes_and_predicts(tmp_path, architecture, task, metrics):
     records = [{"text": str(n) * 30, "n": n, "even": ("even", "odd")[n % 2]} for n in range(10, 90)]
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, records)))
     cfg = runs.config(tmp_path / "run", num_steps=4, inputs_length=16)
@@ -130,7 +130,7 @@ def test_every_architecture_learns_goes_on_and_answers(tmp_path, architecture, t
     assert set(prediction.split()) <= {"even", "odd"} or not is_labelled
 
 
-def test_the_watch_for_hanging_processes_hears_of_every_step_and_evaluation(finished):
+def test_the_watchdog_gets_a_heartbeat_from_every_step_and_evaluation(finished):
     _, _, num_times = finished
     assert num_times >= 1 + 8 + 2  # the beginning, steps, and batches of two evaluations
 
@@ -141,7 +141,7 @@ def test_the_loss_falls(finished):
 
 
 @pytest.mark.slow
-def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch, capsys):
+def test_a_run_stopped_by_a_signal_resumes_to_the_same_bits(finished, tmp_path, monkeypatch, capsys):
     run_dir = started_like(finished, tmp_path / "stopped")
     add = loop.StepLogger.add
 
@@ -162,7 +162,7 @@ def test_a_run_stopped_by_a_signal_goes_on_to_the_same_bits(finished, tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_run_cut_off_between_checkpoints_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch):
+def test_a_run_killed_between_checkpoints_resumes_to_the_same_bits(finished, tmp_path, monkeypatch):
     run_dir = started_like(finished, tmp_path / "cut")
 
     def cut(self, step, metrics):
@@ -184,14 +184,14 @@ def test_worker_processes_change_nothing(finished, tmp_path):
     assert_same_arrays(run_dir, finished[0])
 
 
-def test_a_finished_run_is_left_as_it_is(finished, capsys):
+def test_a_finished_run_is_not_changed(finished, capsys):
     before = (finished[0] / "metrics.jsonl").read_text()
     assert loop.train(runs.config(finished[0])) == {}
     assert "Complete at step 8" in capsys.readouterr().err
     assert (finished[0] / "metrics.jsonl").read_text() == before
 
 
-def test_another_model_in_the_same_directory_is_refused_and_harms_nothing(finished):
+def test_another_model_in_the_same_directory_is_refused(finished):
     cfg = dataclasses.replace(runs.config(finished[0]), model=ModelOptions(emb_dim=48))
     before = runs.arrays(finished[0]).keys()
     with pytest.raises(ValueError, match=r"model.emb_dim is 48, but the run in .* was started with 16"):
@@ -200,7 +200,7 @@ def test_another_model_in_the_same_directory_is_refused_and_harms_nothing(finish
 
 
 @pytest.mark.slow
-def test_several_gradients_in_a_row_that_are_not_finite_end_the_run(finished, tmp_path):
+def test_several_nonfinite_gradients_in_a_row_end_the_run(finished, tmp_path):
     run_dir = started_like(finished, tmp_path / "diverged")
     cfg = dataclasses.replace(
         runs.config(run_dir, max_nonfinite_steps=3),
@@ -237,7 +237,7 @@ def losses_on(mesh, run_dir, devices=None, dropout_rate=0.1, num_microbatches=1)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("num_microbatches", [2, 4])
-def test_microbatches_change_no_loss(num_microbatches, finished):
+def test_microbatches_do_not_change_the_loss(num_microbatches, finished):
     # On one device and without dropout, whose masks are drawn for each microbatch.
     whole, split = (
         losses_on(MeshConfig(), finished[0], devices=tuple(jax.devices()[:1]), dropout_rate=0.0, num_microbatches=num)[

@@ -78,7 +78,7 @@ def trained(name, directory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MESHES)
-def test_a_mesh_changes_no_loss_and_its_checkpoint_goes_on_on_every_other(name, directory):
+def test_a_mesh_does_not_change_the_loss_and_its_checkpoints_resume_on_any_other(name, directory):
     losses = trained(name, directory)
     np.testing.assert_allclose(losses, trained("data 8", directory), rtol=1e-5)
     for other in MESHES:
@@ -90,7 +90,7 @@ def test_a_mesh_changes_no_loss_and_its_checkpoint_goes_on_on_every_other(name, 
 
 
 @pytest.mark.parametrize(("name", "parts"), [("fsdp 8", 8), ("context 2", 4), ("two slices", 4)])
-def test_each_device_holds_its_part_of_the_state(name, parts):
+def test_the_state_is_sharded(name, parts):
     leaves = named_leaves((program(name).shapes.model, program(name).shapes.opt_state))
     large = {path: leaf for path, leaf in leaves.items() if leaf.size > 1000}
     assert large
@@ -98,7 +98,7 @@ def test_each_device_holds_its_part_of_the_state(name, parts):
         assert np.prod(leaf.sharding.shard_shape(leaf.shape)) == leaf.size / parts, path
 
 
-def test_a_mesh_that_does_not_divide_the_heads_is_refused_with_the_number_to_change():
+def test_a_mesh_that_does_not_divide_the_heads_is_refused():
     with pytest.raises(ValueError, match=r"mesh.tensor 8 does not divide the model's heads dimension of 6: change one"):
         make_program(config("tensor 8", num_heads=6), VOCAB_ROWS)
 
@@ -108,7 +108,7 @@ def test_a_vocabulary_that_the_mesh_does_not_divide_is_refused():
         make_program(config("tensor 8"), 385)
 
 
-def test_the_first_moment_is_in_bfloat16_if_asked_for():
+def test_the_first_moment_may_be_bfloat16():
     optimizer = OptimizerConfig(beta1=0.9, momentum_dtype="bfloat16", schedule="constant", warmup_steps=0)
     cfg = dataclasses.replace(config("data 8"), optimizer=optimizer)
     leaves = named_leaves(make_program(cfg, VOCAB_ROWS).shapes.opt_state)
@@ -116,7 +116,7 @@ def test_the_first_moment_is_in_bfloat16_if_asked_for():
     assert {str(leaf.dtype) for path, leaf in leaves.items() if "/v/" in path} == {"float32"}
 
 
-def test_microbatches_that_cannot_be_spread_over_the_mesh_are_refused():
+def test_microbatches_that_the_mesh_does_not_divide_are_refused():
     cfg = dataclasses.replace(config("data 8"), train=TrainConfig(batch_size=8, num_microbatches=2, inputs_length=32))
     with pytest.raises(ValueError, match=r"train.batch_size is 8, which is not divisible by .* = 8 \* 1 \* 2 = 16"):
         make_program(cfg, VOCAB_ROWS)

@@ -63,7 +63,7 @@ def test_the_loss_is_the_mean_over_all_target_tokens():
     assert metrics["target_tokens"] == is_target_BT.sum()
 
 
-def test_the_gradients_are_those_of_the_mean_loss_a_target_token():
+def test_the_gradients_are_of_the_mean_loss_per_target_token():
     model = tiny.model(tiny.T5_1_1)
     grads, _ = compiled_gradients(1)(model, batch())
     norm = float(optax.tree.norm(grads))
@@ -99,7 +99,7 @@ def test_thirty_steps_on_one_batch_learn_it(name):
     assert step._cache_size() == 1  # compiled once
 
 
-def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
+def test_a_nonfinite_gradient_is_skipped_and_counted():
     tx, step = compiled()
     model = tiny.model(tiny.T5_1_1)
     poisoned = jax.tree.map(lambda leaf: leaf, model)
@@ -116,7 +116,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted():
 
 
 @pytest.mark.slow
-def test_dropout_differs_from_step_to_step_and_not_from_run_to_run():
+def test_dropout_differs_between_steps_but_not_between_runs():
     cfg = dataclasses.replace(tiny.T5_1_1, dropout_rate=0.2)
     tx = optax.set_to_zero()
     step = jax.jit(functools.partial(train_step, tx=tx, cfg=CFG, seed=3))

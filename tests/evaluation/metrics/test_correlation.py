@@ -51,7 +51,7 @@ def test_equal_numbers_share_the_mean_of_their_ranks():
 
 @BOTH
 @pytest.mark.parametrize("prediction", ["", "nothing", "3.4.5", "nan", "inf", "-infinity", "1e999", "三点"])
-def test_a_prediction_that_is_no_finite_number_counts_as_minus_1(function, name, prediction):
+def test_an_unreadable_prediction_counts_as_minus_1(function, name, prediction):
     references = numbers([1.2, 3.4, 5.0])
     assert function([prediction, "0.5", "0"], references) == function(["-1", "0.5", "0"], references)
     # And as no other number between the others, nor above.
@@ -60,7 +60,7 @@ def test_a_prediction_that_is_no_finite_number_counts_as_minus_1(function, name,
 
 @BOTH
 @pytest.mark.parametrize("target", ["", "five", "nan", "inf"])
-def test_a_target_that_is_no_finite_number_is_refused(function, name, target):
+def test_a_target_that_is_not_a_finite_number_is_refused(function, name, target):
     with pytest.raises(ValueError, match=rf"task.metrics has {name}, .* one is '{target}': fix task.targets"):
         function(["1", "2", "3"], [Reference("1"), Reference(target), Reference("2")])
 
@@ -70,7 +70,7 @@ def test_a_target_that_is_no_finite_number_is_refused(function, name, target):
     ("predictions", "targets"),
     [("0.1 0.1 0.1", "1 2 3"), ("1 2 3", "0.1 0.1 0.1"), ("0 0 0", "0 0 0"), ("1", "2"), ("x y -1", "1 2 3")],
 )
-def test_what_does_not_vary_has_no_correlation(function, name, predictions, targets):
+def test_constant_numbers_have_no_correlation(function, name, predictions, targets):
     assert math.isnan(function(predictions.split(), numbers(targets.split()))[name])
 
 
