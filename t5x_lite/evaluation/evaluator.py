@@ -108,28 +108,18 @@ def _needs_pairs(name: str, metrics: Sequence[str]) -> ValueError:
 class Evaluation:
     """Evaluates models, each task separately, always on the same held-out examples.
 
-    Args:
-      corpora: the text of each task.
-      examples: the held-out examples of each task.
-      convert: converts a task's features to the model's.
-      architecture: the architecture of the models.
-      mesh: the devices the models are on.
-      batch_size: rows of the global batch.
-      num_batches: the most batches per task.
-      on_batch: called after each batch.
-
     Raises:
       ValueError: if metrics are given for plain text.
     """
 
     corpora: Corpora
-    examples: Mapping[str, Examples]
+    examples: Mapping[str, Examples]  # held out, by task
     convert: Converter
     architecture: Architecture
-    mesh: Mesh
-    batch_size: int
-    num_batches: int
-    on_batch: Callable[[], object] = lambda: None
+    mesh: Mesh  # the models' devices
+    batch_size: int  # rows of the global batch
+    num_batches: int  # at most, per task
+    on_batch: Callable[[], object] = lambda: None  # called after each batch
 
     def __post_init__(self) -> None:
         for name, corpus in self.corpora.items():

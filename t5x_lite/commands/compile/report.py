@@ -23,75 +23,41 @@ from t5x_lite.perf.roofline import Roofline, roofline
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bytes:
-    """The main uses of a chip's memory in bytes, computed from shapes; XLA's totals include everything else.
+    """The main uses of a chip's memory in bytes, computed from shapes; XLA's totals include everything else."""
 
-    Args:
-      parameters: the float32 parameters.
-      optimizer: the optimizer state.
-      gradients: the float32 gradients of all parameters.
-      activations: the activations kept for the backward pass.
-      logits: the logits that the loss keeps at once.
-    """
-
-    parameters: int
+    parameters: int  # in float32
     optimizer: int
-    gradients: int
-    activations: int
-    logits: int
+    gradients: int  # of all parameters, in float32
+    activations: int  # kept for the backward pass
+    logits: int  # that the loss keeps at once
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompileReport:
-    """The report on a compiled program.
+    """The report on a compiled program; what is unknown about the chip is None."""
 
-    Args:
-      what: train or generate.
-      topology: the topology; null for the devices of this machine.
-      num_slices: TPU slices, or GPU hosts.
-      num_chips: chips in total.
-      mesh: the size of each mesh axis.
-      model: the preset of the model.
-      num_parameters: parameters of the model.
-      batch_size: sequences over all chips.
-      remat: the rematerialisation policy.
-      trace_seconds: tracing and lowering time.
-      compile_seconds: XLA's compilation time.
-      peak_gib: peak memory of a chip.
-      argument_gib: of that, the state and the batch.
-      temporary_gib: of that, the temporary buffers that XLA reports.
-      hbm_gib: memory of a chip; null if unknown.
-      fits: whether the peak fits in memory.
-      model_flops: FLOPs on all chips, computed from shapes, without recomputation.
-      recompute_flops: FLOPs of recomputation on all chips.
-      hbm_bytes: bytes that a chip moves to and from its memory.
-      collectives: traffic of a chip, by kind and network.
-      memory: the main uses of memory, computed from shapes.
-      checkpoint_gib: size of the parameters and the optimizer state, over all chips.
-      roofline: bounds on the speed; null if the chip is unknown.
-    """
-
-    what: str
-    topology: str | None
-    num_slices: int
-    num_chips: int
-    mesh: dict[str, int]
-    model: str
+    what: str  # train or generate
+    topology: str | None  # None for the devices of this machine
+    num_slices: int  # TPU slices or GPU hosts
+    num_chips: int  # in total
+    mesh: dict[str, int]  # the size of each axis
+    model: str  # preset
     num_parameters: int
-    batch_size: int
+    batch_size: int  # sequences over all chips
     remat: str | tuple[str, ...]
-    trace_seconds: float
+    trace_seconds: float  # including lowering
     compile_seconds: float
-    peak_gib: float
-    argument_gib: float
-    temporary_gib: float
-    hbm_gib: float | None
-    fits: bool | None
-    model_flops: int
-    recompute_flops: int
-    hbm_bytes: int
-    collectives: list[Traffic]
+    peak_gib: float  # per chip
+    argument_gib: float  # of the peak: the state and the batch
+    temporary_gib: float  # of the peak: temporary buffers
+    hbm_gib: float | None  # memory per chip
+    fits: bool | None  # whether the peak does
+    model_flops: int  # over all chips, computed from shapes, without recomputation
+    recompute_flops: int  # over all chips
+    hbm_bytes: int  # moved to and from a chip's memory
+    collectives: list[Traffic]  # sent by a chip, by kind and network
     memory: Bytes
-    checkpoint_gib: float
+    checkpoint_gib: float  # over all chips
     roofline: Roofline | None
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from t5x_lite.commands.data_stats.histogram import histogram
 from t5x_lite.commands.data_stats.lengths import side_lengths
 from t5x_lite.commands.data_stats.statistics import Statistics, measure
 from t5x_lite.commands.data_stats.table import print_tables
@@ -16,7 +17,6 @@ from t5x_lite.commands.data_stats.timing import prepare_timed
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.files.svg_chart import histogram
 from t5x_lite.training.init import resolve_run
 
 PICTURE = "lengths.svg"  # in the run directory

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.commands import data_stats
+from t5x_lite.commands.data_stats.histogram import histogram
 from t5x_lite.config import DataConfig, MixtureConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
-from t5x_lite.files.svg_chart import histogram
 from t5x_lite.training.run_dir import RunDirectory
 
 BYTES = TokenizerConfig(kind="bytes")
