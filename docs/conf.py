@@ -25,6 +25,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_preserve_defaults = True
+toc_object_entries_show_parents = "hide"
 
 html_theme = "sphinx_book_theme"
 html_title = "t5x_lite"

@@ -167,7 +167,8 @@ def describe_command(name: str, parser: Any) -> str:
     for action in parser._actions:
         top = action.dest.partition(".")[0]
         of_run = takes_run and top in run_fields and action.metavar != "DIR"  # eval has a --checkpoint of its own
-        if not (of_run or action.help is argparse.SUPPRESS or action.dest in ("help", "print_config")):
+        hidden = action.help in (argparse.SUPPRESS, "Path to a configuration file.")
+        if not (of_run or hidden or action.dest in ("help", "print_config")):
             parts.append(describe_option(action))
     if takes_run:
         parts.append("It also takes every field of a [run's config](config.md) as `--dotted.name VALUE`.")
@@ -262,6 +263,14 @@ def make_literal_blocks(app: Sphinx, what: str, name: str, obj: Any, options: An
             lines[number:number] = ["::", ""]
 
 
+def drop_return_types_of_classes(app: Sphinx, doctree: nodes.document) -> None:
+    """Removes the return type `Any`, which the metaclass of Flax's modules gives to their classes."""
+    del app
+    for field in list(doctree.findall(nodes.field)):
+        if [part.astext() for part in field.children] == ["Return type", "Any"]:
+            field.parent.remove(field)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Registers the directives."""
     app.add_directive("config-reference", ConfigReference)
@@ -270,4 +279,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("shipped-configs", ShippedConfigs)
     app.add_directive("public-names", PublicNames)
     app.connect("autodoc-process-docstring", make_literal_blocks, priority=100)
+    app.connect("doctree-read", drop_return_types_of_classes)
     return {"parallel_read_safe": True}
