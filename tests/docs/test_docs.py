@@ -58,6 +58,8 @@ def test_every_block_is_understood_and_says_so_if_it_is_not_run(page):
             compile(block.code, page, "exec")
         elif block.language == "bash":
             subprocess.run(["bash", "-n"], input=block.code, text=True, check=True)
+        elif block.language == "diff":
+            apply_diff(block.code, ROOT)
 
 
 @pytest.fixture
@@ -82,15 +84,17 @@ def test_the_size_of_a_change_is_stated_as_it_is(page):
     assert stated in (DOCS / page).read_text(), stated
 
 
-def apply_diff(code: str, folder: pathlib.Path) -> None:
-    """Makes the changes of a diff whose hunks have no line numbers; each must fit exactly once."""
+def apply_diff(code: str, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
+    """Returns a file and its text after the changes of a diff without line numbers; each hunk must fit exactly once."""
     header, *hunks = re.split(r"^@@.*\n", code, flags=re.MULTILINE)
     path = folder / re.search(r"^\+\+\+ b/(\S+)", header, re.MULTILINE)[1]
+    text = path.read_text()
     for hunk in hunks:
         lines = hunk.splitlines(keepends=True)
         old, new = ("".join(line[1:] for line in lines if line[0] != sign) for sign in "+-")
-        assert path.read_text().count(old) == 1, f"{path} does not have these lines once:\n{old}"
-        path.write_text(path.read_text().replace(old, new))
+        assert text.count(old) == 1, f"{path} does not have these lines once:\n{old}"
+        text = text.replace(old, new)
+    return path, text
 
 
 @pytest.mark.slow
@@ -110,7 +114,8 @@ def test_the_code_of_a_page_runs(page, folder):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.code)
         elif block.language == "diff":
-            apply_diff(block.code, folder)
+            path, text = apply_diff(block.code, folder)
+            path.write_text(text)
         elif block.language == "python":
             exec(compile(block.code, page, "exec"), names)
         elif block.language == "bash":
