@@ -33,7 +33,7 @@ def corpora(tmp_path_factory):
 def test_the_features_of_text_are_those_of_its_batches(corpora, architecture, objective):
     task = dataclasses.replace(TEXT, objective=objective)
     cfg = RunConfig(run_dir="unused", task=task, model=ModelOptions(architecture=architecture), train=LENGTHS)
-    examples = make_examples(cfg, corpora)
+    examples = make_examples(cfg, {"": dataclasses.replace(corpora[""], task=task)})
     first = np.zeros(1, np.int64)
     batch = examples.convert(examples.train(first, first))
     assert feature_shapes(cfg) == {name: values.shape[1:] for name, values in batch.items()}
