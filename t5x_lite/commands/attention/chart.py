@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A picture of all maps at once, as a PNG: layers downwards, heads to the right. It needs matplotlib (extra plot).
+"""A PNG of all attention maps: layers run down, heads across. Requires matplotlib (extra plot).
 
-Shape letters: L layers, N heads, Q queries, K keys. Lengths are in inches, x to the right and y downwards.
+Shape letters: L layers, N heads, Q queries, K keys. Lengths are in inches; x points right and y down.
 """
 
 import importlib.util
@@ -14,21 +14,21 @@ from typing import Any
 from t5x_lite.commands.attention.contents import Contents, Map
 
 DPI = 100
-LABEL_POINTS, LABEL_PITCH = 6.5, 0.1  # of a token's name, and how close two of them may be
+LABEL_POINTS, LABEL_PITCH = 6.5, 0.1  # font size of token names, and their minimum distance
 LABEL_LENGTH, CHARACTER_WIDTH = 18, 0.058
-CELL, MIN_SIDE, MAX_SIDE = 0.13, 0.6, 5.2  # of a weight; of a map, in which 512 weights have a pixel each
-MAX_WIDTH, MAX_HEIGHT = 60.0, 150.0  # of all maps in a row; of all in a column
+CELL, MIN_SIDE, MAX_SIDE = 0.13, 0.6, 5.2  # sides of a weight and of a map; 512 weights get a pixel each
+MAX_WIDTH, MAX_HEIGHT = 60.0, 150.0  # of all maps in a row, and in a column
 GAP, MARGIN, TITLE = 0.12, 0.3, 0.8
-KEY = "queries downwards, keys to the right; white is weight 0, the darkest 1, the colour follows the square root"
+KEY = "queries run down, keys across; white is weight 0, darkest is 1, on a square-root scale"
 
 
 def can_draw() -> bool:
-    """Whether matplotlib is installed."""
+    """Returns whether matplotlib is installed."""
     return importlib.util.find_spec("matplotlib") is not None
 
 
 def check_can_draw(path: object) -> None:
-    """Raises ValueError if matplotlib, which a picture at `path` needs, is not installed."""
+    """Raises ValueError if matplotlib is not installed, which a picture at `path` needs."""
     if not can_draw():
         raise ValueError(
             f"--output {path} is a picture, and matplotlib is not installed: run pip install 't5x-lite[plot]', or name "
@@ -37,9 +37,9 @@ def check_can_draw(path: object) -> None:
 
 
 def png(contents: Contents) -> bytes:
-    """Returns a PNG with a grid of maps for each kind of attention, all on one scale.
+    """Returns a PNG with a grid of maps for each kind of attention, all on one color scale.
 
-    The tokens are named at the left and below each grid, every second or third of them where they are many.
+    Tokens are labelled on the left of and below each grid; where space is short, only every nth one is.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -60,32 +60,32 @@ def png(contents: Contents) -> bytes:
         top += grid.height + MARGIN
     file = io.BytesIO()
     with warnings.catch_warnings():
-        # matplotlib's font lacks many scripts; the page has them all.
+        # matplotlib's font lacks many scripts; the HTML page shows them all.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         canvas.print_png(file)
     return file.getvalue()
 
 
 def longest_side(maps: Sequence[Map]) -> float:
-    """Returns what the side of a map may have at most, so that all of them are no larger than MAX_WIDTH, MAX_HEIGHT."""
+    """Returns the maximum side of a map, such that all of them fit into MAX_WIDTH and MAX_HEIGHT."""
     across, down = max(len(one.heads) for one in maps), sum(len(one.layers) for one in maps)
     return min(MAX_SIDE, MAX_WIDTH / across, MAX_HEIGHT / down)
 
 
 def cell_side(num_tokens: int, longest: float) -> float:
-    """Returns the side of one weight of as many, in a map of no more than `longest`."""
+    """Returns the side of one weight, in a map of `num_tokens` of them with a side of at most `longest`."""
     return min(max(CELL, MIN_SIDE / num_tokens), longest / num_tokens)
 
 
 class _Grid:
-    """The maps of one kind: their places, and how they are drawn."""
+    """Layout and drawing of the maps of one kind."""
 
     def __init__(self, one: Map, longest: float):
         self.one = one
         L, N, Q, K = one.weights_LNQK.shape
         self.cell_width, self.cell_height = cell_side(K, longest), cell_side(Q, longest)
         self.left, self.bottom = (_label_side(tokens) for tokens in (one.queries, one.keys))
-        self.top = 0.55  # the title, and the numbers of the heads
+        self.top = 0.55  # the title and the head numbers
         self.map_width, self.map_height = K * self.cell_width, Q * self.cell_height
         self.step_x, self.step_y = self.map_width + GAP, self.map_height + GAP
         self.width = self.left + N * self.step_x + 0.25
@@ -107,7 +107,7 @@ class _Grid:
                 axes.imshow(
                     one.weights_LNQK[layer, head],
                     cmap="Blues",
-                    norm=PowerNorm(0.5, 0, 1),  # small weights are seen too
+                    norm=PowerNorm(0.5, 0, 1),  # makes small weights visible
                     extent=(left, left + self.map_width, top + self.map_height, top),
                     aspect="auto",
                     interpolation="nearest" if min(self.cell_width, self.cell_height) * DPI >= 1 else "auto",
@@ -131,7 +131,7 @@ def _label_side(tokens: Sequence[str]) -> float:
 
 
 def _named(tokens: Sequence[str], cell: float) -> Iterator[tuple[float, str]]:
-    """Yields (middle of its cells, name) of the tokens that there is room to name."""
+    """Yields the center and the label of each token that there is room to label."""
     every = math.ceil(LABEL_PITCH / cell - 1e-9)
     for number in range(0, len(tokens), every):
         yield (number + 0.5) * cell, _short(tokens[number])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What there is to show of one example: maps of attention, and the probabilities of what is predicted.
+"""Attention maps and token probabilities of one text, ready to display.
 
 Shape letters: L layers, N heads, Q queries, K keys.
 """
@@ -10,16 +10,16 @@ import numpy as np
 
 
 class Map(NamedTuple):
-    """The attention of one kind, of all layers and heads that are shown.
+    """Attention maps of one kind, for the layers and heads shown.
 
     Args:
-      name: such as "encoder self-attention".
-      weights_LNQK: softmax weights, those of each query sum to 1.
-      layers: number of each layer in its stack, from 0.
-      heads: number of each head in its layer, from 0.
-      queries: Q tokens that look.
-      keys: K tokens that are looked at.
-      predicts: for each query the token that is predicted there, "" where none is.
+      name: kind of attention, such as "encoder self-attention".
+      weights_LNQK: softmax weights; each query's weights sum to 1.
+      layers: index of each layer in its stack, from 0.
+      heads: index of each head in its layer, from 0.
+      queries: Q tokens that attend.
+      keys: K tokens attended to.
+      predicts: token predicted at each query, or "".
     """
 
     name: str
@@ -32,7 +32,7 @@ class Map(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """A token, or label, and how probable a model finds it."""
+    """A token or label, and its probability."""
 
     token: str
     probability: float
@@ -42,10 +42,10 @@ class Step(NamedTuple):
     """One prediction.
 
     Args:
-      place: number of the query that predicts, from 0; -1 for a whole sequence.
-      reads: the token at that place; "" for a whole sequence.
+      place: index of the predicting query, from 0; -1 for a prediction of the whole sequence.
+      reads: input token at that position; "" for a prediction of the whole sequence.
       chosen: the target's token and its probability.
-      candidates: the most probable ones, the best first.
+      candidates: the most probable tokens, best first.
     """
 
     place: int
@@ -55,13 +55,13 @@ class Step(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """All that is shown.
+    """The contents of a page.
 
     Args:
-      title: in one line.
-      facts: lines of more, by name: the text, the target.
-      maps: one or more.
-      steps: in the order of their places.
+      title: title line.
+      facts: further lines by name: the text, the target.
+      maps: one or more attention maps.
+      steps: predictions by position.
     """
 
     title: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A page of HTML to look around in: pick a kind of attention, a layer and a head. It needs no network and no server.
+"""An interactive HTML page of attention maps; it needs neither a network nor a server.
 
 Shape letters: L layers, N heads, Q queries, K keys.
 """
@@ -16,13 +16,13 @@ import numpy as np
 
 from t5x_lite.commands.attention.contents import Candidate, Contents, Map, Step
 
-LEVELS = 255  # of a weight's square root, in a byte
+LEVELS = 255  # quantization levels of a weight's square root
 TEMPLATE = "page.html"
 PLACEHOLDER = re.compile(r"@@([A-Z]+)@@")
 
 
 def page(contents: Contents) -> str:
-    """Returns an HTML document with everything in it."""
+    """Returns a self-contained HTML document."""
     parts = {
         "TITLE": html.escape(contents.title),
         "FACTS": "".join(
@@ -32,15 +32,15 @@ def page(contents: Contents) -> str:
         "DATA": _json_in_html({"levels": LEVELS, "maps": [_map(one) for one in contents.maps]}),
     }
     template = importlib.resources.files("t5x_lite.commands.attention").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    # In one pass, so that a token that looks like a placeholder stays a token.
+    # In one pass, so that a token that looks like a placeholder is kept.
     return PLACEHOLDER.sub(lambda match: parts[match[1]], template)
 
 
 def quantized(weights: np.ndarray) -> np.ndarray:
-    """Returns a byte a weight: its square root, in steps of 1/255.
+    """Returns a byte per weight: its square root in steps of 1/255.
 
-    Of 512 keys that share a query evenly each has 0.002, half of a linear step. So a weight w is off by at most
-    sqrt(w) / 255, and a small one by less than a large one.
+    A linear scale would lose uniform attention over 512 keys, whose weights of 0.002 are half a step. The error of a
+    weight w is at most sqrt(w) / 255, so it is smaller for small weights.
     """
     return np.rint(np.sqrt(np.clip(weights, 0, 1)) * LEVELS).astype(np.uint8)
 
@@ -52,7 +52,7 @@ def _map(one: Map) -> dict[str, Any]:
 
 
 def _json_in_html(value: Any) -> str:
-    """Returns JSON that cannot end the script element it is in, nor begin a comment there."""
+    """Returns JSON that can neither close the enclosing script element nor open a comment."""
     return json.dumps(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 

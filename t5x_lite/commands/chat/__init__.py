@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite infer --interactive`: a prompt in the terminal."""
+"""`t5x-lite infer --interactive`: an interactive session in the terminal."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a typed line asks for: a text to answer, or a command such as `/temperature 0.7`; nothing here needs a model."""
+"""Commands of an interactive session, such as `/temperature 0.7`, and their parsing; independent of the model."""
 
 import argparse
 import dataclasses
@@ -18,33 +18,33 @@ from t5x_lite.config.generation import RENAMED
 
 SLASH = "/"
 FIELDS = {field.name: field for field in dataclasses.fields(GenerationConfig)}
-# Of each command beside the fields: what follows it, and what it does.
+# Commands beside the fields: their argument and their help text.
 COMMANDS = {
-    "settings": ("", "show the settings that differ from the model's own"),
-    "reset": ("", "go back to the settings of the beginning, and to what they draw first"),
-    "shots": ("[K]", "draw K examples anew, which come before each text; alone, show them"),
-    "examples": ("[FILE]", "draw examples from this file, named as in task.source; alone, show its name"),
-    "template": ("[TEXT]", "what is made of a text, such as summarize: {inputs}; alone, show it"),
-    "prompt": ("", "show what the model reads for the last text"),
-    "help": ("", "show these lines"),
-    "quit": ("", "leave, as Ctrl-D does"),
+    "settings": ("", "show the settings that differ from the model's defaults"),
+    "reset": ("", "restore the initial settings and restart the random streams"),
+    "shots": ("[K]", "draw K new examples to put before each text; without K, show the current ones"),
+    "examples": ("[FILE]", "draw examples from this source, as in task.source; without FILE, show the current one"),
+    "template": ("[TEXT]", "set the template of inputs, such as summarize: {inputs}; without TEXT, show it"),
+    "prompt": ("", "show the prompt made from the last text"),
+    "help": ("", "show this help"),
+    "quit": ("", "leave; so does Ctrl-D"),
 }
 NAMES = (*COMMANDS, *FIELDS)
 KINDS = {int: "a whole number", float: "a number", tuple[int, ...]: "a list of ids such as [5, 6]"}
 
 
 class Command(NamedTuple):
-    """A line that begins with a slash."""
+    """A parsed command line."""
 
     name: str  # one of NAMES
-    argument: str  # what follows it, empty if nothing does
+    argument: str  # empty if there is none
 
 
-def parsed(line: str) -> Command | str:
-    """Returns the command of a line, or its text; two slashes begin a text that begins with one.
+def parse_line(line: str) -> Command | str:
+    """Returns a command if the line starts with a slash, else the text; // escapes a slash at the start of a text.
 
     Raises:
-      ValueError: if there is no such command, or nothing may follow it.
+      ValueError: if there is no such command, or it takes no argument.
     """
     if line.startswith(2 * SLASH):
         return line[1:]
@@ -55,72 +55,76 @@ def parsed(line: str) -> Command | str:
     if name not in NAMES:
         near = [known for known in NAMES if name and known.startswith(name)]
         near = near or difflib.get_close_matches(name, NAMES, n=1)
-        hint = " or ".join(SLASH + known for known in near) or "/help, which lists all"
-        raise ValueError(f"there is no command /{name}: use {hint}; a text that begins with a slash begins with two")
+        hint = " or ".join(SLASH + known for known in near) or "/help for a list"
+        raise ValueError(f"there is no command /{name}: use {hint}; start a text with // if it begins with a slash")
     argument = argument.strip()
     if argument and COMMANDS.get(name, ("VALUE",))[0] == "":
-        raise ValueError(f"/{name} is followed by {argument!r}: leave that out")
+        raise ValueError(f"/{name} takes no argument, but is followed by {argument!r}: leave it out")
     return Command(name, argument)
 
 
-def changed(config: GenerationConfig, name: str, value: str) -> GenerationConfig:
-    """Returns settings with one of them set as the command line reads it; quotes around it are left out.
+def with_setting(config: GenerationConfig, name: str, value: str) -> GenerationConfig:
+    """Returns a config with one field changed, parsed as on the command line after removing quotes around the value.
 
     Raises:
-      ValueError: if it is of another kind, out of its range, or contradicts another setting.
+      ValueError: if the value has the wrong type, is out of range or contradicts another setting.
     """
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     try:
-        read = _parser().parse_args([f"--{name}={value}"], defaults=False)[name]
+        parsed = _parser().parse_args([f"--{name}={value}"], defaults=False)[name]
     except argparse.ArgumentError as error:
-        raise ValueError(f"{name} is {value!r}: use {_kind(name)}") from error
-    return dataclasses.replace(config, **{name: read})
+        kind = " or ".join(_choices(name)) or KINDS[typing.cast(Any, FIELDS[name].type)]
+        raise ValueError(f"{name} is {value!r}: use {kind}") from error
+    return dataclasses.replace(config, **{name: parsed})
 
 
-def shown(config: GenerationConfig, name: str) -> str:
-    """Returns a line with the value of a setting, as it can be typed."""
+def format_setting(config: GenerationConfig, name: str) -> str:
+    """Returns the name and value of a setting, as they can be typed."""
     value = getattr(config, name)
     if isinstance(value, tuple):
         value = list(value)
     return f"{name} {value if value != '' else repr(value)}"
 
 
-def differences(config: GenerationConfig, own: GenerationConfig) -> list[str]:
-    """Returns a line for each setting that is not the model's own."""
-    different = [name for name in FIELDS if getattr(config, name) != getattr(own, name)]
-    return [f"{shown(config, name)}  (the model's own: {shown(own, name).partition(' ')[2]})" for name in different]
+def differences(config: GenerationConfig, default: GenerationConfig) -> list[str]:
+    """Returns a line for each setting that differs from the model's default."""
+    different = [name for name in FIELDS if getattr(config, name) != getattr(default, name)]
+    return [
+        f"{format_setting(config, name)}  (default: {format_setting(default, name).partition(' ')[2]})"
+        for name in different
+    ]
 
 
 def completions(before: str, word: str) -> list[str]:
-    """Returns what the last word of a line may become: commands, values of one of a few, files.
+    """Returns the completions of a line's last word: commands, choices of a setting, or files.
 
     Args:
       before: the line up to that word.
-      word: what there is of it, without spaces.
+      word: the start of the word.
     """
     command = before.strip()
     if not before and word.startswith(SLASH):
         return [f"{SLASH}{name} " for name in NAMES if name.startswith(word[1:])]
     if command == "/examples":
-        found = sorted(glob.glob(glob.escape(os.path.expanduser(word)) + "*"))
-        return [path + os.sep if os.path.isdir(path) else path for path in found]
+        paths = sorted(glob.glob(glob.escape(os.path.expanduser(word)) + "*"))
+        return [path + os.sep if os.path.isdir(path) else path for path in paths]
     if command.startswith(SLASH) and command[1:] in FIELDS:
         return [choice for choice in _choices(command[1:]) if choice.startswith(word)]
     return []
 
 
 def help_lines() -> list[str]:
-    """Returns what `/help` shows."""
+    """Returns the text of `/help`."""
     documented = docstring_parser.parse(GenerationConfig.__doc__ or "").params
     fields = {param.arg_name: param.description or "" for param in documented}
-    rows = [(f"/{name} {what}".rstrip(), does) for name, (what, does) in COMMANDS.items()]
+    rows = [(f"/{name} {argument}".rstrip(), text) for name, (argument, text) in COMMANDS.items()]
     settings = [(f"/{name}", " ".join(fields.get(name, "").split())) for name in FIELDS]
     width = max(len(left) for left, _ in [*rows, *settings])
     return [
-        "A line is a text to answer; //text begins with a slash itself. Ctrl-C stops an answer, Ctrl-D leaves.",
+        "Type a text to get an answer; write // for a slash at its start. Ctrl-C stops an answer, Ctrl-D leaves.",
         *(f"  {left:{width}}  {right}" for left, right in rows),
-        "Settings: /NAME VALUE sets one, /NAME alone shows it.",
+        "Settings: /NAME VALUE sets one, /NAME shows it.",
         *(f"  {left:{width}}  {right}" for left, right in settings),
     ]
 
@@ -135,7 +139,3 @@ def _parser() -> ArgumentParser:
 def _choices(name: str) -> tuple[str, ...]:
     annotation: Any = FIELDS[name].type
     return typing.get_args(annotation) if typing.get_origin(annotation) is Literal else ()
-
-
-def _kind(name: str) -> str:
-    return " or ".join(_choices(name)) or KINDS[typing.cast(Any, FIELDS[name].type)]

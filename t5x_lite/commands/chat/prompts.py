@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a model reads for what is typed: template_task, and examples that can be drawn anew."""
+"""Prompts of an interactive session: templates and few-shot examples, which can be changed."""
 
 import dataclasses
 import json
@@ -11,88 +11,84 @@ from t5x_lite.config import InferConfig, TaskConfig
 from t5x_lite.data.records.rows import input_maker
 from t5x_lite.inference.few_shot import Pair, make_prompter, read_shots, template_task
 
-WHERE = "the typed line (a JSON object gives fields)"  # as errors call it
+WHERE = "the typed line (a JSON object sets fields)"  # its name in errors
 
 
 class Prompts:
-    """Makes inputs of lines and prompts of inputs.
+    """Turns typed lines into inputs, and inputs into prompts.
 
     Args:
-      options: the template, the examples and how they are laid out.
-      shots: the examples that are drawn first.
-      pretrained: what reads the prompts.
-      seed: of what is drawn.
+      options: the template, the source of examples, and their layout.
+      shots: the initial examples.
+      pretrained: the model that reads the prompts.
+      seed: random seed of the examples.
     """
 
     def __init__(self, options: InferConfig, shots: list[Pair], *, pretrained: Pretrained, seed: int):
         self.options, self.shots = options, shots
-        self.examples = options.examples  # stays while no shots are drawn from it
-        self._pretrained, self._seed, self._num_drawn = pretrained, seed, 0
-        self._make = make_prompter(options, shots, pretrained)
+        self.examples = options.examples  # kept even while no shots are used
+        self._pretrained, self._seed, self._num_draws = pretrained, seed, 0
+        self.prompt_of = make_prompter(options, shots, pretrained)
 
     def inputs_of(self, line: str) -> list[str]:
-        """Returns the inputs of a typed line: itself, or what a template or task makes of it.
+        """Returns the inputs of a typed line, filled into the template or task if there is one.
 
         Raises:
-          BadRecord: if it does not suit the template.
+          BadRecord: if the line does not suit the template.
         """
         if self.options.template is None and self.options.task is None:
             return [line]
         task = template_task(self.options)
         return input_maker(task)(_record(line, task), WHERE)
 
-    def prompt_of(self, inputs: str) -> str:
-        """Returns what the model reads."""
-        return self._make(inputs)
-
     def draw(self, num_shots: int) -> None:
-        """Draws so many examples, others than before; none with 0.
+        """Draws new examples; 0 uses none.
 
         Raises:
-          ValueError: if there are not as many, or there is no file to draw from.
+          ValueError: if there are too few examples, or no source to draw from.
         """
         if num_shots > 0 and self.examples is None:
             raise ValueError(f"shots is {num_shots}, and there is no file to draw from: name it with /examples FILE")
-        self._adopt(self.examples, self._num_drawn + 1, shots=num_shots)
+        self._adopt(self.examples, self._num_draws + 1, shots=num_shots)
 
     def use_examples(self, examples: str) -> None:
-        """Draws from another file, as many as before.
+        """Draws the same number of examples from another source.
 
         Raises:
-          ValueError: if it cannot be read, or has too few.
+          ValueError: if it cannot be read or has too few examples.
         """
-        # Even if none are drawn yet, one is read, so that a mistake is told now.
+        # Reads at least one example, so that errors surface now.
         read_shots(dataclasses.replace(self.options, shots=self.options.shots or 1, examples=examples), seed=self._seed)
-        self._adopt(examples, self._num_drawn)
+        self._adopt(examples, self._num_draws)
 
     def use_template(self, text: str) -> None:
-        """Makes inputs, those of the examples too, by another template.
+        """Changes the template of the inputs, including those of the examples.
 
         Raises:
-          ValueError: if it is none, or the examples do not suit it.
+          ValueError: if the template is invalid or the examples do not suit it.
         """
         input_maker(template_task(dataclasses.replace(self.options, template=text)))
-        self._adopt(self.examples, self._num_drawn, template=text)
+        self._adopt(self.examples, self._num_draws, template=text)
 
-    def _adopt(self, examples: str | None, num_drawn: int, **fields: Any) -> None:
-        """Takes other options over, once examples are drawn by them; else everything stays as it was."""
+    def _adopt(self, examples: str | None, num_draws: int, **fields: Any) -> None:
+        """Adopts changed options if their examples can be drawn; changes nothing otherwise."""
         num_shots = fields.pop("shots", self.options.shots)
         used = examples if num_shots > 0 else None
         options = dataclasses.replace(self.options, shots=num_shots, examples=used, **fields)
-        shots = read_shots(options, seed=self._seed + num_drawn)
-        self._make = make_prompter(options, shots, self._pretrained)
-        self.options, self.shots, self.examples, self._num_drawn = options, shots, examples, num_drawn
+        shots = read_shots(options, seed=self._seed + num_draws)
+        self.prompt_of = make_prompter(options, shots, self._pretrained)
+        self.options, self.shots, self.examples, self._num_draws = options, shots, examples, num_draws
 
 
 def _record(line: str, task: TaskConfig) -> dict[str, Any]:
-    """Returns the record that a line stands for: a JSON object, or the text of the template's only field."""
+    """Returns the record of a line: a JSON object, or the text as the template's only field."""
     if line.lstrip().startswith("{"):
         try:
-            found = json.loads(line)
+            record = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"the typed line begins as a JSON object and is none ({error.msg}): mend it") from error
-        if isinstance(found, dict):
-            return found
+            raise ValueError(f"the typed line is not a valid JSON object ({error.msg}): fix it") from error
+        if isinstance(record, dict):
+            return record
     fields = {field.rstrip("?") for _, field, _, _ in string.Formatter().parse(task.inputs or "") if field}
     only = fields.pop() if len(fields) == 1 and task.preprocess is None else "inputs"
     return {only: line}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads what is typed, a text or a command at a time, and answers it."""
+"""The interactive session: reads texts and commands, and answers them."""
 
 import dataclasses
 import os
@@ -27,20 +27,20 @@ from t5x_lite.inference.engine import (
 )
 from t5x_lite.inference.few_shot import read_shots
 
-HOW_TO_LEAVE = "Ctrl-D or /quit leaves, /help lists what else there is."
+HOW_TO_LEAVE = "Type /help for the commands, /quit or Ctrl-D to leave."
 
 
 def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None:
-    """Answers what is typed until Ctrl-D or /quit; each line of a pipe, until it ends.
+    """Runs a session until Ctrl-D or /quit, or answers each line of a pipe.
 
     Args:
-      options: the model, and what its prompts are made of.
-      settings: fields of `GenerationConfig`, in place of the model's own and the defaults.
+      options: the model, and the layout of its prompts.
+      settings: fields of `GenerationConfig` that override the model's own.
 
     Raises:
       ValueError: if the checkpoint or the examples cannot be read, or the settings do not suit the model.
     """
-    # What is wrong with the settings is said before a model is read for minutes.
+    # Settings are checked before the model is loaded, which may take minutes.
     config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
     shots = read_shots(options, seed=config.seed)
     pretrained = load(options.checkpoint)
@@ -51,13 +51,13 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
 
 
 class Session:
-    """A conversation without memory: each text is answered by itself.
+    """A session without memory: each text is answered independently.
 
     Args:
-      pretrained: what answers.
-      prompts: what it reads.
-      config: how it decodes at first.
-      terminal: where lines come from and answers go.
+      pretrained: the model.
+      prompts: makes the prompts.
+      config: initial decoding settings.
+      terminal: source of lines and destination of answers.
 
     Raises:
       ValueError: if the settings do not suit the model.
@@ -65,18 +65,17 @@ class Session:
 
     def __init__(self, pretrained: Pretrained, prompts: Prompts, *, config: GenerationConfig, terminal: Terminal):
         self._pretrained, self._prompts, self._terminal = pretrained, prompts, terminal
-        self._decodes = pretrained.architecture.traits.decodes
-        self._begun_with = config
-        self._last: str | None = None  # the text asked last
-        self._start_with(config)
+        self._traits = pretrained.architecture.traits
+        self._initial_config = config
+        self._last_text: str | None = None
+        self._reset()
 
     def run(self) -> None:
-        """Reads and answers until the end of what there is to read, or /quit."""
+        """Reads and answers lines until the end of the input or /quit."""
         if self._terminal.is_typed:
-            self._terminal.tell(HOW_TO_LEAVE)
+            self._terminal.error(HOW_TO_LEAVE)
         try:
-            goes_on = True
-            while goes_on:
+            while True:
                 try:
                     line = self._terminal.read()
                 except EOFError:
@@ -84,107 +83,102 @@ class Session:
                 except KeyboardInterrupt:
                     if not self._terminal.is_typed:
                         raise
-                    self._terminal.tell(f"\n{HOW_TO_LEAVE}")
-                else:
-                    goes_on = self._do_safely(line)
+                    self._terminal.error(f"\n{HOW_TO_LEAVE}")
+                    continue
+                if line.rstrip() == "/quit":
+                    return
+                self._handle(line)
         finally:
             self._terminal.close()
 
-    def _do_safely(self, line: str) -> bool:
-        """Does what a line asks for; what goes wrong, or is interrupted, ends that alone. Returns whether to go on."""
+    def _handle(self, line: str) -> None:
+        """Answers a text or runs a command; an error or Ctrl-C does not end the session."""
         try:
-            return self._do(line)
+            parsed = commands.parse_line(line)
+            if isinstance(parsed, Command):
+                self._run_command(*parsed)
+            elif parsed.strip() or not self._terminal.is_typed:
+                self._last_text = parsed
+                for inputs in self._prompts.inputs_of(parsed):
+                    self._answer(inputs)
         except KeyboardInterrupt:
             if not self._terminal.is_typed:
                 raise
-            self._terminal.tell("\nstopped")
-        except BrokenPipeError:  # nobody reads the answers
+            self._terminal.error("\nstopped")
+        except BrokenPipeError:  # the reader of the answers has gone
             raise
         except (ValueError, OSError) as error:
-            self._terminal.tell(str(error))
-        except (jax.errors.JaxRuntimeError, MemoryError) as error:  # too little of it for max_new_tokens, say
-            self._terminal.tell(f"the model could not answer: {(str(error) or 'too little memory').splitlines()[0]}")
-        return True
+            self._terminal.error(str(error))
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:  # such as too little memory for max_new_tokens
+            self._terminal.error(f"the model failed: {(str(error) or 'out of memory').splitlines()[0]}")
 
-    def _do(self, line: str) -> bool:
-        asked = commands.parsed(line)
-        if isinstance(asked, Command):
-            return self._obey(asked)
-        if asked.strip() or not self._terminal.is_typed:
-            self._last = asked
-            for inputs in self._prompts.inputs_of(asked):
-                self._answer(inputs)
-        return True
+    def _run_command(self, name: str, argument: str) -> None:
+        match name:
+            case "settings":
+                different = commands.differences(self._config, self._pretrained.generation)
+                self._show("\n".join(different) or "all settings are the model's defaults")
+            case "reset":
+                self._reset()
+                self._terminal.note("settings restored")
+            case "shots":
+                self._draw_shots(argument)
+            case "examples":
+                self._use_examples(argument)
+            case "template":
+                self._use_template(argument)
+            case "prompt":
+                self._show_prompt()
+            case "help":
+                self._show("\n".join(commands.help_lines()))
+            case _:
+                self._set(name, argument)
 
-    def _obey(self, command: Command) -> bool:
-        """Does what a command says; returns whether to go on."""
-        name, argument = command
-        if name in commands.FIELDS:
-            self._set(name, argument)
-        elif name == "settings":
-            different = commands.differences(self._config, self._pretrained.generation)
-            self._show("\n".join(different) or "all settings are the model's own")
-        elif name == "reset":
-            self._start_with(self._begun_with)
-            self._terminal.note("as in the beginning")
-        elif name == "shots":
-            self._draw(argument)
-        elif name == "examples":
-            self._change_examples(argument)
-        elif name == "template":
-            self._change_template(argument)
-        elif name == "prompt":
-            self._show_prompt()
-        elif name == "help":
-            self._show("\n".join(commands.help_lines()))
-        return name != "quit"
-
-    def _start_with(self, config: GenerationConfig) -> None:
-        self._check(config)
-        self._config, self._stream = config, 0
+    def _reset(self) -> None:
+        self._check(self._initial_config)
+        self._config, self._stream = self._initial_config, 0
 
     def _check(self, config: GenerationConfig) -> None:
-        """Raises ValueError if settings do not suit the model."""
-        if self._decodes:
+        """Raises ValueError if the settings do not suit the model."""
+        if self._traits.decodes:
             params_and_spec(self._pretrained, [Request("", config)], 1)
 
     def _set(self, name: str, value: str) -> None:
         if not value:
-            return self._show(commands.shown(self._config, name))
-        config = commands.changed(self._config, name, value)
+            return self._show(commands.format_setting(self._config, name))
+        config = commands.with_setting(self._config, name, value)
         self._check(config)
         self._config = config
         if name == "seed":
-            self._stream = 0  # what was drawn with it before is drawn again
-        return self._terminal.note(commands.shown(config, name))
+            self._stream = 0  # restarts the random streams
+        return self._terminal.note(commands.format_setting(config, name))
 
-    def _draw(self, argument: str) -> None:
+    def _draw_shots(self, argument: str) -> None:
         if argument:
             if not argument.lstrip("-").isdecimal():
                 raise ValueError(f"shots is {argument!r}: use a whole number, 0 for none")
             self._prompts.draw(int(argument))
             self._terminal.note(f"{len(self._prompts.shots)} examples before each text; /shots shows them")
         else:
-            shown = [f"{inputs} -> {targets}" for inputs, targets in self._prompts.shots]
-            self._show("\n".join(shown) or "there are no examples before a text")
+            shots = [f"{inputs} -> {targets}" for inputs, targets in self._prompts.shots]
+            self._show("\n".join(shots) or "no examples")
 
-    def _change_examples(self, argument: str) -> None:
+    def _use_examples(self, argument: str) -> None:
         if argument:
             self._prompts.use_examples(os.path.expanduser(argument))
             self._terminal.note(f"examples come from {argument}; /shots K draws K of them")
         else:
             self._show(f"examples {self._prompts.examples}")
 
-    def _change_template(self, argument: str) -> None:
+    def _use_template(self, argument: str) -> None:
         if argument:
             self._prompts.use_template(argument)
         else:
             self._show(f"template {self._prompts.options.template}")
 
     def _show_prompt(self) -> None:
-        if self._last is None:
-            raise ValueError("/prompt shows what the model reads for the last text, and there was none: type one")
-        for inputs in self._prompts.inputs_of(self._last):
+        if self._last_text is None:
+            raise ValueError("/prompt shows the prompt made from the last text: type a text first")
+        for inputs in self._prompts.inputs_of(self._last_text):
             self._show(self._prompts.prompt_of(inputs))
 
     def _show(self, text: str) -> None:
@@ -193,48 +187,47 @@ class Session:
     def _answer(self, inputs: str) -> None:
         request = Request(self._prompts.prompt_of(inputs), self._config, self._stream)
         self._stream += 1
-        if self._decodes and self._config.num_beams == self._config.num_return_sequences == 1:
-            text = self._answer_as_it_comes(request)
+        if self._traits.decodes and self._config.num_beams == self._config.num_return_sequences == 1:
+            text = self._stream_text(request)
         else:
-            text = self._answer_whole(request)
+            text = self._write_all(request)
         filled = fill_in(inputs, text)
-        if self._pretrained.architecture.traits.fills_spans and filled != inputs:
+        if self._traits.fills_spans and filled != inputs:
             self._terminal.note(f"filled in: {filled}")
 
-    def _answer_as_it_comes(self, request: Request) -> str:
+    def _stream_text(self, request: Request) -> str:
         """Writes tokens as they are decoded; returns the text."""
         growing, text = Growing(self._terminal.write), ""
-        begun = time.perf_counter()
-        first, num_tokens = begun, 0
+        start = time.perf_counter()
+        first, num_tokens = start, 0
         for text in stream_answer(self._pretrained, request):
             num_tokens += 1
             if num_tokens == 1:
-                first = time.perf_counter()  # a program may have been compiled before it
+                first = time.perf_counter()  # excludes compilation from the rate
             growing.show(text)
         growing.end(text)
-        ended = time.perf_counter()
+        end = time.perf_counter()
         self._terminal.write("\n")
-        rate = f", then {(num_tokens - 1) / (ended - first):.1f} tokens/s" if num_tokens > 1 else ""
-        self._terminal.note(f"{_counted(num_tokens, 'token')}, the first after {first - begun:.2f} s{rate}")
+        rate = f", then {(num_tokens - 1) / (end - first):.1f} tokens/s" if num_tokens > 1 else ""
+        self._terminal.note(f"{_count(num_tokens, 'token')}, the first after {first - start:.2f} s{rate}")
         return text
 
-    def _answer_whole(self, request: Request) -> str:
-        """Writes all sequences, or labels, when they are there; returns the best text."""
-        begun = time.perf_counter()
+    def _write_all(self, request: Request) -> str:
+        """Writes all sequences or labels once they are complete; returns the best text."""
+        start = time.perf_counter()
         (answer,) = answer_batch(self._pretrained, [request], batch_size=1, scores=self._config.temperature > 0)
-        seconds = time.perf_counter() - begun
-        self._show("\n".join(_lines_of(answer)))
-        if self._decodes:
+        seconds = time.perf_counter() - start
+        self._show("\n".join(_answer_lines(answer)))
+        counts = ""
+        if self._traits.decodes:
             num_tokens = sum(len(decoded.tokens) + decoded.ended for decoded in answer.sequences)
-            number = _counted(len(answer.sequences), "sequence")
-            self._terminal.note(f"{number}, {_counted(num_tokens, 'token')}, {seconds:.2f} s")
-        else:
-            self._terminal.note(f"{seconds:.2f} s")
+            counts = f"{_count(len(answer.sequences), 'sequence')}, {_count(num_tokens, 'token')}, "
+        self._terminal.note(f"{counts}{seconds:.2f} s")
         return answer.sequences[0].text
 
 
-def _lines_of(answer: Answer) -> list[str]:
-    """Returns the lines of a whole answer: its text, labels by probability, or numbered sequences with their scores."""
+def _answer_lines(answer: Answer) -> list[str]:
+    """Returns the lines of a complete answer: a text, labels by probability, or numbered sequences with scores."""
     if answer.probabilities:
         by_probability = sorted(answer.probabilities.items(), key=lambda item: -item[1])
         return [f"{probability:.4f}  {label}" for label, probability in by_probability]
@@ -246,11 +239,11 @@ def _lines_of(answer: Answer) -> list[str]:
 
 
 def _description(checkpoint: str, pretrained: Pretrained) -> str:
-    """Returns a line that says what was loaded."""
+    """Returns a line that describes the loaded model."""
     name = os.path.basename(os.path.abspath(checkpoint))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(pretrained.model))
     return f"{name}: step {pretrained.step}, {pretrained.architecture.name}, {num_parameters:,} parameters"
 
 
-def _counted(number: int, noun: str) -> str:
+def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

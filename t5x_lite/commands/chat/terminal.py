@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines read from a terminal or a pipe, with history and completion; texts written as they grow."""
+"""Terminal input with history and completion, and streamed output."""
 
 import contextlib
 import os
@@ -12,19 +12,19 @@ from typing import Any
 from rich.console import Console
 
 PROMPT = "> "
-MOST_LINES = 1_000  # of the history
-# What stands for the first bytes of a character: ByT5's sentinels are bytes too.
+MAX_HISTORY_LINES = 1_000
+# Placeholders of an incomplete UTF-8 character; ByT5 encodes sentinels as bytes too.
 INCOMPLETE = re.compile(r"(?:\ufffd|<extra_id_\d+>){1,3}\Z")
-# Control characters, which could move the cursor or worse, become their pictures; a line's end and a tab are kept.
+# Shows control characters, which could move the cursor or worse, as symbols; newlines and tabs are kept.
 VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
 VISIBLE |= dict.fromkeys(range(128, 160), 65533)
 
 
 class Terminal:
-    """Where lines are read and answers written: a person's terminal, or pipes, which get the answers alone.
+    """Reads lines and writes answers: a person's terminal, or pipes, which receive only the answers.
 
     Args:
-      completions: what the last word of a line may become, from the line before it and the word.
+      completions: returns the completions of a line's last word, given the line before it and the word.
     """
 
     def __init__(self, completions: Callable[[str, str], list[str]]):
@@ -32,17 +32,17 @@ class Terminal:
         self._console = Console(file=sys.stdout)
         self._history: History | None = None
         if self.is_typed:
-            # A byte that is no UTF-8, typed by mistake, does not end a session.
+            # Typing an invalid UTF-8 byte must not end the session.
             sys.stdin.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
         if self.is_typed and self.is_seen:
-            with contextlib.suppress(ImportError):  # Windows has none
+            with contextlib.suppress(ImportError):  # not available on Windows
                 import readline
 
                 _complete(readline, completions)
                 self._history = History(readline, history_path())
 
     def read(self) -> str:
-        """Returns the next line, without its end; raises EOFError when there is none."""
+        """Returns the next line without its newline; raises EOFError at the end of the input."""
         if self._history is not None:
             self._history.save()
         if self.is_typed and not self.is_seen:
@@ -50,26 +50,26 @@ class Terminal:
         try:
             return input(PROMPT if self.is_typed and self.is_seen else "")
         except EOFError:
-            if self.is_typed:  # the shell goes on with a line of its own
+            if self.is_typed:  # so that the shell prompt starts on a new line
                 print(file=sys.stdout if self.is_seen else sys.stderr)
             raise
 
     def write(self, text: str) -> None:
-        """Writes a part of an answer at once."""
+        """Writes a part of an answer and flushes it."""
         sys.stdout.write(self._safe(text))
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """Writes a dim line, which only a person needs."""
+        """Writes a dimmed line if a person is watching."""
         if self.is_seen:
             self._console.print(self._safe(text), style="dim", markup=False, highlight=False, soft_wrap=True)
 
-    def tell(self, text: str) -> None:
-        """Writes a line on stderr: what is wrong, or being done."""
+    def error(self, text: str) -> None:
+        """Writes a line to stderr."""
         print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Keeps what was typed last."""
+        """Saves the history."""
         if self._history is not None:
             self._history.save()
 
@@ -78,23 +78,23 @@ class Terminal:
 
 
 class Growing:
-    """Writes a text that comes as more and more of it: what is new, once it is certain.
+    """Writes a growing text: each time the part that is new and final.
 
     Args:
-      write: takes the parts.
+      write: receives the parts.
     """
 
     def __init__(self, write: Callable[[str], object]):
         self._write, self._written = write, ""
 
     def show(self, text: str) -> None:
-        """Writes what is new in the text so far; a character whose last bytes may follow has to wait."""
-        certain = INCOMPLETE.sub("", text)
-        if certain.startswith(self._written):
-            self._add(certain)
+        """Writes the new part of the text so far, without a character whose last bytes may still follow."""
+        final = INCOMPLETE.sub("", text)
+        if final.startswith(self._written):
+            self._add(final)
 
     def end(self, text: str) -> None:
-        """Writes the rest of the whole text; anew, on a line of its own, if what was written is not its beginning."""
+        """Writes the rest of the text; all of it, on a new line, if it does not start with what was written."""
         if not text.startswith(self._written):
             self._write("\n")
             self._written = ""
@@ -107,28 +107,28 @@ class Growing:
 
 
 class History:
-    """What was typed, in a file that sessions share; without a file where none can be written.
+    """The input history, in a file shared by all sessions; not saved if the file cannot be written.
 
     Args:
-      readline: the module, or what has its functions.
-      path: of the file.
+      readline: the `readline` module, or a stand-in with its functions.
+      path: the history file.
     """
 
     def __init__(self, readline: Any, path: pathlib.Path):
         self._readline, self._path = readline, path
-        readline.set_history_length(MOST_LINES)
+        readline.set_history_length(MAX_HISTORY_LINES)
         with contextlib.suppress(OSError):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)  # for its owner alone: people type what is theirs
+            path.touch(mode=0o600)  # private to its owner
             readline.read_history_file(path)
         self._num_saved = readline.get_current_history_length()
 
     def save(self) -> None:
-        """Adds what is new to the file, so that other sessions keep what they added."""
+        """Appends new lines to the file, which keeps those of other sessions."""
         num_new = self._readline.get_current_history_length() - self._num_saved
         if num_new > 0:
             with contextlib.suppress(OSError):
-                if hasattr(self._readline, "append_history_file"):  # some editline has none
+                if hasattr(self._readline, "append_history_file"):  # missing from some versions of editline
                     self._readline.append_history_file(num_new, self._path)
                 else:
                     self._readline.write_history_file(self._path)
@@ -136,7 +136,7 @@ class History:
 
 
 def history_path() -> pathlib.Path:
-    """Returns where the history is kept. Source: the XDG Base Directory Specification, version 0.8."""
+    """Returns the path of the history file. Source: the XDG Base Directory Specification, version 0.8."""
     state = os.environ.get("XDG_STATE_HOME", "")
     if not os.path.isabs(state):
         state = os.path.join(os.path.expanduser("~"), ".local", "state")
@@ -144,11 +144,11 @@ def history_path() -> pathlib.Path:
 
 
 def _complete(readline: Any, completions: Callable[[str, str], list[str]]) -> None:
-    """Has Tab ask for completions."""
+    """Binds Tab to completion."""
 
     def nth(word: str, number: int) -> str | None:
-        found = completions(readline.get_line_buffer()[: readline.get_begidx()], word)
-        return found[number] if number < len(found) else None
+        matches = completions(readline.get_line_buffer()[: readline.get_begidx()], word)
+        return matches[number] if number < len(matches) else None
 
     readline.set_completer(nth)
     readline.set_completer_delims(" \t\n")

@@ -8,12 +8,12 @@ from t5x_lite.commands.chat.commands import (
     FIELDS,
     NAMES,
     Command,
-    changed,
     completions,
     differences,
+    format_setting,
     help_lines,
-    parsed,
-    shown,
+    parse_line,
+    with_setting,
 )
 from t5x_lite.config import GenerationConfig
 
@@ -21,18 +21,18 @@ DEFAULTS = GenerationConfig()
 
 
 def test_a_line_is_a_text_or_a_command_with_what_follows_it():
-    assert parsed("what is it? /help") == "what is it? /help"
-    assert parsed("  two spaces are kept ") == "  two spaces are kept "
-    assert parsed("") == ""
-    assert parsed("/help") == Command("help", "")
-    assert parsed("/temperature   0.7 ") == Command("temperature", "0.7")
-    assert parsed("/beam_rules hf") == Command("beam_variant", "hf")  # its former name
-    assert parsed("/template Q: {q}  A: {a}") == Command("template", "Q: {q}  A: {a}")
+    assert parse_line("what is it? /help") == "what is it? /help"
+    assert parse_line("  two spaces are kept ") == "  two spaces are kept "
+    assert parse_line("") == ""
+    assert parse_line("/help") == Command("help", "")
+    assert parse_line("/temperature   0.7 ") == Command("temperature", "0.7")
+    assert parse_line("/beam_rules hf") == Command("beam_variant", "hf")  # its former name
+    assert parse_line("/template Q: {q}  A: {a}") == Command("template", "Q: {q}  A: {a}")
 
 
 def test_two_slashes_begin_a_text_that_begins_with_one():
-    assert parsed("//help me") == "/help me"
-    assert parsed("///") == "//"
+    assert parse_line("//help me") == "/help me"
+    assert parse_line("///") == "//"
 
 
 @pytest.mark.parametrize(
@@ -41,22 +41,22 @@ def test_two_slashes_begin_a_text_that_begins_with_one():
         ("/temp 0.7", "no command /temp: use /template or /temperature;"),
         ("/temperatur 0.7", "no command /temperatur: use /temperature;"),
         ("/qiut", "no command /qiut: use /quit;"),
-        ("/xyzzy", "no command /xyzzy: use /help, which lists all;"),
-        ("/", "no command /: use /help, which lists all; a text that begins with a slash begins with two"),
+        ("/xyzzy", "no command /xyzzy: use /help for a list;"),
+        ("/", "no command /: use /help for a list; start a text with // if it begins with a slash"),
         ("/ help", "no command /"),
         ("/HELP", "no command /HELP: use "),
     ],
 )
 def test_an_unknown_command_is_told_with_the_nearest_one(line, hint):
     with pytest.raises(ValueError, match=r"there is no command") as error:
-        parsed(line)
+        parse_line(line)
     assert hint in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["settings", "reset", "prompt", "help", "quit"])
 def test_nothing_may_follow_a_command_that_takes_nothing(name):
-    with pytest.raises(ValueError, match=rf"/{name} is followed by 'now': leave that out"):
-        parsed(f"/{name} now")
+    with pytest.raises(ValueError, match=rf"/{name} takes no argument, but is followed by 'now': leave it out"):
+        parse_line(f"/{name} now")
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_nothing_may_follow_a_command_that_takes_nothing(name):
 )
 def test_a_value_is_read_as_on_the_command_line(name, value, expected):
     before = GenerationConfig(forced_prefix="before", stop_tokens=(9,), temperature=0.2)
-    after = changed(before, name, value)
+    after = with_setting(before, name, value)
     assert getattr(after, name) == expected
     assert type(getattr(after, name)) is type(expected)
     assert dataclasses.replace(after, **{name: getattr(before, name)}) == before  # nothing else is
@@ -102,22 +102,22 @@ def test_a_value_is_read_as_on_the_command_line(name, value, expected):
 )
 def test_a_wrong_value_is_one_line_that_names_it(name, value, message):
     with pytest.raises(ValueError, match=message) as error:
-        changed(DEFAULTS, name, value)
+        with_setting(DEFAULTS, name, value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_what_is_shown_can_be_typed(name):
     config = GenerationConfig(temperature=0.3, top_k=7, banned_tokens=(3, 4), max_new_tokens=9)
-    command = parsed("/" + shown(config, name))
+    command = parse_line("/" + format_setting(config, name))
     assert isinstance(command, Command)
-    assert changed(config, *command) == config
+    assert with_setting(config, *command) == config
 
 
 def test_a_value_of_no_kind_that_is_known_is_refused_for_every_setting():
     for name in set(FIELDS) - {"forced_prefix"}:
         with pytest.raises(ValueError, match=f"^{name} is '{{}}': use "):
-            changed(DEFAULTS, name, "{}")
+            with_setting(DEFAULTS, name, "{}")
 
 
 def test_settings_are_compared_with_the_models_own():
@@ -125,9 +125,9 @@ def test_settings_are_compared_with_the_models_own():
     assert differences(own, own) == []
     config = dataclasses.replace(own, max_new_tokens=30, stop_tokens=(8, 9), forced_prefix="so")
     assert differences(config, own) == [
-        "max_new_tokens 30  (the model's own: 20)",
-        "forced_prefix so  (the model's own: '')",
-        "stop_tokens [8, 9]  (the model's own: [])",
+        "max_new_tokens 30  (default: 20)",
+        "forced_prefix so  (default: '')",
+        "stop_tokens [8, 9]  (default: [])",
     ]
 
 

@@ -47,17 +47,17 @@ def test_a_json_object_gives_a_template_its_fields():
     prompts = make(template="{q} in {where}?")
     assert prompts.inputs_of('{"q": "rain", "where": "May"}') == ["rain in May?"]
     with pytest.raises(
-        ValueError, match=r"^the typed line \(a JSON object gives fields\) has no field 'q', .*; its fields are inputs"
+        ValueError, match=r"^the typed line \(a JSON object sets fields\) has no field 'q', .*; its fields are inputs"
     ):
         prompts.inputs_of("rain")
-    with pytest.raises(ValueError, match="the typed line begins as a JSON object and is none"):
+    with pytest.raises(ValueError, match="the typed line is not a valid JSON object"):
         prompts.inputs_of('{"q": ')
 
 
 def test_a_task_in_python_is_given_the_fields_it_reads():
     prompts = make(task="t5x_lite.tasks.glue:COLA")
     assert prompts.inputs_of('{"sentence": "It rains.", "label": 1, "idx": 0}') == ["cola sentence: It rains."]
-    with pytest.raises(ValueError, match=r"the typed line \(a JSON object gives fields\) .* no field 'sentence'"):
+    with pytest.raises(ValueError, match=r"the typed line \(a JSON object sets fields\) .* no field 'sentence'"):
         prompts.inputs_of("It rains.")
 
 

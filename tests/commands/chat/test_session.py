@@ -50,7 +50,7 @@ class Script:
     def note(self, text):
         self.notes.append(text)
 
-    def tell(self, text):
+    def error(self, text):
         self.told.append(text)
 
     def close(self):
@@ -122,11 +122,11 @@ def test_settings_are_set_shown_and_reset():
         "/max_new_tokens 64",
         "/settings",
     )
-    different = "max_new_tokens 3  (the model's own: 64)\ntemperature 0.5  (the model's own: 0.0)\n"
-    begun_with = "max_new_tokens 6  (the model's own: 64)\n"
+    different = "max_new_tokens 3  (default: 64)\ntemperature 0.5  (default: 0.0)\n"
+    begun_with = "max_new_tokens 6  (default: 64)\n"
     drawn, greedy = answer("one", temperature=0.5, max_new_tokens=3)[0].text, answer("one")[0].text
     assert seen.out == (
-        f"temperature 0.5\n{different}{drawn}\n{begun_with}{greedy}\nall settings are the model's own\n"
+        f"temperature 0.5\n{different}{drawn}\n{begun_with}{greedy}\nall settings are the model's defaults\n"
     )
     assert seen.notes[:2] == ["temperature 0.5", "max_new_tokens 3"]
 
@@ -140,13 +140,13 @@ def test_settings_are_set_shown_and_reset():
         ("/forced_prefix 123456", "forced_prefix has 6 tokens and max_new_tokens is 6: use a larger one"),
         ("/shots few", "shots is 'few': use a whole number, 0 for none"),
         ("/shots 2", "shots is 2, and there is no file to draw from: name it with /examples FILE"),
-        ("/prompt", "/prompt shows what the model reads for the last text, and there was none: type one"),
+        ("/prompt", "/prompt shows the prompt made from the last text: type a text first"),
     ],
 )
 def test_a_mistake_is_told_and_changes_nothing(line, message):
     seen = converse(line, "/settings", "one")
     assert seen.told == [message]
-    assert seen.out == f"max_new_tokens 6  (the model's own: 64)\n{answer('one')[0].text}\n"
+    assert seen.out == f"max_new_tokens 6  (default: 64)\n{answer('one')[0].text}\n"
 
 
 def test_settings_that_do_not_suit_the_model_are_refused_at_the_beginning():
@@ -198,7 +198,7 @@ def test_examples_come_before_each_text(tmp_path):
     path.write_text("\n".join(json.dumps({"inputs": f"q{n}", "targets": f"a{n}"}) for n in range(9)))
     seen = converse(f"/examples {path}", "/examples", "/shots", "/shots 2", "/shots", "one", "/prompt")
     lines = seen.out.splitlines()
-    assert lines[:2] == [f"examples {path}", "there are no examples before a text"]
+    assert lines[:2] == [f"examples {path}", "no examples"]
     shown = [line.split(" -> ") for line in lines[2:4]]
     prompt = "".join(f"{q}\n{a}\n\n" for q, a in shown) + "one"
     assert seen.out.endswith(f"\n{answer(prompt)[0].text}\n{prompt}\n")
@@ -212,7 +212,7 @@ def test_a_template_makes_what_is_read_of_what_is_typed():
 
 def test_help_and_slashes():
     seen = converse("/help", "//help", "/prompt", "/hlep")
-    assert seen.out.startswith("A line is a text to answer")
+    assert seen.out.startswith("Type a text to get an answer")
     assert seen.out.endswith(f"{answer('/help')[0].text}\n/help\n")
     assert [line.partition(":")[0] for line in seen.told] == ["there is no command /hlep"]
 
@@ -253,10 +253,10 @@ def test_too_little_memory_ends_one_answer_and_a_reader_that_went_away_all(monke
 
     failing(jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\ndetails"))
     seen = converse("one", "/settings")
-    assert seen.told == ["the model could not answer: RESOURCE_EXHAUSTED: Out of memory"]
+    assert seen.told == ["the model failed: RESOURCE_EXHAUSTED: Out of memory"]
     assert seen.out.startswith("max_new_tokens 6")
     failing(MemoryError())
-    assert converse("one", "/settings").told == ["the model could not answer: too little memory"]
+    assert converse("one", "/settings").told == ["the model failed: out of memory"]
     failing(BrokenPipeError())
     with pytest.raises(BrokenPipeError):
         converse("one")

@@ -95,7 +95,7 @@ def test_a_pipe_gets_answers_as_they_are_and_no_prompt(monkeypatch, capsys):
         pipe.read()
     pipe.write("an\x1b[2Jswer\n")
     pipe.note("12 tokens")
-    pipe.tell("wrong")
+    pipe.error("wrong")
     pipe.close()
     assert capsys.readouterr() == ("an\x1b[2Jswer\n", "wrong\n")
 
