@@ -113,6 +113,7 @@ class Session:
             self._terminal.error(f"the model failed: {(str(error) or 'out of memory').splitlines()[0]}")
 
     def _run_command(self, name: str, argument: str) -> None:
+        prompts = self._prompts
         match name:
             case "settings":
                 different = commands.differences(self._config, self._pretrained.generation)
@@ -120,18 +121,33 @@ class Session:
             case "reset":
                 self._reset()
                 self._terminal.note("settings restored")
+            case "shots" if argument:
+                if not argument.lstrip("-").isdecimal():
+                    raise ValueError(f"shots is {argument!r}: use a whole number, 0 for none")
+                prompts.draw(int(argument))
+                self._terminal.note(f"{len(prompts.shots)} examples before each text; /shots shows them")
             case "shots":
-                self._draw_shots(argument)
+                self._show("\n".join(f"{inputs} -> {targets}" for inputs, targets in prompts.shots) or "no examples")
+            case "examples" if argument:
+                prompts.use_examples(os.path.expanduser(argument))
+                self._terminal.note(f"examples come from {argument}; /shots K draws K of them")
             case "examples":
-                self._use_examples(argument)
+                self._show(f"examples {prompts.examples}")
+            case "template" if argument:
+                prompts.use_template(argument)
             case "template":
-                self._use_template(argument)
+                self._show(f"template {prompts.options.template}")
             case "prompt":
-                self._show_prompt()
+                if self._last_text is None:
+                    raise ValueError("/prompt shows the prompt made from the last text: type a text first")
+                for inputs in prompts.inputs_of(self._last_text):
+                    self._show(prompts.prompt_of(inputs))
             case "help":
                 self._show("\n".join(commands.help_lines()))
-            case _:
-                self._set(name, argument)
+            case setting if argument:
+                self._set(setting, argument)
+            case setting:
+                self._show(commands.format_setting(self._config, setting))
 
     def _reset(self) -> None:
         self._check(self._initial_config)
@@ -143,43 +159,12 @@ class Session:
             params_and_spec(self._pretrained, [Request("", config)], 1)
 
     def _set(self, name: str, value: str) -> None:
-        if not value:
-            return self._show(commands.format_setting(self._config, name))
         config = commands.with_setting(self._config, name, value)
         self._check(config)
         self._config = config
         if name == "seed":
             self._stream = 0  # restarts the random streams
-        return self._terminal.note(commands.format_setting(config, name))
-
-    def _draw_shots(self, argument: str) -> None:
-        if argument:
-            if not argument.lstrip("-").isdecimal():
-                raise ValueError(f"shots is {argument!r}: use a whole number, 0 for none")
-            self._prompts.draw(int(argument))
-            self._terminal.note(f"{len(self._prompts.shots)} examples before each text; /shots shows them")
-        else:
-            shots = [f"{inputs} -> {targets}" for inputs, targets in self._prompts.shots]
-            self._show("\n".join(shots) or "no examples")
-
-    def _use_examples(self, argument: str) -> None:
-        if argument:
-            self._prompts.use_examples(os.path.expanduser(argument))
-            self._terminal.note(f"examples come from {argument}; /shots K draws K of them")
-        else:
-            self._show(f"examples {self._prompts.examples}")
-
-    def _use_template(self, argument: str) -> None:
-        if argument:
-            self._prompts.use_template(argument)
-        else:
-            self._show(f"template {self._prompts.options.template}")
-
-    def _show_prompt(self) -> None:
-        if self._last_text is None:
-            raise ValueError("/prompt shows the prompt made from the last text: type a text first")
-        for inputs in self._prompts.inputs_of(self._last_text):
-            self._show(self._prompts.prompt_of(inputs))
+        self._terminal.note(commands.format_setting(config, name))
 
     def _show(self, text: str) -> None:
         self._terminal.write(f"{text}\n")

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/commands/attention/contents.py; how it reaches page and picture, their tests say."""
+"""Tests t5x_lite/commands/attention/contents.py; the tests of page and chart show how it is displayed."""
 
 from t5x_lite.commands.attention.contents import Candidate, Step
 

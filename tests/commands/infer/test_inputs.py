@@ -1,4 +1,4 @@
-"""Tests t5x_lite/commands/infer/inputs.py; what is wrong with files is tested through tests/test_inference.py."""
+"""Tests t5x_lite/commands/infer/inputs.py; errors in files are tested in test_init.py."""
 
 import io
 import json
