@@ -28,7 +28,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.exit(main(sys.argv[1:]))
 """
 COMMAND = (sys.executable, "-c", MAIN, "infer", "--interactive", "--checkpoint")
-PROMPT, PREVIOUS_LINE, END, TAB = "\n> ", "\x10", "\x04", "\t"
+PROMPT, PREVIOUS_LINE, END, TAB = "> ", "\x10", "\x04", "\t"
 
 
 @pytest.fixture(scope="module")
