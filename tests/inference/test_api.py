@@ -18,7 +18,7 @@ def pretrained():
     return Pretrained(tiny.model(CFG), ByteTokenizer(100), CFG, 1)
 
 
-def test_generate_takes_settings_and_gives_texts(pretrained):
+def test_generate_takes_settings_and_returns_texts(pretrained):
     one = api.generate(pretrained, LINES[:2], max_new_tokens=4)
     assert [type(text) for text in one] == [str, str]
     assert one == [api.generate(pretrained, [line], max_new_tokens=4)[0] for line in LINES]

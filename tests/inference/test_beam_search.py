@@ -50,7 +50,7 @@ def test_both_best_paths_of_a_markov_chain_are_found():
 PREFERENCES = [[LOW, -1e10, -0.1, -0.9, -1e4, -1e4, -1e4, -1e4], [LOW, -1e10, -0.9, -0.1, -1e4, -1e4, -1e4, -1e4]]
 
 
-def test_a_forced_prefix_is_certain_and_the_search_begins_behind_it():
+def test_a_forced_prefix_has_probability_1_and_the_search_starts_after_it():
     tokens_BKT, scores_BK = search(constant(PREFERENCES), 2, 4, forced=[[7], [4, 5]])
     assert tokens_BKT[:, 0].tolist() == [[7, 2, 2, 2], [4, 5, 3, 3]]
     # Of what comes second, all orders are as probable: T5X has these tokens too.
@@ -80,7 +80,7 @@ def penalty(length, exponent, rules):
 
 @pytest.mark.parametrize("rules", ["t5x", "hf"])
 @pytest.mark.parametrize("exponent", [0.0, 0.6, 2.0])
-def test_with_room_for_all_a_search_finds_the_best_of_all_sequences(rules, exponent):
+def test_a_search_with_enough_beams_finds_the_best_of_all_sequences(rules, exponent):
     V, T = 4, 3
     table_TVV = table_of(3, V=V, T=T)
     log_probs_TVV = np.asarray(jax.nn.log_softmax(table_TVV)).astype(np.float64)
@@ -103,7 +103,7 @@ def test_with_room_for_all_a_search_finds_the_best_of_all_sequences(rules, expon
         np.testing.assert_allclose(scores_BK[0, k], scores[best[k]], rtol=1e-5)
 
 
-def test_if_none_has_ended_t5x_gives_the_live_ones_with_their_log_probabilities():
+def test_if_none_has_finished_t5x_returns_live_sequences_with_their_log_probabilities():
     never = np.array([[LOW, -1e10, 0.0, 1.0, 0.5]])
     tokens_BKT, scores_BK = search(constant(never), 1, 3, length_penalty=0.6)
     assert tokens_BKT[0, 0].tolist() == [3, 3, 3]
@@ -111,7 +111,7 @@ def test_if_none_has_ended_t5x_gives_the_live_ones_with_their_log_probabilities(
 
 
 @pytest.mark.parametrize("rules", ["t5x", "hf"])
-def test_an_examples_result_does_not_depend_on_how_long_others_go_on(rules):
+def test_an_examples_result_does_not_depend_on_the_length_of_others(rules):
     table_BTVV = np.stack([table_of(seed, V=6, T=9) for seed in (5, 6)])
     table_BTVV[0, :, :, 1] += 4.0  # ends soon
     table_BTVV[1, :, :, 1] -= 6.0
@@ -130,7 +130,7 @@ def test_an_examples_result_does_not_depend_on_how_long_others_go_on(rules):
     np.testing.assert_array_equal(together[1][:1], alone[1])
 
 
-def test_a_search_that_nothing_can_change_any_more_ends():
+def test_a_search_ends_once_its_result_is_decided():
     sure = np.array([[LOW, 9.0, 0.0, 0.0]])
     config = GenerationConfig(max_new_tokens=50, num_beams=2)
     params, spec = params_and_spec([config], num_steps=50)

@@ -42,7 +42,7 @@ def test_the_number_of_input_tokens_counts_eos():
 
 
 @pytest.mark.slow
-def test_requests_with_settings_of_their_own_are_answered_as_alone():
+def test_requests_with_different_settings_are_answered_as_if_alone():
     configs = [
         GenerationConfig(max_new_tokens=NEW),
         GenerationConfig(max_new_tokens=3, temperature=0.7, top_p=0.8, seed=3),
@@ -55,7 +55,7 @@ def test_requests_with_settings_of_their_own_are_answered_as_alone():
     assert together[2].sequences[0].text.startswith("ab")
 
 
-def test_what_ends_an_answer_is_not_in_it():
+def test_an_answer_does_not_contain_its_stop_token():
     first = ask(TEXTS[2:], scores=True)[0].sequences[0]
     assert not first.ended
     token = first.tokens[1]
@@ -65,7 +65,7 @@ def test_what_ends_an_answer_is_not_in_it():
     assert (stopped.tokens, stopped.ended) == (expected, True)
 
 
-def test_several_sequences_are_those_that_were_asked_for():
+def test_the_requested_number_of_sequences_is_returned():
     for settings in ({"num_beams": 4, "num_return_sequences": 3}, {"temperature": 1.0, "num_return_sequences": 3}):
         (answer,) = ask(TEXTS[:1], scores=True, **settings)
         scores = [decoded.score for decoded in answer.sequences]
@@ -95,7 +95,7 @@ def test_a_prediction_without_sentinels_changes_nothing():
 
 
 @pytest.mark.parametrize("field", ["banned_tokens", "stop_tokens"])
-def test_tokens_the_model_does_not_have_are_refused(field):
+def test_ids_beyond_the_vocabulary_are_refused(field):
     with pytest.raises(ValueError, match=rf"{field} has \[384\], and the model has ids below 384: leave them out"):
         ask(TEXTS[:1], **{field: (5, 384)})
 

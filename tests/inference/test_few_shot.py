@@ -16,15 +16,15 @@ SHOTS = [("a", "1"), ("bb", "22"), ("ccc", "3")]
 PAIRS = [(f"text {number}", "rare" if number % 10 == 0 else "often") for number in range(50)]
 
 
-def test_examples_come_before_what_is_to_be_answered():
+def test_examples_come_before_the_input():
     assert PromptMaker(SHOTS[:2], ByteTokenizer())("dd").text == "a\n1\n\nbb\n22\n\ndd"
 
 
-def test_without_examples_a_prompt_is_its_inputs():
+def test_without_examples_a_prompt_is_the_input():
     assert PromptMaker([], ByteTokenizer())("d d ") == Prompt("d d ", 0, 5)
 
 
-def test_a_layout_may_name_inputs_and_targets_as_it_likes():
+def test_the_layout_is_a_template():
     maker = PromptMaker(SHOTS[:1], ByteTokenizer(), layout="Q: {inputs}\nA: {targets}", separator="\n")
     assert maker("why").text == "Q: a\nA: 1\nQ: why\nA:"
 
@@ -43,7 +43,7 @@ def test_a_prompt_that_is_too_long_loses_whole_examples_from_the_first_on():
         assert prompt.num_tokens == len(text) + 1 <= max_tokens
 
 
-def test_inputs_are_never_cut():
+def test_inputs_are_never_truncated():
     assert PromptMaker(SHOTS, ByteTokenizer(), 4)("0123456789") == Prompt("0123456789", 0, 11)
 
 
@@ -55,7 +55,7 @@ def test_a_seed_draws_the_same_examples_each_once():
     assert set(drawn) <= set(PAIRS)
 
 
-def test_balanced_examples_have_each_targets_as_often():
+def test_balanced_examples_have_equally_frequent_targets():
     for num_shots, counts in ((4, [2, 2]), (7, [3, 4]), (10, [5, 5]), (13, [5, 8])):  # there are five rare ones
         drawn = draw_shots(PAIRS, num_shots, seed=1, balanced=True)
         assert sorted(collections.Counter(targets for _, targets in drawn).values()) == counts
@@ -85,7 +85,7 @@ def maker(shots, **fields):
     return make_prompter(options(**fields), shots, Pretrained(None, ByteTokenizer(), cfg, 0))
 
 
-def test_examples_are_drawn_by_seed_and_filled_into_the_template_task(examples):
+def test_examples_are_drawn_by_seed_and_filled_into_the_templates(examples):
     asked = options(examples=examples, shots=4, balanced=True)
     shots = read_shots(asked, seed=3)
     assert shots == read_shots(asked, seed=3) != read_shots(asked, seed=4)
@@ -94,7 +94,7 @@ def test_examples_are_drawn_by_seed_and_filled_into_the_template_task(examples):
     assert read_shots(options(), seed=3) == []
 
 
-def test_a_task_in_python_gives_the_template_task():
+def test_a_python_task_provides_the_templates():
     task = template_task(options(template=None, targets_template=None, task="t5x_lite.tasks.glue:COLA"))
     assert input_maker(task)({"sentence": "It rains.", "label": 1, "idx": 0}, "line 1") == ["cola sentence: It rains."]
     assert template_task(options(template=None, targets_template=None)).inputs == "{inputs}"
@@ -111,7 +111,7 @@ def test_examples_that_are_missing_or_too_few_are_named(examples, tmp_path):
         options(shots=2)
 
 
-def test_a_prompt_that_is_too_long_is_told_once(capsys):
+def test_a_prompt_that_is_too_long_is_reported_once(capsys):
     make = maker([("a", "1"), ("b", "2")], inputs_length=9)
     assert make("c") == "b\n2\n\nc"
     assert make("d") == "b\n2\n\nd"
@@ -123,6 +123,6 @@ def test_a_prompt_that_is_too_long_is_told_once(capsys):
     ]
 
 
-def test_a_model_that_does_not_say_its_length_takes_any(capsys):
+def test_prompts_are_unlimited_if_the_trained_length_is_unknown(capsys):
     assert maker([("a", "1")] * 50)("x").count("\n\n") == 50
     assert capsys.readouterr().err == ""

@@ -71,7 +71,7 @@ def configs(field, *values):
     return [GenerationConfig(**{field: value}) for value in values]
 
 
-def test_nothing_changes_where_nothing_is_asked_for():
+def test_nothing_changes_by_default():
     assert check([GenerationConfig()] * B) == 0
 
 
@@ -92,11 +92,11 @@ def test_no_token_completes_an_ngram_that_has_occurred(size):
 
 
 @pytest.mark.parametrize("size", [T + 1, T + 6])
-def test_an_ngram_longer_than_all_there_is_room_for_forbids_nothing(size):
+def test_an_ngram_longer_than_the_output_forbids_nothing(size):
     assert check(configs("no_repeat_ngram_size", *[size] * B), highest=1) == 0
 
 
-def test_an_ngram_is_of_what_was_decoded_and_not_of_the_zeros_behind_it():
+def test_ngrams_do_not_include_the_padding():
     config = GenerationConfig(no_repeat_ngram_size=2)
     params, spec = params_and_spec([config], num_steps=5)
     logits_11V = np.zeros((1, 1, V), np.float32)
@@ -111,7 +111,7 @@ def test_each_example_bans_tokens_of_its_own():
     assert check(configs("banned_tokens", (0, V - 1, 6), (), (4,), (2, 3, 5, 7, 11))) == (3 + 0 + 1 + 5) * K * (T + 1)
 
 
-def test_a_banned_id_beyond_the_vocabulary_bans_nothing_else():
+def test_a_banned_id_beyond_the_vocabulary_is_ignored():
     assert check_banned((V, V + 200)) == []
     assert check_banned((V, 3)) == [3]
 
@@ -123,17 +123,17 @@ def check_banned(ids):
     return np.flatnonzero(np.asarray(found_11V) == MASKED).tolist()
 
 
-def test_nothing_ends_before_each_example_s_fewest_tokens():
+def test_no_sequence_ends_before_its_minimum_length():
     stops = ((), (3, 8), (), (V - 1,))
     given = [GenerationConfig(min_new_tokens=n, stop_tokens=s) for n, s in zip((0, 3, 5, 7), stops, strict=True)]
     assert check(given) == (0 * 1 + 3 * 3 + 5 * 1 + 7 * 2) * K
 
 
-def test_rows_that_pad_the_embedding_are_not_chosen():
+def test_padding_rows_of_the_embedding_are_not_chosen():
     assert check([GenerationConfig()] * B, vocab_size=10) == 3 * B * K * (T + 1)
 
 
-def test_a_vocabulary_that_is_not_known_or_larger_than_the_embedding_masks_nothing():
+def test_a_vocabulary_that_is_unknown_or_larger_than_the_embedding_masks_nothing():
     logits_BKV = np.random.default_rng(1).normal(size=(B, K, V)).astype(np.float32)
     for vocab_size in (None, V, V + 4):
         np.testing.assert_array_equal(mask_padding_rows(logits_BKV, vocab_size), logits_BKV)
@@ -244,7 +244,7 @@ def test_each_example_has_a_top_p_of_its_own():
         np.testing.assert_array_equal(found_BKV[b, k] > MASKED, expected_V > 0)
 
 
-def test_top_p_tells_probabilities_that_differ_in_their_last_bits():
+def test_top_p_distinguishes_probabilities_that_differ_in_their_last_bits():
     second_B = np.linspace(-0.28, -0.05, 20, dtype=np.float32)
     logits_BV = np.stack([0 * second_B, second_B, second_B - np.float32(3e-7)], axis=1)
     kept_B1V = np.asarray(top_p(logits_BV[:, None], np.full(20, 0.5, np.float32))) > MASKED
@@ -259,7 +259,7 @@ def test_each_example_has_a_min_p_of_its_own():
         np.testing.assert_array_equal(found_BKV[b, k], np.where(expected_V > 0, logits_BKV[b, k], np.float32(MASKED)))
 
 
-def test_an_example_that_asks_for_no_filter_keeps_all_beside_one_that_does():
+def test_an_example_without_a_filter_keeps_all_tokens_beside_one_with_a_filter():
     # Tokens so improbable that their probability is 0 in single precision are kept too.
     logits_BKV = 100 * normal(3)
     for found in (
@@ -276,7 +276,7 @@ def test_a_top_k_above_the_vocabulary_keeps_all():
     np.testing.assert_array_equal(top_k(logits_B1V, np.array([8, 500], np.int32), max_k=7), logits_B1V)
 
 
-def test_what_is_masked_stays_masked():
+def test_masked_tokens_stay_masked():
     logits_11V = np.float32([[[0.3, MASKED, 0.2, MASKED, -4]]])
     for found in (
         top_k(logits_11V, np.array([5], np.int32), max_k=5),

@@ -83,7 +83,7 @@ def test_several_sequences_come_with_the_best_first():
 
 
 @pytest.mark.parametrize("architecture", ["causal_lm", "prefix_lm"])
-def test_a_decoder_goes_on_with_its_prompt_with_beams_too(architecture):
+def test_a_decoder_continues_its_prompt_greedily_and_with_beams(architecture):
     model = tiny.drawn(Decoder, tiny.T5_1_1)
     inputs_BS = np.array([[7, 8, 9, 6, 1], [5, 4, 1, 0, 0]], np.int32)
     greedy = generated(GREEDY, inputs_BS, model=model, architecture=architecture)
@@ -106,7 +106,7 @@ def test_a_decoder_goes_on_with_its_prompt_with_beams_too(architecture):
         assert beams.scores_BK[row, 0] >= greedy.scores_BK[row, 0] - 1e-4
 
 
-def test_a_stream_says_the_same_as_what_is_decoded_at_once():
+def test_streaming_yields_the_tokens_of_generate_ids():
     params, spec = params_and_spec([GREEDY], num_steps=NEW)
     expected = generated(GREEDY, inputs()[:1]).tokens_BKT
     steps = list(stream_ids(MODEL, Architecture(), inputs()[:1], params, spec))
@@ -116,7 +116,7 @@ def test_a_stream_says_the_same_as_what_is_decoded_at_once():
         assert not tokens_BKT[:, :, number:].any()
 
 
-def test_prompts_end_where_the_answer_begins():
+def test_prompts_are_left_padded_without_eos():
     prompts_BP, length_B = as_prompts(np.array([[7, 8, 1, 0], [9, 6, 7, 5], [1, 0, 0, 0]]), eos_id=1)
     assert prompts_BP.tolist() == [[0, 0, 0, 7, 8], [0, 9, 6, 7, 5], [0, 0, 0, 0, 0]]
     assert length_B.tolist() == [2, 4, 0]

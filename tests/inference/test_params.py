@@ -31,7 +31,7 @@ def spec(*configs, **given):
 
 
 @pytest.mark.parametrize("name", NUMBERS)
-def test_each_example_has_its_number_as_a_compiled_program_takes_it(name):
+def test_each_example_has_its_values_in_the_dtype_of_the_program(name):
     field, values, dtype = NUMBERS[name]
     # A temperature, without which there is no top_k, top_p or min_p.
     configs = [GenerationConfig(**{"temperature": 1.0, field: value}) for value in values]
@@ -39,26 +39,26 @@ def test_each_example_has_its_number_as_a_compiled_program_takes_it(name):
     assert (numbers_B.tolist(), numbers_B.dtype) == (values, dtype)
 
 
-def test_every_field_is_of_the_whole_batch():
+def test_every_field_has_a_row_per_example():
     params = make_sampling_params([PLAIN] * 5, range(5), eos_id=1)
     assert [len(array) for array in params] == [5] * len(params)
 
 
-def test_the_same_seed_and_stream_draw_the_same_wherever_the_example_stands():
+def test_the_same_seed_and_stream_sample_the_same_in_any_row():
     assert seeds((3, 0), (3, 8), (4, 8))[1] == seeds((3, 8))[0]
 
 
-def test_another_seed_or_stream_draws_otherwise():
+def test_another_seed_or_stream_samples_differently():
     pairs = [(seed, stream) for seed in (0, 1, 2, 77, 2**32 - 1) for stream in (0, 1, 2, 77, 2**40)]
     assert len(set(seeds(*pairs).tolist())) == len(pairs)
 
 
-def test_what_a_seed_draws_stays_the_same_in_all_versions():
+def test_a_seed_samples_the_same_in_all_versions():
     found = seeds((12, 345), (345, 12))
     assert (found.tolist(), found.dtype) == ([1160464420, 2292552566], np.uint32)  # NumPy keeps SeedSequence's results
 
 
-def test_lists_of_ids_are_filled_up_to_a_power_of_two():
+def test_lists_of_ids_are_padded_to_a_power_of_two():
     configs = [GenerationConfig(banned_tokens=ids) for ids in ((5, 6, 7), (), (8,))]
     banned_BW = make_sampling_params(configs, range(3), eos_id=1).banned_BW
     assert banned_BW.tolist() == [[5, 6, 7, NO_ID], [NO_ID] * 4, [8, NO_ID, NO_ID, NO_ID]]
@@ -76,7 +76,7 @@ def test_eos_stops_every_example_whatever_else_does():
     assert make_sampling_params(configs, range(2), eos_id=3).stop_BW.tolist() == [[3, -1, -1, -1], [3, 9, 8, -1]]
 
 
-def test_forced_prefixes_are_filled_up_with_zeros():
+def test_forced_prefixes_are_padded_with_zeros():
     assert make_sampling_params([PLAIN] * 2, range(2), eos_id=1, forced=[[], [7, 6, 5]]).forced_BF.tolist() == [
         [0, 0, 0, 0],
         [7, 6, 5, 0],
@@ -84,12 +84,12 @@ def test_forced_prefixes_are_filled_up_with_zeros():
     assert make_sampling_params([PLAIN] * 2, range(2), eos_id=1).forced_BF.shape == (2, 0)
 
 
-def test_every_example_has_a_stream():
+def test_every_example_needs_a_stream():
     with pytest.raises(ValueError, match="shorter"):
         make_sampling_params([PLAIN] * 3, range(2), eos_id=1)
 
 
-def test_a_plan_leaves_out_what_no_example_asks_for():
+def test_a_spec_omits_unused_features():
     assert spec(PLAIN, PLAIN) == DecodeSpec(vocab_size=99, num_steps=21)
 
 
@@ -107,12 +107,12 @@ DRAWING = GenerationConfig(temperature=0.5)
         ("repetition_penalty", 0.9, {"has_repetition_penalty": True}),
     ],
 )
-def test_a_plan_has_what_a_single_example_asks_for_and_nothing_else(field, value, part):
+def test_a_spec_has_the_features_that_any_example_uses_and_no_others(field, value, part):
     expected = DecodeSpec(vocab_size=99, num_steps=21, samples=True, **part)
     assert spec(PLAIN, dataclasses.replace(DRAWING, **{field: value}), DRAWING) == expected
 
 
-def test_a_plan_has_what_the_whole_batch_has_in_common():
+def test_a_spec_has_the_settings_shared_by_the_batch():
     one = GenerationConfig(num_beams=5, num_return_sequences=2, no_repeat_ngram_size=3, beam_variant="hf")
     found = spec(one, one, scores=True, vocab_size=None)
     assert found == DecodeSpec(
@@ -128,7 +128,7 @@ def test_few_top_ks_are_compiled(highest, most):
     assert spec(one, other).max_top_k == most
 
 
-def test_a_plan_can_be_told_from_another_when_programs_are_looked_up():
+def test_specs_are_hashable_and_compare_by_value():
     assert hash(spec(PLAIN)) == hash(spec(GenerationConfig(max_new_tokens=3, seed=8, banned_tokens=(4,))))
     assert spec(PLAIN) != spec(DRAWING)
 
@@ -136,12 +136,12 @@ def test_a_plan_can_be_told_from_another_when_programs_are_looked_up():
 @pytest.mark.parametrize(
     ("field", "value"), [("num_beams", 3), ("no_repeat_ngram_size", 2), ("num_return_sequences", 2)]
 )
-def test_examples_that_need_another_program_are_not_batched_together(field, value):
+def test_examples_that_need_different_programs_are_not_batched(field, value):
     base = PLAIN if field != "num_return_sequences" else DRAWING
     assert batch_key(base) != batch_key(dataclasses.replace(base, **{field: value}))
 
 
-def test_the_rules_of_beams_separate_where_there_are_beams():
+def test_the_beam_variant_matters_only_with_beams():
     hf, t5x = (GenerationConfig(num_beams=2, beam_variant=rules) for rules in ("hf", "t5x"))
     assert batch_key(hf) != batch_key(t5x)
     assert batch_key(dataclasses.replace(hf, num_beams=1)) == batch_key(PLAIN)

@@ -28,7 +28,7 @@ def inputs():
     return np.array([row + [0] * (13 - len(row)) for row in ids], np.int32)
 
 
-def test_an_encoder_decoder_answers_with_what_it_decodes():
+def test_an_encoder_decoder_predicts_its_greedy_output():
     model = tiny.drawn(T5, CFG)
     predictions = predict(model, Architecture(), inputs(), BYTES, CONFIG)
     for text, found in zip(inputs(), predictions, strict=True):
@@ -40,7 +40,7 @@ def test_an_encoder_decoder_answers_with_what_it_decodes():
 
 
 @pytest.mark.parametrize("name", [pytest.param("causal_lm", marks=pytest.mark.slow), "prefix_lm"])
-def test_a_decoder_answers_what_follows_the_inputs_without_their_eos(name):
+def test_a_decoder_continues_the_inputs_without_their_eos(name):
     model = tiny.drawn(Decoder, CFG)
     answers = predict(model, Architecture(name), inputs(), BYTES, CONFIG)
     logits = jax.jit(model)
@@ -57,7 +57,7 @@ def test_a_decoder_answers_what_follows_the_inputs_without_their_eos(name):
         assert found == BYTES.decode(ids[len(BYTES.encode(text)) + 1 :])
 
 
-def test_a_masked_language_model_fills_in_the_masks_alone():
+def test_a_masked_language_model_fills_in_only_the_masks():
     model, inputs_BS = tiny.drawn(MaskedLM, CFG), inputs()
     inputs_BS[0, 1], inputs_BS[2, 3] = BYTES.sentinel_id(0), BYTES.sentinel_id(0)
     answers = predict(model, Architecture("masked_lm"), inputs_BS, BYTES, CONFIG)

@@ -55,7 +55,7 @@ def test_each_example_takes_its_most_probable_token():
     assert tokens(TWO, *params_and_spec(2, num_steps=3)).tolist() == [[[2, 2, 2]], [[3, 3, 3]]]
 
 
-def test_logits_that_are_large_and_close_are_told_apart():
+def test_large_logits_that_differ_slightly_are_distinguished():
     logits_BV = [[1700.47, 1700.48, 1700.51, 1700.45], [3.2, 4.8, -5.3, 5.6]]
     assert tokens(logits_BV, *params_and_spec(2, num_steps=3)).tolist() == [[[2, 2, 2]], [[3, 3, 3]]]
 
@@ -82,7 +82,7 @@ def test_log_probabilities_are_the_models_and_0_where_tokens_are_forced():
     np.testing.assert_array_equal(state.log_probs_BKT[0, 0, :3], 0)
 
 
-def test_with_top_k_1_what_is_drawn_from_is_certain():
+def test_top_k_1_is_deterministic():
     params, spec = params_and_spec(sampled(1, top_k=1), num_steps=20)
     log_probs = jax.nn.log_softmax(apply_filters(jnp.asarray([[SHARES]]), params, spec))
     assert log_probs[0, 0, 3] == 0.0
@@ -128,7 +128,7 @@ def test_a_stop_token_ends_a_sequence_as_eos_does():
     assert tokens([TWO[0], TWO[0]], *params_and_spec(configs, num_steps=3)).tolist() == [[[2, 0, 0]], [[2, 2, 2]]]
 
 
-def test_a_decoding_goes_on_where_it_stopped():
+def test_decoding_in_steps_equals_decoding_at_once():
     params, spec = params_and_spec(sampled(2, max_new_tokens=8), num_steps=8)
     logits_BV = np.random.default_rng(0).normal(size=(2, 50))
     at_once = tokens(logits_BV, params, spec)
@@ -139,7 +139,7 @@ def test_a_decoding_goes_on_where_it_stopped():
     np.testing.assert_array_equal(state.tokens_BKT, at_once)
 
 
-def test_what_is_drawn_depends_on_seed_and_stream_and_on_no_other_example():
+def test_samples_depend_on_seed_and_stream_alone():
     logits_BV = np.zeros((3, 300))
     configs, streams = sampled(3), [4, 5, 6]
     together = tokens(logits_BV, *params_and_spec(configs, num_steps=20, streams=streams))
@@ -186,20 +186,20 @@ def draws():
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_tokens_are_drawn_as_often_as_they_are_probable_with(name, draws):
+def test_tokens_are_sampled_with_their_probabilities_with(name, draws):
     logits_V, drawn_with = draws
     assert surprise(np.bincount(drawn_with[name][1], minlength=V), exact_probabilities(logits_V, **SETTINGS[name])) < 1
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_a_number_draws_the_token_that_double_precision_draws_with(name, draws):
+def test_samples_equal_those_of_double_precision_with(name, draws):
     logits_V, drawn_with = draws
     uniform_N, tokens_N = drawn_with[name]
     sums_V = np.cumsum(exact_probabilities(logits_V, **SETTINGS[name]))
     assert np.mean(np.searchsorted(sums_V, uniform_N, side="right") != tokens_N) < 2e-4  # but at borders, by rounding
 
 
-def test_the_statistic_tells_a_distribution_that_is_nearly_right(draws):
+def test_the_statistic_detects_a_distribution_that_is_nearly_right(draws):
     logits_V, drawn_with = draws
     counts_V = np.bincount(drawn_with["nothing"][1], minlength=V)
     assert surprise(counts_V, exact_probabilities(logits_V, temperature=1.15)) > 1
@@ -214,13 +214,13 @@ def test_the_first_and_the_last_possible_token_are_drawn_at_both_ends():
     np.testing.assert_array_equal(drawn(logits_BV, np.float32([[0, below_1]] * B)), [[130, 196], [3, 70]])
 
 
-def test_a_number_says_which_token_by_the_cumulated_probability():
+def test_a_random_number_selects_a_token_by_cumulative_probability():
     logits_V = np.float32([np.log(0.5), MASKED, np.log(0.125), np.log(0.375)])
     numbers_N = np.float32([0.49, 0.51, 0.62, 0.63, 0.99])
     np.testing.assert_array_equal(drawn(logits_V[None], numbers_N[None])[0], [0, 2, 2, 3, 3])
 
 
-def test_a_number_on_a_border_is_the_token_s_behind_it():
+def test_a_random_number_on_a_border_selects_the_next_token():
     numbers_N = np.arange(256, dtype=np.float32) / 256
     np.testing.assert_array_equal(drawn(np.zeros((1, 256), np.float32), numbers_N[None])[0], np.arange(256))
 
@@ -232,7 +232,7 @@ def test_each_sequence_is_drawn_by_its_own_number_from_its_own_logits():
     np.testing.assert_array_equal(jax.jit(sample)(logits_BKV, np.full((B, K), 0.5, np.float32)), chosen_BK)
 
 
-def test_what_has_no_probability_is_never_drawn_however_sums_are_rounded():
+def test_masked_tokens_are_never_sampled_despite_rounding():
     # A token in every 128, most of them masked, and numbers at the borders between those that are not.
     rng = np.random.default_rng(8)
     weights_W = np.exp(2 * rng.normal(size=1004)) * (rng.random(1004) > 0.6)
@@ -244,7 +244,7 @@ def test_what_has_no_probability_is_never_drawn_however_sums_are_rounded():
     assert logits_V.flat[tokens_N].min() > MASKED
 
 
-def test_the_last_possible_token_is_drawn_where_sums_are_rounded_to_more():
+def test_the_last_possible_token_is_sampled_despite_rounding():
     # Of 64 distributions, the sums of some rise among the masked tokens at their ends, beyond what the last one adds.
     rng = np.random.default_rng(9)
     logits_BWV = np.full((64, 1004, 128), MASKED, np.float32)
@@ -253,5 +253,5 @@ def test_the_last_possible_token_is_drawn_where_sums_are_rounded_to_more():
     assert drawn(logits_BWV.reshape(64, -1), below_1)[:, 0].tolist() == [749 * 128 + 5] * 64
 
 
-def test_where_nothing_is_possible_the_first_token_is_drawn():
+def test_the_first_token_is_sampled_if_all_are_masked():
     np.testing.assert_array_equal(drawn(np.full((1, V), MASKED, np.float32), np.float32([[0, 0.7]])), [[0, 0]])

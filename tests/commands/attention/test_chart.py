@@ -83,7 +83,7 @@ def test_tokens_of_any_kind_are_drawn():
 
 
 @needs_matplotlib
-def test_a_title_is_no_formula():
+def test_a_title_is_not_a_formula():
     plain = pixels(examples.contents()._replace(title="a x a"))
     assert (plain != pixels(examples.contents()._replace(title="a $ a"))).any()
     png(examples.contents()._replace(title="$x^{2$"))  # would be refused as TeX
@@ -100,7 +100,7 @@ def test_a_picture_has_a_size_that_can_be_opened():
     assert cell_side(10, chart.MAX_SIDE) == chart.CELL
 
 
-def test_names_are_left_out_where_there_is_no_room_for_all():
+def test_labels_are_skipped_where_there_is_no_room():
     tokens = [str(number) for number in range(7)]
     assert [token for _, token in chart._named(tokens, 0.1)] == tokens
     assert [token for _, token in chart._named(tokens, 0.04)] == ["0", "3", "6"]

@@ -27,7 +27,7 @@ def test_a_page_and_a_picture_are_written_and_the_table_printed(loaded, tmp_path
     assert out.endswith(f"wrote {tmp_path}/v1.5.html and {tmp_path}/v1.5.png\n")
 
 
-def test_one_of_them_can_be_asked_for_alone(loaded, tmp_path, monkeypatch):
+def test_the_page_or_the_picture_can_be_requested_alone(loaded, tmp_path, monkeypatch):
     monkeypatch.setattr(attention, "png", lambda contents: b"picture")
     monkeypatch.setattr(chart, "can_draw", lambda: True)
     attention.run(options(target="so", output=str(tmp_path / "a.html")))
@@ -35,7 +35,7 @@ def test_one_of_them_can_be_asked_for_alone(loaded, tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "b.png"]
 
 
-def test_without_matplotlib_the_page_alone_is_written_and_said_to_be(loaded, tmp_path, monkeypatch, capsys):
+def test_without_matplotlib_only_the_page_is_written_and_the_user_is_told(loaded, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(attention, "can_draw", lambda: False)
     monkeypatch.setattr(chart, "can_draw", lambda: False)
     attention.run(options(target="so", output=str(tmp_path / "a")))
@@ -66,7 +66,7 @@ def test_an_output_in_no_directory_is_named_before_anything_is_loaded(tmp_path):
     assert output_paths(str(tmp_path / "a.html")) == (tmp_path / "a.html", None)
 
 
-def test_a_hidden_token_is_asked_for_where_none_is(monkeypatch, tmp_path, capsys):
+def test_the_user_is_asked_to_mask_a_token(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(attention, "load", lambda checkpoint: pretrained("masked_lm"))
     attention.run(options(output=str(tmp_path / "a.html")))
     assert "No token is predicted: mask one in --text with <extra_id_0>." in capsys.readouterr().out

@@ -23,7 +23,7 @@ def softmax(logits) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", ["encoder_decoder", pytest.param("causal_lm", marks=pytest.mark.slow), "prefix_lm"])
-def test_what_a_model_decodes_by_itself_is_the_most_probable_at_each_step(name):
+def test_without_a_target_each_step_chooses_the_most_probable_token(name):
     model = pretrained(name)
     contents = look_at(model, options())
     assert len(contents.steps) <= 6
@@ -140,7 +140,7 @@ def test_layers_and_heads_can_be_chosen():
     assert names == ["decoder self-attention", "cross-attention"]  # the encoder has 2 layers
 
 
-def test_a_page_that_would_be_too_large_is_refused_before_it_is_made(monkeypatch):
+def test_a_page_that_would_be_too_large_is_refused_before_running_the_model(monkeypatch):
     # 6 x 6 in 2 layers of the encoder, 3 x 3 and 3 x 6 in 4 of the decoder, 3 heads.
     weights = 3 * (2 * 36 + 4 * (9 + 18))
     monkeypatch.setattr(look, "MAX_WEIGHTS", weights)

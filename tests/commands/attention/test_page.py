@@ -69,7 +69,7 @@ def test_weights_can_be_read_back_in_their_order(data):
     assert (np.abs(actual_LNQK - expected_LNQK) <= np.sqrt(expected_LNQK) / LEVELS + 1e-5).all()
 
 
-def test_a_quantized_weight_is_off_by_less_the_smaller_it_is():
+def test_smaller_weights_have_smaller_quantization_errors():
     weights = np.linspace(0, 1, 100_001)
     off = np.abs((quantized(weights) / LEVELS) ** 2 - weights)
     assert (off <= np.sqrt(weights) / LEVELS + 4e-6).all()

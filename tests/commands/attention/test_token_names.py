@@ -5,7 +5,7 @@ from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer
 from tests.commands.attention.models import TOKENIZER
 
 
-def test_tokens_that_cannot_be_seen_have_names():
+def test_invisible_tokens_have_names():
     names = token_names(TOKENIZER)
     assert names[:3] == ["<pad>", "</s>", "<unk>"]
     assert [names[byte + 3] for byte in b"a \n\t\x1b"] == ["a", "\u2581", "\u23ce", "\u21e5", "<0x1B>"]

@@ -20,7 +20,7 @@ from t5x_lite.config import GenerationConfig
 DEFAULTS = GenerationConfig()
 
 
-def test_a_line_is_a_text_or_a_command_with_what_follows_it():
+def test_a_line_is_a_text_or_a_command_with_an_argument():
     assert parse_line("what is it? /help") == "what is it? /help"
     assert parse_line("  two spaces are kept ") == "  two spaces are kept "
     assert parse_line("") == ""
@@ -30,7 +30,7 @@ def test_a_line_is_a_text_or_a_command_with_what_follows_it():
     assert parse_line("/template Q: {q}  A: {a}") == Command("template", "Q: {q}  A: {a}")
 
 
-def test_two_slashes_begin_a_text_that_begins_with_one():
+def test_two_slashes_escape_a_slash():
     assert parse_line("//help me") == "/help me"
     assert parse_line("///") == "//"
 
@@ -47,14 +47,14 @@ def test_two_slashes_begin_a_text_that_begins_with_one():
         ("/HELP", "no command /HELP: use "),
     ],
 )
-def test_an_unknown_command_is_told_with_the_nearest_one(line, hint):
+def test_an_unknown_command_is_reported_with_the_nearest_one(line, hint):
     with pytest.raises(ValueError, match=r"there is no command") as error:
         parse_line(line)
     assert hint in str(error.value)
 
 
 @pytest.mark.parametrize("name", ["settings", "reset", "prompt", "help", "quit"])
-def test_nothing_may_follow_a_command_that_takes_nothing(name):
+def test_a_command_without_an_argument_refuses_one(name):
     with pytest.raises(ValueError, match=rf"/{name} takes no argument, but is followed by 'now': leave it out"):
         parse_line(f"/{name} now")
 
@@ -107,14 +107,14 @@ def test_a_wrong_value_is_one_line_that_names_it(name, value, message):
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_what_is_shown_can_be_typed(name):
+def test_a_shown_setting_can_be_typed(name):
     config = GenerationConfig(temperature=0.3, top_k=7, banned_tokens=(3, 4), max_new_tokens=9)
     command = parse_line("/" + format_setting(config, name))
     assert isinstance(command, Command)
     assert with_setting(config, *command) == config
 
 
-def test_a_value_of_no_kind_that_is_known_is_refused_for_every_setting():
+def test_a_value_of_the_wrong_type_is_refused_for_every_setting():
     for name in set(FIELDS) - {"forced_prefix"}:
         with pytest.raises(ValueError, match=f"^{name} is '{{}}': use "):
             with_setting(DEFAULTS, name, "{}")

@@ -90,7 +90,7 @@ def test_a_session_answers_completes_and_recalls_lines(checkpoint, tmp_path):
         assert history.read_text().splitlines()[-2:] == ["hello", "/temperature 0.5"]
 
 
-def test_ctrl_c_stops_an_answer_alone(checkpoint, tmp_path):
+def test_ctrl_c_stops_only_the_answer(checkpoint, tmp_path):
     with Driven(checkpoint, tmp_path, "--max_new_tokens", "20000", "--min_new_tokens", "20000") as session:
         session.type("for ever\n")
         session.expect("for ever\n")
@@ -102,7 +102,7 @@ def test_ctrl_c_stops_an_answer_alone(checkpoint, tmp_path):
         assert session.process.wait(TIMEOUT_SECONDS) == 0
 
 
-def test_a_pipe_gets_an_answer_a_line_and_nothing_else(checkpoint, tmp_path):
+def test_a_pipe_receives_one_answer_per_line_and_nothing_else(checkpoint, tmp_path):
     texts = ["hello", "", "good bye"]
     answers = generate(load(checkpoint), texts, max_new_tokens=5, batch_size=1)
     done = subprocess.run(

@@ -54,14 +54,14 @@ def test_a_json_object_gives_a_template_its_fields():
         prompts.inputs_of('{"q": ')
 
 
-def test_a_task_in_python_is_given_the_fields_it_reads():
+def test_a_python_task_reads_its_fields():
     prompts = make(task="t5x_lite.tasks.glue:COLA")
     assert prompts.inputs_of('{"sentence": "It rains.", "label": 1, "idx": 0}') == ["cola sentence: It rains."]
     with pytest.raises(ValueError, match=r"the typed line \(a JSON object sets fields\) .* no field 'sentence'"):
         prompts.inputs_of("It rains.")
 
 
-def test_examples_are_drawn_anew_and_by_seed(examples):
+def test_examples_are_redrawn_by_seed(examples):
     prompts = make(examples=examples, shots=3)
     draws = [prompts.shots]
     for _ in range(2):
@@ -75,7 +75,7 @@ def test_examples_are_drawn_anew_and_by_seed(examples):
     assert again.prompt_of("why?") == "".join(f"{q}\n{a}\n\n" for q, a in draws[1]) + "why?"
 
 
-def test_no_examples_can_be_asked_for_and_more_again(examples):
+def test_examples_can_be_turned_off_and_on(examples):
     prompts = make(examples=examples, shots=2)
     prompts.draw(0)
     assert (prompts.shots, prompts.prompt_of("why?"), prompts.examples) == ([], "why?", examples)
@@ -83,7 +83,7 @@ def test_no_examples_can_be_asked_for_and_more_again(examples):
     assert len(prompts.shots) == 4
 
 
-def test_another_file_is_drawn_from_as_many_as_before(examples, tmp_path):
+def test_another_file_gives_the_same_number_of_examples(examples, tmp_path):
     other = tmp_path / "other.jsonl"
     other.write_text('{"inputs": "o1", "targets": "t"}\n{"inputs": "o2", "targets": "t"}\n')
     prompts = make()
@@ -96,7 +96,7 @@ def test_another_file_is_drawn_from_as_many_as_before(examples, tmp_path):
     assert len(prompts.shots) == 2
 
 
-def test_another_template_is_that_of_the_examples_too(examples):
+def test_another_template_also_applies_to_the_examples(examples):
     prompts = make(examples=examples, shots=2)
     before = prompts.shots
     prompts.use_template("Q: {inputs}")
@@ -114,7 +114,7 @@ def test_another_template_is_that_of_the_examples_too(examples):
         (lambda prompts: prompts.use_template("{other}"), "has no field 'other'"),
     ],
 )
-def test_a_mistake_changes_nothing(change, message, examples):
+def test_an_error_changes_nothing(change, message, examples):
     prompts = make(examples=examples, shots=2)
     before = state(prompts)
     with pytest.raises(ValueError, match=message):
@@ -122,7 +122,7 @@ def test_a_mistake_changes_nothing(change, message, examples):
     assert state(prompts) == before
 
 
-def test_a_file_is_asked_for_where_there_is_none(tmp_path):
+def test_drawing_examples_requires_a_file(tmp_path):
     prompts = make()
     with pytest.raises(ValueError, match=r"shots is 3, and there is no file to draw from: name it with /examples FILE"):
         prompts.draw(3)

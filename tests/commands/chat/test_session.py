@@ -93,14 +93,14 @@ def test_tokens_are_written_as_they_come(monkeypatch):
     assert len(parts) > 3
 
 
-def test_every_line_of_a_pipe_is_answered_empty_ones_too():
+def test_every_line_of_a_pipe_is_answered_even_empty_ones():
     texts = ["one", "", "two"]
     seen = converse(*texts, is_typed=False)
     assert seen.out == "".join(answer(text)[0].text + "\n" for text in texts)
     assert seen.told == []
 
 
-def test_what_is_drawn_is_new_each_time_and_the_same_in_another_session():
+def test_samples_are_new_each_time_and_reproducible_across_sessions():
     asked = {"temperature": 1.0, "seed": 3}
     drawn = [answer("one", stream=stream, **asked)[0].text + "\n" for stream in range(2)]
     assert drawn[0] != drawn[1]
@@ -143,13 +143,13 @@ def test_settings_are_set_shown_and_reset():
         ("/prompt", "/prompt shows the prompt made from the last text: type a text first"),
     ],
 )
-def test_a_mistake_is_told_and_changes_nothing(line, message):
+def test_an_error_is_reported_and_changes_nothing(line, message):
     seen = converse(line, "/settings", "one")
     assert seen.told == [message]
     assert seen.out == f"max_new_tokens 6  (default: 64)\n{answer('one')[0].text}\n"
 
 
-def test_settings_that_do_not_suit_the_model_are_refused_at_the_beginning():
+def test_settings_that_do_not_suit_the_model_are_refused_at_the_start():
     with pytest.raises(ValueError, match=r"banned_tokens has \[400\]"):
         converse("one", banned_tokens=(400,))
 
@@ -166,7 +166,7 @@ def test_several_sequences_are_numbered_with_their_scores():
     assert seen.out == "".join(f"{i}. {one.score:.4f}  {one.text}\n" for i, one in enumerate(drawn, start=1))
 
 
-def test_one_beam_of_several_is_a_text_alone():
+def test_a_single_returned_beam_is_shown_as_text():
     assert converse("one", num_beams=3).out == answer("one", num_beams=3)[0].text + "\n"
 
 
@@ -205,7 +205,7 @@ def test_examples_come_before_each_text(tmp_path):
     assert "2 examples before each text; /shots shows them" in seen.notes
 
 
-def test_a_template_makes_what_is_read_of_what_is_typed():
+def test_a_template_is_applied_to_typed_text():
     seen = converse("/template", "/template Q: {inputs}", "/template", "one", "/prompt")
     assert seen.out == f"template None\ntemplate Q: {{inputs}}\n{answer('Q: one')[0].text}\nQ: one\n"
 
@@ -217,7 +217,7 @@ def test_help_and_slashes():
     assert [line.partition(":")[0] for line in seen.told] == ["there is no command /hlep"]
 
 
-def test_an_interrupted_answer_ends_alone(monkeypatch):
+def test_an_interrupt_stops_only_the_answer(monkeypatch):
     stream_answer = session.stream_answer
 
     def interrupted(pretrained, request):
@@ -243,7 +243,7 @@ def test_an_interrupt_at_the_prompt_says_how_to_leave():
         converse(KeyboardInterrupt, is_typed=False)
 
 
-def test_too_little_memory_ends_one_answer_and_a_reader_that_went_away_all(monkeypatch):
+def test_running_out_of_memory_ends_an_answer_and_a_closed_pipe_ends_the_session(monkeypatch):
     def failing(error):
         def fail(pretrained, request):
             raise error
@@ -262,7 +262,7 @@ def test_too_little_memory_ends_one_answer_and_a_reader_that_went_away_all(monke
         converse("one")
 
 
-def test_what_is_loaded_is_said_before_the_first_line(monkeypatch, capsys):
+def test_the_model_is_described_before_the_first_line(monkeypatch, capsys):
     script = Script("/max_new_tokens", "/temperature")
     monkeypatch.setattr(session, "load", lambda checkpoint: MODEL)
     monkeypatch.setattr(session, "Terminal", lambda completions: script)
@@ -272,7 +272,7 @@ def test_what_is_loaded_is_said_before_the_first_line(monkeypatch, capsys):
     assert script.out == "max_new_tokens 5\ntemperature 0.0\n"
 
 
-def test_a_mistake_in_the_options_is_told_before_a_model_is_read(monkeypatch, tmp_path):
+def test_invalid_options_are_reported_before_the_model_is_loaded(monkeypatch, tmp_path):
     monkeypatch.setattr(session, "load", lambda checkpoint: pytest.fail("a model is read"))
     with pytest.raises(ValueError, match="top_p is 2"):
         session.run(InferConfig(checkpoint="run"), {"top_p": 2.0, "temperature": 1.0})

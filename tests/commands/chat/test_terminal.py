@@ -58,11 +58,11 @@ def test_only_what_is_new_is_written():
     assert written("a", "a b", "a b", "a b c") == ["a", " b", " c"]
 
 
-def test_a_character_is_written_when_its_bytes_are_there():
+def test_a_character_is_written_once_all_its_bytes_are_known():
     assert written("a", "a\ufffd", "a\ufffd\ufffd", "a\u20ac", "a\u20acb") == ["a", "\u20ac", "b"]
 
 
-def test_a_sentinel_waits_for_it_may_be_the_first_byte_of_a_character():
+def test_a_sentinel_is_held_back_while_it_may_be_part_of_a_character():
     tokenizer = ByteTokenizer(100)
     ids = tokenizer.encode("a\u20acb<extra_id_1>\u00fc<extra_id_2>")
     texts = [tokenizer.decode(ids[: count + 1]) for count in range(len(ids))]
@@ -75,19 +75,19 @@ def test_more_sentinels_than_a_character_has_bytes_are_written():
     assert written(*texts) == ["<extra_id_0>", "<extra_id_1>", "<extra_id_2><extra_id_3><extra_id_4>"]
 
 
-def test_bytes_that_become_no_character_are_written_once_that_is_certain():
+def test_bytes_that_form_no_character_are_written_once_that_is_certain():
     assert written("a\ufffd", "a\ufffdb\ufffd") == ["a", "\ufffdb", "\ufffd"]
 
 
-def test_a_text_that_turns_out_otherwise_is_written_anew():
+def test_a_text_that_changes_is_written_again():
     assert written("do", "do n", "don't") == ["do", " n", "\n", "don't"]
 
 
-def test_an_answer_of_nothing_writes_nothing():
+def test_an_empty_answer_writes_nothing():
     assert written("") == []
 
 
-def test_a_pipe_gets_answers_as_they_are_and_no_prompt(monkeypatch, capsys):
+def test_a_pipe_receives_raw_answers_and_no_prompt(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", io.StringIO("one\ntwo"))
     pipe = Terminal(no_completions)
     assert [pipe.read(), pipe.read()] == ["one", "two"]
@@ -100,7 +100,7 @@ def test_a_pipe_gets_answers_as_they_are_and_no_prompt(monkeypatch, capsys):
     assert capsys.readouterr() == ("an\x1b[2Jswer\n", "wrong\n")
 
 
-def test_a_screen_gets_notes_and_no_control_characters(monkeypatch):
+def test_a_screen_receives_notes_and_no_control_characters(monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO())
     monkeypatch.setattr("sys.stdout", Screen())
     screen = Terminal(no_completions)
@@ -151,7 +151,7 @@ def test_the_history_is_kept_across_sessions_and_is_its_owners_alone(tmp_path):
     assert path.read_text() == "one\ntwo\nthree\nfour\nfive\n"
 
 
-def test_a_history_that_cannot_be_written_is_silently_none(tmp_path, capsys):
+def test_a_history_that_cannot_be_written_is_ignored(tmp_path, capsys):
     (tmp_path / "file").touch()
     readline = FakeReadline()
     history = History(readline, tmp_path / "file" / "history")
@@ -160,7 +160,7 @@ def test_a_history_that_cannot_be_written_is_silently_none(tmp_path, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_history_is_where_state_is_kept(monkeypatch):
+def test_the_history_is_in_the_xdg_state_directory(monkeypatch):
     monkeypatch.setenv("HOME", "/home/someone")
     monkeypatch.setenv("XDG_STATE_HOME", "/state")
     assert str(history_path()) == "/state/t5x-lite/history"

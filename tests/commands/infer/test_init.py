@@ -92,7 +92,7 @@ def test_a_pipe_is_read_and_written(pretrained, monkeypatch, capsys):
     assert json.loads(capsys.readouterr().out)["inputs"] == "one <extra_id_0>"
 
 
-def test_an_input_that_is_not_there_is_named_before_anything_is_loaded(tmp_path):
+def test_a_missing_input_is_named_before_the_model_is_loaded(tmp_path):
     with pytest.raises(ValueError, match=r"--input .*nowhere.txt' names no file"):
         infer.run(options(input=str(tmp_path / "nowhere.txt")))
 
@@ -110,7 +110,7 @@ def test_rows_do_not_depend_on_where_lines_are_in_the_file(pretrained):
     assert [row["prediction"] for row in rows_of(pretrained, lines)] == expected
 
 
-def test_what_is_drawn_for_a_line_stays_when_a_run_goes_on(pretrained):
+def test_a_resumed_run_samples_the_same(pretrained):
     config = GenerationConfig(max_new_tokens=5, temperature=1.0)
     requests = [Request(line, config, number) for number, line in enumerate(LINES * 3)]
     whole = [answer.sequences[0].text for answer in api.answer_all(pretrained, requests, batch_size=3)]
@@ -119,7 +119,7 @@ def test_what_is_drawn_for_a_line_stays_when_a_run_goes_on(pretrained):
     assert whole[0] != whole[4]  # the same text on another line
 
 
-def test_rows_have_scores_and_tokens_where_they_are_asked_for(pretrained):
+def test_rows_have_scores_and_tokens_on_request(pretrained):
     (row,) = rows_of(pretrained, LINES[:1], log_probs=True)
     assert row["score"] == pytest.approx(sum(row["log_probs"]), rel=1e-5)
     assert "".join(row["tokens"]) == row["prediction"]
@@ -146,14 +146,14 @@ def test_a_record_that_cannot_be_read_is_named(line, tmp_path, pretrained, monke
         infer.run(options(input=str(tmp_path / "in.jsonl"), output=str(tmp_path / "out.jsonl")))
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path, pretrained, monkeypatch):
+def test_a_file_that_is_not_text_is_named(tmp_path, pretrained, monkeypatch):
     monkeypatch.setattr(infer, "load", loaded(pretrained))
     (tmp_path / "in.txt").write_bytes(b"\xff\xfe\n")
     with pytest.raises(ValueError, match=r"in.txt is not UTF-8"):
         infer.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "out.jsonl")))
 
 
-def test_a_run_that_was_cut_off_goes_on_where_it_was(tmp_path, pretrained, monkeypatch):
+def test_an_interrupted_run_resumes_where_it_stopped(tmp_path, pretrained, monkeypatch):
     monkeypatch.setattr(infer, "load", loaded(pretrained))
     (tmp_path / "in.txt").write_text("\n".join(LINES * 6), encoding="utf-8")
     whole, cut = tmp_path / "whole.jsonl", tmp_path / "cut.jsonl"
@@ -200,7 +200,7 @@ def test_two_processes_write_what_one_writes(pretrained, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["both.jsonl", "in.txt", "model", "one.jsonl"]
 
 
-def test_a_mesh_gives_each_device_as_many_lines(pretrained):
+def test_a_mesh_rounds_the_batch_size_up_and_gives_the_same_rows(pretrained):
     mesh = make_mesh(MeshConfig(data=2, fsdp=4))
     on_mesh = pretrained._replace(model=jax.device_put(pretrained.model, replicated(mesh)))
     devices = Devices(lambda rows: jax.device_put(rows, batch_sharding(mesh)))

@@ -76,7 +76,7 @@ def test_the_held_out_split_and_the_rest_are_a_tasks_source(task):
     assert len(held_out) > 3
 
 
-def test_a_source_of_its_own_is_the_whole_held_out_split(task, tmp_path):
+def test_an_eval_source_is_the_whole_held_out_split(task, tmp_path):
     asked = {"task": task(eval_source=write_records(tmp_path / "held.jsonl", "held"))}
     for split, name in (("eval", "held"), ("train", "train")):
         texts, number = read(split=split, **asked)
@@ -84,7 +84,7 @@ def test_a_source_of_its_own_is_the_whole_held_out_split(task, tmp_path):
         assert number == NUM_RECORDS
 
 
-def test_a_bad_record_of_a_split_ends_it_or_is_left_out(task, tmp_path):
+def test_a_bad_record_of_a_split_is_an_error_or_is_skipped(task, tmp_path):
     (tmp_path / "bad.jsonl").write_text('{"q": "fine"}\n{"x": 1}\n{"q": "too"}\n')
     with pytest.raises(ValueError, match=r"bad.jsonl line 2 .*q"):
         read(split="eval", task=task(eval_source=str(tmp_path / "bad.jsonl")))
@@ -98,7 +98,7 @@ def test_a_split_without_its_task_or_beside_an_input_is_refused():
             options(**fields)
 
 
-def test_inputs_are_told_apart_by_what_they_are(tmp_path, task):
+def test_different_inputs_have_different_identities(tmp_path, task):
     path = tmp_path / "a.txt"
     path.write_text("one")
     found = []
