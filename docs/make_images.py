@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the pictures of the documentation, from a run and from arrays sharded over eight fake devices.
+"""Makes the pictures of the documentation, from the quick start's run and from arrays sharded over eight fake devices.
 
-    t5x-lite train --config configs/smoke/cpu.yaml --run_dir runs/pictures --train.num_steps 600 \
-      --train.log_every_steps 20 --eval.every_steps 100
-    python docs/make_images.py --run_dir runs/pictures
+    bash scripts/quickstart.sh
+    python docs/make_images.py --run_dir runs/quickstart
 
 It needs the extra `plot` and a Chromium for the screenshot of the attention page (CHROMIUM names another one).
 """
