@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite convert`: converts a model between the formats of Hugging Face, T5X and t5x_lite."""
+"""`t5x-lite convert`: converts models between the formats of Hugging Face, T5X and t5x_lite."""
 
 import pathlib
 import sys
@@ -35,15 +35,10 @@ def run(
 
     Args:
       source: a run directory, a model directory of Hugging Face or t5x_lite, or a T5X checkpoint.
-      destination: a new directory.
+      destination: a new or empty directory.
       format: a key of READERS; t5x is the plain layout, with the Adafactor state if the source has one.
-      dtype: the dtype to store; None keeps the source's, or float32 for a run. T5X only has float32.
-      tokenizer: a SentencePiece model, a tokenizer.json or one of BYTES; None is the source's own.
-
-    Raises:
-      ValueError: if the source is damaged or of another format, the destination is not empty, or the format does not
-        support the model.
-      OSError: if it cannot be written.
+      dtype: the dtype to store; None keeps the source's, or float32 for a run. T5X only supports float32.
+      tokenizer: a SentencePiece model, a tokenizer.json or one of BYTES; None keeps the source's.
     """
     model = open_pretrained(source, tokenizer=None if tokenizer is None else named_tokenizer(tokenizer))
     if format != "t5x-lite" and model.architecture != ENCODER_DECODER:
@@ -75,7 +70,7 @@ def named_tokenizer(name: str) -> Tokenizer:
 
 
 def write_t5x(model: LazyModel, source: pathlib.Path, destination: pathlib.Path, progress: Progress) -> None:
-    """Writes a T5X checkpoint, and reports what it cannot hold."""
+    """Writes a T5X checkpoint and reports what it cannot store."""
     if fields := unstored_fields(model.config):
         print(f"T5X checkpoints do not store {', '.join(fields)}: set this in T5X's configuration", file=sys.stderr)
     slots: Slots | None = None

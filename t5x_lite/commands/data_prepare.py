@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite data prepare`: tokenises a task's text once, into a directory that any run can read."""
+"""`t5x-lite data prepare`: tokenises the text of a task once, for any number of runs."""
 
 import os
 import pathlib
@@ -15,16 +15,7 @@ from t5x_lite.files.progress import ProgressBar
 
 
 def run(task: TaskConfig, cfg: PrepareConfig) -> None:
-    """Prepares the text that is missing in a directory, then checks all of it.
-
-    Args:
-      task: the task to prepare.
-      cfg: the directory, and the number of shards and workers.
-
-    Raises:
-      ValueError: if the task is wrong, its source is damaged, or the directory holds something else.
-      OSError: if the directory cannot be written.
-    """
+    """Prepares the missing text of a task in `cfg.output`, then verifies all of it."""
     task, directory = resolved(task), pathlib.Path(cfg.output)
     for single in tasks_of(task).values():
         if single.prepared is not None:

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite models`: the presets, with their memory and FLOPs.
-
-All numbers are computed from shapes, without making an array.
-"""
+"""`t5x-lite models`: the presets with their memory and FLOPs, computed from shapes alone."""
 
 import dataclasses
 import functools
@@ -26,9 +23,9 @@ from t5x_lite.perf.memory import Lengths, activation_bytes, logit_bytes
 
 GIB, MIB = 2**30, 2**20
 UNSHARDED = {"context": 1, "tensor": 1}
-TABLE_WIDTH = 240  # wider than the table: narrower terminals wrap its lines instead of truncating numbers
-NUM_STEPS = 1_000_000  # any number: no optimizer state depends on it
-# A different prime for each size, which identifies it among the dimensions of a traced parameter.
+TABLE_WIDTH = 240  # wider than the table, so that narrow terminals wrap lines instead of truncating numbers
+NUM_STEPS = 1_000_000  # arbitrary: no optimizer state depends on it
+# A distinct prime per size, to identify it among the dimensions of a traced parameter.
 TRACED_SIZES: dict[str, Any] = {
     "vocab_size": 2,
     "emb_dim": 3,
@@ -61,17 +58,7 @@ COLUMNS = {
 
 
 def run(names: Sequence[str], *, as_json: bool, inputs_length: int, targets_length: int) -> None:
-    """Prints presets.
-
-    Args:
-      names: the presets; all if empty.
-      as_json: whether to print a JSON list of the objects that `row` returns, instead of a table.
-      inputs_length: the number of input tokens to count FLOPs and activations for.
-      targets_length: the number of target tokens.
-
-    Raises:
-      ValueError: if there is no such preset.
-    """
+    """Prints presets, all of them if `names` is empty, as a table or as a JSON list of `row`'s objects."""
     rows = [row(name, inputs_length, targets_length) for name in checked(names) or presets]
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -89,7 +76,7 @@ def run(names: Sequence[str], *, as_json: bool, inputs_length: int, targets_leng
 
 
 def checked(names: Sequence[str]) -> tuple[str, ...]:
-    """Returns the names without repetitions; raises ValueError if there is no such preset."""
+    """Returns the distinct names; raises ValueError for an unknown preset."""
     for name in names:
         if name not in presets:
             raise ValueError(f"NAME is {name!r}: {no_such_preset(name)}")
@@ -97,7 +84,7 @@ def checked(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def row(name: str, inputs_length: int, targets_length: int) -> dict[str, Any]:
-    """Returns a preset's numbers, by their names in the JSON output."""
+    """Returns the JSON output for a preset, at these lengths in tokens."""
     cfg, num_tokens = presets[name], inputs_length + targets_length
     one = Lengths(1, inputs_length, targets_length)
     shapes, adafactor_bytes, adamw_bytes = memory(cfg)
@@ -113,32 +100,32 @@ def row(name: str, inputs_length: int, targets_length: int) -> dict[str, Any]:
         "head_dim": cfg.head_dim,
         "mlp_dim": cfg.mlp_dim,
         "vocab_size": cfg.vocab_size,
-        # Parameters, gradients and optimizer state; no activations.
+        # Parameters, gradients and optimizer state, without activations.
         "train_adafactor_bytes": 2 * parameter_bytes + adafactor_bytes,
         "train_adamw_bytes": 2 * parameter_bytes + adamw_bytes,
-        # Parameters; no activations, no key/value cache.
+        # Parameters, without activations and key/value cache.
         "inference_bfloat16_bytes": 2 * num_parameters,
         "inference_float32_bytes": parameter_bytes,
         "inputs_length": inputs_length,
         "targets_length": targets_length,
-        # Matrix products only; training without recomputation.
+        # Matrix products only, without recomputation.
         "forward_flops_per_token": forward_flops(cfg, inputs_length, targets_length) / num_tokens,
         "train_flops_per_token": train_flops(cfg, inputs_length, targets_length) / num_tokens,
-        # Kept for the backward pass of one sequence, by train.remat.
+        # For the backward pass of one sequence, by train.remat.
         **{f"activations_{remat}_bytes": kept_bytes(cfg, remat, one) for remat in REMAT_NAMES},
-        # Float32 logits of one sequence and their bfloat16 gradient.
+        # The float32 logits of one sequence and their bfloat16 gradient.
         "logits_bytes": logit_bytes(dataclasses.replace(cfg, dtype="bfloat16"), one, UNSHARDED),
     }
 
 
 def kept_bytes(cfg: ModelConfig, remat: str, lengths: Lengths) -> int:
-    """Returns the bytes of bfloat16 activations that the layers keep for the backward pass."""
+    """Returns the bytes of bfloat16 activations that the layers store for the backward pass."""
     return activation_bytes(dataclasses.replace(cfg, remat=remat, dtype="bfloat16"), lengths, UNSHARDED)
 
 
 @functools.cache
 def memory(cfg: ModelConfig) -> tuple[Any, int, int]:
-    """Returns the parameter shapes, and the bytes of Adafactor's and of AdamW's state."""
+    """Returns the parameter shapes and the bytes of the Adafactor and AdamW states."""
     shapes, axes = parameter_shapes(cfg)
 
     def state_bytes(optimizer: OptimizerConfig) -> int:
@@ -148,9 +135,9 @@ def memory(cfg: ModelConfig) -> tuple[Any, int, int]:
 
 
 def parameter_shapes(cfg: ModelConfig) -> tuple[Any, Any]:
-    """Returns the parameters of a T5 as shapes, and their axis names.
+    """Returns the parameter shapes of a T5 and their axis names.
 
-    Tracing a model takes a quarter of a second, so presets that differ only in sizes share one trace.
+    Tracing a model takes 0.25 s, so presets that differ only in sizes share one trace.
     """
     traced, axes = _traced(len(cfg.mlp_activations), cfg.tie_embeddings, cfg.relative_bias_per_layer)
     sizes = {size: getattr(cfg, field) for field, size in TRACED_SIZES.items()}
@@ -172,7 +159,7 @@ def _traced(num_activations: int, tie_embeddings: bool, relative_bias_per_layer:
 
 
 def num_bytes(shapes: Any) -> int:
-    """Returns the total size of a tree of shapes."""
+    """Returns the total size of a tree of shapes in bytes."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 

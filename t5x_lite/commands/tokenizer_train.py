@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite tokenizer train`: trains a SentencePiece model on any source of text, and reports its quality."""
+"""`t5x-lite tokenizer train`: trains a SentencePiece model on any source of text and reports its quality."""
 
 import contextlib
 import pathlib
@@ -17,7 +17,7 @@ from t5x_lite.data.tokenizers.train import Sample, fit_sentencepiece_model, piec
 from t5x_lite.files.atomic_write import write_atomically
 
 EXAMPLE_CHARACTERS = 80
-# The options of this command by the task fields that the errors of readers name.
+# This command's options by the task fields that appear in errors.
 OPTIONS = {"source": "input", "tokenizer.vocab_size": "vocab_size"} | {
     name: name for name in ("text", "text_unit", "columns", "bad_records", "packages")
 }
@@ -25,13 +25,7 @@ FIELD = re.compile(rf"(?<![\w./-])task\.({'|'.join(map(re.escape, OPTIONS))})(?!
 
 
 def run(cfg: TokenizerTrainConfig) -> None:
-    """Trains a vocabulary, writes it and prints a report.
-
-    The text is streamed: only the sampled lines are kept.
-
-    Raises:
-      ValueError: if the text cannot be read or is too small for the vocabulary, or an output file exists.
-    """
+    """Trains a vocabulary on a sample of the streamed text, writes it and prints a report."""
     model_path, listing_path = output_paths(cfg)
     names = cfg.input[0] if len(cfg.input) == 1 else cfg.input
     skipped: list[str] = []
@@ -58,7 +52,7 @@ def run(cfg: TokenizerTrainConfig) -> None:
 
 
 def output_paths(cfg: TokenizerTrainConfig) -> tuple[pathlib.Path, pathlib.Path]:
-    """Returns the paths of the model and of the list of its pieces; raises ValueError if one may not be replaced."""
+    """Returns the paths of the model and its list of pieces; raises ValueError if one may not be overwritten."""
     path = pathlib.Path(cfg.output)
     paths = path, path.with_suffix(".vocab")
     for existing in filter(pathlib.Path.exists, paths):
@@ -70,16 +64,7 @@ def output_paths(cfg: TokenizerTrainConfig) -> tuple[pathlib.Path, pathlib.Path]
 
 
 def read_texts(cfg: TokenizerTrainConfig, skipped: list[str]) -> Iterator[str]:
-    """Yields the documents of a source, one at a time.
-
-    Args:
-      cfg: the options, which name the source and say how to read it.
-      skipped: a list to which the error of each record and file that is left out is appended.
-
-    Raises:
-      ValueError: if the source does not exist or is damaged; BadRecord for the first malformed record, unless
-        `bad_records` is skip.
-    """
+    """Yields the documents of a source; appends the errors of bad records and files to `skipped`."""
     task = TaskConfig(
         source=cfg.input[0] if len(cfg.input) == 1 else cfg.input,
         text=cfg.text,
@@ -97,7 +82,7 @@ def read_texts(cfg: TokenizerTrainConfig, skipped: list[str]) -> Iterator[str]:
 
 
 def report(cfg: TokenizerTrainConfig, sample: Sample, tokenizer: SentencePieceTokenizer) -> str:
-    """Returns what was read and trained, the compression and the unknown tokens, and an example."""
+    """Returns a report on the text, the vocabulary, its compression and unknown tokens, with an example."""
     ids = tokenizer.encode_batch(sample.lines)
     num_tokens = max(1, sum(len(row) for row in ids))
     num_unknown = sum(int((row == tokenizer.unk_id).sum()) for row in ids)
@@ -125,7 +110,7 @@ def report(cfg: TokenizerTrainConfig, sample: Sample, tokenizer: SentencePieceTo
 
 @contextlib.contextmanager
 def in_options() -> Iterator[None]:
-    """Replaces task fields by this command's options in the messages of errors."""
+    """Replaces task fields in error messages by this command's options."""
     try:
         yield
     except ValueError as error:

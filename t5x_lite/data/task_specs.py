@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Resolves tasks: replaces a `base` by the Python task it names, and lists the tasks of a mixture."""
+"""Resolves the `base` of tasks and lists the tasks of mixtures."""
 
 import dataclasses
 
@@ -8,13 +8,10 @@ from t5x_lite.data.sources.python import import_object
 
 
 def resolved(task: TaskConfig) -> TaskConfig:
-    """Returns a task with every `base` in it replaced by the Task or Mixture that it names.
-
-    Args:
-      task: the task; its fields that are not at their defaults override those of its base.
+    """Returns a task with each `base` replaced by the Task or Mixture it names; fields that are set override it.
 
     Raises:
-      ValueError: if a base is neither a Task nor a Mixture, or conflicts with the fields given.
+      ValueError: if a base is neither a Task nor a Mixture, or conflicts with the fields that are set.
     """
     if task.mixture is not None:
         tasks = {name: resolved(member) for name, member in task.mixture.tasks.items()}
@@ -31,12 +28,9 @@ def resolved(task: TaskConfig) -> TaskConfig:
 
 
 def tasks_of(task: TaskConfig) -> dict[str, TaskConfig]:
-    """Returns the tasks of a mixture by name, or a single task under the name "".
+    """Returns the tasks of a resolved mixture by name, or a single task under the name "".
 
-    Tasks of nested mixtures are named OUTER/INNER. A mixture's tokenizer and preparation are those of all its tasks.
-
-    Args:
-      task: the resolved task.
+    Tasks of nested mixtures are named OUTER/INNER. All tasks share the mixture's tokenizer and prepared text.
     """
     if task.mixture is None:
         return {"": task}

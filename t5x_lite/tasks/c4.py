@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""C4, the text T5 was pretrained on, for span corruption of 15% in spans of 3 tokens.
+"""C4, T5's pretraining text, with T5's span corruption: 15% of the tokens in spans of 3 on average.
 
-The variants are those of T5's comparison of datasets; TFDS has since dropped the `en.` in the names of two. T5 keeps
-even the shortest documents.
+The variants are from T5's comparison of datasets; TFDS has since dropped the `en.` from two names. T5 keeps even the
+shortest documents.
 
 Source: T5 `tasks.py`, c4_v220_span_corruption.
 """

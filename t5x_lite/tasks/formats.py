@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""T5's text formats: builds tasks on TFDS datasets, reads the fields of records, names classes."""
+"""Building blocks of T5's tasks: TFDS splits, typed access to record fields, and class labels as words."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,17 +21,7 @@ def from_tfds(
     metrics: tuple[str, ...] = (),
     splits: tuple[str, str] = ("train", "validation"),
 ) -> TaskConfig:
-    """Returns a task on two splits of a TFDS dataset.
-
-    Args:
-      dataset: NAME/CONFIG:VERSION in TFDS.
-      preprocess: package.module:NAME of a function from a record to its inputs and targets, if templates are not
-        enough.
-      inputs: the template of the inputs.
-      targets: the template of the targets.
-      metrics: the metrics of held-out predictions.
-      splits: the training split and the held-out split.
-    """
+    """Returns a task on the training and held-out `splits` of a TFDS dataset, NAME/CONFIG:VERSION."""
     train, held_out = splits
     return TaskConfig(
         source=f"tfds:{dataset}@{train}",
@@ -44,12 +34,10 @@ def from_tfds(
 
 
 class Classification:
-    """T5's format for classification: fields after their names, and a word for the class.
-
-    Called with a record, it returns its `inputs` and `targets`, or raises BadRecord.
+    """T5's classification format: a function from a record to its `inputs` and `targets`; raises BadRecord.
 
     Args:
-      inputs: the template of the inputs. T5 orders the fields by name unless noted otherwise.
+      inputs: the template of the inputs: each field after its name, usually in alphabetical order.
       classes: the words for the labels 0, 1, ...
 
     Source: T5 `preprocessors.glue`.
@@ -63,7 +51,7 @@ class Classification:
 
 
 def class_word(record: Record, classes: Sequence[str]) -> str:
-    """Returns the word for a record's label; raises BadRecord if the label is not a class."""
+    """Returns the word for a record's label, or raises BadRecord if the label is out of range."""
     label: int = take(record, "label", int)
     if label == UNKNOWN_LABEL:
         return UNKNOWN
@@ -76,11 +64,7 @@ def class_word(record: Record, classes: Sequence[str]) -> str:
 
 
 def take(record: Record, name: str, *kinds: type) -> Any:
-    """Returns a field of a record, or a nested one such as `idx.query`.
-
-    Raises:
-      BadRecord: if it is missing, or of none of the types `kinds`.
-    """
+    """Returns a possibly nested field, such as `idx.query`; raises BadRecord if it is missing or not of `kinds`."""
     value: Any = record
     for key in name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GLUE as text: `cola sentence: John made Bill master of himself.` -> `acceptable`.
 
-T5 names version 1.0.0 of the data, and TFDS now prepares 2.0.0; according to its notes, QQP moved to another host.
+T5 uses version 1.0.0, which TFDS has replaced by 2.0.0: according to its notes, QQP moved to another host.
 
 Source: T5 `glue_utils.py`, `preprocessors.py`; the classes are TFDS's.
 """
@@ -31,11 +31,11 @@ _STSB_INPUTS = Template("stsb sentence1: {sentence1} sentence2: {sentence2}", "T
 
 
 def stsb(record: Record) -> Record:
-    """Returns a pair of sentences, with their similarity rounded to the nearest 0.2.
+    """Formats a pair of sentences, with their similarity rounded to the nearest 0.2.
 
     Source: T5 `preprocessors.stsb`.
     """
-    # In float32 and half to even, as in T5: 0.1 becomes 0.0, but 0.2 in float64.
+    # In float32 and half to even, as in T5: 0.1 becomes 0.0; in float64 it would become 0.2.
     similarity = np.float32(take(record, "label", float, int))
     rounded = np.round(similarity * STEPS_PER_UNIT) / STEPS_PER_UNIT
     return {"inputs": _STSB_INPUTS(record, "a record"), "targets": f"{rounded:.1f}"}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SQuAD v1.1 as text: `question: A question ? context: Some context . ` -> the first of the answers.
+"""SQuAD v1.1 as text: `question: A question ? context: Some context . ` -> the first answer.
 
 Source: T5 `preprocessors.squad`, `tasks.py`.
 """
@@ -21,13 +21,13 @@ def pad_punctuation(text: str) -> str:
 
 
 def squad(record: Record) -> Record:
-    """Returns a question with its context, the first answer, and all accepted `answers`."""
+    """Formats a question with its context, the first answer as targets, and all accepted `answers`."""
     question, context = (pad_punctuation(take(record, name, str)) for name in ("question", "context"))
     return _example(record, f"question: {question} context: {context}")
 
 
 def squad_context_free(record: Record) -> Record:
-    """Returns a question without its context, the first answer, and all accepted `answers`."""
+    """Formats a question without its context, the first answer as targets, and all accepted `answers`."""
     return _example(record, f"squad trivia question: {pad_punctuation(take(record, 'question', str))}")
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SuperGLUE as text, and the pronoun resolution that T5 trains on with it.
+"""SuperGLUE as text, with the pronoun resolution task that T5 mixes in.
 
-Two datasets have examples that are scored together, identified by the field `group`. MultiRC has one example per
-answer, and a question counts if all its answers are right. ReCoRD has one training example per accepted answer;
-held-out examples of a group are one query, so a metric scores one of them against all `answers`.
+Examples of MultiRC and ReCoRD with the same `group` are scored together. MultiRC has one example per answer, and a
+question counts if all its answers are right. ReCoRD has one example per accepted answer, and metrics score one of a
+group against all `answers`.
 
 Source: T5 `glue_utils.py`, `preprocessors.py`, `tasks.py`; the classes are TFDS's.
 """
@@ -20,7 +20,7 @@ from t5x_lite.tasks.formats import UNKNOWN, Classification, class_word, from_tfd
 VERSION = "1.0.2"
 TRUTH = ("False", "True")
 TRUE_LABEL = 1
-# Texts of WSC whose span2_index misses the pronoun, and T5's corrections.
+# Texts of WSC with a wrong span2_index, and T5's corrections.
 MISPLACED_PRONOUNS = {
     '"Good for him," he said. ': '"Good for *him* ," he said.',
     "might want to use it , but": "might want to use *it* , but",
@@ -39,14 +39,14 @@ _RECORD_INPUTS = Template("record query: {query} entities: {entities} passage: {
 
 
 def multirc(example: Record) -> Record:
-    """Returns a question and one of its answers, without HTML tags; all answers to a question are a group."""
+    """Formats a question and one answer, without HTML tags; all answers to a question form a group."""
     made = _MULTIRC(example)
     inputs = re.sub("</?b>", "", made["inputs"].replace("<br>", " "))
     return {**made, "inputs": inputs, "group": _group(example, "idx.paragraph", "idx.question")}
 
 
 def record(example: Record) -> list[Record]:
-    """Returns a query once per accepted answer, or once with `<unk>` if there is none, as in the test split.
+    """Formats a query once per accepted answer, or with `<unk>` if there is none, as in the test split.
 
     Source: T5 `preprocessors.record`.
     """
@@ -61,7 +61,7 @@ def record(example: Record) -> list[Record]:
 
 
 def wsc(example: Record) -> Record:
-    """Returns WSC's question: whether the pronoun between hashes refers to the noun between stars.
+    """Formats the question whether the pronoun between hashes refers to the noun between stars.
 
     Source: T5 `preprocessors.wsc`, replaced by `wsc_simple` in its final mixtures.
     """
@@ -73,12 +73,12 @@ def wsc(example: Record) -> Record:
 
 
 def wsc_simple(example: Record) -> list[Record]:
-    """Returns a pronoun between stars and the noun it refers to, or nothing if the record's noun is wrong."""
+    """Formats a pronoun between stars and the noun it refers to; drops records with the wrong noun."""
     return [wsc_simple_all(example)] if take(example, "label", int) == TRUE_LABEL else []
 
 
 def wsc_simple_all(example: Record) -> Record:
-    """Returns a pronoun between stars and the record's noun, with the `label` True if it refers to that noun.
+    """Formats a pronoun between stars and a noun, with the `label` True if it refers to that noun.
 
     Source: T5 `preprocessors.wsc_simple`.
     """
@@ -91,7 +91,7 @@ def wsc_simple_all(example: Record) -> Record:
 
 
 def dpr_simple(example: Record) -> Record:
-    """Returns a sentence with the first occurrence of a pronoun between stars, and the candidate it refers to.
+    """Formats a sentence with its first pronoun between stars, and the candidate it refers to.
 
     Source: T5 `preprocessors.definite_pronoun_resolution_simple`.
     """
@@ -105,7 +105,7 @@ def _group(example: Record, *names: str) -> str:
 
 
 def _mark_span(text: str, span: str, index: int, mark: str) -> str:
-    """Puts marks around a span if it begins at word `index`."""
+    """Puts marks around a span if it starts at word `index`."""
     pattern = rf"^((?:\S+\s){{{index}}})({re.escape(span)})"
     return re.sub(pattern, rf"\1{mark} \2 {mark}", text, flags=re.ASCII)
 
@@ -135,7 +135,7 @@ RECORD = _task("record", "deduplicated_squad")
 RTE = _task("rte", "accuracy")
 WIC = _task("wic", "accuracy")
 
-# The diagnostic datasets have only test data, which T5 reads as RTE, without metrics. GLUE's RTE is the same data with
+# The diagnostic datasets have only test data, which T5 formats as RTE, without metrics. GLUE's RTE is SuperGLUE's with
 # the field names of axb.
 AXG = dataclasses.replace(RTE, eval_source=f"tfds:super_glue/axg:{VERSION}@test", metrics=())
 AXB = dataclasses.replace(
@@ -144,10 +144,10 @@ AXB = dataclasses.replace(
 
 _WSC = f"super_glue/wsc.fixed:{VERSION}"
 WSC = from_tfds(_WSC, preprocess=f"{__name__}:wsc", metrics=("accuracy",))
-# Trained and scored on the right nouns alone.
+# Trained and scored only on correct nouns.
 WSC_SIMPLE = from_tfds(_WSC, preprocess=f"{__name__}:wsc_simple", metrics=("accuracy",))
-# T5's metric is whether the prediction agrees with the noun exactly when the label is True; it is not implemented. Use
-# this task for prediction and not for training: half of its nouns are wrong.
+# For prediction, not for training: half of the nouns are wrong. T5's metric is not implemented: whether the prediction
+# agrees with the noun exactly when the label is True.
 WSC_SIMPLE_EVAL = from_tfds(_WSC, preprocess=f"{__name__}:wsc_simple_all")
 DPR_SIMPLE = from_tfds(
     "definite_pronoun_resolution:1.1.0",

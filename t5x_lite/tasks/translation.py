@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """WMT as text: `translate English to German: That is good.` -> `Das ist gut.`
 
-T5 translates only from English. Its multi-task mixture has WMT_T2T_EN_DE, WMT15_EN_FR and WMT16_EN_RO.
+T5 translates only from English. Its multi-task mixture contains WMT_T2T_EN_DE, WMT15_EN_FR and WMT16_EN_RO.
 
 Source: T5 `preprocessors.translate`, `tasks.py`.
 """

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenised text on disk: prepared once (`prepare`), then opened by every run and worker process (`open`)."""
+"""Tokenised text on disk, which is prepared once (`prepare`) and opened by every run (`open`)."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenises portions as an Apache Beam pipeline, for more text than one machine should handle (extra `beam`).
+"""Tokenises portions with Apache Beam, for more text than one machine can handle (extra `beam`).
 
-Workers tokenise whole portions, so the shards do not depend on the number of workers. Every worker needs the sources,
-the output directory and the tokenizer under the same paths: use a file system that all of them mount.
+Workers tokenise whole portions, so the shards do not depend on the number of workers. All workers need the sources, the
+output directory and the tokenizer at the same paths, on a shared file system.
 """
 
 import json
@@ -19,11 +19,7 @@ except ImportError as error:
 
 
 class TokenizePortion(beam.DoFn):
-    """Tokenises portions, with one source and one tokenizer per worker.
-
-    Args:
-      preparation: the task and its directories.
-    """
+    """Tokenises portions, with one tokenizer per worker."""
 
     def __init__(self, preparation: Preparation):
         super().__init__()
@@ -40,15 +36,15 @@ class TokenizePortion(beam.DoFn):
 def tokenize_portions_with_beam(
     preparation: Preparation, portions: Sequence[Portion], options: Sequence[str] = ()
 ) -> list[Part]:
-    """Tokenises the portions that are not finished yet, and returns the parts of all of them, in order.
+    """Tokenises the unfinished portions and returns the parts of all portions, in order.
 
     Args:
       preparation: the task and its directories.
       portions: all portions of the preparation.
-      options: Beam's own options, such as `--runner=DataflowRunner` or `--direct_num_workers=3`; none runs locally.
+      options: Beam options, such as `--runner=DataflowRunner`; the default runner is local.
 
     Raises:
-      RuntimeError: if a worker fails; Beam reports why.
+      RuntimeError: if a worker fails.
     """
     pipeline_options = PipelineOptions(list(options))
     pipeline_options.view_as(SetupOptions).save_main_session = False

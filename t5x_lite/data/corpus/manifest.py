@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manifest of a corpus: the task it was prepared for and, once it is finished, its counts and files.
+"""The manifest of a corpus, `manifest.json`.
 
-A preparation begins by writing `manifest.json` with the task alone, and ends by adding the counts and the checksum of
-every file. A finished manifest is recognised by its `parts`.
+It holds only the task while the text is being prepared. The counts and the checksums of the files are added at the end,
+so a manifest with `parts` is finished.
 """
 
 import itertools
@@ -20,28 +20,22 @@ from t5x_lite.files.atomic_write import write_atomically
 
 MANIFEST = "manifest.json"
 FORMAT = 1  # version of the shards and the manifest
-# Fields that affect how the text is used and not what it is: free to change once it is prepared.
+# Fields that affect only how the text is used, which may change after it is prepared.
 OBJECTIVE_FIELDS = frozenset(
     {"prepared", "objective", "noise_density", "mean_noise_span_length", "metrics", "rates", "cap", "temperature"}
 )
 
-Part = dict[str, Any]  # a portion's entry in the manifest: its counts and files
+Part = dict[str, Any]  # the counts and files of a portion
 Manifest = dict[str, Any]
 
 
 def new_manifest(task: TaskConfig) -> Manifest:
-    """Returns the manifest of a preparation that has yet to begin."""
+    """Returns the manifest of an unfinished preparation."""
     return {"format": FORMAT, "t5x_lite": __version__, "task": as_plain(task)}
 
 
 def finished_manifest(task: TaskConfig, parts: list[Part], tokenizer: str) -> Manifest:
-    """Returns the manifest of a preparation whose portions are all there.
-
-    Args:
-      task: the task that was prepared.
-      parts: one part for each portion, in order.
-      tokenizer: the `tokenizer_hash` of the tokenizer.
-    """
+    """Returns the manifest of a finished preparation, given its `parts` in order and its `tokenizer_hash`."""
     totals: Manifest = {}
     for split, kind in itertools.product(SPLITS, ("documents", "tokens")):
         counts = [part["splits"][split][f"num_{kind}"] for part in parts if split in part["splits"]]
@@ -52,16 +46,12 @@ def finished_manifest(task: TaskConfig, parts: list[Part], tokenizer: str) -> Ma
 
 
 def is_finished(manifest: Manifest) -> bool:
-    """Returns whether a manifest is that of a finished preparation."""
+    """Returns whether the preparation is finished."""
     return "parts" in manifest
 
 
 def read_manifest(directory: pathlib.Path) -> Manifest:
-    """Returns the manifest of a directory, or an empty one if there is none.
-
-    Raises:
-      ValueError: if a version of t5x_lite with another format wrote it.
-    """
+    """Returns the manifest of a directory, or {} if it has none; raises ValueError if its format is unsupported."""
     path = directory / MANIFEST
     if not path.is_file():
         return {}
@@ -82,16 +72,13 @@ def write_manifest(directory: pathlib.Path, manifest: Manifest) -> None:
 def check_same_task(
     stored: dict[str, Any], asked: dict[str, Any], directory: pathlib.Path, section: str = "task"
 ) -> None:
-    """Checks that the prepared text is the one asked for.
+    """Raises ValueError, naming the first field that differs, if the prepared text does not match the task.
 
     Args:
       stored: the task in the manifest.
       asked: the fields to compare.
-      directory: the directory of the manifest, for errors.
-      section: the name of the task in errors.
-
-    Raises:
-      ValueError: naming the first field that differs.
+      directory: the directory of the manifest, for the error.
+      section: the name of the task in the error.
     """
     for field, value in asked.items():
         before = stored.get(field)
@@ -107,7 +94,7 @@ def check_same_task(
 
 
 def in_words(task: TaskConfig, fields: Sequence[str] = ("source", "eval_source")) -> str:
-    """Returns the sources that some fields of a task name, as text for messages."""
+    """Describes the sources in these fields of a task, for messages."""
 
     def words(names: Names) -> str:
         if names != DOCSTRINGS:
@@ -120,11 +107,7 @@ def in_words(task: TaskConfig, fields: Sequence[str] = ("source", "eval_source")
 
 
 def check_not_empty(task: TaskConfig, manifest: Manifest, splits: Sequence[str] = SPLITS) -> None:
-    """Checks that every prepared split has documents.
-
-    Raises:
-      ValueError: with the reason why a split is empty.
-    """
+    """Raises ValueError, with the reason, if a prepared split has no documents."""
     if all(manifest[f"num_{split}_documents"] for split in splits):
         return
     train, evaluation = manifest["num_train_documents"], manifest["num_eval_documents"]
@@ -145,7 +128,7 @@ def check_not_empty(task: TaskConfig, manifest: Manifest, splits: Sequence[str] 
 
 
 def summary(task: TaskConfig, manifest: Manifest) -> list[str]:
-    """Returns what to report of a finished preparation, one line per item."""
+    """Returns the lines of the report on a finished preparation."""
     unit = "documents" if task.inputs is None else "pairs"
     documents, tokens = (
         manifest[f"num_train_{kind}"] + manifest[f"num_eval_{kind}"] for kind in ("documents", "tokens")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens finished corpora: the tokenised text of each task of a run.
+"""Opens finished corpora, the tokenised text of each task of a run.
 
 Shape letters: E documents, F sides of a document (1 for text, 2 for pairs).
 """
@@ -16,16 +16,16 @@ from t5x_lite.data.corpus.shards import SPLITS, Tokens, TokenStream, damaged_fil
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, load_tokenizer, tokenizer_hash
 
-CORPUS = "corpus"  # the directory of the shards within a run directory
+CORPUS = "corpus"  # the directory of the shards in a run directory
 
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The training documents of a corpus, or the held-out ones.
+    """The training or held-out documents of a corpus.
 
     Args:
       tokens: the ids of all documents, concatenated without separators, as in T5.
-      ends_EF: the offset in `tokens` at which each side of each document ends, int64.
+      ends_EF: the end of each side of each document in `tokens`, int64.
       references: JSON-lines files with the references of held-out pairs, for metrics.
     """
 
@@ -43,12 +43,12 @@ class Corpus:
     """The tokenised text of one task.
 
     Args:
-      task: the task as the run has it; its objective and metrics may differ from those it was prepared with.
+      task: the task of the run; its objective and metrics may differ from the prepared task's.
       tokenizer: the tokenizer that encoded the text.
       train: the training documents.
       eval: the held-out documents.
-      num_characters: the length of all documents before tokenisation.
-      has_pairs: whether documents are inputs and targets of a supervised task.
+      num_characters: the total length before tokenisation.
+      has_pairs: whether documents are (inputs, targets) pairs.
     """
 
     task: TaskConfig
@@ -63,22 +63,22 @@ Corpora = dict[str, Corpus]  # keyed by task name, as in `tasks_of`
 
 
 def corpus_directory(root: pathlib.Path, name: str, task: TaskConfig) -> pathlib.Path:
-    """Returns the directory of a task's shards: `task.prepared` if set, or else its own below `root`."""
+    """Returns the directory of a task's shards: `task.prepared` if set, or else `root / name`."""
     return pathlib.Path(task.prepared) if task.prepared is not None else root / name
 
 
 def is_prepared(task: TaskConfig, directory: pathlib.Path) -> bool:
-    """Returns whether a run directory has all its text, so that preparing it would write nothing."""
+    """Returns whether all the text of a run directory is prepared."""
     homes = (corpus_directory(directory / CORPUS, name, single) for name, single in tasks_of(task).items())
     return (directory / KIND_FILE).is_file() and all(is_finished(read_manifest(home)) for home in homes)
 
 
 def open_corpora(task: TaskConfig, root: pathlib.Path, tokenizer_directory: pathlib.Path) -> Corpora:
-    """Opens the finished corpora of all tasks, after checking every file.
+    """Opens the finished corpora of a resolved task, after verifying all checksums.
 
     Args:
       task: the resolved task.
-      root: the directory of the shards; a mixture has one directory per task in it.
+      root: the directory of the shards, with one subdirectory per task of a mixture.
       tokenizer_directory: the directory of the tokenizer.
 
     Raises:

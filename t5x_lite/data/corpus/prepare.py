@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prepares the text of a run: makes the tokenizer, then tokenises every task into shards with a manifest.
+"""Prepares the text of a run: builds the tokenizer and tokenises each task into shards with a manifest.
 
-A run prepares its text in its own directory, or opens what `t5x-lite data prepare` made. Either way a resumed run sees
-exactly the same ids, even if the source has changed since.
+The text is prepared in the run directory, or beforehand by `t5x-lite data prepare`. Either way, a resumed run sees
+exactly the same ids, even if the source has changed.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from t5x_lite.data.records.rows import LeftOut, is_held_out, read_rows
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import KIND_FILE, build_tokenizer, load_tokenizer, tokenizer_hash
 
-VOCABULARY_RECORDS = 50_000  # per task, spread evenly over the source, to train a vocabulary on
+VOCABULARY_RECORDS = 50_000  # per task, spread evenly over the source, to train the vocabulary on
 
 Announce = Callable[[str], object]
 Tokenize = Callable[[Preparation], list[Part]]
@@ -44,16 +44,16 @@ def prepare_corpora(
     announce: Announce = lambda message: None,
     splits: tuple[str, ...] = SPLITS,
 ) -> Corpora:
-    """Prepares what is missing of a run directory's text, and opens all of it.
+    """Prepares the missing text of a run directory, and opens all of its text.
 
     Args:
       task: the resolved task.
-      directory: the run directory; gets `corpus/` and the tokenizer's files.
-      announce: called with a message as each slow stage begins.
+      directory: the run directory, to which `corpus/` and the tokenizer are written.
+      announce: called with a message before each slow stage.
       splits: the splits to prepare; training needs all of them.
 
     Raises:
-      ValueError: if the directory's text was prepared for another task, or one of its files is damaged.
+      ValueError: if the directory's text was prepared for another task, or a file is damaged.
     """
     prepare_text(task, directory / CORPUS, tokenizer_directory=directory, announce=announce, splits=splits)
     return open_corpora(task, directory / CORPUS, directory)
@@ -68,18 +68,18 @@ def prepare_text(
     tokenize: Tokenize = lambda preparation: tokenize_portions(preparation, preparation.portions()),
     splits: tuple[str, ...] = SPLITS,
 ) -> None:
-    """Prepares what is missing of the text of all tasks.
+    """Prepares the missing text of all tasks.
 
     Args:
       task: the resolved task.
-      root: the directory for the shards; a mixture gets one directory per task in it.
-      tokenizer_directory: the directory for the tokenizer; None is `root`.
-      announce: called with a message as each slow stage begins.
-      tokenize: tokenises all portions of a preparation and returns their parts; by default, in this process.
+      root: the directory for the shards, with one subdirectory per task of a mixture.
+      tokenizer_directory: the directory for the tokenizer; None means `root`.
+      announce: called with a message before each slow stage.
+      tokenize: tokenises all portions of a preparation and returns their parts; by default in this process.
       splits: the splits to prepare.
 
     Raises:
-      ValueError: if `root` holds the text of another task, or a task is wrong.
+      ValueError: if `root` holds the text of another task, or a task is invalid.
     """
     tokenizer_directory = tokenizer_directory or root
     preparations = {
@@ -89,7 +89,7 @@ def prepare_text(
     for preparation in preparations.values():
         _check_prepared(preparation)
     _begin(task, root, tokenizer_directory, preparations)
-    if not (tokenizer_directory / KIND_FILE).is_file():  # keep an existing one: checkpoints may depend on it
+    if not (tokenizer_directory / KIND_FILE).is_file():  # keep an existing tokenizer: checkpoints may depend on it
         _make_tokenizer(task, list(preparations.values()), tokenizer_directory, announce)
     for name, preparation in preparations.items():
         if preparation.task.prepared is None:
@@ -100,12 +100,12 @@ def prepare_text(
 def _begin(
     task: TaskConfig, root: pathlib.Path, tokenizer_directory: pathlib.Path, preparations: Mapping[str, Preparation]
 ) -> None:
-    """Writes the manifest of `root`, or checks that it is the same task's if the text is finished."""
+    """Writes the manifest of `root`, or checks that it matches the task if the text is finished."""
     manifest, asked = read_manifest(root), as_plain(task)
     if manifest and all(is_finished(read_manifest(made.directory)) for made in preparations.values()):
         check_same_task(manifest["task"], asked, root)
         return
-    if manifest and manifest["task"] != asked:  # a failed attempt, whose mistake may have been corrected since
+    if manifest and manifest["task"] != asked:  # from a failed attempt with another config
         (tokenizer_directory / KIND_FILE).unlink(missing_ok=True)
         for preparation in preparations.values():
             if preparation.task.prepared is None:
@@ -115,7 +115,7 @@ def _begin(
 
 
 def _check_prepared(preparation: Preparation) -> None:
-    """Raises ValueError if what `task.prepared` names is unfinished, or was prepared for another task."""
+    """Raises ValueError if the text in `task.prepared` is unfinished or was prepared for another task."""
     task, directory = preparation.task, preparation.directory
     if task.prepared is None:
         return
@@ -133,7 +133,7 @@ def _make_tokenizer(
 ) -> None:
     prepared = next((made.directory for made in preparations if made.task.prepared is not None), None)
     if prepared is not None:
-        # A mixture's tokenizer is in the directory above its tasks.
+        # A mixture's tokenizer is in the parent directory of its tasks.
         home = next((home for home in (prepared, *prepared.parents) if (home / KIND_FILE).is_file()), prepared)
         load_tokenizer(home).save(directory)
         return
@@ -146,7 +146,7 @@ def _make_tokenizer(
 
 
 def _vocabulary_texts(preparation: Preparation) -> Iterator[str]:
-    """Yields the training texts of records spread over the source; raises ValueError if there are none."""
+    """Yields training texts from across the source; raises ValueError if there are none."""
     task, left_out, num_held_out, num_train = preparation.task, LeftOut(), 0, 0
     source = preparation.open("source").records
     for row in read_rows(task, source, evenly_spread(source, VOCABULARY_RECORDS), left_out):
@@ -162,7 +162,7 @@ def _vocabulary_texts(preparation: Preparation) -> Iterator[str]:
 
 
 def _prepare_task(preparation: Preparation, announce: Announce, tokenize: Tokenize) -> None:
-    """Tokenises what is missing of one task, and then writes its manifest."""
+    """Tokenises the missing portions of a task and writes its manifest."""
     task, directory = preparation.task, preparation.directory
     manifest = read_manifest(directory)
     if is_finished(manifest):
@@ -180,7 +180,7 @@ def _prepare_task(preparation: Preparation, announce: Announce, tokenize: Tokeni
 
 @contextlib.contextmanager
 def _errors_name_task(name: str) -> Iterator[None]:
-    """Prefixes errors with the task of the mixture that they are about."""
+    """Prefixes errors with the config path of a mixture's task."""
     try:
         yield
     except ValueError as error:

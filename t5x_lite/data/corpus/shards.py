@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of tokenised text: shards of ids, and the offsets at which documents end.
+"""Shards of tokenised text.
 
-A shard NAME consists of three files. `NAME.array_record` holds the concatenated ids of its documents in blocks of equal
-length, so that any slice can be read by itself. `NAME.ends.npy` holds the offsets at which documents, or the sides of
-pairs, end. `NAME.references.jsonl`, for held-out pairs, holds the references that metrics compare with.
+A shard NAME has three files. `NAME.array_record` holds the concatenated ids of its documents in blocks of equal length,
+for random access; `NAME.ends.npy` holds the offsets at which documents, or the sides of pairs, end; and
+`NAME.references.jsonl`, for held-out pairs only, holds the references for metrics.
 
 Shape letters: B slices, E documents, F sides of a document (1 for text, 2 for pairs).
 """
@@ -26,20 +26,20 @@ from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import written_atomically
 
 SPLITS = ("train", "eval")
-# Ids per record: one of T5's chunks of 568 spans 1.14 records on average, and reading a record takes 20 microseconds.
+# Ids per record. A T5 chunk of 568 ids spans 1.14 records on average, and reading a record takes 20 microseconds.
 BLOCK_LENGTH = 4_096
-WRITER_OPTIONS = "group_size:1,uncompressed"  # ids hardly compress, and a whole group would be decompressed per read
+WRITER_OPTIONS = "group_size:1,uncompressed"  # each read would decompress a whole group, and ids hardly compress
 READER_OPTIONS = "readahead_buffer_size:0"  # reads are random
 DIGEST_BYTES = 16
 
 
 class Tokens(Protocol):
-    """A long stream of ids, read in slices."""
+    """A stream of ids with random access."""
 
     def __len__(self) -> int: ...
 
     def read(self, begin_B: np.ndarray, end_B: np.ndarray) -> list[np.ndarray]:
-        """Returns the ids of B slices of the stream."""
+        """Returns the ids of B slices."""
         ...
 
 
@@ -52,14 +52,7 @@ class ShardCounts(NamedTuple):
 
 
 class ShardWriter:
-    """Writes a shard, whose files appear only when the writer is closed without an error.
-
-    Args:
-      directory: the directory of the files.
-      name: the name of the shard.
-      dtype: the type of the ids.
-      has_references: whether to write the references of documents.
-    """
+    """Writes a shard, whose files appear only if the context exits without an error."""
 
     def __init__(self, directory: pathlib.Path, name: str, dtype: np.dtype, *, has_references: bool = False):
         self._directory, self._name, self._dtype = directory, name, dtype
@@ -79,12 +72,7 @@ class ShardWriter:
         return self
 
     def add(self, sides_F: Sequence[np.ndarray], reference: Mapping[str, Any]) -> None:
-        """Appends a document.
-
-        Args:
-          sides_F: the ids of each side; every document has the same number of sides.
-          reference: the JSON-serialisable reference, written if the shard has references.
-        """
+        """Appends the ids of each side of a document, and its JSON-serialisable reference if the shard has them."""
         self._num_documents += 1
         for ids in sides_F:
             self._pending.append(ids)
@@ -109,7 +97,7 @@ class ShardWriter:
             self.counts = ShardCounts(self._num_documents, self._num_tokens, files)
 
     def _write(self, min_ids: int) -> None:
-        """Writes pending ids in blocks while at least `min_ids` of them are left."""
+        """Writes pending ids in blocks while at least `min_ids` are left."""
         ids = np.concatenate(self._pending) if self._pending else np.zeros(0, self._dtype)
         begin = 0
         while len(ids) - begin >= min_ids:
@@ -120,12 +108,12 @@ class ShardWriter:
 
 
 class TokenStream:
-    """The concatenated ids of several shards; pickled as their paths, without the contents.
+    """The concatenated ids of several array_record files, pickled without the contents.
 
     Args:
       paths: the array_record files.
       counts: the number of ids in each file.
-      dtype: the type of the stored ids.
+      dtype: the dtype of the stored ids.
     """
 
     def __init__(self, paths: Sequence[pathlib.Path], counts: Sequence[int], dtype: np.dtype):
@@ -141,7 +129,6 @@ class TokenStream:
         return type(self), (self.paths, self.counts, self.dtype)
 
     def read(self, begin_B: np.ndarray, end_B: np.ndarray) -> list[np.ndarray]:
-        """Returns the ids of B slices; see `Tokens`."""
         # One record at a time: the library reads several with threads, which cost more CPU time than they save.
         return [self._slice(int(begin), int(end)) for begin, end in zip(begin_B, end_B, strict=True)]
 
@@ -168,17 +155,14 @@ def shard_name(split: str, number: int, count: int) -> str:
 
 
 def ids_dtype(tokenizer: Tokenizer) -> np.dtype:
-    """Returns the smallest integer type that holds a tokenizer's ids."""
+    """Returns the storage dtype of a tokenizer's ids: uint16 if they fit, or else int32."""
     return np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.int32)
 
 
 def read_ends(directory: pathlib.Path, names: Sequence[str], counts: Sequence[int]) -> np.ndarray:
-    """Returns the offsets at which documents end in the stream of several shards: int64 [E, F].
+    """Returns the offsets at which documents end in the concatenated shards, int64 [E, F].
 
-    Args:
-      directory: the directory of the shards.
-      names: the names of the shards.
-      counts: the number of ids in each shard.
+    `counts` has the number of ids in each shard.
     """
     starts = itertools.accumulate(counts, initial=0)
     ends = [np.load(directory / f"{name}.ends.npy") + start for name, start in zip(names, starts, strict=False)]
@@ -187,14 +171,14 @@ def read_ends(directory: pathlib.Path, names: Sequence[str], counts: Sequence[in
 
 
 def fingerprint(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the size and the hash of a file."""
+    """Returns the size and hash of a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES))
     return {"bytes": path.stat().st_size, "blake2b": digest.hexdigest()}
 
 
 def damaged_file(directory: pathlib.Path, files: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Returns what is wrong with the first file that is not as it was written, or None if all files are intact."""
+    """Returns an error message about the first missing or altered file, or None if all are intact."""
 
     def trouble(name: str) -> str | None:
         path, written = directory / name, files[name]

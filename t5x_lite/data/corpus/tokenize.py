@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenises the text of one task into shards, a portion at a time, in one process or several.
+"""Tokenises the text of a task into shards, portion by portion, in one or more processes.
 
-A portion is a range of a source's records, and its shards depend on the task and the tokenizer alone. So portions can
-be tokenised anywhere, and a preparation that was killed resumes and ends with the same bytes.
+A portion is a range of a source's records. Its shards depend only on the task and the tokenizer, so any process can
+tokenise it, and a preparation that was killed resumes with the same bytes as a result.
 """
 
 import dataclasses
@@ -25,20 +25,20 @@ from t5x_lite.data.sources.base import Source
 from t5x_lite.data.tokenizers import load_tokenizer
 from t5x_lite.files.atomic_write import write_atomically
 
-PARTS, SOURCES = "parts", "sources"  # directories that exist only while a preparation is under way
-BATCH_CHARACTERS = 2**20  # tokenised at once
-SHARD_CHARACTERS = 2**22  # in a shard, unless that makes more than MAX_SHARDS
+PARTS, SOURCES = "parts", "sources"  # directories that exist only during a preparation
+BATCH_CHARACTERS = 2**20  # per call of the tokenizer
+SHARD_CHARACTERS = 2**22  # per shard, unless there would be more than MAX_SHARDS
 MAX_SHARDS = 256
-SAMPLED_RECORDS = 64  # read to estimate how much text there is
+SAMPLED_RECORDS = 64  # for the estimate of the total length
 
 
 class Portion(NamedTuple):
     """A range of a source's records, which becomes one shard per split."""
 
-    field: str  # the field of the task that names the source
-    splits: tuple[str, ...]  # the splits that the records are divided into
+    field: str  # the task field that names the source
+    splits: tuple[str, ...]  # the splits to divide the records into
     number: int
-    count: int  # portions of the source
+    count: int  # the number of portions of the source
     begin: int
     end: int
 
@@ -49,7 +49,7 @@ class Portion(NamedTuple):
 
 @dataclasses.dataclass
 class Preparation:
-    """Everything needed to tokenise any portion of a task; pickled without its open sources, to be sent to workers.
+    """Everything a worker needs to tokenise portions of a task; pickled without its open sources.
 
     Args:
       task: the task to prepare.
@@ -69,13 +69,13 @@ class Preparation:
 
     @property
     def fields(self) -> dict[str, tuple[str, ...]]:
-        """The task fields that name the sources to read, and the splits that each source is divided into."""
+        """The task fields that name sources, with the splits to divide each source into."""
         has_own = self.task.eval_source is not None
         divided = {"source": SPLITS[:1], "eval_source": SPLITS[1:]} if has_own else {"source": SPLITS}
         return {field: splits for field, splits in divided.items() if set(splits) & set(self.splits)}
 
     def open(self, field: str) -> Opened:
-        """Opens the source that a field of the task names, once per process."""
+        """Opens the source in a field of the task, once per process."""
         if field not in self._opened:
             self._opened[field] = open_source(
                 self.task, getattr(self.task, field), self.directory / SOURCES, field=f"task.{field}"
@@ -83,14 +83,7 @@ class Preparation:
         return self._opened[field]
 
     def portions(self, num_shards: int | None = None) -> list[Portion]:
-        """Divides the sources into portions.
-
-        Args:
-          num_shards: the number of portions per source; None derives it from the estimated amount of text.
-
-        Raises:
-          ValueError: if a source cannot be opened.
-        """
+        """Divides each source into `num_shards` portions; None estimates the number from the amount of text."""
         portions: list[Portion] = []
         for field, splits in self.fields.items():
             source = self.open(field).records
@@ -100,11 +93,11 @@ class Preparation:
         return portions
 
     def part_path(self, portion: Portion) -> pathlib.Path:
-        """Returns the file that records a finished portion until the manifest is written."""
+        """Returns the file that holds the part of a finished portion until the manifest is written."""
         return self.directory / PARTS / f"{portion.name}.json"
 
     def read_part(self, portion: Portion) -> Part | None:
-        """Returns the record of a portion if it is finished and its files are intact, or else None."""
+        """Returns the part of a portion if it is finished and its files are intact, or else None."""
         path = self.part_path(portion)
         if not path.is_file():
             return None
@@ -121,13 +114,13 @@ def tokenize_portions(
     num_workers: int = 0,
     progress: Callable[[int, int], object] = lambda done, total: None,
 ) -> list[Part]:
-    """Tokenises the portions that are not finished yet, and returns the parts of all of them, in order.
+    """Tokenises the unfinished portions and returns the parts of all portions, in order.
 
     Args:
       preparation: the task and its directories.
       portions: all portions of the preparation.
-      num_workers: the number of worker processes; 0 works in this process.
-      progress: called with the number of finished portions and the number of all portions.
+      num_workers: the number of worker processes; 0 means this process.
+      progress: called with the number of finished portions and the total.
 
     Raises:
       ValueError: if a record is malformed, unless `task.bad_records` is skip.
@@ -151,22 +144,14 @@ def tokenize_portions(
 
 
 class PortionTokenizer:
-    """Tokenises portions in one process, with one tokenizer.
-
-    Args:
-      preparation: the task and its directories.
-    """
+    """Tokenises portions in one process."""
 
     def __init__(self, preparation: Preparation):
         self._preparation = preparation
         self._tokenizer = load_tokenizer(preparation.tokenizer_directory)
 
     def tokenize(self, portion: Portion) -> Part:
-        """Writes the shards of a portion, and then its part of the manifest, which it returns.
-
-        Raises:
-          ValueError: if a record is malformed, unless `task.bad_records` is skip.
-        """
+        """Writes the shards of a portion, then writes and returns its part of the manifest."""
         preparation, task = self._preparation, self._preparation.task
         source, skipped = preparation.open(portion.field)
         left_out = LeftOut(skipped=list(skipped) if portion.number == 0 else [])
@@ -191,10 +176,10 @@ class PortionTokenizer:
         }
         content = json.dumps(part)
         write_atomically(preparation.part_path(portion), content)
-        return json.loads(content)  # with lists for tuples, as `read_part` returns it
+        return json.loads(content)  # with lists instead of tuples, as from `read_part`
 
     def _write(self, batch: Sequence[Row], splits: Sequence[str], writers: Mapping[str, ShardWriter]) -> int:
-        """Writes the rows of the splits that have a writer; returns the number of their characters."""
+        """Writes the rows whose splits have a writer, and returns their number of characters."""
         placed = [(row, self._split_of(row, splits)) for row in batch]
         placed = [(row, split) for row, split in placed if split in writers]
         texts = [text for row, _ in placed for text in row.texts]
@@ -209,7 +194,7 @@ class PortionTokenizer:
 
 
 def remove_leftovers(directory: pathlib.Path) -> None:
-    """Removes the files that are needed only during a preparation, and those of killed ones."""
+    """Removes the temporary files of a preparation, including a killed one."""
     for name in (PARTS, SOURCES):
         shutil.rmtree(directory / name, ignore_errors=True)
     for path in directory.glob(".*.tmp"):
@@ -217,7 +202,7 @@ def remove_leftovers(directory: pathlib.Path) -> None:
 
 
 def evenly_spread(source: Source, max_records: int) -> list[int]:
-    """Returns the numbers of `max_records` records spread evenly over a source, or of all if it has fewer."""
+    """Returns the numbers of at most `max_records` records, spread evenly over a source."""
     count = min(max_records, len(source))
     return [i * len(source) // count for i in range(count)]
 
@@ -242,7 +227,7 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
         yield batch
 
 
-_tokenizer: PortionTokenizer | None = None  # of a worker process
+_tokenizer: PortionTokenizer | None = None  # in each worker process
 
 
 def _start(preparation: Preparation) -> None:

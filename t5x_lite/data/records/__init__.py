@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the records of a source to documents and pairs: templates, preprocessing and the held-out split."""
+"""Turns records into documents and pairs: templates, preprocessing and the held-out split."""

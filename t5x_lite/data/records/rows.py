@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns records into rows: the documents or the pairs of a task."""
+"""Turns records into the rows of a task: documents or pairs."""
 
 import dataclasses
 import hashlib
@@ -13,32 +13,26 @@ from t5x_lite.data.sources.base import BadRecord, Record, Source
 from t5x_lite.data.sources.python import import_object
 
 Made = TypeVar("Made")
-REFERENCE_FIELDS = ("answers", "group")  # fields that `task.preprocess` may add to a record for the metrics
+REFERENCE_FIELDS = ("answers", "group")  # fields that `task.preprocess` may add for metrics
 
 
 class Row(NamedTuple):
-    """A document, or a pair of a supervised task."""
+    """A document, or an (inputs, targets) pair of a supervised task."""
 
     texts: tuple[str, ...]  # (text,), or (inputs, targets)
-    reference: dict[str, Any]  # for metrics to compare a prediction with; empty for a document
+    reference: dict[str, Any]  # for metrics; empty for a document
 
 
 @dataclasses.dataclass
 class LeftOut:
-    """The records that a task did not use."""
+    """The records that a task leaves out."""
 
     num_short: int = 0  # documents under `task.min_characters`, and pairs with an empty side
     skipped: list[str] = dataclasses.field(default_factory=list)  # the error of each bad record
 
 
 def read_rows(task: TaskConfig, source: Source, numbers: Iterable[int], left_out: LeftOut) -> Iterator[Row]:
-    """Yields the rows of some records of a source, in order.
-
-    Args:
-      task: the task, with its templates and preprocessing.
-      source: the source of the records.
-      numbers: the numbers of the records to read.
-      left_out: a count to which unused records are added.
+    """Yields the rows of the records with these numbers, and adds the unused records to `left_out`.
 
     Raises:
       BadRecord: at the first malformed record, unless `task.bad_records` is skip.
@@ -53,7 +47,7 @@ def read_rows(task: TaskConfig, source: Source, numbers: Iterable[int], left_out
 
 
 def read_inputs(task: TaskConfig, source: Source) -> Iterator[str]:
-    """Yields the inputs of all records of a source, which need no targets.
+    """Yields the inputs of all records of a source, which do not need targets.
 
     Raises:
       BadRecord: at the first malformed record, unless `task.bad_records` is skip.
@@ -68,7 +62,7 @@ def _read(
     make: Callable[[Record, str], list[Made]],
     skipped: list[str],
 ) -> Iterator[Made]:
-    """Yields what `make` returns for each record and its location; appends errors to `skipped`, or raises them."""
+    """Yields the results of `make(record, location)` for each record; raises errors or appends them to `skipped`."""
     for where, record in source.read(numbers):
         try:
             if isinstance(record, BadRecord):
@@ -81,21 +75,17 @@ def _read(
 
 
 def is_held_out(text: str, eval_percent: float) -> bool:
-    """Returns whether a document is held out, by a hash of its text alone.
+    """Returns whether a document, or a pair with these inputs, is held out.
 
-    The split depends neither on other documents nor on a seed or the machine, and pairs with the same inputs are on
-    the same side.
-
-    Args:
-      text: the document, or the inputs of a pair.
-      eval_percent: the expected percentage of held-out documents.
+    The split hashes the text alone, so it is independent of other documents, seeds and machines, and keeps pairs with
+    the same inputs together. `eval_percent` is the expected percentage of held-out documents.
     """
-    digest = hashlib.blake2b(text.encode(), digest_size=6).digest()  # 48 bits: exact in a float
+    digest = hashlib.blake2b(text.encode(), digest_size=6).digest()  # 48 bits are exact in a float
     return int.from_bytes(digest, "big") / 2**48 < eval_percent / 100
 
 
 def input_maker(task: TaskConfig) -> Callable[[Record, str], list[str]]:
-    """Returns a function from a record and its location to its inputs; it needs no targets."""
+    """Returns a function from a record and its location to its inputs; the record needs no targets."""
     return _preprocessed(task, Template(task.inputs or "", "task.inputs"))
 
 
@@ -110,7 +100,7 @@ def _preprocessed(
     def preprocess_and_make(record: Record, where: str) -> list[Made]:
         try:
             made = preprocess(record)
-        except Exception as error:  # the function is the user's
+        except Exception as error:  # it is the user's function
             raise BadRecord(
                 f"{where} does not suit task.preprocess {task.preprocess} ({type(error).__name__}: {error}): fix the "
                 "record or the function"

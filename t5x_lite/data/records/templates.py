@@ -10,7 +10,7 @@ from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.files.messages import listed
 
 OPTIONAL = "?"
-# A Python format specification of a number or a string, which is a mistake for a separator.
+# A Python format specification, which is a mistake where a separator is expected.
 FORMAT = re.compile(r"(.?[<>=^])?[-+ ]?z?#?\d*[,_]?(\.\d+)?[a-zA-Z%]?")
 
 
@@ -19,11 +19,11 @@ class Template:
 
     `{a}` is the field a, `{a.b}` the field b of the mapping a, `{a.0}` the first item of the list a. `{a:, }` joins the
     items of the list a with ", ", or whatever follows the colon; text and numbers count as lists of one item. `{a?}`
-    and `{a?:, }` are empty if a is missing or null. `{{` and `}}` are braces.
+    and `{a?:, }` are empty if a is missing or null. `{{` and `}}` are literal braces.
 
     Args:
       text: the template.
-      name: the name of the template in errors, for example task.text.
+      name: the name of the template in errors, such as task.text.
 
     Raises:
       ValueError: if the template is malformed.
@@ -45,14 +45,10 @@ class Template:
             self._parts.append((literal, field, separator))
 
     def __call__(self, record: Mapping[str, Any], where: str) -> str:
-        """Returns the text of a record.
-
-        Args:
-          record: the fields of the record.
-          where: the location of the record, for errors.
+        """Fills in the fields of a record, whose location is `where`.
 
         Raises:
-          BadRecord: if a field that is not optional is missing, or a field is neither text nor a number.
+          BadRecord: if a required field is missing, or a field is neither text nor a number.
         """
         text = "".join(
             literal + (self._value(record, field, separator, where) if field else "")
@@ -60,14 +56,14 @@ class Template:
         )
         try:
             text.encode()
-        except UnicodeEncodeError as error:  # JSON may contain "\ud800", half of a character
+        except UnicodeEncodeError as error:  # JSON may contain "\ud800", an unpaired surrogate
             raise BadRecord(
                 f"{where} contains {text[error.start]!r}, half of a character: fix or remove the record"
             ) from error
         return text
 
     def _value(self, record: Mapping[str, Any], field: str, separator: str, where: str) -> str:
-        value = _part(record, field)  # a column may be named "question?"
+        value = _part(record, field)  # a column may itself be named "question?"
         if value is None and field.endswith(OPTIONAL):
             field = field.removesuffix(OPTIONAL)
             value = _part(record, field)
@@ -108,7 +104,7 @@ def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
 
 
 def _part(record: Mapping[str, Any], field: str) -> Any:
-    """Returns the value of a field or of a part of it, or None."""
+    """Returns the value of a possibly nested field, or None if it is missing."""
     value: Any = record
     for key in field.split("."):
         value = _item(value, key)

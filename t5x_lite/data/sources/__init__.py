@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources of records: `open_source` opens whatever `task.source` names."""
+"""Sources of records; `open_source` opens the one that `task.source` names."""
 
 import pathlib
 from typing import NamedTuple
@@ -18,24 +18,23 @@ Names = str | tuple[str, ...]
 
 
 class Opened(NamedTuple):
-    """A source, and the errors of the files that were left out of it."""
+    """A source, and the errors of the files that were skipped."""
 
     records: Source
     skipped: list[str]
 
 
 def open_source(task: TaskConfig, names: Names, cache: pathlib.Path, *, field: str = "task.source") -> Opened:
-    """Opens the source that a task names.
+    """Opens a task's source.
 
     Args:
-      task: the task, whose options say how to read text and tables.
       names: `task.source` or `task.eval_source`.
-      cache: the directory for decompressed copies, and for the offsets of records in large files.
-      field: the config field that has the names, for errors.
+      cache: the directory for decompressed copies and for the record offsets of large files.
+      field: the config field of `names`, for errors.
 
     Raises:
-      ValueError: if the source does not exist, is empty or is damaged as a whole; BadRecord if one of its files is
-        empty, unless `task.bad_records` is skip.
+      ValueError: if the source is missing, empty or unreadable.
+      BadRecord: if one of its files is empty, unless `task.bad_records` is skip.
     """
     if names == DOCSTRINGS:
         return Opened(InMemory(read_docstrings(task.packages, task.min_characters), DOCSTRINGS), [])
@@ -62,12 +61,12 @@ def open_source(task: TaskConfig, names: Names, cache: pathlib.Path, *, field: s
 
 
 def skip(error: BadRecord, task: TaskConfig, skipped: list[str]) -> None:
-    """Appends the error of a record to `skipped`, or raises it unless `task.bad_records` is skip."""
+    """Appends the error to `skipped` if `task.bad_records` is skip, and raises it otherwise."""
     if task.bad_records == "error":
         raise BadRecord(f"{error}; or set task.bad_records to skip") from error
     skipped.append(str(error))
 
 
 def named(names: Names) -> str:
-    """Returns the names of a source as one string."""
+    """Returns the names of a source as a comma-separated string."""
     return names if isinstance(names, str) else ", ".join(names)

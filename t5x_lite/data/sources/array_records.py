@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""array_record files of JSON objects, tf.train.Examples or text."""
+"""ArrayRecord files of JSON objects, tf.train.Examples or text."""
 
 import pathlib
 from collections.abc import Iterable, Iterator
@@ -10,29 +10,26 @@ from t5x_lite.data.sources.base import BadRecord, Located, Record, check_unchang
 from t5x_lite.data.sources.tf_example import parse_example
 
 OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # without threads
-TRUNCATED = "its end is missing"  # the reader has no message of its own for this
+TRUNCATED = "its end is missing"  # the reader itself gives no reason
 
 
 class ArrayRecords:
-    """The records of an array_record file.
+    """The records of an ArrayRecord file.
 
-    A record that begins with a brace is a JSON object. Any other is a serialized tf.train.Example, or else UTF-8 text,
-    which becomes the field `text`.
-
-    Args:
-      path: the file.
+    A record that starts with a brace is parsed as a JSON object, any other as a serialized tf.train.Example if possible
+    and as UTF-8 text, in the field `text`, if not.
 
     Raises:
-      ValueError: if the file is not a complete array_record file.
+      ValueError: if the file is not a complete ArrayRecord file.
       OSError: if the file cannot be read.
     """
 
     def __init__(self, path: pathlib.Path):
         self.path = path
-        path.open("rb").close()  # raises OSError if it may not be read; the reader would not
+        path.open("rb").close()  # raises OSError if unreadable, which the reader does not
         self._state = state_of(path)
         reader = ArrayRecordReader(str(path), OPTIONS)
-        if not reader.ok():  # it would seem to be empty
+        if not reader.ok():  # otherwise it would look empty
             raise ValueError(f"{path} is not a complete array_record file ({_reason(reader)}): fetch or write it again")
         self._length = reader.num_records()
 
@@ -40,7 +37,6 @@ class ArrayRecords:
         return self._length
 
     def read(self, numbers: Iterable[int]) -> Iterator[Located]:
-        """Yields the records with these numbers."""
         reader = ArrayRecordReader(str(self.path), OPTIONS)
         for number in numbers:
             check_unchanged(str(self.path), self._state, state_of(self.path))
@@ -70,7 +66,7 @@ def _parse(content: bytes, where: str) -> Record:
 
 
 def _reason(reader: ArrayRecordReader) -> str:
-    """Returns what is wrong with a reader, which reports it only when closed."""
+    """Closes a failed reader and returns its error, which it reports only then."""
     try:
         reader.close()
     except RuntimeError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of sources: a known number of records in a fixed order, read from any of them on."""
+"""The `Source` interface, a fixed sequence of records with random access, and code shared by its implementations."""
 
 import bisect
 import hashlib
@@ -14,11 +14,11 @@ Record = dict[str, Any]
 
 
 class BadRecord(ValueError):
-    """A record that cannot be read or used; the message names its location and the remedy."""
+    """A record that cannot be used; the message names its location and the remedy."""
 
 
 class Located(NamedTuple):
-    """A record, or the error of a malformed one, and its location."""
+    """A record, or the error if it is malformed, with its location."""
 
     where: str  # for error messages: `novels.jsonl line 7`
     record: Record | BadRecord
@@ -30,15 +30,15 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, numbers: Iterable[int]) -> Iterator[Located]:
-        """Yields the records with these numbers; increasing ones are read fastest."""
+        """Yields the records with these numbers; reading in increasing order is fastest."""
         ...
 
 
 class IndexedSource:
-    """A source whose records are read by number; subclasses define `__len__`, `__getitem__` and `where`."""
+    """Base class of sources that read records one by one; subclasses define `__len__`, `__getitem__` and `where`."""
 
     def __getitem__(self, number: int) -> Record:
-        """Returns a record; raises BadRecord if it is malformed."""
+        """Returns a record, or raises BadRecord if it is malformed."""
         raise NotImplementedError
 
     def where(self, number: int) -> str:
@@ -46,7 +46,6 @@ class IndexedSource:
         raise NotImplementedError
 
     def read(self, numbers: Iterable[int]) -> Iterator[Located]:
-        """Yields the records with these numbers."""
         for number in numbers:
             try:
                 record = self[number]
@@ -56,11 +55,7 @@ class IndexedSource:
 
 
 class Concatenated:
-    """Several sources, one after the other.
-
-    Args:
-      sources: the sources, at least one.
-    """
+    """The concatenation of one or more sources."""
 
     def __init__(self, sources: Sequence[Source]):
         self._sources = sources
@@ -70,19 +65,13 @@ class Concatenated:
         return self._ends[-1]
 
     def read(self, numbers: Iterable[int]) -> Iterator[Located]:
-        """Yields the records with these numbers."""
         for i, group in itertools.groupby(numbers, lambda number: bisect.bisect_right(self._ends, number)):
             start = self._ends[i - 1] if i else 0
             yield from self._sources[i].read(number - start for number in group)
 
 
 class InMemory(IndexedSource):
-    """Records of a Python sequence: mappings, or strings, which become the field `text`.
-
-    Args:
-      records: a sequence of records.
-      name: the name of the sequence in errors.
-    """
+    """A Python sequence of mappings, or of strings, which become the field `text`; `name` is for errors."""
 
     def __init__(self, records: Sequence[Any], name: str):
         self._records, self._name = records, name
@@ -106,7 +95,7 @@ class InMemory(IndexedSource):
 
 
 def decoded(content: bytes, where: str) -> str:
-    """Returns the text of a record; raises BadRecord if it is not UTF-8."""
+    """Decodes a record as UTF-8, or raises BadRecord."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:
@@ -116,10 +105,10 @@ def decoded(content: bytes, where: str) -> str:
 
 
 def json_object(text: str, where: str) -> Record:
-    """Returns the fields of a JSON object; raises BadRecord if the text is anything else."""
+    """Parses a JSON object, or raises BadRecord."""
     try:
         record = json.loads(text)
-    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is a ValueError
+    except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4,300 digits
         reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise BadRecord(f"{where} is not valid JSON ({reason}): fix or remove the record") from error
     if not isinstance(record, dict):
@@ -128,26 +117,26 @@ def json_object(text: str, where: str) -> Record:
 
 
 class FileState(NamedTuple):
-    """The size and modification time of a file, which change when the file does."""
+    """The size and modification time of a file, to detect changes."""
 
     num_bytes: int
     nanoseconds: int
 
 
 def state_of(file: pathlib.Path | int) -> FileState:
-    """Returns the state of a file, given its path or open descriptor."""
+    """Returns the state of a file, given by path or descriptor."""
     stat = os.stat(file)
     return FileState(stat.st_size, stat.st_mtime_ns)
 
 
 def check_unchanged(name: str, before: FileState, now: FileState) -> None:
-    """Raises ValueError if a file, called `name` in the error, has changed since it was opened."""
+    """Raises ValueError if the file has changed since it was opened."""
     if now != before:
         raise ValueError(f"{name} has changed since it was opened: run again once nothing writes to it any more")
 
 
 def file_key(path: pathlib.Path) -> str:
-    """Returns a name for files derived from a file; it changes when the file does."""
+    """Returns a name for cached files derived from this one, which changes whenever the file does."""
     num_bytes, nanoseconds = state_of(path)
     digest = hashlib.blake2b(f"{path.resolve()} {num_bytes} {nanoseconds}".encode(), digest_size=6)
     return f"{path.name.split('.')[0]}-{digest.hexdigest()}"

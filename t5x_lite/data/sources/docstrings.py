@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The docstrings of installed packages: text for a first pretraining run without a download.
+"""The docstrings of installed packages: megabytes of English prose for a first pretraining run without a download.
 
-They are megabytes of real English technical prose that every installation has. They are read with `ast`, so nothing is
-imported or run.
+They are parsed with `ast`, so no package is imported.
 """
 
 import ast
@@ -15,7 +14,7 @@ import sysconfig
 import warnings
 from collections.abc import Iterator, Sequence
 
-# The largest packages, by import name, that every installation of t5x_lite has.
+# Import names of the largest packages among the dependencies of t5x_lite.
 DEFAULT_PACKAGES = (
     "stdlib",
     "jax",
@@ -29,7 +28,7 @@ DEFAULT_PACKAGES = (
     "pyarrow",
 )
 STDLIB = "stdlib"
-# Tests have few docstrings, and those of the standard library contain invalid Python.
+# Tests have few docstrings, and the standard library's contain invalid Python on purpose.
 LEFT_OUT_DIRECTORIES = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -37,20 +36,17 @@ STATEMENT_LISTS = ("body", "orelse", "handlers", "finalbody", "cases")
 
 
 def read_docstrings(packages: Sequence[str] | None = None, min_characters: int = 200) -> list[str]:
-    """Returns the distinct docstrings of modules, classes and functions in installed packages, tests excluded.
+    """Returns the distinct docstrings of installed packages, without tests, in order of package, path and line.
 
     Args:
-      packages: top-level import names, or `stdlib`; None is DEFAULT_PACKAGES.
-      min_characters: the minimum length of a docstring after its indentation is removed.
-
-    Returns:
-      Docstrings in the order of `packages`, then of the path within the package, then of the file.
+      packages: top-level import names or `stdlib`; None means DEFAULT_PACKAGES.
+      min_characters: the minimum length of a docstring, without its indentation.
 
     Raises:
-      ValueError: if a package is not installed or has no Python source, or there are no docstrings at all.
+      ValueError: if a package is not installed or has no Python source, or if there are no docstrings at all.
     """
     packages = DEFAULT_PACKAGES if packages is None else tuple(packages)
-    documents: dict[str, None] = {}  # a dict keeps the first of duplicates, in order
+    documents: dict[str, None] = {}  # a dict serves as an ordered set
     with _no_garbage_collection():
         for package in packages:
             for path in _python_files(package):
@@ -66,7 +62,7 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
 
 @contextlib.contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Pauses garbage collection: syntax trees have no cycles, and looking for them takes 30% of the time."""
+    """Pauses garbage collection, which takes 30% of the time although syntax trees have no cycles."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -77,7 +73,7 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 def _python_files(package: str) -> Iterator[pathlib.Path]:
-    """Yields the source files of a package, sorted by their path within it."""
+    """Yields the source files of a package, sorted by path."""
     if package == STDLIB:
         roots = [sysconfig.get_path("stdlib")]
     else:
@@ -103,17 +99,17 @@ def _python_files(package: str) -> Iterator[pathlib.Path]:
 
 
 def _docstrings_of_file(path: pathlib.Path, min_characters: int) -> Iterator[str]:
-    """Yields the docstrings of a file, in order; none if this Python cannot parse it."""
+    """Yields the docstrings of a file in order; nothing if it cannot be parsed."""
     try:
         source = path.read_bytes().decode()
-        # Parsing takes nine tenths of the time: skip files without a triple-quoted string of that length.
+        # Parsing takes 90% of the time: skip files without a triple-quoted string of that length.
         quoted = source.split('"""')[1::2] + source.split("'''")[1::2]
         if not any(len(text) >= min_characters for text in quoted):
             return
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning of other people's code
+            warnings.simplefilter("ignore")  # SyntaxWarning and DeprecationWarning from third-party code
             tree = ast.parse(source)
-    except (SyntaxError, ValueError):  # ValueError: not UTF-8 (a UnicodeDecodeError), or null bytes
+    except (SyntaxError, ValueError):  # ValueError: invalid UTF-8 or null bytes
         return
     for node in _statements(tree):
         if isinstance(node, DOCUMENTED):
@@ -125,7 +121,7 @@ def _docstrings_of_file(path: pathlib.Path, min_characters: int) -> Iterator[str
 
 
 def _statements(tree: ast.AST) -> Iterator[ast.AST]:
-    """Yields statements and their containers in the order of the file; `ast.walk` visits ten times as many nodes."""
+    """Yields the statements in source order; `ast.walk` would visit ten times as many nodes."""
     stack = [tree]
     while stack:
         node = stack.pop()

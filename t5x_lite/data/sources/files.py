@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the files that paths, folders and patterns name, and opens each as a source."""
+"""Finds the files of a source and opens them according to their suffix."""
 
 import gzip
 import pathlib
@@ -23,23 +23,23 @@ PLAIN_SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", *DELIMITERS)  # may be compressed
 ARRAY_RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 SUFFIXES = (*PLAIN_SUFFIXES, ".parquet", *ARRAY_RECORD_SUFFIXES)
 COMPRESSIONS = (".gz", ".zst")
-SHARD_NUMBER = re.compile(r"-\d+-of-\d+$")  # some tools write it after the suffix
+SHARD_NUMBER = re.compile(r"-\d+-of-\d+$")  # which some tools write after the suffix
 TEXT_UNITS = {"file": WholeText, "line": TextLines, "paragraph": TextParagraphs}
 
 
 def find_files(patterns: Sequence[str], field: str = "task.source") -> list[pathlib.Path]:
-    """Returns the files that paths, folders and patterns name, in that order; those of one pattern are sorted.
+    """Returns the files that match, in the order of the patterns and sorted within each.
 
-    Hidden files are left out, and so are files of unknown types in folders. Links to folders are not followed.
+    Skips hidden files, and files of unknown types in folders; does not follow links to folders.
 
     Args:
-      patterns: paths, folders and patterns.
-      field: the config field that names them, for errors.
+      patterns: paths, folders and glob patterns.
+      field: the config field of the patterns, for errors.
 
     Raises:
-      ValueError: if one of them matches nothing, or a file of an unknown type.
+      ValueError: if a pattern matches nothing, or a file of an unknown type.
     """
-    found: dict[pathlib.Path, None] = {}  # each file once, in order
+    found: dict[pathlib.Path, None] = {}  # an ordered set
     for pattern in patterns:
         path = _expanded(pattern, field)
         if path.is_dir():
@@ -64,15 +64,10 @@ def find_files(patterns: Sequence[str], field: str = "task.source") -> list[path
 
 
 def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path) -> Source:
-    """Opens one file.
-
-    Args:
-      path: a file of a type that `find_files` accepts.
-      task: the task, whose options say how to read text and tables.
-      cache: the directory for decompressed copies, and for the offsets of records in large files.
+    """Opens a file, with `cache` for decompressed copies and for the record offsets of large files.
 
     Raises:
-      ValueError: if the file is damaged as a whole.
+      ValueError: if the whole file is unreadable.
       OSError: if the file cannot be read.
     """
     kind = suffix(path)
@@ -93,7 +88,7 @@ def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path) -> Sour
 
 
 def suffix(path: pathlib.Path) -> str:
-    """Returns the suffix of a file's name before any compression: `.jsonl` for `novels.jsonl.gz`."""
+    """Returns the suffix of a file without its compression: `.jsonl` for `novels.jsonl.gz`."""
     name = path.stem if _compression(path) else path.name
     return pathlib.PurePath(SHARD_NUMBER.sub("", name)).suffix.lower()
 
@@ -122,7 +117,7 @@ def _expanded(pattern: str, field: str) -> pathlib.Path:
 
 
 def _matching(pattern: pathlib.Path, field: str) -> list[pathlib.Path]:
-    """Returns the files that match a pattern, sorted; `glob.glob` would follow cyclic links forever."""
+    """Returns the files that match a pattern, sorted; unlike `glob.glob`, it is safe with cyclic links."""
     parts = pattern.parts
     fixed = next((i for i, part in enumerate(parts) if re.search(r"[*?\[]", part)), len(parts))
     folder, rest = pathlib.Path(*parts[:fixed]), parts[fixed:]
@@ -130,7 +125,7 @@ def _matching(pattern: pathlib.Path, field: str) -> list[pathlib.Path]:
         return []
     try:
         files = sorted(file for file in folder.glob("/".join(rest)) if file.is_file())
-    except ValueError as error:  # ** next to other characters
+    except ValueError as error:  # such as a** in Python 3.11
         raise ValueError(
             f"{field} {str(pattern)!r} is not a valid pattern ({error}): write ** between slashes"
         ) from error
@@ -145,7 +140,7 @@ def _decompress(path: pathlib.Path, plain: pathlib.Path) -> None:
             for block in _blocks(path):
                 out.write(block)
     except (EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # of the disk; errors of decompression have no number
+        if isinstance(error, OSError) and error.errno:  # an I/O error; decompression errors have no errno
             raise
         raise ValueError(f"{path} is not a complete {compression} file ({error}): fetch or write it again") from error
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Datasets of the Hugging Face Hub, or saved in a directory by its library `datasets` (extra `datasets`)."""
+"""Hugging Face datasets, from the Hub or from `save_to_disk` (extra `datasets`)."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from t5x_lite.data.sources.base import BadRecord, IndexedSource, Record
 from t5x_lite.files.messages import first_line, listed
 
 PREFIX = "hf:"
-HUB_SECONDS = 10.0  # timeout for the Hub; `datasets` itself retries for half a minute
+HUB_SECONDS = 10.0  # timeout; `datasets` itself would retry for half a minute
 SAVED_FILES = ("state.json", "dataset_dict.json")  # `save_to_disk` writes one of them
 
 HUB_NAME = re.compile(r"(?P<name>\w[\w.-]*/\w[\w.-]*)(?:/(?P<config>[^/]+))?")
@@ -22,12 +22,7 @@ NOT_THERE = "it has not been downloaded before"
 
 
 class HuggingFaceRecords(IndexedSource):
-    """The examples of a split as Arrow's plain Python values: images, for example, are not decoded.
-
-    Args:
-      dataset: a datasets.Dataset, whose tables are memory-mapped.
-      name: the name of the dataset in errors.
-    """
+    """The examples of a datasets.Dataset as plain Python values, without decoding images and the like."""
 
     def __init__(self, dataset: Any, name: str):
         self._name, self._tables = name, dataset.with_format("arrow")
@@ -46,16 +41,12 @@ class HuggingFaceRecords(IndexedSource):
 
 
 def open_dataset(name: str, field: str = "task.source") -> HuggingFaceRecords:
-    """Opens `hf:DIRECTORY[@SPLIT]`, written by `save_to_disk`, or `hf:OWNER/NAME[/CONFIG]@SPLIT` of the Hub.
+    """Opens `hf:DIRECTORY[@SPLIT]`, written by `save_to_disk`, or `hf:OWNER/NAME[/CONFIG]@SPLIT` from the Hub.
 
-    Datasets of the Hub are downloaded once, into the cache of `datasets`.
-
-    Args:
-      name: the name, with its prefix.
-      field: the config field that names the dataset, for errors.
+    Datasets from the Hub are downloaded once, into the cache of `datasets`.
 
     Raises:
-      ValueError: if the extra is missing, or there is no such dataset or split.
+      ValueError: if `datasets` is not installed, or there is no such dataset or split.
     """
     try:
         import datasets  # an extra that takes a second to import
@@ -68,7 +59,7 @@ def open_dataset(name: str, field: str = "task.source") -> HuggingFaceRecords:
 
 
 def _name_and_split(wanted: str) -> tuple[str, str]:
-    """Returns the dataset and its split, "" if none is named; the name of a directory may contain an @."""
+    """Returns the dataset and its split, or "" for none; the name of a directory may contain an @."""
     if pathlib.Path(wanted).is_dir():
         return wanted, ""
     path, _, split = wanted.rpartition("@") if "@" in wanted else (wanted, "", "")
@@ -82,7 +73,7 @@ def _load_saved(datasets: Any, path: str, split: str, called: str) -> Any:
         )
     try:
         dataset = datasets.load_from_disk(path)
-    except Exception as error:  # of JSON, Arrow, the operating system or datasets
+    except Exception as error:  # raised by JSON, Arrow, the operating system or datasets
         raise ValueError(f"{called} is damaged ({first_line(error)}): save it again") from error
     if isinstance(dataset, datasets.DatasetDict):
         if split not in dataset:
@@ -103,30 +94,30 @@ def _load_from_hub(datasets: Any, path: str, split: str, called: str) -> Any:
         f"{PREFIX}DIRECTORY of save_to_disk"
     )
     parts = HUB_NAME.fullmatch(path)
-    # `datasets` would treat a directory of that name, with any files, as a dataset.
+    # `datasets` would load any directory of that name as a dataset.
     if not split or parts is None or pathlib.Path(parts["name"]).exists():
         raise ValueError(f"{called} is neither a directory nor a split of a dataset of the Hub: {remedy}")
     owner_and_name, config = parts["name"], parts["config"]
     with _without_retries(datasets, owner_and_name) as is_reachable:
         try:
             return datasets.load_dataset(owner_and_name, config, split=split)
-        except Exception as error:  # a dozen types, of the network, the Hub and each file format
+        except Exception as error:  # a dozen types from the network, the Hub and the file formats
             reason = first_line(error) if is_reachable else f"the Hub cannot be reached, and {NOT_THERE}"
             raise ValueError(f"{called} cannot be opened ({reason}): {remedy}") from error
 
 
 @contextlib.contextmanager
 def _without_retries(datasets: Any, name: str) -> Iterator[bool]:
-    """Restricts `datasets` to its cache while the Hub cannot be reached; yields whether it can."""
+    """Puts `datasets` in offline mode if the Hub is unreachable; yields whether it is reachable."""
     from huggingface_hub import HfApi  # a dependency of datasets
     from huggingface_hub.errors import HfHubHTTPError
 
     is_reachable = True
     try:
         HfApi().dataset_info(name, timeout=HUB_SECONDS)
-    except (HfHubHTTPError, ValueError):  # the Hub answered, if only that there is no such dataset
+    except (HfHubHTTPError, ValueError):  # the Hub responded, for example that there is no such dataset
         pass
-    except Exception:  # of any networking library
+    except Exception:  # from any networking library
         is_reachable = False
     before = datasets.config.HF_HUB_OFFLINE
     datasets.config.HF_HUB_OFFLINE = before or not is_reachable

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parquet files, read from an uncompressed, memory-mapped copy.
-
-Parquet stores rows in compressed groups of any size, which reading some rows would decompress from the beginning.
-"""
+"""Parquet files, read from an uncompressed, memory-mapped copy, because Parquet has no random access to rows."""
 
 import pathlib
 
@@ -17,11 +14,11 @@ ROWS_AT_ONCE = 1_024
 
 
 class ParquetRows(IndexedSource):
-    """The rows of a Parquet file, with a field per column.
+    """The rows of a Parquet file.
 
     Args:
-      path: the file.
-      copy: the path of its uncompressed copy in Arrow's file format, which is made if it does not exist.
+      path: the Parquet file.
+      copy: the path of the uncompressed copy in Arrow's file format, written if it does not exist.
 
     Raises:
       ValueError: if the file is not a complete Parquet file, or has duplicate column names.
@@ -43,7 +40,7 @@ class ParquetRows(IndexedSource):
     def __getitem__(self, number: int) -> Record:
         try:
             return self._table.slice(number, 1).to_pylist()[0]
-        except (ValueError, OverflowError, pyarrow.ArrowException) as error:  # not UTF-8, or the year 20,000
+        except (ValueError, OverflowError, pyarrow.ArrowException) as error:  # such as invalid UTF-8 or the year 20,000
             raise BadRecord(f"{self.where(number)} has a value that cannot be read ({error}): fix the file") from error
 
     def where(self, number: int) -> str:
@@ -60,6 +57,6 @@ def _uncompress(path: pathlib.Path, copy: pathlib.Path) -> None:
             for rows in parquet.iter_batches(ROWS_AT_ONCE):
                 out.write_batch(rows)
     except (pyarrow.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # of the disk or the permissions
+        if isinstance(error, OSError) and error.errno:  # an I/O or permission error
             raise
         raise ValueError(f"{path} is not a complete Parquet file ({error}): fetch or write it again") from error

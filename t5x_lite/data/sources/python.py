@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Python objects named `package.module:NAME`: imports them, and opens those that are sources."""
+"""Python objects named `package.module:NAME`: imports them and opens them as sources."""
 
 import importlib
 import inspect
@@ -14,20 +14,12 @@ OBJECT_PATTERN = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)
 
 
 def is_object(name: str) -> bool:
-    """Returns whether a source's name is that of a Python object and not of a file."""
+    """Returns whether a source's name refers to a Python object rather than a file."""
     return OBJECT_PATTERN.fullmatch(name) is not None and not pathlib.Path(name).exists()
 
 
 def import_object(name: str, field: str) -> Any:
-    """Imports the object `package.module:NAME`.
-
-    Args:
-      name: the name of the object; a split after an @ is ignored.
-      field: the config field that names the object, for errors.
-
-    Raises:
-      ValueError: if there is no such object.
-    """
+    """Imports `package.module:NAME`, ignoring any @SPLIT; raises ValueError, naming the config field, if it fails."""
     parts = OBJECT_PATTERN.fullmatch(name)
     if parts is None:
         raise ValueError(f"{field} is {name!r}: write package.module:NAME")
@@ -41,11 +33,7 @@ def import_object(name: str, field: str) -> Any:
 
 
 def open_object(name: str, field: str = "task.source") -> Source:
-    """Opens a TFDS builder class, a function that returns records, or a sequence of records.
-
-    Args:
-      name: package.module:NAME, with @SPLIT for a builder class.
-      field: the config field that names the object, for errors.
+    """Opens a TFDS builder class (`package.module:NAME@SPLIT`), a function that returns records, or their sequence.
 
     Raises:
       ValueError: if the object is none of these.
@@ -59,7 +47,7 @@ def open_object(name: str, field: str = "task.source") -> Source:
     if callable(value):
         try:
             inspect.signature(value).bind()
-        except (TypeError, ValueError) as error:  # ValueError: a class without a signature, written in C
+        except (TypeError, ValueError) as error:  # ValueError: a class written in C, without a signature
             raise ValueError(f"{field} {name!r} needs arguments ({error}): name a function that needs none") from error
     records: Any = value() if callable(value) else value
     if not (hasattr(records, "__len__") and hasattr(records, "__getitem__")):

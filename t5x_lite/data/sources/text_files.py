@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Text files, JSON lines, CSV and TSV: files that are read forward, starting at any record.
+"""Text, JSON-lines, CSV and TSV files.
 
-A file is read through once to count its records, noting the byte offset of every 64th, where reading can start. Files
-are read and not memory-mapped: truncating a mapped file would kill the process.
+The first pass over a file counts its records and indexes the byte offset of every 64th, for random access. Files are
+not memory-mapped, because truncating a mapped file would kill the process.
 """
 
 import array
@@ -29,36 +29,33 @@ from t5x_lite.data.sources.base import (
 from t5x_lite.files.atomic_write import written_atomically
 from t5x_lite.files.messages import listed
 
-MAX_BYTES = 2**30  # of a record: Python would hold several copies of it
-# Of a CSV value, and bytes of a CSV line: an unclosed quote would swallow the rest of the file, and Python's reader
-# needs up to eight bytes per character.
+MAX_BYTES = 2**30  # per record, of which Python would hold several copies
+# Per CSV value, and bytes per CSV line: an unclosed quote would swallow the rest of the file, and Python's reader needs
+# up to eight bytes per character.
 MAX_CHARACTERS = 2**26
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 RECORDS_PER_OFFSET = 64
-MIN_INDEXED_BYTES = 2**24  # files below this are counted again by each process, in a tenth of a second
+MIN_INDEXED_BYTES = 2**24  # smaller files are indexed by each process, in 0.1 s
 
 
 class RawRecord(NamedTuple):
-    """The bytes of a record, with the place where they begin."""
+    """The bytes of a record and where they start."""
 
     offset: int  # in bytes
-    line: int  # counted from 1
+    line: int  # 1-based
     content: bytes
 
 
 class TextFile:
-    """A file of records, one per line unless a subclass splits it otherwise; subclasses parse the records.
+    """Base class of files with one record per line, or as `_split` defines; subclasses parse the records.
 
     Args:
-      path: an uncompressed file.
+      path: the uncompressed file.
       name: the name of the file in errors, if `path` is a decompressed copy.
-      cache: the directory for the offsets of large files, for other processes to find; None keeps them in memory.
-
-    Raises:
-      OSError: if the file cannot be read.
+      cache: the directory in which processes share the index of a large file; None keeps it in memory.
     """
 
-    kind = "lines"  # what records are; part of the name of the cached offsets
+    kind = "lines"  # part of the name of the cached index
     num_header_records = 0
 
     def __init__(self, path: pathlib.Path, name: str | None = None, cache: pathlib.Path | None = None):
@@ -71,7 +68,6 @@ class TextFile:
         return max(self._length - self.num_header_records, 0)
 
     def read(self, numbers: Iterable[int]) -> Iterator[Located]:
-        """Yields the records with these numbers."""
         with self.path.open("rb") as file:
             raw_records: Iterator[RawRecord] = iter(())
             position = -1  # the number of the record that `raw_records` yields next
@@ -104,7 +100,7 @@ class TextFile:
         return f"{self.name} line {line}"
 
     def _split(self, file: BinaryIO, line: int) -> Iterator[RawRecord]:
-        """Yields the records of an open file from its position on, which is the beginning of this line."""
+        """Yields the records of an open file from its position, the start of `line`."""
         return split_lines(file, line)
 
     def _parse(self, text: str, where: str) -> Record:
@@ -117,7 +113,7 @@ class TextFile:
             yield from self._split(file, 1)
 
     def _index(self) -> np.ndarray:
-        """Returns rows of two int64: the number of records, then the offset and line of every 64th record."""
+        """Returns int64 rows: (the number of records, 0), then (offset, line) of every 64th record."""
         starts, count = array.array("q"), 0
         for raw in self._raw_records():
             if count % RECORDS_PER_OFFSET == 0:
@@ -128,7 +124,7 @@ class TextFile:
     def _cached_index(self, path: pathlib.Path) -> np.ndarray:
         if self._state.num_bytes < MIN_INDEXED_BYTES:
             return self._index()
-        with contextlib.suppress(OSError, ValueError, EOFError):  # absent, or damaged
+        with contextlib.suppress(OSError, ValueError, EOFError):  # missing or damaged
             index = np.load(path)
             if index.dtype == np.int64 and index.shape[1:] == (2,):
                 return index
@@ -139,16 +135,16 @@ class TextFile:
 
 
 class TextLines(TextFile):
-    """A text file with a document per line; empty lines are left out."""
+    """A text file with one document per line; empty lines are skipped."""
 
     def _parse(self, text: str, where: str) -> Record:
-        """Returns the text, with the names of the file and its folder, which may be labels."""
+        """Returns the text and the names of its file and folder, which may serve as labels."""
         path = pathlib.PurePath(self.name)
         return {"text": text, "file": path.name, "folder": path.parent.name}
 
 
 class TextParagraphs(TextLines):
-    """A text file with documents between blank lines."""
+    """A text file with documents separated by blank lines."""
 
     kind = "paragraphs"
 
@@ -171,25 +167,24 @@ class WholeText(TextLines):
 
 
 class JsonLines(TextFile):
-    """A file with a JSON object per line; empty lines are left out."""
+    """A file with one JSON object per line; empty lines are skipped."""
 
     def _parse(self, text: str, where: str) -> Record:
         return json_object(text, where)
 
 
 class Delimited(TextFile):
-    """A CSV or TSV file, whose values are all text; quoted values may contain line breaks.
+    """A CSV or TSV file; all values are text, and quoted CSV values may contain line breaks.
 
     Args:
-      path: an uncompressed file.
-      name: the name of the file in errors.
-      cache: the directory for the offsets of large files, or None.
-      delimiter: the character between values. Quotes have a meaning only with commas: T5's TSV files have none.
-      columns: the names of the columns; None reads them from the first line.
+      path: the uncompressed file.
+      name: see `TextFile`.
+      cache: see `TextFile`.
+      delimiter: the separator of values. Only CSV has quoting: T5's TSV files do not quote.
+      columns: the column names; None reads them from the first line.
 
     Raises:
-      ValueError: if the names are not distinct, or the quotes or line breaks are invalid.
-      OSError: if the file cannot be read.
+      ValueError: if column names are duplicated, or quotes or line breaks are invalid.
     """
 
     def __init__(
@@ -236,7 +231,7 @@ class Delimited(TextFile):
 
 
 def split_lines(file: BinaryIO, line: int) -> Iterator[RawRecord]:
-    """Yields the lines that are not empty, without their line ends."""
+    """Yields the non-empty lines, without their line endings."""
     for offset, number, content in _whole_lines(file, line, MAX_BYTES):
         content = content.removesuffix(b"\n").removesuffix(b"\r")
         if content:
@@ -244,12 +239,12 @@ def split_lines(file: BinaryIO, line: int) -> Iterator[RawRecord]:
 
 
 def split_paragraphs(file: BinaryIO, line: int) -> Iterator[RawRecord]:
-    """Yields runs of lines that are not blank, without the last line end."""
+    """Yields runs of non-blank lines, without the last line ending."""
     lines, num_bytes = [], 0
     blank = RawRecord(0, 0, b"\n")  # ends the last paragraph
     for raw in itertools.chain(_whole_lines(file, line, MAX_BYTES), [blank]):
         if not raw.content.isspace():
-            if num_bytes <= MAX_BYTES:  # the rest of a paragraph that is too long is dropped
+            if num_bytes <= MAX_BYTES:  # the rest of an oversized paragraph is dropped
                 lines.append(raw)
             num_bytes += len(raw.content)
         elif lines:
@@ -263,15 +258,10 @@ def _joined(lines: Sequence[RawRecord]) -> RawRecord:
 
 
 def split_csv_rows(file: BinaryIO, line: int, name: str) -> Iterator[RawRecord]:
-    """Yields the rows of a CSV file that are not empty, including the header.
-
-    Args:
-      file: the open file.
-      line: the number of the line that it is at.
-      name: the name of the file in errors.
+    """Yields the non-empty rows of a CSV file, header included, from its current line `line` on.
 
     Raises:
-      ValueError: if the quotes or line breaks are invalid.
+      ValueError: if quotes or line breaks are invalid.
     """
     lines: list[RawRecord] = []  # of the current row
 
@@ -295,7 +285,7 @@ def split_csv_rows(file: BinaryIO, line: int, name: str) -> Iterator[RawRecord]:
 
 
 def _whole_lines(file: BinaryIO, line: int, max_bytes: int) -> Iterator[RawRecord]:
-    """Yields every line with its line end; of a line that is too long, only `max_bytes` + 1 bytes."""
+    """Yields the lines with their line endings, truncating oversized ones to `max_bytes` + 1 bytes."""
     offset = file.tell()
     while content := file.readline(max_bytes + 1):
         size, rest = len(content), content

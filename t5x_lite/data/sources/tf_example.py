@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parses tf.train.Example, TensorFlow's record format, without TensorFlow.
+"""Parses tf.train.Example without TensorFlow.
 
 Source: TensorFlow `example.proto` and `feature.proto`.
 """
@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from t5x_lite.data.sources.base import Record
 
 _PACKAGE = "t5x_lite.example"
-# The fields of each message: name, type, and whether it is repeated. A map is a repeated entry on the wire.
+# The fields of each message: (name, type, repeated). On the wire, a map is a repeated field of entries.
 _MESSAGES = {
     "Bytes": (("value", _Field.TYPE_BYTES, True),),
     "Floats": (("value", _Field.TYPE_FLOAT, True),),
@@ -46,7 +46,7 @@ _Example: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{_
 
 
 def parse_example(content: bytes) -> Record | None:
-    """Returns the features of a serialized Example, or None if the content is anything else.
+    """Returns the features of a serialized Example, or None if it is not one.
 
     A feature with one value becomes that value, any other a list; UTF-8 bytes become strings.
     """
@@ -56,7 +56,7 @@ def parse_example(content: bytes) -> Record | None:
         example = _Example.FromString(content)
     except DecodeError:
         return None
-    # Text that begins with a line break could parse as unknown fields, which an Example does not have.
+    # Text that starts with a newline may parse as unknown fields, which a real Example does not have.
     size = example.ByteSize()
     example.DiscardUnknownFields()
     if example.ByteSize() < size or not example.features.entry:
@@ -73,5 +73,5 @@ def _value(feature: Any) -> Any:
 def _text(value: bytes) -> str | bytes:
     try:
         return value.decode()
-    except UnicodeDecodeError:  # such as an image, which a template need not use
+    except UnicodeDecodeError:  # such as an image; templates need not use it
         return value

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TensorFlow Datasets, read from array_record files without importing TensorFlow."""
+"""TensorFlow Datasets, read from ArrayRecord files without TensorFlow."""
 
 from typing import Any
 
@@ -13,16 +13,16 @@ DEFAULT_SPLIT = "train"
 
 
 class TfdsRecords(IndexedSource):
-    """The examples of a split, as plain Python values: strings, numbers and lists.
+    """The examples of a split as plain Python values: strings, numbers and lists.
 
     Args:
-      builder: a tfds.core.DatasetBuilder whose data are prepared.
-      split: a split in TFDS's syntax, such as `train` or `validation[:10%]`; empty or None is `train`.
+      builder: a tfds.core.DatasetBuilder.
+      split: a split in TFDS's syntax, such as `validation[:10%]`; empty or None means `train`.
       name: the name of the dataset in errors.
       field: the config field that names the dataset, for errors.
 
     Raises:
-      ValueError: if the dataset is not prepared as array_record files, or has no such split.
+      ValueError: if the dataset is not prepared as ArrayRecord files, or has no such split.
     """
 
     def __init__(self, builder: Any, split: str | None, name: str, field: str = "task.source"):
@@ -61,12 +61,8 @@ class TfdsRecords(IndexedSource):
 
 
 def open_named(name: str, field: str = "task.source") -> TfdsRecords:
-    """Opens `tfds:NAME[/CONFIG][:VERSION][@SPLIT]`, prepared beforehand.
-
-    Raises:
-      ValueError: naming `field` of the config, if there is no such dataset or split.
-    """
-    import tensorflow_datasets as tfds  # takes a quarter of a second
+    """Opens `tfds:NAME[/CONFIG][:VERSION][@SPLIT]`, prepared beforehand; raises ValueError if there is none."""
+    import tensorflow_datasets as tfds  # takes 0.25 s to import
 
     wanted, _, split = name.removeprefix(PREFIX).partition("@")
     try:
@@ -80,7 +76,7 @@ def open_named(name: str, field: str = "task.source") -> TfdsRecords:
 
 
 def open_class(builder_class: type, split: str | None, name: str, field: str = "task.source") -> TfdsRecords:
-    """Opens the dataset of a user's builder class, preparing it first if necessary."""
+    """Opens the dataset of a user's builder class, preparing it if necessary."""
     import tensorflow_datasets as tfds
 
     tfds.disable_progress_bar()
