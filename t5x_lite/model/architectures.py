@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes models by architecture."""
+"""Builds models by architecture."""
 
 import functools
 import pkgutil
@@ -15,7 +15,7 @@ from t5x_lite.model.embedding import Predictions
 
 
 class Model(Protocol):
-    """What training and evaluation need of a model; its arrays are the leaves of the module."""
+    """The interface that training and evaluation need: a pytree of parameters with a config and `predict`."""
 
     cfg: ModelConfig
 
@@ -34,5 +34,5 @@ def make_model(cfg: ModelConfig, architecture: Architecture, *, rngs: nnx.Rngs) 
 
 @functools.cache
 def abstract(cfg: ModelConfig, architecture: Architecture = ENCODER_DECODER) -> Any:
-    """Returns a model of `jax.ShapeDtypeStruct`. Cached, because tracing takes a quarter of a second."""
+    """Returns a model whose leaves are `jax.ShapeDtypeStruct`; cached, since tracing takes a quarter of a second."""
     return jax.eval_shape(lambda: make_model(cfg, architecture, rngs=nnx.Rngs(0)))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """T5's multi-head attention: no biases on the projections, no 1/sqrt(H) on the logits.
 
-Shape letters: B batch, T queries, S keys, K new tokens, C cached places, D model, N heads, H head; 1 where all share.
+Shape letters: B batch, T queries, S keys, K new tokens, C cache places, D model, N heads, H head; 1 broadcasts.
 """
 
 import functools
@@ -23,13 +23,13 @@ KEY_AXES = ("batch", None, "heads", "head_dim")
 
 
 class Attention(nnx.Module):
-    """Self-attention if queries and keys come from the same array, or else cross-attention."""
+    """Self-attention if `x_BTD` and `y_BSD` are the same array, otherwise cross-attention."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         D, N, H = cfg.emb_dim, cfg.num_heads, cfg.head_dim
         self.cfg = cfg
         into_heads, out_of_heads = ("embed", "heads", "head_dim"), ("heads", "head_dim", "embed")
-        # T5 folds the missing 1/sqrt(H) into the query's initial values, so logits start at unit variance.
+        # T5 folds the missing 1/sqrt(H) into the initial query kernel, so that logits start at unit variance.
         self.query = weight(rngs.params(), (D, N, H), into_heads, stddev=(D * H) ** -0.5)
         self.key = weight(rngs.params(), (D, N, H), into_heads, stddev=D**-0.5)
         self.value = weight(rngs.params(), (D, N, H), into_heads, stddev=D**-0.5)
@@ -46,7 +46,7 @@ class Attention(nnx.Module):
         return k_BSNH, v_BSNH
 
     def attend(self, q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
-        """Returns the attended values, projected back to [B, T, D]."""
+        """Returns the weighted values, projected back to [B, T, D]."""
         drop = None
         if dropout_key is not None and self.cfg.dropout_rate > 0:
             drop = functools.partial(dropout, rate=self.cfg.dropout_rate, key=dropout_key)
@@ -54,13 +54,13 @@ class Attention(nnx.Module):
         return self._out(checkpoint_name(constrain(o_BTNH, *QUERY_AXES), "attention_out"))
 
     def __call__(self, x_BTD, y_BSD, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
-        """Attends from the positions of x to those of y; returns [B, T, D]."""
+        """Attends from x to y; returns [B, T, D]."""
         q_BTNH = self.project_queries(x_BTD)
         k_BSNH, v_BSNH = self.project_keys_values(y_BSD)
         return self.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, dropout_key)
 
     def step(self, x_BKD, cached: KeysValues, place, bias_1N1C, mask_B1KC) -> tuple[jax.Array, KeysValues]:
-        """Writes K new tokens to the cache, from `place` on, and looks it up; returns [B, K, D] and the cache."""
+        """Writes K new tokens to the cache at `place` and attends to it; returns [B, K, D] and the cache."""
         cached = cached.insert(*self.project_keys_values(x_BKD), place)
         return self.look_up(x_BKD, cached, bias_1N1C, mask_B1KC), cached
 

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The attention weights of a forward pass, per layer and head.
 
-The layers keep no attention weights, which training never reads. The functions here run the parts of those layers again
-and return the weights as a second result.
+The layers do not return their weights, which training never needs, so this module repeats their forward passes.
 
-Shape letters: L layers, B batch, S input tokens, T target tokens, N heads, D model, V vocabulary, C labels; 1 where all
-share.
+Shape letters: L layers, B batch, S input tokens, T target tokens, N heads, D model; 1 broadcasts.
 """
 
 from typing import NamedTuple
@@ -23,9 +21,9 @@ from t5x_lite.model.transformer import T5
 
 
 class AttentionMaps(NamedTuple):
-    """Logits and attention weights; weights are float32 and sum to 1 over the keys, their last dimension.
+    """Logits, and float32 attention weights that sum to 1 over the keys, the last dimension.
 
-    Masked keys have weight 0. A query whose keys are all masked, such as in a row of padding, has uniform weights.
+    Masked keys have weight 0. If all keys are masked, as in a row of padding, the weights are uniform.
     """
 
     logits: jax.Array  # as the model returns them
@@ -35,16 +33,15 @@ class AttentionMaps(NamedTuple):
 
 
 def attention_maps(model: nnx.Module, inputs: jax.Array, second: jax.Array | None = None) -> AttentionMaps:
-    """Returns the logits and the attention weights of a model, without dropout; can be jitted.
+    """Returns the logits and attention weights of a forward pass without dropout; can be jitted.
 
     Args:
       model: a `T5`, `Decoder`, `MaskedLM`, `SequenceClassifier` or `TokenClassifier`.
-      inputs: the model's first argument: ids, [B, S], or [B, T] for a `Decoder`.
-      second: the model's second argument: `decoder_inputs_BT` of a `T5`, which is required, or `prefix_BT` of a
-        `Decoder`, or None; ignored by the others.
+      inputs: token ids: `inputs_BS`, or `inputs_BT` of a `Decoder`.
+      second: `decoder_inputs_BT` of a `T5`, which requires it, or `prefix_BT` of a `Decoder`; otherwise ignored.
 
     Raises:
-      ValueError: if a `T5` has no `decoder_inputs_BT`, or the model is of another class.
+      ValueError: if a `T5` has no `decoder_inputs_BT`, or the model's class is not supported.
     """
     match model:
         case T5():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The blocks: one layer of a stack, which adds to the residual stream.
+"""Transformer blocks, the layers of encoder and decoder stacks.
 
-Shape letters: B batch, T target tokens, S input tokens, P prompt tokens, K beams, C cached places, D model,
-N heads, H head.
+Shape letters: B batch, T target tokens, S input tokens, P prompt tokens, K beams, C cache places, D model, N heads,
+H head; 1 broadcasts.
 """
 
 import jax
@@ -15,12 +15,12 @@ from t5x_lite.model.layers import MLP, RMSNorm, dropout, shard_residual, shard_t
 
 
 def split_key(key: jax.Array | None, num: int) -> tuple[jax.Array | None, ...]:
-    """Returns `num` keys, or `num` times None if there is no key."""
+    """Splits a key into `num` keys, or None into `num` times None."""
     return (None,) * num if key is None else tuple(jax.random.split(key, num))
 
 
 class EncoderBlock(nnx.Module):
-    """Self-attention and feed-forward network; used by encoders and, with a causal mask, by decoder-only models."""
+    """Self-attention and feed-forward network; decoder-only models use it with a causal mask."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
@@ -78,17 +78,10 @@ class DecoderBlock(nnx.Module):
         return shard_residual(x_BTD + dropout(shard_residual(self.mlp(self.mlp_norm(x_BTD), keys[4])), rate, keys[5]))
 
     def step(self, x_BKD, cached: tuple[KeysValues, KeysValues], place, bias_1N1C, masks) -> tuple:
-        """Decodes one token per beam.
+        """Decodes one token per beam; returns x_BKD and the targets' updated cache.
 
-        Args:
-          x_BKD: the embedded tokens.
-          cached: the keys and values of the targets so far, and of the encoded inputs.
-          place: the first place of the new keys and values.
-          bias_1N1C: the position bias of the targets' places.
-          masks: (self_mask_B1KC, cross_mask_B11S).
-
-        Returns:
-          x_BKD and the updated cache of the targets.
+        `cached` holds the keys and values of the targets and of the encoded inputs, `masks` (self_mask_B1KC,
+        cross_mask_B11S).
         """
         decoded, encoded = cached
         self_mask_B1KC, cross_mask_B11S = masks

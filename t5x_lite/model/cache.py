@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The key-value cache, so that a decoding step processes one token and not the whole prefix.
+"""The key-value cache, shared by the beams (or samples) of an example.
 
-The beams (or samples) of an example share its cache. Each beam writes its tokens to places of its own and sees the
-places of its history. When beam search replaces beams, only these visibility masks are reordered: no key or value is
-copied, and the encoded inputs are stored once per example.
+Each beam writes to its own places and sees those of its history. Beam search reorders only these visibility masks: keys
+and values are never copied, and the encoded inputs are stored once per example.
 
 Shape letters: B batch, K beams, S input tokens, P prompt places, C = P + steps * K places, N heads, H head.
 """
@@ -18,13 +17,13 @@ from t5x_lite.config import ModelConfig
 
 
 class KeysValues(NamedTuple):
-    """Keys and values of one layer. Places come last, so that products read memory in order."""
+    """Keys and values of one layer; places come last, so that products read contiguous memory."""
 
     keys_BNHC: jax.Array
     values_BNHC: jax.Array
 
     def insert(self, keys_BKNH: jax.Array, values_BKNH: jax.Array, place: jax.Array) -> "KeysValues":
-        """Returns a copy with K places written, from `place` on."""
+        """Returns a copy with K places written, starting at `place`."""
         new = (jnp.transpose(array, (0, 2, 3, 1)) for array in (keys_BKNH, values_BKNH))
         return KeysValues(
             *(
@@ -35,56 +34,47 @@ class KeysValues(NamedTuple):
 
 
 def keys_values(keys_BSNH: jax.Array, values_BSNH: jax.Array) -> KeysValues:
-    """Returns keys and values in the layout of the cache."""
+    """Transposes keys and values to the cache's layout."""
     return KeysValues(*(jnp.transpose(array, (0, 2, 3, 1)) for array in (keys_BSNH, values_BSNH)))
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Cache:
-    """The state of decoding, except for the tokens.
+    """The decoding state, except for the tokens."""
 
-    Args:
-      layers: keys and values of the tokens so far, per layer; unwritten places are zero.
-      visible_BKC: True at the places that each beam sees.
-      num_steps: number of steps taken, a scalar.
-      prompt_length: P; 0 in an encoder-decoder.
-      encoded: keys and values of the encoded inputs, per layer; empty in a decoder-only model.
-      inputs_mask_B11S: True where the input is not padding.
-    """
-
-    layers: tuple[KeysValues, ...]
-    visible_BKC: jax.Array
-    num_steps: jax.Array
-    prompt_length: int = dataclasses.field(metadata={"static": True}, default=0)
-    encoded: tuple[KeysValues, ...] = ()
-    inputs_mask_B11S: jax.Array | None = None
+    layers: tuple[KeysValues, ...]  # of prompt and decoded tokens, per layer; unwritten places are zero
+    visible_BKC: jax.Array  # True at the places that each beam sees
+    num_steps: jax.Array  # steps taken, a scalar
+    prompt_length: int = dataclasses.field(metadata={"static": True}, default=0)  # P; 0 in an encoder-decoder
+    encoded: tuple[KeysValues, ...] = ()  # of the encoded inputs, per layer; empty in a decoder-only model
+    inputs_mask_B11S: jax.Array | None = None  # True where the input is not padding
 
     @property
     def place(self) -> jax.Array:
-        """The first beam's place in the next step."""
+        """The place that the first beam writes in the next step."""
         return self.prompt_length + self.num_steps * self.visible_BKC.shape[1]
 
     def step_places(self) -> jax.Array:
-        """Returns visible_BKC of the next step, which adds each beam's own token."""
+        """Returns visible_BKC of the next step, including each beam's new token."""
         B, K, _ = self.visible_BKC.shape
         own_BKK = jnp.broadcast_to(jnp.eye(K, dtype=bool), (B, K, K))
         return jax.lax.dynamic_update_slice_in_dim(self.visible_BKC, own_BKK, self.place, axis=2)
 
     def at_places(self, by_position_1NT: jax.Array) -> jax.Array:
-        """Expands values by position (P, then one per step) to values by place, [1, N, 1, C]."""
+        """Expands values per position to values per place, [1, N, 1, C]."""
         prompt_1NP, steps_1NT = jnp.split(by_position_1NT, [self.prompt_length], axis=-1)
         steps_1NC = jnp.repeat(steps_1NT, self.visible_BKC.shape[1], axis=-1)
         return jnp.concatenate([prompt_1NP, steps_1NC], axis=-1)[:, :, None]
 
     @property
     def num_positions(self) -> int:
-        """Number of positions: P, then one per step."""
+        """P, plus one per step."""
         _, K, C = self.visible_BKC.shape
         return self.prompt_length + (C - self.prompt_length) // K
 
     def reorder(self, parents_BK: jax.Array) -> "Cache":
-        """Returns the cache after beam search: beam k continues beam `parents_BK[b, k]`."""
+        """Returns the cache after a beam search step: beam k continues beam `parents_BK[b, k]`."""
         visible_BKC = jnp.take_along_axis(self.visible_BKC, parents_BK[:, :, None], axis=1)
         return dataclasses.replace(self, visible_BKC=visible_BKC)
 

@@ -20,16 +20,16 @@ from t5x_lite.model.stacks import DecoderOnlyStack
 
 
 class Decoder(TokenEmbedding, LMHead):
-    """A decoder-only T5 of `cfg.num_decoder_layers` blocks of self-attention.
+    """A decoder-only T5 with `cfg.num_decoder_layers` self-attention blocks.
 
         model = Decoder(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
         logits_BTV = model(inputs_BT)
 
-    It reads the features of `data.converters.decoder_only` and `prefix_lm`: targets shifted right by one, 0 first.
+    The inputs are the targets shifted right by one, as made by `data.converters.decoder_only` and `prefix_lm`.
 
     Args:
-      cfg: the configuration, one of `presets` or your own; `num_encoder_layers` is ignored.
-      rngs: source of the initial parameters, which have the distributions that T5 uses.
+      cfg: one of `presets` or your own configuration; `num_encoder_layers` is ignored.
+      rngs: PRNG keys for the initial parameters, drawn from T5's distributions.
 
     Raises:
       ValueError: if `cfg.remat` names a tensor that is not in `stacks.REMAT_TENSORS`.
@@ -44,10 +44,10 @@ class Decoder(TokenEmbedding, LMHead):
         """Predicts each token from the tokens before it and the whole prefix.
 
         Args:
-          inputs_BT: token ids shifted right by one, 0 first; padding comes last.
-          prefix_BT: `decoder_causal_attention`: 1 on the bidirectional prefix; None if there is no prefix.
+          inputs_BT: token ids shifted right by one, starting with 0; padding comes last.
+          prefix_BT: 1 on the bidirectional prefix (`decoder_causal_attention`), or None without a prefix.
           segments_BT: example numbers of packed rows, 0 on padding.
-          dropout_key: PRNG key for dropout, None in evaluation.
+          dropout_key: PRNG key for dropout; None in evaluation.
 
         Returns:
           logits_BTV, float32.
@@ -63,7 +63,7 @@ class Decoder(TokenEmbedding, LMHead):
         return self.decoder(self.embed(inputs_BT), mask, dropout_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for a batch of features from `data.converters.decoder_only` or `prefix_lm`."""
+        """Returns the predictions for features from `data.converters.decoder_only` or `prefix_lm`."""
         hidden_BTD = self.hidden(
             batch["decoder_input_tokens"],
             batch.get("decoder_causal_attention"),
@@ -77,10 +77,10 @@ class Decoder(TokenEmbedding, LMHead):
         """Returns a cache of all prompt tokens but the last, which the first decoding step processes.
 
         Args:
-          prompts_BP: 0, then the prompt's ids, as at the start of `inputs_BT`; shorter prompts are padded on the LEFT.
+          prompts_BP: 0 and then the prompt's ids, as in `inputs_BT`; shorter prompts are padded on the LEFT.
           num_steps: maximum number of new tokens per beam.
-          num_beams: number of beams per example.
-          lengths_B: prompt lengths, without padding; None if there is no padding.
+          num_beams: beams per example.
+          lengths_B: prompt lengths without padding, or None without padding.
           prefix_BP: 1 on the prefix, as in `__call__`.
         """
         B, P = prompts_BP.shape

@@ -16,15 +16,15 @@ from t5x_lite.parallel.rules import constrain
 
 
 class Predictions(NamedTuple):
-    """A model's predictions for a batch, with its targets. The logits are `hidden_BTD @ kernel_DV`.
+    """A batch's targets and predictions, whose logits are `hidden_BTD @ kernel_DV`; V is the vocabulary or the labels.
 
-    The loss computes the logits in chunks, so that they never exist as a whole. V is the vocabulary or the labels.
+    The loss computes the logits in chunks, to avoid storing them all.
     """
 
     hidden_BTD: jax.Array
     kernel_DV: jax.Array
     targets_BT: jax.Array
-    weights_BT: jax.Array  # 1 where a target counts in the loss, or else 0
+    weights_BT: jax.Array  # 1 where a target counts in the loss, otherwise 0
 
 
 class TokenEmbedding(nnx.Module):
@@ -36,7 +36,7 @@ class TokenEmbedding(nnx.Module):
 
     def embed(self, ids: jax.Array) -> jax.Array:
         """Returns the embeddings of ids in the compute dtype, unscaled."""
-        # Each device looks up its part of D for all ids, then exchanges parts to get its own tokens. Gathering the
+        # Each device looks up its shard of D for all ids, and an all-to-all then gives it its own tokens. Gathering the
         # table and reducing its gradient would move the whole table.
         ids = constrain(ids, "lookup_batch", None)
         x_BTD = jnp.take(self.embedding[...], ids, axis=0).astype(self.cfg.dtype)
@@ -44,16 +44,16 @@ class TokenEmbedding(nnx.Module):
 
 
 class LMHead(nnx.Module):
-    """Base class of models that predict token ids, with the embedding or, as in T5 1.1, with a separate kernel.
+    """Base class of models that predict token ids, with a tied embedding or, as in T5 1.1, a separate kernel.
 
-    The subclass sets `cfg` and `embedding`, and calls `init_logits_kernel`.
+    Subclasses set `cfg` and `embedding`, and call `init_logits_kernel`.
     """
 
     cfg: ModelConfig
     embedding: nnx.Param
 
     def init_logits_kernel(self, rngs: nnx.Rngs) -> None:
-        """Initialises the kernel of the logits, float32 [D, V], unless the embedding is tied."""
+        """Initialises the logits' kernel, float32 [D, V], unless the embedding is tied."""
         if not self.cfg.tie_embeddings:
             D, V = self.cfg.emb_dim, self.cfg.vocab_size
             axes = ("embed", "vocab")
@@ -65,6 +65,6 @@ class LMHead(nnx.Module):
         return jnp.einsum("BTD,DV->BTV", hidden_BTD.astype(jnp.float32), kernel_DV)
 
     def output_kernel(self) -> jax.Array:
-        """Returns the kernel of the logits, float32 [D, V], including their scale."""
+        """Returns the logits' kernel, float32 [D, V], including their scale."""
         kernel_DV = self.embedding[...].T if self.cfg.tie_embeddings else self.logits_kernel[...]
         return kernel_DV * self.cfg.emb_dim**-0.5 if self.cfg.scales_logits else kernel_DV

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The encoder, and encoder-only models: masked tokens, one label per sequence, one label per token.
+"""The encoder, and encoder-only models: masked LM, sequence classifier and token classifier.
 
 Shape letters: B batch, S tokens, D model, V vocabulary, C labels.
 """
@@ -20,7 +20,7 @@ from t5x_lite.model.stacks import EncoderStack
 
 
 class Encoder(TokenEmbedding):
-    """The encoder of a T5, with the same parameter names.
+    """T5's encoder, with the same parameter names as in `T5`.
 
         model = Encoder(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
         encoded_BSD = model(inputs_BS)
@@ -28,8 +28,8 @@ class Encoder(TokenEmbedding):
     Token id 0 is padding, which is never attended to.
 
     Args:
-      cfg: the configuration, one of `presets` or your own; `num_decoder_layers` is ignored.
-      rngs: source of the initial parameters, which have the distributions that T5 uses.
+      cfg: one of `presets` or your own configuration; `num_decoder_layers` is ignored.
+      rngs: PRNG keys for the initial parameters, drawn from T5's distributions.
 
     Raises:
       ValueError: if `cfg.remat` names a tensor that is not in `stacks.REMAT_TENSORS`.
@@ -45,7 +45,7 @@ class Encoder(TokenEmbedding):
         Args:
           inputs_BS: input ids, 0 on padding.
           segments_BS: example numbers of packed rows, 0 on padding.
-          dropout_key: PRNG key for dropout, None in evaluation.
+          dropout_key: PRNG key for dropout; None in evaluation.
 
         Returns:
           encoded_BSD in the compute dtype.
@@ -78,23 +78,14 @@ class MaskedLM(LMHead):
         return self.encoder(inputs_BS, segments_BS, dropout_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for a batch of features from `data.converters.encoder_only`."""
+        """Returns the predictions for features from `data.converters.encoder_only`."""
         hidden_BSD = self.hidden(batch["encoder_input_tokens"], batch.get("encoder_segment_ids"), dropout_key)
         kernel_DV = self.output_kernel()
         return Predictions(hidden_BSD, kernel_DV, batch["encoder_target_tokens"], batch["encoder_loss_weights"])
 
 
 class _Classifier(nnx.Module):
-    """An encoder with a label head.
-
-    Args:
-      cfg: the configuration.
-      num_labels: C, the number of labels; 1 for regression.
-      rngs: source of the initial parameters.
-
-    Raises:
-      ValueError: if `num_labels` is below 1.
-    """
+    """An encoder with a head for `num_labels` labels, 1 for regression."""
 
     def __init__(self, cfg: ModelConfig, num_labels: int, *, rngs: nnx.Rngs):
         self.cfg = cfg
@@ -103,35 +94,32 @@ class _Classifier(nnx.Module):
 
 
 class SequenceClassifier(_Classifier):
-    """Predicts one label per sequence, from the mean of its encoded tokens; arguments as for `_Classifier`."""
+    """Predicts one of `num_labels` per sequence (1: a regression value), from the mean of its encoded tokens."""
 
     def __call__(self, inputs_BS, dropout_key=None) -> jax.Array:
-        """Returns logits_BC, float32, for input ids with one sequence per row."""
+        """Returns logits_BC, float32, for one sequence per row."""
         encode_key, classify_key = split_key(dropout_key, 2)
         return self.classifier(self.pooled(inputs_BS, encode_key), classify_key)[:, 0]
 
     def pooled(self, inputs_BS, dropout_key=None) -> jax.Array:
-        """Returns pooled_B1D, the `mean_of_tokens` of the encoded input ids."""
+        """Returns pooled_B1D, the `mean_of_tokens` of the encoded inputs."""
         return mean_of_tokens(self.encoder(inputs_BS, None, dropout_key), inputs_BS)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for a batch of features from `data.labels.SequenceLabels`."""
+        """Returns the predictions for features from `data.labels.SequenceLabels`."""
         encode_key, classify_key = split_key(dropout_key, 2)
         return self.classifier.predict(self.pooled(batch["encoder_input_tokens"], encode_key), batch, classify_key)
 
 
 def mean_of_tokens(encoded_BSD, inputs_BS) -> jax.Array:
-    """Returns pooled_B1D, float32: the mean over the tokens that are not padding."""
+    """Returns pooled_B1D, float32: the mean over all tokens except padding."""
     is_token_BS1 = (inputs_BS > 0)[..., None].astype(jnp.float32)
     num_tokens_B11 = jnp.maximum(jnp.sum(is_token_BS1, axis=1, keepdims=True), 1.0)
     return jnp.sum(encoded_BSD.astype(jnp.float32) * is_token_BS1, axis=1, keepdims=True) / num_tokens_B11
 
 
 class TokenClassifier(_Classifier):
-    """Predicts one label per token; arguments as for `_Classifier`.
-
-    Source: `T5ForTokenClassification` of transformers.
-    """
+    """Predicts one of `num_labels` per token, like `T5ForTokenClassification` of transformers."""
 
     def __call__(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
         """Returns logits_BSC, float32; arguments as in `Encoder.__call__`."""
@@ -139,14 +127,14 @@ class TokenClassifier(_Classifier):
         return self.classifier(self.encoder(inputs_BS, segments_BS, encode_key), classify_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for a batch of features from `data.labels.TokenLabels`."""
+        """Returns the predictions for features from `data.labels.TokenLabels`."""
         encode_key, classify_key = split_key(dropout_key, 2)
         encoded_BSD = self.encoder(batch["encoder_input_tokens"], None, encode_key)
         return self.classifier.predict(encoded_BSD, batch, classify_key)
 
 
 class LabelHead(nnx.Module):
-    """Dropout and a dense layer with a bias, in float32."""
+    """Dropout and a dense layer with bias, in float32."""
 
     def __init__(self, cfg: ModelConfig, num_labels: int, *, rngs: nnx.Rngs):
         if num_labels < 1:

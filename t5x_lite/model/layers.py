@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The layers that every block uses: initialised weights, RMSNorm, the feed-forward network, dropout, sharding.
+"""Building blocks of all layers: parameters, RMSNorm, the feed-forward network, dropout and sharding constraints.
 
 Shape letters: B batch, T tokens, D model, F feed-forward.
 """
@@ -35,19 +35,19 @@ def weight(
     stddev: float,
     distribution: Literal["normal", "truncated_normal", "uniform"] = "normal",
 ) -> nnx.Param:
-    """Returns a float32 parameter with random initial values.
+    """Returns a randomly initialised float32 parameter.
 
     Args:
       key: PRNG key.
-      shape: shape of the parameter.
-      axes: logical names of its dimensions; `parallel/rules.py` maps them to mesh axes.
+      shape: the parameter's shape.
+      axes: logical names of its dimensions, which `parallel/rules.py` maps to mesh axes.
       stddev: standard deviation of the values, after truncation.
       distribution: distribution of the values.
     """
     return nnx.Param(_draw(key, stddev, shape, distribution), axes=axes)
 
 
-# Jitted as a whole: a model built outside of jit would otherwise compile every operation for every shape.
+# Jitted, because a model built outside of jit would otherwise compile every operation for every shape.
 @functools.partial(jax.jit, static_argnums=(2, 3))
 def _draw(key: jax.Array, stddev: float, shape: tuple[int, ...], distribution: str) -> jax.Array:
     match distribution:
@@ -61,19 +61,19 @@ def _draw(key: jax.Array, stddev: float, shape: tuple[int, ...], distribution: s
             raise ValueError(f"unknown distribution {distribution!r}: use normal, truncated_normal or uniform")
 
 
-# Rematerialises element-wise work, which is cheaper than storing it: a scan would stack every intermediate, eight
-# [B, T, F] arrays per layer for gated GELU alone.
+# Rematerialises element-wise work, which is cheaper than storing it: a scan stacks all intermediates, eight [B, T, F]
+# arrays per layer for gated GELU alone.
 recomputed = functools.partial(jax.checkpoint, prevent_cse=False)
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, shared_dim: int | None = -2) -> jax.Array:
-    """Zeroes elements with probability `rate` and scales up the rest; returns x if there is no key.
+    """Zeroes elements with probability `rate` and scales up the rest.
 
     Args:
       x: any array.
       rate: probability in [0, 1).
-      key: PRNG key, or None outside of training.
-      shared_dim: dimension that shares one mask. T5X shares masks over the length, which also makes them cheap.
+      key: PRNG key; None returns x.
+      shared_dim: dimension that shares one mask, or None. T5X shares masks over the length, which is also cheaper.
     """
     if key is None or rate == 0:
         return x
@@ -85,18 +85,18 @@ def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, shared_dim: int
 
 
 def shard_residual(x_BTD: jax.Array) -> jax.Array:
-    """Shards the residual stream, or what is added to it, over `context` and `tensor` along the tokens."""
+    """Shards the residual stream and its summands over `context` and `tensor` along the tokens."""
     return constrain(x_BTD, "batch", "residual_tokens", None)
 
 
 @jax.custom_vjp
 def shard_tokens(x_BTD: jax.Array) -> jax.Array:
-    """Gathers the tokens over `tensor`, for a product with a kernel that `tensor` shards."""
+    """Gathers the tokens over `tensor`, for a product with a kernel sharded over `tensor`."""
     return constrain(x_BTD, "batch", "tokens", None)
 
 
-# The gradient sums partial results over `tensor`. Constrained like the residual stream, it is reduce-scattered instead
-# of all-reduced, which halves the traffic.
+# The gradient is a sum over `tensor`. Sharding it like the residual stream turns its all-reduce into a reduce-scatter,
+# which halves the traffic.
 shard_tokens.defvjp(lambda x_BTD: (shard_tokens(x_BTD), None), lambda _, dx_BTD: (shard_residual(dx_BTD),))
 
 

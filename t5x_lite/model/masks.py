@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention masks: booleans that broadcast against attention logits [B, N, T, S], True where a query sees a key.
+"""Boolean attention masks that broadcast against logits [B, N, T, S], True where a query sees a key.
 
-Padding is only masked as a key: the output of a padded query is never read, and masks without a query dimension are
-cheap to build and add.
+Only keys are masked for padding: outputs of padded queries are never read, and masks without a query dimension are
+cheap.
 
-Shape letters: B batch, T queries, S keys; 1 where all share.
+Shape letters: B batch, T queries, S keys; 1 broadcasts.
 """
 
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 
 def padding_mask(keys_BS: jax.Array) -> jax.Array:
-    """Returns mask_B11S: True where the key is not padding, whose id is 0."""
+    """Returns mask_B11S: True where the key is not padding (id 0)."""
     return (keys_BS > 0)[:, None, None, :]
 
 
@@ -22,11 +22,11 @@ def causal_mask(length: int) -> jax.Array:
 
 
 def prefix_mask(prefix_BT: jax.Array) -> jax.Array:
-    """Returns mask_B1TT: True where query and key both belong to the prefix, where prefix_BT is above 0."""
+    """Returns mask_B1TT: True where query and key are both in the prefix, where prefix_BT is positive."""
     prefix_B1T = (prefix_BT > 0)[:, None]
     return prefix_B1T[:, :, :, None] & prefix_B1T[:, :, None]
 
 
 def segment_mask(query_segments_BT: jax.Array, key_segments_BS: jax.Array) -> jax.Array:
-    """Returns mask_B1TS: True where query and key belong to the same example of a packed row."""
+    """Returns mask_B1TS: True where query and key are in the same example of a packed row."""
     return (query_segments_BT[:, None, :, None] == key_segments_BS[:, None, None, :]) & padding_mask(key_segments_BS)

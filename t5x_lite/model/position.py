@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""T5's relative position bias: one learned number per head and bucket of distances between tokens.
+"""T5's relative position bias: a learned scalar per head and bucket of token distances.
 
 Shape letters: T queries, S keys, N heads, K buckets.
 """
@@ -15,11 +15,11 @@ from t5x_lite.model.layers import weight
 def relative_position_buckets(
     distance: np.ndarray, *, bidirectional: bool, num_buckets: int, max_distance: int
 ) -> np.ndarray:
-    """Maps key position minus query position to a bucket in [0, num_buckets).
+    """Maps each distance (key position minus query position) to a bucket in [0, num_buckets).
 
-    Half of the buckets hold one distance each; the others grow logarithmically up to `max_distance`, and the last one
-    holds all larger distances. A bidirectional stack uses half of the buckets for each direction; a unidirectional
-    stack puts keys after the query into bucket 0, which the causal mask hides.
+    Half of the buckets hold one distance each; the others grow logarithmically up to `max_distance`, and the last also
+    holds all larger distances. A bidirectional stack uses half of the buckets per direction; a unidirectional one maps
+    later keys, which the causal mask hides, to bucket 0.
 
     Source: T5X `layers.py`, `RelativePositionBiases`.
     """
@@ -39,7 +39,7 @@ def relative_position_buckets(
 
 
 class RelativePositionBias(nnx.Module):
-    """A table of biases, added to the attention logits."""
+    """A table of biases to add to the attention logits."""
 
     def __init__(self, cfg: ModelConfig, *, bidirectional: bool, rngs: nnx.Rngs):
         N, K = cfg.num_heads, cfg.relative_position_buckets
@@ -59,15 +59,15 @@ class RelativePositionBias(nnx.Module):
         return self.table[...][:, buckets]
 
     def __call__(self, num_queries: int, num_keys: int) -> jax.Array:
-        """Returns bias_1NTS, in float32 so that its gradient keeps its precision when summed over the layers."""
-        # Looks up T + S - 1 distances instead of T * S. The rows of the bias are windows of the result, so the gradient
-        # is a sum along diagonals instead of a scatter of T * S elements.
+        """Returns bias_1NTS, float32 so that its gradient is summed over the layers in full precision."""
+        # Looks up T + S - 1 distances instead of T * S. The bias's rows are windows of the result, so that the gradient
+        # sums diagonals instead of scattering T * S elements.
         distances = np.arange(-num_queries + 1, num_keys)
         windows_TS = (num_queries - 1 - np.arange(num_queries))[:, None] + np.arange(num_keys)[None, :]
         return self._bias_of_distance(distances)[:, windows_TS][None]
 
     def row(self, query: jax.Array, num_keys: int) -> jax.Array:
-        """Returns bias_1N1S of a query at position `query`, a scalar, and keys 0 to num_keys - 1."""
+        """Returns bias_1N1S of the query at position `query`, a scalar, and keys 0 to num_keys - 1."""
         reversed_NS = self._bias_of_distance(np.arange(-num_keys + 1, num_keys))
         N = reversed_NS.shape[0]
         window_NS = jax.lax.dynamic_slice(reversed_NS, (0, num_keys - 1 - query), (N, num_keys))

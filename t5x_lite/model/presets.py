@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The published T5 configurations by name, and the resolution of a run's model options."""
+"""Published T5 configurations by name, and the resolution of model options."""
 
 import dataclasses
 import difflib
@@ -11,7 +11,7 @@ from t5x_lite.config import ModelConfig, ModelOptions, TrainConfig
 
 
 def _t5(emb_dim: int, num_heads: int, head_dim: int, mlp_dim: int, num_layers: int) -> ModelConfig:
-    """T5 1.0: ReLU, logits from the input embedding, dropout in pretraining."""
+    """T5 1.0: ReLU, tied embeddings, dropout in pretraining."""
     return ModelConfig(
         emb_dim=emb_dim,
         num_heads=num_heads,
@@ -26,7 +26,7 @@ def _t5(emb_dim: int, num_heads: int, head_dim: int, mlp_dim: int, num_layers: i
 
 
 def _t5_1_1(emb_dim: int, num_heads: int, mlp_dim: int, num_layers: tuple[int, int]) -> ModelConfig:
-    """T5 1.1: gated GELU, untied logits, no dropout in pretraining; `num_layers` of encoder and decoder."""
+    """T5 1.1: gated GELU, untied logits, no dropout in pretraining; `num_layers` is (encoder, decoder)."""
     return ModelConfig(
         emb_dim=emb_dim,
         num_heads=num_heads,
@@ -50,8 +50,7 @@ _T5_1_1 = {
     "xl": _t5_1_1(2_048, 32, 5_120, (24, 24)),
     "xxl": _t5_1_1(4_096, 64, 10_240, (24, 24)),
 }
-# ByT5 has as many parameters as mT5. It spends those of the vocabulary on width and an encoder three times as deep as
-# the decoder.
+# ByT5 matches mT5's parameter counts: it spends the vocabulary's share on width and a three times deeper encoder.
 _BYT5 = {
     "small": _t5_1_1(1_472, 6, 3_584, (12, 4)),
     "base": _t5_1_1(1_536, 12, 3_968, (18, 6)),
@@ -65,13 +64,12 @@ _UL2 = dataclasses.replace(
 
 
 def _family(name: str, sizes: Mapping[str, ModelConfig], **changes: Any) -> dict[str, ModelConfig]:
-    """Returns the configurations of a family with their fields replaced; `{}` in `name` stands for the size."""
+    """Returns a family's configurations with fields replaced; `{}` in `name` stands for the size."""
     return {name.format(size): dataclasses.replace(cfg, **changes) for size, cfg in sizes.items()}
 
 
-# Sources: T5X's gin files, which its page of models also names for the LM-adapted checkpoints and Flan-T5; UL2's model
-# card. Dropout is that of pretraining, 0 in T5 1.1, mT5, ByT5 and umT5; fine-tuning runs, including Flan's, set their
-# own.
+# Sources: T5X's gin files, also for the LM-adapted checkpoints and Flan-T5; UL2's model card. Dropout is that of
+# pretraining, 0 in T5 1.1, mT5, ByT5 and umT5; fine-tuning runs, including Flan's, set their own.
 presets: Mapping[str, ModelConfig] = types.MappingProxyType(
     _family("t5_{}", _T5)
     | _family("t5_1_1_{}", _T5_1_1)
@@ -91,7 +89,7 @@ presets: Mapping[str, ModelConfig] = types.MappingProxyType(
 
 
 def no_such_preset(name: str) -> str:
-    """Returns the remedy for an unknown preset: the nearest names, or else all names."""
+    """Returns the remedy for an unknown preset: the nearest names, or all if none is near."""
     near = difflib.get_close_matches(name, presets, n=5, cutoff=0.5)
     return f"use one of {', '.join(near or presets)}" + ("; `t5x-lite models` lists all" if near else "")
 
@@ -107,14 +105,14 @@ def resolve_model(
     """Returns a run's model configuration.
 
     Args:
-      options: a preset, and the fields that override it.
+      options: a preset and the fields that override it.
       vocab_size: rows of the embedding: the tokenizer's size, padded.
       train: training options, for `remat` and `offload`.
-      platform: `cpu`, `gpu` or `tpu`; determines dtype `auto`.
+      platform: `cpu`, `gpu` or `tpu`, which dtype `auto` depends on.
       pretrained: the pretrained model's configuration, or None; options may only override its dropout.
 
     Raises:
-      ValueError: if the preset is unknown, or options contradict the pretrained model.
+      ValueError: if the preset is unknown, or the options contradict the pretrained model.
     """
     if options.preset not in presets:
         raise ValueError(f"model.preset is {options.preset!r}: {no_such_preset(options.preset)}")

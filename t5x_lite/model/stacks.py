@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stacks of blocks. The parameters of all layers are stacked along a leading dimension L and scanned over, so that
-compile time does not grow with depth.
+"""Stacks of blocks. The layers' parameters are stacked along a leading dimension L and scanned over, so that compile
+time does not grow with depth.
 
-Shape letters: L layers, B batch, S input tokens, T target tokens, P prompt tokens, K beams, C cached places, D model,
-N heads, H head.
+Shape letters: L layers, B batch, S input tokens, T target tokens, P prompt tokens, K beams, C cache places, D model,
+N heads; 1 broadcasts.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ from t5x_lite.model.cache import Cache, KeysValues, keys_values, no_prompts, wit
 from t5x_lite.model.layers import RMSNorm, dropout, shard_tokens
 from t5x_lite.model.position import RelativePositionBias
 
-# The tensors of a block that can be saved for the backward pass, by their `checkpoint_name`.
+# The `checkpoint_name` of each tensor of a block that can be saved for the backward pass.
 REMAT_TENSORS = ("query", "key", "value", "attention_out", "mlp_wi_0", "mlp_wi_1")
 
 
 def check_remat(cfg: ModelConfig) -> None:
-    """Raises ValueError if `cfg.remat` names a tensor that is not in REMAT_TENSORS, or `cfg.offload` one not saved."""
+    """Raises ValueError if `cfg.remat` names an unknown tensor, or `cfg.offload` one that is not saved."""
     if not isinstance(cfg.remat, str) and (unknown := set(cfg.remat) - set(REMAT_TENSORS)):
         raise ValueError(f"train.remat names {sorted(unknown)}: use some of {', '.join(REMAT_TENSORS)}")
     if cfg.offload and (cfg.remat == "none" or set(cfg.offload) - set(kept_tensors(cfg.remat))):
@@ -36,16 +36,15 @@ def check_remat(cfg: ModelConfig) -> None:
 
 
 def kept_tensors(remat: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Returns those of REMAT_TENSORS that are saved for the backward pass."""
+    """Returns the names of the tensors that are saved for the backward pass."""
     return {"none": REMAT_TENSORS, "minimal": REMAT_TENSORS, "full": ()}[remat] if isinstance(remat, str) else remat
 
 
 def rematerialized(layer: Callable, cfg: ModelConfig) -> Callable:
-    """Wraps the body of a scan so that its backward pass recomputes all tensors that `cfg.remat` does not save.
+    """Wraps a scan body so that its backward pass recomputes all tensors that `cfg.remat` does not save.
 
-    `none` saves everything; `full` only the layer's input; `minimal` the results of projections, so that attention
-    weights and element-wise work are recomputed; a tuple names the tensors of REMAT_TENSORS to save. The tensors in
-    `cfg.offload` are saved in host memory.
+    `none` saves everything, `full` only the layer's input, `minimal` the projections (attention weights and
+    element-wise work are recomputed), and a tuple the tensors it names; those in `cfg.offload` go to host memory.
     """
     if cfg.remat == "none":
         return layer
@@ -59,7 +58,7 @@ def rematerialized(layer: Callable, cfg: ModelConfig) -> Callable:
 
 
 def stacked(make: Callable, num_layers: int, rngs: nnx.Rngs):
-    """Returns one module whose parameters have a leading dimension of `num_layers`."""
+    """Returns one module whose parameters have a leading dimension L of `num_layers`."""
     return jax.vmap(lambda key: make(rngs=nnx.Rngs(key)))(jax.random.split(rngs.params(), num_layers))
 
 
@@ -73,9 +72,7 @@ def layer_biases(
 ) -> tuple[Any, Callable[[Any], jax.Array]]:
     """Returns the tables to scan over, and a function from one layer's table to its bias.
 
-    Args:
-      bias: the position bias of a stack.
-      compute: computes the bias of a table. With one table for all layers, it is called once, outside of the scan.
+    A table shared by all layers is computed once, outside of the scan.
     """
     if bias.cfg.relative_bias_per_layer:
         return bias, compute
@@ -84,7 +81,7 @@ def layer_biases(
 
 
 class Stack(nnx.Module):
-    """The position bias, the stacked blocks and the final norm that all stacks have."""
+    """Base class of stacks: the position bias, the stacked blocks and the final norm."""
 
     def __init__(self, cfg: ModelConfig, block: Callable, num_layers: int, *, bidirectional: bool, rngs: nnx.Rngs):
         check_remat(cfg)
@@ -93,7 +90,7 @@ class Stack(nnx.Module):
             return RelativePositionBias(cfg, bidirectional=bidirectional, rngs=rngs)
 
         self.cfg, self.num_layers = cfg, num_layers
-        # umT5 has a table per layer, the others share one.
+        # umT5 has a table per layer; in other models all layers share one.
         self.position_bias = stacked(table, num_layers, rngs) if cfg.relative_bias_per_layer else table(rngs)
         self.blocks = stacked(lambda rngs: block(cfg, rngs=rngs), num_layers, rngs)
         self.final_norm = RMSNorm(cfg.emb_dim)
@@ -103,13 +100,10 @@ class Stack(nnx.Module):
         return tuple(unstacked(self.blocks, index) for index in range(self.num_layers))
 
     def run(self, call: Callable, x_BTD: jax.Array, before=None, within=None) -> jax.Array:
-        """Runs all layers and the final norm; returns [B, T, D].
+        """Runs all layers and the final norm on embedded tokens; returns [B, T, D].
 
-        Args:
-          call: runs one layer: takes its block, x_BTD, bias_1NTT and a dropout key; returns x_BTD.
-          x_BTD: embedded tokens.
-          before: PRNG key for the dropout of x_BTD, or None.
-          within: PRNG key for the dropout of the layers, or None.
+        `call(block, x_BTD, bias_1NTT, key)` runs one layer. `before` is the dropout key of x_BTD, `within` of the
+        layers.
         """
         T = x_BTD.shape[1]
         tables_L, bias_1NTT = layer_biases(self.position_bias, lambda table: table(T, T))
@@ -128,15 +122,9 @@ class Stack(nnx.Module):
     ) -> tuple[jax.Array, Cache]:
         """Runs one decoding step; returns hidden_BKD and the updated cache.
 
-        The layers are unrolled: a scan would copy each layer's parameters, which on a CPU takes longer than their
-        products (137 ms per step of T5 1.1 small instead of 40; see `kernels/cpu.py`).
-
-        Args:
-          call: runs one layer: takes its block, its index, x_BKD, bias_1N1C and mask_B1KC; returns x_BKD and the
-            layer's `KeysValues`.
-          x_BKD: embedded tokens.
-          cache: the cache of the tokens before.
-          layers: the blocks, if they are unstacked already.
+        `call(block, index, x_BKD, bias_1N1C, mask_B1KC)` runs one layer. The layers are unrolled: a scan would copy
+        each layer's parameters, which on a CPU takes longer than their products (a step of T5 1.1 small takes 137 ms
+        instead of 40). Pass `layers` if the blocks are unstacked already, as in `kernels/cpu.py`.
         """
         visible_BKC = cache.step_places()
         position, num_positions = cache.prompt_length + cache.num_steps, cache.num_positions
@@ -170,7 +158,7 @@ class EncoderStack(Stack):
 
 
 class DecoderOnlyStack(Stack):
-    """Self-attention over embedded targets, without encoded inputs."""
+    """Self-attention without cross-attention, for decoder-only models."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         super().__init__(cfg, EncoderBlock, cfg.num_decoder_layers, bidirectional=False, rngs=rngs)
@@ -184,7 +172,7 @@ class DecoderOnlyStack(Stack):
         return dropout(hidden_BTD, self.cfg.dropout_rate, after)
 
     def read(self, x_BPD, mask_B1PP) -> tuple[KeysValues, ...]:
-        """Processes whole prompts; returns the keys and values of each layer."""
+        """Processes whole prompts; returns each layer's keys and values."""
         P = x_BPD.shape[1]
         tables_L, bias_1NPP = layer_biases(self.position_bias, lambda table: table(P, P))
 
@@ -220,7 +208,7 @@ class DecoderStack(Stack):
         return dropout(hidden_BTD, self.cfg.dropout_rate, after)
 
     def init_cache(self, encoded_BSD, inputs_mask_B11S, num_steps: int, num_beams: int) -> Cache:
-        """Returns an empty cache with the cross-attention keys and values of all layers, projected once."""
+        """Returns a cache without tokens, but with the projected cross-attention keys and values of all layers."""
         B = encoded_BSD.shape[0]
         encoded = tuple(
             keys_values(*unstacked(self.blocks.cross_attention, index).project_keys_values(encoded_BSD))

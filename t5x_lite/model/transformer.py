@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The T5 encoder-decoder: ids in, float32 logits out.
-
-The inputs are embedded and encoded. The targets, shifted right, are embedded and decoded against the encoded inputs,
-then projected to the vocabulary.
+"""The T5 encoder-decoder: token ids in, float32 logits out.
 
 Shape letters: B batch, S input tokens, T target tokens, K beams, D model, V vocabulary.
 """
@@ -29,8 +26,8 @@ class T5(TokenEmbedding, LMHead):
     Token id 0 is padding, which is never attended to in the inputs; it also starts the decoder's inputs.
 
     Args:
-      cfg: the configuration, one of `presets` or your own.
-      rngs: source of the initial parameters, which have the distributions that T5 uses.
+      cfg: one of `presets` or your own configuration.
+      rngs: PRNG keys for the initial parameters, drawn from T5's distributions.
 
     Raises:
       ValueError: if `cfg.remat` names a tensor that is not in `stacks.REMAT_TENSORS`.
@@ -49,10 +46,10 @@ class T5(TokenEmbedding, LMHead):
 
         Args:
           inputs_BS: input ids, 0 on padding.
-          decoder_inputs_BT: target ids shifted right by one, 0 first.
+          decoder_inputs_BT: target ids shifted right by one, starting with 0.
           inputs_segments_BS: example numbers of packed inputs, 0 on padding.
           targets_segments_BT: example numbers of packed targets; give both or neither.
-          dropout_key: PRNG key for dropout, None in evaluation.
+          dropout_key: PRNG key for dropout; None in evaluation.
 
         Returns:
           logits_BTV, float32.
@@ -75,7 +72,7 @@ class T5(TokenEmbedding, LMHead):
         return self.decoder(self.embed(decoder_inputs_BT), encoded_BSD, self_mask, cross_mask, decode_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for a batch of features from `data.converters.encoder_decoder`."""
+        """Returns the predictions for features from `data.converters.encoder_decoder`."""
         hidden_BTD = self.hidden(
             batch["encoder_input_tokens"],
             batch["decoder_input_tokens"],

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adafactor with T5X's numbers, on parameters stacked by layer and attention kernels split by head.
+"""Adafactor with T5X's constants, for parameters stacked by layer and attention kernels split by head.
 
-Each layer of a parameter is treated as a matrix of its "embed" dimension by all others: ("layers", "embed", "heads",
-"head_dim") is a stack of [embed] x [heads * head_dim]. All means that T5X takes over a parameter (squared gradients,
-RMS of the update, RMS of the parameter) are taken per layer, so a stack is updated exactly like separate layers.
-`optax.adafactor` factors the two largest dimensions instead and averages over the whole stack.
+Each layer of a parameter is a matrix of its "embed" dimension by all others: ("layers", "embed", "heads", "head_dim")
+is a stack of [embed] x [heads * head_dim]. Means (of squared gradients, for the RMS of updates and parameters) are per
+layer, so that a stack is updated exactly like T5X's separate layers; `optax.adafactor` factors the two largest
+dimensions instead and averages over the whole stack.
 """
 
 import math
@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-DECAY_RATE = 0.8  # beta2 is 1 - (step + 1) ** -0.8: 0 at the first step, then ever closer to 1
-MIN_SQUARED_GRADIENT = 1e-30  # added to each square, so that a zero gradient is not divided by 0
+DECAY_RATE = 0.8  # beta2 is 1 - (step + 1) ** -0.8, which rises from 0 towards 1
+MIN_SQUARED_GRADIENT = 1e-30  # added to each square, to avoid 0 / 0
 MAX_UPDATE_RMS = 1.0  # before the learning rate
-MIN_PARAMETER_RMS = 1e-3  # so that a zero parameter can change
+MIN_PARAMETER_RMS = 1e-3  # so that zero parameters can change
 MIN_DIM_SIZE_TO_FACTOR = 128
 UNUSED_SHAPE = (1,)  # as in T5X's checkpoints
 
@@ -29,8 +29,8 @@ class FactoredRmsState(NamedTuple):
     """Running means of squared gradients: pytrees like the parameters, with unused leaves of shape (1,).
 
     Factored parameters use v_row (averaged over all dimensions but "layers" and "embed") and v_col (averaged over
-    "embed"), others v (not averaged). The update is symmetric in v_row and v_col. T5X uses the same names for stacked
-    parameters; for plain matrices its v_row keeps the smaller dimension, or the first if they are equal.
+    "embed"), others v. The update is symmetric in v_row and v_col. T5X uses the same names for stacked parameters; for
+    plain matrices, its v_row keeps the smaller dimension, or the first if they are equal.
     """
 
     count: jax.Array
@@ -52,13 +52,13 @@ def adafactor(
 
     Args:
       learning_rate: schedule of the RMS of updates, relative to the RMS of their parameters.
-      axes: a pytree like the parameters, with the axis names of each.
-      beta1: decay rate of the first moment, an average of updates times their learning rate; None disables it.
+      axes: a pytree like the parameters, with each one's axis names.
+      beta1: decay rate of the first moment, an average of updates times learning rate; None disables it.
       weight_decay: fraction of each parameter removed per step, not multiplied by the learning rate.
       min_dim_size_to_factor: minimum size of both sides of a layer's matrix to factor its second moment.
       momentum_dtype: dtype of the first moment.
 
-    Source: Shazeer and Stern, https://arxiv.org/abs/1804.04235; order and constants as in T5X's `adafactor.py`.
+    Source: Shazeer and Stern, https://arxiv.org/abs/1804.04235; order and constants from T5X's `adafactor.py`.
     """
     return optax.chain(
         scale_by_factored_rms(axes, min_dim_size_to_factor),
@@ -74,7 +74,7 @@ def adafactor(
 def scale_by_factored_rms(
     axes: Any, min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR
 ) -> optax.GradientTransformation:
-    """Divides gradients by the root of their running mean square, which is factored for large matrices."""
+    """Divides gradients by their running RMS, whose mean square is factored for large matrices."""
 
     def init_one(param: jax.Array, names: Axes) -> tuple[jax.Array, jax.Array, jax.Array]:
         rows, cols = _matrix_dims(names)
@@ -107,7 +107,7 @@ def scale_by_factored_rms(
 
 
 def clip_by_layer_rms(axes: Any, max_rms: float = MAX_UPDATE_RMS) -> optax.GradientTransformation:
-    """Clips the RMS of each layer of each update to `max_rms`."""
+    """Clips the RMS of each layer's update to `max_rms`."""
     return optax.stateless(
         lambda updates, _: jax.tree.map(
             lambda update, names: update / jnp.maximum(1, _layer_rms(update, names) / max_rms), updates, axes
@@ -116,7 +116,7 @@ def clip_by_layer_rms(axes: Any, max_rms: float = MAX_UPDATE_RMS) -> optax.Gradi
 
 
 def scale_by_parameter_rms(axes: Any, min_rms: float = MIN_PARAMETER_RMS) -> optax.GradientTransformation:
-    """Multiplies each layer of each update by the RMS of its parameter, or by `min_rms` if that is larger."""
+    """Multiplies each layer's update by max(RMS of the layer's parameter, `min_rms`)."""
     return optax.stateless(
         lambda updates, params: jax.tree.map(
             lambda update, param, names: update * jnp.maximum(_layer_rms(param, names), min_rms), updates, params, axes
@@ -125,13 +125,13 @@ def scale_by_parameter_rms(axes: Any, min_rms: float = MIN_PARAMETER_RMS) -> opt
 
 
 def factored_axes(axes: Axes) -> tuple[Axes, Axes]:
-    """Returns the axis names of v_row and v_col for a factored parameter with these axis names."""
+    """Returns the axis names of v_row and v_col of a factored parameter."""
     rows, cols = _matrix_dims(axes)
     return _without(axes, cols), _without(axes, rows)
 
 
 def factored_rms_axes(state: FactoredRmsState, params: Any, axes: Any) -> FactoredRmsState:
-    """Returns the state's pytree with the axis names of each array; dimensions of placeholders have no name (None)."""
+    """Returns the state's pytree with the axis names of each array, (None,) for placeholders."""
 
     def names_one(param, names, v):
         if v.shape == param.shape:
@@ -143,7 +143,7 @@ def factored_rms_axes(state: FactoredRmsState, params: Any, axes: Any) -> Factor
 
 
 def _layer_rms(x: jax.Array, axes: Axes) -> jax.Array:
-    """Returns the root mean square of each layer, broadcastable to x."""
+    """Returns the RMS of each layer, broadcastable to x."""
     return jnp.sqrt(jnp.mean(x * x, axis=_layer_dims(axes), keepdims=True))
 
 
@@ -152,7 +152,7 @@ def _layer_dims(axes: Axes) -> Dims:
 
 
 def _matrix_dims(axes: Axes) -> tuple[Dims, Dims]:
-    """Returns the dimensions of the rows and of the columns of a layer's matrix; a vector has no columns."""
+    """Returns the row and column dimensions of a layer's matrix; a vector has no columns."""
     dims = _layer_dims(axes)
     rows = (axes.index("embed"),) if "embed" in axes else dims[:1]
     return rows, tuple(dim for dim in dims if dim not in rows)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""AdamW with updates scaled by the parameter's RMS, as in Adafactor; plain AdamW diverges on T5."""
+"""AdamW with updates scaled by the parameter's RMS, as in Adafactor, because plain AdamW diverges on T5."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import optax
 
 from t5x_lite.optim.adafactor import scale_by_parameter_rms
 
-EPSILON = 1e-6  # nanoT5's; Adam's own is 1e-8
+EPSILON = 1e-6  # nanoT5's; Adam's default is 1e-8
 
 
 def adamw_rms(
@@ -19,11 +19,11 @@ def adamw_rms(
     weight_decay: float = 0.0,
     momentum_dtype: str = "float32",
 ) -> optax.GradientTransformation:
-    """Returns AdamW with updates, but not weight decay, multiplied by max(RMS of the parameter's layer, 1e-3).
+    """Returns AdamW whose updates, but not weight decay, are multiplied by max(RMS of the layer's parameter, 1e-3).
 
     Args:
       learning_rate: schedule of the RMS of updates, relative to the RMS of their parameters.
-      axes: a pytree like the parameters, with the axis names of each.
+      axes: a pytree like the parameters, with each one's axis names.
       beta1: decay rate of the first moment.
       beta2: decay rate of the second moment.
       weight_decay: fraction of each parameter removed per step, times the learning rate.

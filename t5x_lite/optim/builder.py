@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds the optimizer of a config, and the axis names of its state.
+"""Builds optimizers from configs, and the axis names of their states.
 
-To add an optimizer, write its transformation in a module of its own, add an entry to OPTIMIZERS, and add its name to
+To add an optimizer, write its transformation in a new module, add an entry to OPTIMIZERS, and add its name to
 `OptimizerConfig.name`.
 """
 
@@ -19,7 +19,7 @@ from t5x_lite.optim.schedules import make_schedule
 DEFAULT_ADAM_BETA1 = 0.9
 
 
-# By `optimizer.name`: functions of the config, the learning rate's schedule and the axis names of the parameters.
+# By `optimizer.name`: functions of the config, the learning rate schedule and the parameters' axis names.
 OPTIMIZERS: Mapping[str, Callable[[OptimizerConfig, optax.Schedule, Any], optax.GradientTransformation]] = {
     "adafactor": lambda cfg, rate, axes: adafactor(
         rate, axes, beta1=cfg.beta1, weight_decay=cfg.weight_decay, momentum_dtype=cfg.momentum_dtype
@@ -43,12 +43,12 @@ def _adam_beta1(cfg: OptimizerConfig) -> float:
 
 
 def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.GradientTransformation:
-    """Returns gradient clipping, optimizer, weight decay and learning rate as one transformation.
+    """Returns gradient clipping and the optimizer, with its learning rate schedule, as one transformation.
 
     Args:
       cfg: the optimizer's config.
       num_steps: number of updates in the run, for the schedule.
-      axes: a pytree like the parameters, with the axis names of each.
+      axes: a pytree like the parameters, with each one's axis names.
 
     Raises:
       ValueError: if the schedule's warmup does not end within `num_steps`.
@@ -60,13 +60,13 @@ def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.Gra
 def state_axes(state: optax.OptState, params: Any, axes: Any) -> Any:
     """Returns the pytree of an optimizer's state with the axis names of each array.
 
-    Moments have the names of their parameters, v_row and v_col those of the dimensions that they keep. Other arrays
-    have no names (None), so they are replicated.
+    Moments have their parameters' names; v_row and v_col, the names of their remaining dimensions. Other arrays have no
+    names (None), so that they are replicated.
 
     Args:
       state: the optimizer's state, or its shapes from `jax.eval_shape(tx.init, params)`.
       params: the parameters, or their shapes.
-      axes: a pytree like the parameters, with the axis names of each.
+      axes: a pytree like the parameters, with each one's axis names.
     """
     structure, shapes = jax.tree.structure(params), [leaf.shape for leaf in jax.tree.leaves(params)]
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Learning rate schedules. The first update is step 0."""
+"""Learning rate schedules; the first update is step 0."""
 
 import jax
 import jax.numpy as jnp
@@ -9,11 +9,11 @@ from t5x_lite.config import OptimizerConfig
 
 
 def make_schedule(cfg: OptimizerConfig, num_steps: int) -> optax.Schedule:
-    """Returns the learning rate, a float32 scalar, as a function of the step, an integer or a traced array.
+    """Returns the learning rate, a float32 scalar, as a function of the step, an integer or traced array.
 
     Args:
-      cfg: optimizer options; reads schedule, learning_rate (the peak), warmup_steps and final_fraction.
-      num_steps: number of updates in the run, after which linear and cosine stay at final_fraction of the peak.
+      cfg: optimizer options; `learning_rate` is the peak.
+      num_steps: number of updates in the run, after which linear and cosine stay at `final_fraction` of the peak.
 
     Raises:
       ValueError: if the warmup leaves no steps for a linear or cosine decay.

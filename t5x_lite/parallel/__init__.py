@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Meshes, sharding and processes."""
+"""Device meshes, sharding and multi-process runs."""

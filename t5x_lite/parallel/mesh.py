@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The device mesh, and the shardings of parameters, optimizer state and batches that follow from `rules.RULES`."""
+"""The device mesh, and the shardings of parameters, optimizer state and batches that `rules.RULES` define."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,19 +15,19 @@ from t5x_lite.config import MeshConfig
 from t5x_lite.parallel.param_paths import named_leaves
 from t5x_lite.parallel.rules import MESH_AXES, RULES, partition_spec
 
-# The limits of replicated parameters: vectors and small tables per layer are replicated by design.
+# Limits on replicated state: vectors and small tables per layer are replicated by design.
 MAX_REPLICATED_SHARE, MAX_REPLICATED_BYTES = 0.02, 2**24
 
 
 def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
-    """Returns the mesh of a run. Only `data`, its slowest axis, spans several slices.
+    """Returns the mesh of a run, in which only `data`, the slowest axis, spans several slices.
 
     Args:
       cfg: the sizes of the mesh.
       devices: the devices to use; None uses all.
 
     Raises:
-      ValueError: if the sizes do not multiply to the number of devices, or do not match their slices.
+      ValueError: if the product of the sizes is not the number of devices, or the sizes do not match the slices.
     """
     devices = jax.devices() if devices is None else list(devices)
     slices = by_slice(devices, cfg.slices)
@@ -38,17 +38,13 @@ def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
             f"multiple of {len(slices)}"
         )
     shape = (shape[0] // len(slices), *shape[1:])
-    # Uses whole axes of the torus if possible. It must split one for fsdp 512 and data 8 on 16 x 16 x 16 chips.
+    # Uses whole axes of the torus if possible, but fsdp 512 and data 8 on 16 x 16 x 16 chips, say, must split one.
     parts = [mesh_utils.create_device_mesh(shape, part, allow_split_physical_axes=True) for part in slices]
     return Mesh(np.concatenate(parts), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 
 def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
-    """Returns the size of each of MESH_AXES.
-
-    Raises:
-      ValueError: if the sizes do not multiply to the number of devices.
-    """
+    """Returns the sizes of MESH_AXES; raises ValueError unless their product is the number of devices."""
     sizes = {axis: getattr(cfg, axis) for axis in MESH_AXES}
     shown = ", ".join(f"mesh.{axis} {size}" for axis, size in sizes.items())
     known = math.prod(size for size in sizes.values() if size != -1)
@@ -66,20 +62,15 @@ def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
 
 
 def by_slice(devices: Sequence[Any], num_slices: int | None = None) -> list[list[Any]]:
-    """Returns the devices of each slice: the part of a pod, or the host, within which the network is fast.
+    """Returns the devices of each slice, the part of a pod or the host within which the network is fast.
 
-    Args:
-      devices: all devices.
-      num_slices: the number of slices; None takes it from the devices.
-
-    Raises:
-      ValueError: if the devices are not in that many slices of equal size.
+    Raises ValueError unless the slices are of equal size and, if `num_slices` is not None, of that number.
     """
     by_index: dict[int, list[Any]] = {}
     for device in devices:
         by_index.setdefault(getattr(device, "slice_index", 0) or 0, []).append(device)
     slices = [by_index[index] for index in sorted(by_index)]
-    if num_slices is not None and len(slices) == 1:  # without a slice_index, devices are split in order
+    if num_slices is not None and len(slices) == 1:  # without slice_index, devices are split in order
         slices = [list(part) for part in np.array_split(np.array(devices, object), num_slices)]
     if num_slices not in (None, len(slices)) or len({len(part) for part in slices}) > 1:
         raise ValueError(
@@ -90,7 +81,7 @@ def by_slice(devices: Sequence[Any], num_slices: int | None = None) -> list[list
 
 
 def parameter_axes(model: nnx.Module) -> Any:
-    """Returns a pytree like `model` with each parameter's axis names, which start with `layers` if it is stacked."""
+    """Returns a pytree like `model` with each parameter's axis names, prefixed with `layers` if it is stacked."""
 
     def axes(param: nnx.Variable) -> nnx.Variable:
         names = param.get_metadata()["axes"]
@@ -100,11 +91,7 @@ def parameter_axes(model: nnx.Module) -> Any:
 
 
 def shardings(mesh: Mesh, shapes: Any, axes: Any) -> Any:
-    """Returns the shardings of a pytree of shapes, by its pytree of axis names.
-
-    Raises:
-      ValueError: if a mesh axis does not divide a dimension that it shards.
-    """
+    """Returns the shardings of a pytree of shapes by their axis names; raises ValueError if one is not divisible."""
 
     def sharding(leaf: jax.ShapeDtypeStruct, names: tuple[str | None, ...]) -> NamedSharding:
         for size, name in zip(leaf.shape, names, strict=True):
@@ -115,12 +102,7 @@ def shardings(mesh: Mesh, shapes: Any, axes: Any) -> Any:
 
 
 def check_sharded(shapes: Any, mesh: Mesh) -> None:
-    """Raises ValueError if large arrays are replicated on a mesh that could shard them.
-
-    Args:
-      shapes: a pytree of `jax.ShapeDtypeStruct` with shardings.
-      mesh: their mesh.
-    """
+    """Raises ValueError if large arrays, `jax.ShapeDtypeStruct` with shardings, are replicated instead of sharded."""
     if all(mesh.shape[axis] == 1 for axis in MESH_AXES if axis != "data"):
         return
     leaves = named_leaves(shapes)
@@ -136,7 +118,7 @@ def check_sharded(shapes: Any, mesh: Mesh) -> None:
 
 
 def check_divides(mesh: Mesh, name: str | None, size: int) -> None:
-    """Raises ValueError unless the mesh axes that shard a dimension of the model divide it."""
+    """Raises ValueError unless a dimension's size is divisible by the mesh axes that shard it."""
     axes = [axis for axis in RULES[name] if mesh.shape[axis] > 1] if name else []
     if size % math.prod(mesh.shape[axis] for axis in axes):
         shown = " x ".join(f"mesh.{axis} {mesh.shape[axis]}" for axis in axes)
@@ -144,7 +126,7 @@ def check_divides(mesh: Mesh, name: str | None, size: int) -> None:
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Returns the sharding of arrays that every device holds entirely."""
+    """Returns the sharding of arrays replicated on every device."""
     return NamedSharding(mesh, PartitionSpec())
 
 
@@ -173,7 +155,7 @@ def local_rows(mesh: Mesh, batch_size: int) -> slice:
 
 
 def device_batches(batches: Iterator[Mapping[str, np.ndarray]], mesh: Mesh) -> Iterator[dict[str, jax.Array]]:
-    """Transfers batches to the mesh, one ahead, so that steps do not wait for transfers."""
+    """Transfers batches to the mesh, prefetching one so that steps do not wait for transfers."""
     sharding = batch_sharding(mesh)
 
     def transfer(batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs over several processes: joining them, work that process 0 does first, and failures.
+"""Multi-process runs: start-up, work that process 0 does first, and failures.
 
-Call `start` before anything else of JAX. On TPU pods, GKE, SLURM and Open MPI, JAX finds the other processes by itself;
-elsewhere, set the three environment variables below.
+Call `start` before any other use of JAX. On TPU pods, GKE, SLURM and Open MPI, JAX detects the other processes;
+elsewhere, set the first three environment variables below.
 """
 
 import atexit
@@ -23,29 +23,25 @@ from jax.experimental import multihost_utils
 Result = TypeVar("Result")
 
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-# Heartbeat timeout: a dead or stopped process aborts its peers after this long, unless a collective fails earlier.
+# Heartbeat timeout: how long after a process dies or stops its peers abort, unless a collective fails earlier.
 HEARTBEAT, HEARTBEAT_SECONDS = "T5X_LITE_HEARTBEAT_SECONDS", 30  # JAX's default is 100
-# Watchdog timeout: a process aborts if it makes no progress for this long, for example on a stalled file system.
+# Watchdog timeout: a process aborts if it makes no progress for this long, say on a stalled file system.
 HANG, HANG_SECONDS = "T5X_LITE_HANG_SECONDS", 1800
 SHUTDOWN_SECONDS, CONNECT_SECONDS = 60, 300
 POLL_SECONDS = 0.2
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
-OPEN_MPI_4 = "OMPI_MCA_orte_hnp_uri"  # contains the address of process 0; Open MPI 5 does not set it
+OPEN_MPI_4 = "OMPI_MCA_orte_hnp_uri"  # the address of process 0; Open MPI 5 does not set it
 OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
 TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
 LOST_PEER_WORDS = ("gloo", "nccl", "unavailable", "deadline", "aborted", "coordination")  # in JAX's error messages
-# Reads a byte on normal exit; at the end of the file instead, which means a crash, prints its argument.
+# Prints its argument at end of file, which means a crash; a normal exit sends a byte first.
 CRASH_REPORTER = "import sys; sys.stdin.buffer.read(1) or print(sys.argv[1], file=sys.stderr, flush=True)"
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str | int] | None:
     """Returns the arguments of `jax.distributed.initialize`: {} if JAX detects them, None for a single process.
 
-    Args:
-      environment: environment variables of this process.
-
-    Raises:
-      ValueError: if the variables are invalid or incomplete.
+    Raises ValueError if the environment variables are invalid or incomplete.
     """
     given = {name: environment[name] for name in (ADDRESS, COUNT, INDEX) if environment.get(name)}
     if COUNT not in given and all(name in environment for name in OPEN_MPI) and OPEN_MPI_4 not in environment:
@@ -96,21 +92,21 @@ def _seconds(name: str, default: int) -> int:
 
 
 def start(*, saves_on_sigterm: bool) -> None:
-    """Joins the other processes, if there are any.
+    """Joins the other processes of the run, if any.
 
     Args:
-      saves_on_sigterm: whether `preemption.StopSignal` handles SIGTERM, which otherwise ends the process.
+      saves_on_sigterm: whether `preemption.StopSignal` handles SIGTERM, which otherwise terminates the process.
 
     Raises:
-      ValueError: if the environment variables are invalid, or the other processes cannot be reached.
+      ValueError: if the environment variables are invalid or the other processes unreachable.
     """
     arguments = settings(os.environ)
     if arguments is None or is_multiprocess():
         return
     heartbeat = _seconds(HEARTBEAT, HEARTBEAT_SECONDS)
-    _seconds(HANG, HANG_SECONDS)  # fails now if it is invalid, not after connecting
+    _seconds(HANG, HANG_SECONDS)  # fails before connecting if it is invalid
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_enable_preemption_service", saves_on_sigterm)  # installs a handler of SIGTERM
+    jax.config.update("jax_enable_preemption_service", saves_on_sigterm)  # installs a SIGTERM handler
     try:
         jax.distributed.initialize(
             **arguments,  # pyright: ignore[reportArgumentType] - _checked returns the right types
@@ -133,10 +129,7 @@ _crash_reporters: list[subprocess.Popen[bytes]] = []
 
 
 def _start_crash_reporter(heartbeat: int) -> subprocess.Popen[bytes]:
-    """Starts a process that prints one line if this process dies without an error message.
-
-    JAX aborts a process from a C++ thread when a peer is lost, even while Python waits for it.
-    """
+    """Starts a process that prints one line if this one dies silently, as when JAX aborts it after losing a peer."""
     index, count = jax.process_index(), jax.process_count()
     message = (
         f"t5x-lite: process {index} of {count} exited: a peer died or sent no heartbeat for {heartbeat} seconds, or "
@@ -153,12 +146,12 @@ def _stop_crash_reporters() -> None:
 
 
 def is_multiprocess() -> bool:
-    """Returns whether this process has joined others."""
+    """Returns whether this process has joined a multi-process run."""
     return jax.distributed.is_initialized()
 
 
 def leave(status: int) -> NoReturn:
-    """Exits at once, after an error was printed; a normal exit would wait for the other processes."""
+    """Exits at once, after an error has been printed; a normal exit would wait for the other processes."""
     _stop_crash_reporters()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -168,7 +161,7 @@ def leave(status: int) -> NoReturn:
 class Watchdog:
     """Context manager that prints all stacks and exits if `heartbeat` is not called in time.
 
-    Only active in runs of several processes, where the others would wait in a collective, on TPUs and GPUs for ever.
+    Only active in multi-process runs, whose other processes would wait in a collective, on TPUs and GPUs forever.
     """
 
     def __enter__(self) -> Self:
@@ -180,21 +173,16 @@ class Watchdog:
         faulthandler.cancel_dump_traceback_later()
 
     def heartbeat(self) -> None:
-        """Restarts the timeout; call it after every piece of work."""
+        """Restarts the timeout."""
         if is_multiprocess():
             faulthandler.dump_traceback_later(self._seconds, exit=True)
 
 
 def process_0_first(work: Callable[[], Result]) -> Result:
-    """Does the same work in all processes, in process 0 before the others, so that they can reuse its files.
+    """Does the same work in all processes, first in process 0, so that the others can reuse its files.
 
-    The others poll instead of waiting in one collective, which would time out after 30 seconds on CPUs.
-
-    Args:
-      work: the work, of any duration.
-
-    Raises:
-      ValueError: in the other processes, if the work failed in process 0.
+    They poll, because waiting in one collective would time out after 30 seconds on CPUs, and raise ValueError if the
+    work failed in process 0.
     """
     if jax.process_count() == 1:
         return work()
@@ -220,7 +208,7 @@ def _broadcast(flag: bool) -> bool:
 
 
 def lost_peer(error: BaseException) -> str | None:
-    """Returns the message for an error that a lost peer caused, or None for other errors."""
+    """Returns the message for an error caused by a lost peer, or None for other errors."""
     if not is_multiprocess() or not isinstance(error, jax.errors.JaxRuntimeError):
         return None
     if not any(word in str(error).lower() for word in LOST_PEER_WORDS):

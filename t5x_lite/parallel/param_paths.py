@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leaves of pytrees by path, such as `encoder/blocks/attention/query` in a model."""
+"""Pytree leaves by path, such as a model's `encoder/blocks/attention/query`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ import jax
 
 
 def to_pure_dict(tree: Any) -> dict[str, Any]:
-    """Returns the leaves of a pytree in nested dictionaries, keyed by their paths."""
+    """Returns the leaves of a pytree in dictionaries nested by path."""
     pure: dict[str, Any] = {}
     for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
         *parents, name = _names(path)
@@ -32,7 +32,7 @@ def from_pure_dict(tree: Any, pure: Mapping[str, Any]) -> Any:
 
 
 def named_leaves(tree: Any) -> dict[str, Any]:
-    """Returns the leaves of a pytree by their paths, joined with slashes."""
+    """Returns the leaves of a pytree by slash-joined path."""
     return {"/".join(_names(path)): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
 
 

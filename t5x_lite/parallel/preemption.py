@@ -17,8 +17,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 class StopSignal:
     """Context manager in which the first signal sets `requested`, and a second SIGINT raises KeyboardInterrupt.
 
-    In runs of several processes, all of them stop after the same step, whichever received the signal: JAX catches
-    SIGTERM and coordinates the step; SIGINT is forwarded as SIGTERM.
+    The processes of a run all stop after the same step, whichever of them received the signal: JAX catches SIGTERM and
+    coordinates the step; SIGINT is forwarded as SIGTERM.
     """
 
     def __init__(self):
@@ -27,7 +27,7 @@ class StopSignal:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # Python only allows handlers there
+        if threading.current_thread() is threading.main_thread():  # the only thread that may set handlers
             handlers = dict.fromkeys(SIGNALS, self._request)
             if jax.process_count() > 1:
                 handlers = {signal.SIGINT: self._forward}
@@ -61,5 +61,5 @@ class StopSignal:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _report(self) -> None:
-        # Not print, which may be what the signal interrupted.
+        # Not print, which the signal may have interrupted.
         sys.stderr.write(f"\n{self.requested}: saving after this step, then stopping (Ctrl-C again to stop unsaved)\n")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sharding rules: the table from logical axis names to mesh axes, and constraints inside of programs that follow it.
+"""Sharding rules: the table from logical axis names to mesh axes, and the sharding constraints that follow it.
 
-The model never mentions devices. Parameters name their dimensions, and so do the few activations that XLA would
-otherwise shard at a cost in memory or traffic.
+Models never mention devices: parameters name their dimensions, and so do the few activations whose sharding XLA would
+choose badly.
 """
 
 import math
@@ -17,7 +17,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     # Parameters
     "layers": (),
     "vocab": ("tensor",),
-    "embed": ("fsdp", "context"),  # gathered one layer at a time, where it is used
+    "embed": ("fsdp", "context"),  # gathered one layer at a time, where used
     "heads": ("tensor",),
     "head_dim": (),
     "mlp": ("tensor",),
@@ -27,22 +27,20 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
     "lookup_batch": ("data",),
     "tokens": ("context",),
-    # Norms and residual sums need neither all tokens nor all of D, so `tensor` shards the tokens there.
+    # Norms and residual sums are independent per token, so `tensor` shards the tokens there.
     "residual_tokens": ("context", "tensor"),
 }
 
 
 def partition_spec(names: tuple[str | None, ...]) -> PartitionSpec:
-    """Returns the sharding of an array by the names of its dimensions; None leaves a dimension unsharded."""
+    """Returns the sharding of an array with these dimension names; None leaves a dimension unsharded."""
     return PartitionSpec(*(None if name is None else RULES[name] or None for name in names))
 
 
 def constrain(array: jax.Array, *names: str | None) -> jax.Array:
-    """Constrains an array's sharding over the mesh of `jax.set_mesh`; does nothing without a mesh.
+    """Constrains an array's sharding over the mesh of `jax.set_mesh`, if any.
 
-    Args:
-      array: any array.
-      names: the names of its dimensions; None leaves a dimension unsharded, as do mesh axes that do not divide it.
+    A dimension named None, or not divisible by its mesh axes, is left unsharded.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty or mesh.size == 1:
@@ -56,5 +54,5 @@ def constrain(array: jax.Array, *names: str | None) -> jax.Array:
 
 
 def gather_fsdp(kernel: jax.Array, *names: str | None) -> jax.Array:
-    """Gathers a parameter over `fsdp` and `context` for use in a product; `tensor` still shards it."""
+    """Gathers a parameter over `fsdp` and `context`, to use it in a product; `tensor` still shards it."""
     return constrain(kernel, *(None if name == "embed" else name for name in names))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XLA compiler options, set per program so that nothing else in the process is affected."""
+"""XLA compiler options, set per program so as not to affect others in the process."""
 
 import os
 
@@ -11,10 +11,10 @@ CompilerOptions = dict[str, str | int] | None
 
 
 def for_init(platform: str) -> CompilerOptions:
-    """Returns the options for parameter initialisation.
+    """Returns the options for parameter initialisation, which runs once.
 
-    It runs once, so on a CPU full optimisation takes longer than it saves: compiling a tiny model takes 25 seconds
-    instead of 6, and initialising 77 million parameters 1.5 seconds instead of 3.
+    On a CPU, full optimisation does not pay: it compiles a tiny model in 25 seconds instead of 6, to initialise 77
+    million parameters in 1.5 seconds instead of 3.
     """
     return {"xla_backend_optimization_level": 1} if platform == "cpu" else None
 
@@ -22,9 +22,9 @@ def for_init(platform: str) -> CompilerOptions:
 def for_long_products(platform: str) -> CompilerOptions:
     """Returns the options for programs that process whole sequences, such as train steps and encoders.
 
-    On a CPU, the XLA of jax 0.10 runs products and reductions with YNNPACK. Limiting it to reductions, which leaves
-    products to Eigen, saves 2 to 5% of a train step of T5 small, and 8% of its encoder. Decoding steps, with few rows,
-    are faster with YNNPACK. XLA_FLAGS takes precedence.
+    On a CPU, jax 0.10's XLA uses YNNPACK for products and reductions. Leaving products to Eigen saves 2 to 5% of a
+    train step of T5 small and 8% of its encoder, but slows down decoding steps, which have few rows. XLA_FLAGS takes
+    precedence.
     """
     if platform != "cpu" or not jax.__version__.startswith("0.10.") or YNN_FLAG in os.environ.get("XLA_FLAGS", ""):
         return None
@@ -32,10 +32,7 @@ def for_long_products(platform: str) -> CompilerOptions:
 
 
 def for_absent_gpus(platform: str) -> CompilerOptions:
-    """Returns the options for compiling ahead of time without a GPU, which turn off autotuning.
-
-    Products use cuBLAS, since Triton's need autotuning.
-    """
+    """Returns the options for compiling without a GPU: no autotuning, and so cuBLAS instead of Triton."""
     if platform not in ("gpu", "cuda"):
         return None
     return {"xla_gpu_autotune_level": 0, "xla_gpu_enable_triton_gemm": False}

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cost models: FLOPs and memory of models, and the traffic and roofline of compiled programs."""
+"""Cost models: FLOPs and memory of models, traffic and roofline of compiled programs."""

@@ -8,35 +8,25 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """The specification of one JAX device.
-
-    Args:
-      name: the common name.
-      flops: peak dense bfloat16 FLOP/s.
-      hbm_bytes: memory that programs can use.
-      hbm_bandwidth: memory bandwidth in bytes/s.
-      source: source of these numbers.
-      ici_bandwidth: bytes/s sent over all links within a slice, in one direction; None without such links.
-      dcn_bandwidth: bytes/s sent to other slices, the chip's share of its host's network cards; None if unknown.
-    """
+    """The specification of one JAX device; bandwidths are in bytes/s."""
 
     name: str
-    flops: float
-    hbm_bytes: float
+    flops: float  # peak dense bfloat16 FLOP/s
+    hbm_bytes: float  # available to programs
     hbm_bandwidth: float
     source: str
-    ici_bandwidth: float | None = None
-    dcn_bandwidth: float | None = None
+    ici_bandwidth: float | None = None  # sent over all links within a slice, one way; None without such links
+    dcn_bandwidth: float | None = None  # sent to other slices: the chip's share of its host's NICs; None if unknown
 
 
 TPU_DOCS = "https://cloud.google.com/tpu/docs/"
 DATA_SHEET = "NVIDIA's data sheet"
-# The part of v5e's 16 GB that XLA reports as available to programs.
+# As reported by XLA, out of 16 GB.
 V5E_USABLE = 15.75 * GIB
 V5E_DCN, V6E_DCN = 6.4e12 / 8 / 256, 25.6e12 / 8 / 256  # a pod's bits/s, divided by its chips
 
-# By the prefix of `device_kind`; the longest match wins. Published link bandwidths count both directions and are halved
-# here: a TPU's links to its neighbours, a GPU's NVLink within its host. A GPU's DCN is its share of its host's.
+# By prefix of `device_kind`; the longest match wins. ICI is a TPU's links to its neighbours or a GPU's NVLink, whose
+# published numbers count both directions and are halved here.
 CHIPS = {
     "TPU v4": Chip("TPU v4", 275e12, 32 * GIB, 1_228e9, TPU_DOCS + "v4", 300e9 / 2),
     "TPU v5 lite": Chip("TPU v5e", 197e12, V5E_USABLE, 819e9, TPU_DOCS + "v5e", 400e9 / 2, V5E_DCN),

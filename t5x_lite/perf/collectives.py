@@ -14,35 +14,30 @@ from t5x_lite.perf.hlo import Computation, Instruction, Module
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "ragged-all-to-all", "collective-permute")
 EXPLICIT = re.compile(r"replica_groups=\{(\{[\d,{}\s]*\})\}")
 IOTA = re.compile(r"replica_groups=\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?")
-# Groups as a mesh with named axes, the order of its devices, and the axes that each group spans. 'x':(2)4 is the
-# sub-axis of size 4 that follows a major sub-axis of size 2.
+# Groups given by a mesh with named axes, its device order, and the axes that each group spans. 'x':(2)4 is the sub-axis
+# of size 4 after a major sub-axis of size 2.
 MESH = re.compile(r"replica_groups=mesh\[(?P<axes>[^\]]*)\](?:, device_ids=\((?P<ids>.*?)\))?\s*\{(?P<spanned>[^}]*)\}")
 ORDER = re.compile(r"\[(?P<dims>[\d,]+)\](?:T\((?P<axes>[\d,]+)\)?)?")
 AXIS = re.compile(r"'(?P<name>[^']+)'(?::\((?P<before>\d+)\)(?P<size>\d+))?")
 PAIRS = re.compile(r"source_target_pairs=\{(\{[\d,{}\s]*\})\}")
-# Between TPU slices, the hosts implement collectives by pairs of send and recv.
+# Between TPU slices, hosts implement collectives with send and recv.
 BETWEEN_SLICES = re.compile(r'_xla_megascale_transfer_type="(\w+)"')
 REDUCE_SCATTER_FUSION = "all-reduce-scatter"  # the name of a reduce-scatter in TPU HLO, which slices an all-reduce
 
 
 @dataclasses.dataclass(frozen=True)
 class Traffic:
-    """The collectives of one kind over one network, in one execution of the program."""
+    """The collectives of one kind over one network in one execution of the program."""
 
     kind: str
-    network: str  # ici, within a slice, or dcn, between slices
+    network: str  # ici (within a slice) or dcn (between slices)
     count: int
     bytes_moved: int  # sizes of the full arrays
     bytes_sent: int  # per chip, with ring algorithms
 
 
 def traffic(module: Module, slices: Sequence[int]) -> list[Traffic]:
-    """Returns the traffic by kind and network, in descending order.
-
-    Args:
-      module: the program, which is the same on all chips.
-      slices: the slice number of each chip, in mesh order.
-    """
+    """Returns the traffic by kind and network, most bytes first; `slices` has the slice number of each chip."""
     totals: dict[tuple[str, str], list[int]] = {}
     for computation, times in module.runs():
         for kind, instruction in _once_per_channel(_collectives(module, computation)):
@@ -55,7 +50,7 @@ def traffic(module: Module, slices: Sequence[int]) -> list[Traffic]:
 
 
 def _parts(kind: str, instruction: Instruction, slices: Sequence[int]) -> dict[str, tuple[int, int]]:
-    """Returns (bytes of the full arrays, number of participants) for each network."""
+    """Returns (bytes of the full arrays, number of participants) per network."""
     if instruction.opcode == "send":
         return {"dcn": (instruction.arrays[0].num_bytes, len(set(slices)))}
     per_slice, num_slices = _group(instruction, slices)
@@ -65,7 +60,7 @@ def _parts(kind: str, instruction: Instruction, slices: Sequence[int]) -> dict[s
 
 
 def _once_per_channel(collectives: Iterator[tuple[str, Instruction]]) -> Iterator[tuple[str, Instruction]]:
-    """Removes duplicates: a TPU spreads a collective over several fusions, each of which contains all of it."""
+    """Removes duplicates: a TPU spreads a collective over several fusions, each of which contains it entirely."""
     channels = set()
     for kind, instruction in collectives:
         channel = instruction.attribute("channel_id")
@@ -93,7 +88,7 @@ def _whole_bytes(kind: str, instruction: Instruction, size: int) -> int:
     if instruction.opcode.endswith("-start"):
         if kind == "collective-permute":
             return sizes[0]
-        if kind != "all-reduce":  # its result holds operands and outputs; one of them is the full array
+        if kind != "all-reduce":  # its result holds operands and outputs, one of which is the full array
             half = len(sizes) // 2
             return max(sum(sizes[:half]), sum(sizes[half:]))
     return sum(sizes) * (size if instruction.opcode == "reduce-scatter" else 1)  # its result is one chip's shard
@@ -106,7 +101,7 @@ def _sent(kind: str, whole: int, size: int) -> int:
 
 
 def _group(instruction: Instruction, slices: Sequence[int]) -> tuple[int, int]:
-    """Returns the (number of chips per slice, number of slices) of the largest group."""
+    """Returns (chips per slice, number of slices) of the largest group."""
     groups = _groups(instruction.attributes, len(slices))
     largest = max(groups, key=lambda group: (len({slices[chip] for chip in group}), len(group)))
     num_slices = len({slices[chip] for chip in largest})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FLOPs of a model's matrix products, computed from its shapes; a multiply-add counts as two.
+"""FLOPs of a model's matrix products, computed from its config; a multiply-add counts as two.
 
 Shape letters: S input tokens, T target tokens, D model, F feed-forward, N heads, H head, V vocabulary.
 """
@@ -19,15 +19,15 @@ def peak_flops(device_kind: str) -> float | None:
 def forward_flops(
     cfg: ModelConfig, inputs_length: int, targets_length: int, architecture: Architecture = ENCODER_DECODER
 ) -> int:
-    """Counts the FLOPs of one sequence's forward pass.
+    """Counts the FLOPs of one sequence's forward pass, without classifier heads.
 
-    Attention counts all T * S pairs, including those above a causal mask's diagonal, since they are computed.
+    Attention counts all T * S pairs, since masked ones are computed too.
 
     Args:
       cfg: the model's sizes.
-      inputs_length: S, the tokens the encoder reads; ignored without an encoder.
-      targets_length: T, the tokens the decoder reads; ignored without a decoder.
-      architecture: the architecture. Classifier heads are too small to count.
+      inputs_length: S; ignored without an encoder.
+      targets_length: T; ignored without a decoder.
+      architecture: determines which stacks there are.
     """
     S, T, D, inner = inputs_length, targets_length, cfg.emb_dim, cfg.num_heads * cfg.head_dim
     traits, total = architecture.traits, 0
@@ -54,8 +54,8 @@ def recompute_flops(
 ) -> int:
     """Counts the FLOPs that one sequence's backward pass recomputes under `cfg.remat`.
 
-    Every policy but "none" recomputes each layer's attention logits and output projection, and never its last product.
-    The attention of a single CPU always recomputes its logits; that is not counted.
+    Every policy but "none" recomputes each layer's attention logits and output projection, but never its last product.
+    A single CPU always recomputes its attention logits, which is not counted.
     """
     if cfg.remat == "none":
         return 0
@@ -83,7 +83,7 @@ def recompute_flops(
 
 
 def generate_flops(cfg: ModelConfig, inputs_length: int, new_tokens: int) -> int:
-    """Counts the FLOPs of an encoder-decoder that reads one sequence and decodes into a cache of `new_tokens`."""
+    """Counts the FLOPs of an encoder-decoder that encodes one sequence and decodes into a cache of `new_tokens`."""
     S, T, D, inner = inputs_length, new_tokens, cfg.emb_dim, cfg.num_heads * cfg.head_dim
     mlp = (len(cfg.mlp_activations) + 1) * D * cfg.mlp_dim
     # The keys and values of cross-attention are projected once, with the inputs.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 DTYPE_BYTES = {"pred": 1, "bf16": 2, "f16": 2, "f32": 4, "f64": 8, "c64": 8, "c128": 16, "token": 0}
 ARRAY = re.compile(r"(?P<dtype>[a-z]+[0-9a-z]*)\[(?P<dims>[\d,]*)\](\{(?P<layout>[^}]*)\})?")
-FAST_MEMORY = "S(1)"  # the memory space of on-chip memory in a layout
+FAST_MEMORY = "S(1)"  # a layout's memory space for on-chip memory
 HEADER = re.compile(r"(?P<entry>ENTRY )?%?(?P<name>[\w.\-]+) \(.*\) -> .* \{$")
 START = re.compile(r"\s*(?P<root>ROOT )?%?(?P<name>[\w.\-]+) = ")
 CALLED = re.compile(r"(?:calls|to_apply|body|condition)=%?(?P<name>[\w.\-]+)|branch_computations=\{(?P<names>[^}]*)\}")
@@ -17,7 +17,7 @@ TRIP_COUNT = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """An array in the result of an instruction."""
+    """A result of an instruction."""
 
     num_bytes: int
     is_in_fast_memory: bool
@@ -29,7 +29,7 @@ class Instruction:
 
     name: str
     opcode: str
-    arrays: tuple[Array, ...]  # the result, several arrays if it is a tuple
+    arrays: tuple[Array, ...]  # the results, several for a tuple
     operands: tuple[str, ...]
     attributes: str  # the text after the operands
     literal: str  # the text in the parentheses
@@ -49,7 +49,7 @@ class Computation:
     instructions: tuple[Instruction, ...]
 
     def find(self, name: str) -> Instruction | None:
-        """Returns the instruction of that name."""
+        """Returns the instruction with this name."""
         return next((instruction for instruction in self.instructions if instruction.name == name), None)
 
     @property
@@ -60,14 +60,14 @@ class Computation:
 
 @dataclasses.dataclass(frozen=True)
 class Module:
-    """A program."""
+    """A parsed program."""
 
     computations: Mapping[str, Computation]
     entry: str
     default_trip_count: int = 1  # of loops whose trip count is unknown
 
     def runs(self) -> Iterator[tuple[Computation, int]]:
-        """Yields each computation and its number of executions, except for those inside of fusions."""
+        """Yields each computation, except inside of fusions, and its number of executions."""
         yield from self._runs(self.entry, 1)
 
     def _runs(self, name: str, times: int) -> Iterator[tuple[Computation, int]]:
@@ -93,7 +93,7 @@ class Module:
     def trip_count(self, loop: Instruction, caller: Computation) -> int:
         """Returns the trip count of a while loop, or `default_trip_count` if it is unknown.
 
-        TPU HLO has no trip counts: there it follows from the counter's initial value, its increment and its limit.
+        TPU HLO has no trip counts; it is inferred from the counter's initial value, increment and limit.
         """
         if match := TRIP_COUNT.search(loop.attributes):
             return int(match[1])
@@ -115,12 +115,7 @@ class Module:
 
 
 def parse(text: str, *, default_trip_count: int = 1) -> Module:
-    """Parses the result of `compiled.as_text()`.
-
-    Args:
-      text: HLO text.
-      default_trip_count: the trip count of loops that end on a computed condition.
-    """
+    """Parses `compiled.as_text()`; loops with a computed end condition get the default trip count."""
     computations: dict[str, Computation] = {}
     entry, name, lines = "", None, []
     for line in text.splitlines():
@@ -185,7 +180,7 @@ def _constant(instruction: Instruction | None) -> int | None:
 
 
 def _step(body: Computation, item: Instruction | None) -> int:
-    """Returns the increment of a counter, or 1 if it is not an addition of a constant."""
+    """Returns the constant that a counter is incremented by, or 1 if there is none."""
     if item is None or item.opcode != "add":
         return 1
     added = [_constant(body.find(name)) for name in item.operands]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Memory of a train step, computed from shapes: the activations saved for the backward pass, and the logits.
+"""A train step's memory for saved activations and logits, computed from the model's config.
 
-XLA's further buffers (one layer's working set, gathered kernels, collectives) are only known after compilation.
+XLA's other buffers (one layer's working set, gathered kernels, collectives) are only known after compilation.
 
 Shape letters: B sequences per device, S input tokens, T target tokens, D model, F feed-forward, N heads, H head, V
 vocabulary.
@@ -19,7 +19,7 @@ BYTES = {"float32": 4, "bfloat16": 2}
 
 
 class Lengths(NamedTuple):
-    """Sequences per device and their numbers of tokens; 0 tokens if there is no encoder or decoder."""
+    """Sequences per device and their tokens: 0 inputs without an encoder, 0 targets without a decoder."""
 
     sequences: int
     inputs: int
@@ -27,12 +27,9 @@ class Lengths(NamedTuple):
 
 
 def activation_bytes(cfg: ModelConfig, lengths: Lengths, parts: Mapping[str, int]) -> int:
-    """Returns the bytes of activations per device that all layers save for the backward pass, under `cfg.remat`.
+    """Returns the bytes of activations per device that all layers save for the backward pass.
 
-    Args:
-      cfg: the model's sizes.
-      lengths: sequences per device and their lengths.
-      parts: the sizes of the mesh axes `tensor` and `context`, which shard heads and tokens.
+    `parts` has the sizes of the mesh axes `tensor` and `context`, which shard heads and tokens.
     """
     B, S, T = lengths
     context, tensor = parts["context"], parts["tensor"]
@@ -49,14 +46,14 @@ def activation_bytes(cfg: ModelConfig, lengths: Lengths, parts: Mapping[str, int
 
 
 def logit_bytes(cfg: ModelConfig, lengths: Lengths, parts: Mapping[str, int]) -> int:
-    """Returns the bytes of one chunk of the loss: its logits in float32 and their gradient in `cfg.dtype`."""
+    """Returns the bytes of a chunk's logits, in float32, and of their gradient, in `cfg.dtype`."""
     B, T = lengths.sequences, lengths.targets or lengths.inputs
     C = chunk_length((B, T), math.ceil(cfg.vocab_size / parts["tensor"]), 1)
     return B * C * cfg.vocab_size // parts["tensor"] * (4 + BYTES[cfg.dtype])
 
 
 def _layer(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:
-    """Returns the elements per sequence that a layer saves, without cross-attention: its input and the kept tensors."""
+    """Returns the elements per sequence that a layer saves, except for cross-attention: its input and kept tensors."""
     F = cfg.mlp_dim / tensor
     sizes = _attention_sizes(cfg, length, num_keys, tensor)
     sizes |= {f"mlp_wi_{index}": length * F for index in range(len(cfg.mlp_activations))}
@@ -82,6 +79,6 @@ def _attention_sizes(cfg: ModelConfig, length: float, num_keys: int, tensor: int
 
 
 def _weights(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:
-    """Returns the elements of attention weights, in float32 and in `cfg.dtype`, and of their normalisers."""
+    """Returns the elements, in `cfg.dtype`, of attention weights in both dtypes and of their float32 normalisers."""
     float32 = 4 / BYTES[cfg.dtype]
     return cfg.num_heads / tensor * length * (num_keys * (1 + float32) + 2 * float32)

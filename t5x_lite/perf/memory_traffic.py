@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """HBM traffic of a compiled program.
 
-Each instruction reads its operands and writes its result, except for arrays in on-chip memory and the unused parts of
-sliced arrays. A fusion counts as one instruction, since its intermediate values never reach HBM.
+Each instruction reads its operands and writes its result, except for arrays in on-chip memory and unused parts of
+sliced arrays. A fusion counts as one instruction, since its intermediates never reach HBM.
 """
 
 import re
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from t5x_lite.perf.hlo import Array, Computation, Instruction, Module
 
-# Instructions without traffic, or whose traffic is counted where they start or in the computations they call.
+# Instructions without traffic, or whose traffic is counted elsewhere, such as in the computations they call.
 FREE = {"parameter", "constant", "get-tuple-element", "tuple", "bitcast", "while", "call", "conditional", "after-all"}
 FREE |= {"opt-barrier", "partition-id", "replica-id", "iota"}
-# Instructions whose results hold outputs, operands and progress counters.
+# Instructions whose results contain operands, outputs and progress counters.
 BOTH_SIDES = {"copy-start", "collective-permute-start"}
 BOTH_SIDES |= {f"{kind}-start" for kind in ("all-gather", "reduce-scatter", "all-to-all", "ragged-all-to-all")}
 RESERVED = 'custom_call_target="AllocateBuffer"'  # allocates without writing
@@ -21,7 +21,7 @@ LIBRARIES = re.compile(r'custom_call_target="__cu(blas|dnn)')  # GPU libraries; 
 
 
 def hbm_bytes(module: Module) -> int:
-    """Returns the bytes that one execution of the program reads from and writes to HBM."""
+    """Returns the HBM bytes read and written by one execution of the program."""
     return sum(times * _computation_bytes(module, computation) for computation, times in module.runs())
 
 
@@ -66,7 +66,7 @@ def _inside(module: Module, instruction: Instruction) -> Computation | None:
 
 
 def _read_by(module: Module, inner: Computation, index: int, num_bytes: int) -> int:
-    """Returns the bytes that a fusion reads of an operand, which are fewer if it only reads slices."""
+    """Returns the bytes that a fusion reads of an operand, fewer than `num_bytes` if it only reads slices."""
     parameter = next(
         (item for item in inner.instructions if item.opcode == "parameter" and item.literal == str(index)), None
     )
@@ -77,7 +77,7 @@ def _read_by(module: Module, inner: Computation, index: int, num_bytes: int) -> 
 
 
 def _users(inner: Computation, name: str) -> Iterator[tuple[Instruction, str]]:
-    """Yields the instructions that use an array, directly or through bitcasts, and its name there."""
+    """Yields the users of an array, directly or through bitcasts, and its name there."""
     for item in inner.instructions:
         if name in item.operands:
             if item.opcode == "bitcast":
@@ -107,7 +107,7 @@ def _written_by(module: Module, inner: Computation, instruction: Instruction) ->
 
 
 def _written(module: Module, inner: Computation, result: Instruction | None, array: Array) -> int:
-    """Returns the bytes written of a result, which are fewer if it is updated in place."""
+    """Returns the bytes written of a result, fewer than its size if it is updated in place."""
     if result is None:
         return _in_memory(array)
     result = _named(inner, result)
@@ -121,7 +121,7 @@ def _written(module: Module, inner: Computation, result: Instruction | None, arr
 
 
 def _named(inner: Computation, result: Instruction) -> Instruction:
-    """Returns the instruction that computes a result, without bitcasts and copies."""
+    """Returns the instruction that computes a result, skipping bitcasts and copies."""
     while result.opcode in ("bitcast", "copy") and result.operands:
         before = inner.find(result.operands[0])
         if before is None:

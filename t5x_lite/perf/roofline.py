@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The roofline of a compiled program: lower bounds of its time from compute, memory and network."""
+"""The roofline of a compiled program: lower bounds on its time from compute, memory and network."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,45 +10,25 @@ from t5x_lite.perf.collectives import Traffic
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Roofline:
-    """Time per execution of a program, by resource.
+    """Time per execution of a program, by resource."""
 
-    Args:
-      compute_seconds: time for the FLOPs, including recomputation.
-      hbm_seconds: time for HBM traffic.
-      ici_seconds: time for traffic within a slice, over all links of a chip.
-      dcn_seconds: time for traffic between slices.
-      bound: the resource that takes longest.
-      fastest_seconds: total time if all resources overlap.
-      slowest_seconds: total time if none overlap.
-      mfu_bound: MFU if all resources overlap; recomputation does not count.
-      inputs: the numbers used, and their source.
-    """
-
-    compute_seconds: float
+    compute_seconds: float  # including recomputation
     hbm_seconds: float
-    ici_seconds: float
-    dcn_seconds: float
-    bound: str
-    fastest_seconds: float
-    slowest_seconds: float
-    mfu_bound: float
-    inputs: dict[str, float | str | None]
+    ici_seconds: float  # within a slice, over all links of a chip
+    dcn_seconds: float  # between slices
+    bound: str  # the resource that takes longest
+    fastest_seconds: float  # if all resources overlap
+    slowest_seconds: float  # if none overlap
+    mfu_bound: float  # MFU if all resources overlap; recomputation does not count
+    inputs: dict[str, float | str | None]  # the numbers used, and their source
 
 
 def roofline(
     chip: Chip, *, model_flops: float, recompute_flops: float, hbm_bytes: float, traffic: Sequence[Traffic]
 ) -> Roofline:
-    """Returns the roofline of one execution of a program.
+    """Returns the roofline of one execution of a program; all numbers are per chip.
 
-    Args:
-      chip: the chip's specification.
-      model_flops: FLOPs per chip, without recomputation.
-      recompute_flops: FLOPs of recomputation per chip.
-      hbm_bytes: HBM traffic per chip.
-      traffic: network traffic of the program.
-
-    Raises:
-      ValueError: if the program uses a network of unknown bandwidth.
+    Raises ValueError if the program uses a network of unknown bandwidth.
     """
     sent = {"ici": 0, "dcn": 0}
     for row in traffic:

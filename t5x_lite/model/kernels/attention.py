@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention with T5's additive bias.
 
-Shape letters: B batch, T queries, S keys, K queries of a decoding step, C cached places, N heads, H head; 1 where all
-share.
+Shape letters: B batch, T queries, S keys, K queries of a decoding step, C cache places, N heads, H head; 1 broadcasts.
 """
 
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 
 from t5x_lite.model.kernels.cpu import is_single_cpu, looped_attention
 
-# T5X's value. It is finite, so that a fully masked query averages all keys instead of becoming NaN.
+# T5X's value; finite, so that a fully masked query averages all values instead of returning NaN.
 MASKED_LOGIT = -1e10
 
 
@@ -23,9 +22,9 @@ def dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None
       q_BTNH: queries.
       k_BSNH: keys.
       v_BSNH: values.
-      bias_1NTS: added to the logits, or None.
-      mask_B1TS: False where a query may not see a key, or None; dimensions B and T may be 1.
-      drop: dropout for the weights, or None.
+      bias_1NTS: bias to add to the logits, or None.
+      mask_B1TS: False where a query may not see a key, or None; B and T may be 1.
+      drop: dropout function for the weights, or None.
     """
     if drop is None and is_single_cpu():
         return looped_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, _additive(mask_B1TS, q_BTNH.shape[0]))
@@ -35,7 +34,7 @@ def dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None
 def reference_attention(
     q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None, drop: Callable[[jax.Array], jax.Array] | None = None
 ) -> jax.Array:
-    """Returns the same, computed in batched products; see `dot_product_attention`."""
+    """Computes `dot_product_attention` with batched products."""
     weights_BNTS = attention_weights(q_BTNH, k_BSNH, bias_1NTS, mask_B1TS).astype(v_BSNH.dtype)
     if drop is not None:
         weights_BNTS = drop(weights_BNTS)
@@ -43,22 +42,15 @@ def reference_attention(
 
 
 def attention_weights(q_BTNH, k_BSNH, bias_1NTS=None, mask_B1TS=None) -> jax.Array:
-    """Returns the softmax over the keys, float32 [B, N, T, S]; see `dot_product_attention`."""
+    """Returns the softmax of `dot_product_attention`, float32 [B, N, T, S]."""
     logits_BNTS = jnp.einsum("BTNH,BSNH->BNTS", q_BTNH, k_BSNH, preferred_element_type=jnp.float32)
     return _softmax(logits_BNTS, bias_1NTS, mask_B1TS)
 
 
 def cached_attention(q_BKNH, keys_BNHC, values_BNHC, bias_1N1C=None, mask_B1KC=None) -> jax.Array:
-    """Returns the attention of a decoding step to a cache, whose places come last, shaped [B, K, N, H].
+    """Attends from a decoding step's queries to the cache; returns [B, K, N, H]. See `dot_product_attention`.
 
-    XLA on a CPU would transpose keys and values of layout [B, S, N, H] first: 38 ms for 50 MB that take 6 this way.
-
-    Args:
-      q_BKNH: queries.
-      keys_BNHC: cached keys.
-      values_BNHC: cached values.
-      bias_1N1C: added to the logits, or None.
-      mask_B1KC: False where a query may not see a place, or None.
+    Places come last because XLA on a CPU would first transpose a [B, S, N, H] layout: 38 ms instead of 6 for 50 MB.
     """
     logits_BNKC = jnp.einsum("BKNH,BNHC->BNKC", q_BKNH, keys_BNHC, preferred_element_type=jnp.float32)
     weights_BNKC = _softmax(logits_BNKC, bias_1N1C, mask_B1KC).astype(values_BNHC.dtype)

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that is done differently on a single CPU: attention in a loop, and a decode-only layout of models.
+"""Code paths for a single CPU: attention in a loop, and a decode-only model layout.
 
-`is_single_cpu` and `decode_layout` make all choices by platform; other code calls `dot_product_attention` and
-`decode_layout` on every platform.
+`is_single_cpu` and `decode_layout` make all choices by platform; other code is the same on every platform.
 
-Shape letters: B batch, T queries, S keys, N heads, H head, D model, K beams, V vocabulary; 1 where all share.
+Shape letters: B batch, T queries, S keys, N heads, H head, D model, K beams, V vocabulary; 1 broadcasts.
 """
 
 import dataclasses
@@ -17,15 +16,12 @@ from t5x_lite.model.cache import Cache
 
 
 def is_single_cpu() -> bool:
-    """Returns whether the traced program runs on one CPU device; loops over a sharded batch would gather it."""
+    """Returns whether the traced program runs on one CPU device; loops would gather a sharded batch."""
     return jax.default_backend() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
 
 
 def decode_layout(model: Any) -> Any:
-    """Returns a decode-only model in the fastest layout: `Unstacked` on a single CPU, elsewhere the model itself.
-
-    Encoder-only models are returned unchanged.
-    """
+    """Returns a decode-only model in the fastest layout: `Unstacked` on a single CPU, otherwise the model itself."""
     if isinstance(model, Unstacked) or not hasattr(model, "decode_step") or jax.default_backend() != "cpu":
         return model
     if any(len(leaf.sharding.device_set) > 1 for leaf in jax.tree.leaves(model)):
@@ -41,27 +37,22 @@ def _unstack(model: Any) -> tuple[tuple[Any, ...], jax.Array]:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Unstacked:
-    """A model with a copy of its decoder's parameters per layer, and of the logits' kernel by rows.
+    """A model with an unstacked copy of its decoder's blocks, and a transposed copy of its logits' kernel.
 
-    XLA on a CPU copies each layer's slice of stacked parameters at every decoding step: that and the kernel's layout
-    take a third of a step of T5 1.1 small.
-
-    Args:
-      model: a `T5` or a `Decoder`.
-      layers: the decoder's blocks.
-      kernel_VD: the kernel of the logits, float32.
+    Otherwise, XLA on a CPU copies each layer's slice of the stacked parameters at every decoding step; that and the
+    kernel's layout take a third of a step of T5 1.1 small.
     """
 
-    model: Any
-    layers: tuple[Any, ...]
-    kernel_VD: jax.Array
+    model: Any  # a `T5` or a `Decoder`
+    layers: tuple[Any, ...]  # the decoder's blocks
+    kernel_VD: jax.Array  # float32
 
     def encode(self, inputs_BS: jax.Array) -> jax.Array:
         """See `T5.encode`."""
         return self.model.encode(inputs_BS)
 
     def init_cache(self, *arguments: Any, **keywords: Any) -> Cache:
-        """See the model's own `init_cache`."""
+        """See `T5.init_cache` and `Decoder.init_cache`."""
         return self.model.init_cache(*arguments, **keywords)
 
     def decode_step(self, tokens_BK: jax.Array, cache: Cache) -> tuple[jax.Array, Cache]:
@@ -75,22 +66,22 @@ class Unstacked:
 def looped_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS) -> jax.Array:
     """Returns softmax(q k + bias + mask) v, computed one example and one head at a time.
 
-    XLA's batched matrix products reach a third of the speed of its plain ones on a CPU, and the weights of a whole
-    batch do not fit its caches: for 8 x 6 heads of 512 x 512, the loop takes 0.6 of the reference's time. The backward
-    pass recomputes the weights from the stored softmax normalisers.
+    On a CPU, XLA's batched matrix products are three times slower than its plain ones, and a whole batch's weights do
+    not fit the caches: for 8 x 6 heads of 512 x 512, the loop takes 0.6 of the reference's time. The backward pass
+    recomputes the weights from the stored softmax normalisers.
 
     Args:
       q_BTNH: queries.
       k_BSNH: keys.
       v_BSNH: values.
-      bias_1NTS: added to the logits, or None.
-      mask_B1TS: added to the logits, float32 and not broadcast over B, or None; gets no gradient.
+      bias_1NTS: bias to add to the logits, or None.
+      mask_B1TS: float32 mask to add to the logits, with the full B, or None; gets no gradient.
     """
     return _forward(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS)[0]
 
 
 def _swap(x_BTNH) -> jax.Array:
-    """Transposes [B, T, N, H] to [B, N, T, H], or back."""
+    """Transposes [B, T, N, H] to [B, N, T, H] or back."""
     return jnp.swapaxes(x_BTNH, 1, 2)
 
 
@@ -133,7 +124,7 @@ def _backward(residuals, do_BTNH):
         gradients = []
         for head in range(num_heads):
             q_TH, k_SH, do_TH = q_NTH[head], k_NSH[head], do_NTH[head]
-            # Not exp(logits - log_z): a fully masked query's log_z of -1e10 has lost the log of the sum to rounding.
+            # Not exp(logits - log_z): at a fully masked query's log_z of -1e10, the log of the sum is rounded away.
             exp_TS = jnp.exp(_logits(q_TH, k_SH, bias_1NTS, mask_1TS, head) - highest_NT1[head])
             weights_TS = exp_TS * inverse_NT1[head]
             dweights_TS = jnp.einsum("TH,SH->TS", do_TH, v_NSH[head], preferred_element_type=jnp.float32)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Cross entropy of the vocabulary projection, fused with it so that the logits never exist as a whole.
+"""Cross entropy fused with the vocabulary projection, so that the full logits are never materialised.
 
-Sequences are split into chunks of time steps, and only one chunk's logits exist at a time. The forward pass computes
-each chunk's gradients too, so the backward pass recomputes nothing: the loss is a scalar, whose cotangent only scales
-them.
+Sequences are split into chunks of time steps, and only one chunk's logits exist at a time. The forward pass also
+computes each chunk's gradients, which the backward pass only scales by the cotangent of the loss, a scalar.
 
 Shape letters: B batch, T targets, C time steps in a chunk, D model, V vocabulary.
 """
@@ -17,26 +16,23 @@ import jax.numpy as jnp
 
 from t5x_lite.parallel.rules import constrain, gather_fsdp
 
-# Number of float32 logits per device and chunk: 128 MiB, or 1,044 tokens of T5's vocabulary. Every chunk reads and
-# writes all of dkernel_DV: on 2 CPU cores, 912 tokens of T5 small took 1.1 times as long in six chunks as in one.
+# Float32 logits per device and chunk: 128 MiB, or 1,044 tokens of T5's vocabulary. Every chunk reads and writes all of
+# dkernel_DV: on 2 CPU cores, 912 tokens of T5 small took 1.1 times as long in six chunks as in one.
 CHUNK_LOGITS = 2**25
 
 
 class LossSums(NamedTuple):
-    """Weighted sums over tokens. Add them over microbatches, then divide by `weight`.
+    """Weighted sums over tokens; sum over microbatches before dividing by `weight`. Only `loss` has a gradient."""
 
-    Only `loss` has a gradient; the others are metrics.
-    """
-
-    loss: jax.Array  # the objective: cross entropy of the smoothed targets, plus the z-loss
-    cross_entropy: jax.Array  # of the targets, in nats: the perplexity is exp(cross_entropy / weight)
+    loss: jax.Array  # cross entropy of the smoothed targets, plus the z-loss
+    cross_entropy: jax.Array  # of the unsmoothed targets, in nats: perplexity is exp(cross_entropy / weight)
     z_loss: jax.Array  # included in `loss`
     weight: jax.Array
     num_correct: jax.Array  # tokens whose target has the highest logit
 
 
 class _Logits(NamedTuple):
-    """Statistics of each token's logits: [B, T], or [B, C] within a chunk."""
+    """Statistics of each token's logits, [B, T] or, within a chunk, [B, C]."""
 
     log_z: jax.Array
     target: jax.Array
@@ -53,17 +49,17 @@ def cross_entropy(
     z_loss: float = 0.0,
     label_smoothing: float = 0.0,
 ) -> LossSums:
-    """Returns T5's loss of the logits `hidden_BTD @ kernel_DV`; differentiable with respect to these two.
+    """Returns T5's loss for logits `hidden_BTD @ kernel_DV`, differentiable with respect to these two.
 
     Args:
-      hidden_BTD: hidden states, float32 or bfloat16; products take operands of this dtype and accumulate in float32.
+      hidden_BTD: hidden states, float32 or bfloat16; products use this dtype and accumulate in float32.
       kernel_DV: the vocabulary projection, `T5.output_kernel()`; cast to the dtype of hidden_BTD.
       targets_BT: token ids in [0, V).
       weights_BT: 1 where a token counts, 0 on padding; not differentiable.
       z_loss: coefficient of (log Z)^2 per token.
-      label_smoothing: probability mass spread evenly over the tokens that are not the target.
+      label_smoothing: probability mass spread evenly over all tokens but the target.
 
-    Source: T5X `losses.py`, including its constant that makes the lowest smoothed loss 0.
+    Source: T5X `losses.py`, including the constant that makes the minimum of the smoothed loss 0.
     """
     return _loss_sums(hidden_BTD, kernel_DV, targets_BT, weights_BT, z_loss, label_smoothing)
 
@@ -151,7 +147,7 @@ def _smoothed(label_smoothing, V) -> tuple[float, float]:
 
 def _sums(logits: _Logits, weights_BT, V, z_loss, label_smoothing) -> LossSums:
     on, off = _smoothed(label_smoothing, V)
-    # The entropy of the smoothed targets, a lower bound of their cross entropy.
+    # The entropy of the smoothed targets, a lower bound on their cross entropy.
     lowest = -(on * math.log(on) + (V - 1) * off * math.log(off + 1e-20))
     smoothed_BT = logits.log_z - (on - off) * logits.target - off * logits.total - lowest
     z_loss_BT = z_loss * logits.log_z**2
@@ -166,13 +162,9 @@ def _sums(logits: _Logits, weights_BT, V, z_loss, label_smoothing) -> LossSums:
 
 
 def chunk_length(shape_BT: tuple[int, int], V: int, num_devices: int) -> int:
-    """Returns C, the number of time steps per chunk.
+    """Returns C, the number of time steps per chunk, if `num_devices` shard the batch and the vocabulary.
 
-    Args:
-      shape_BT: the shape of the targets.
-      V: the size of the vocabulary.
-      num_devices: the number of devices that shard the batch and the vocabulary. Time steps are not sharded, so every
-        device holds rows of every chunk.
+    Time steps are not sharded, so every device holds rows of every chunk.
     """
     B, T = shape_BT
     return math.ceil(T / math.ceil(B * T * V / (CHUNK_LOGITS * num_devices)))

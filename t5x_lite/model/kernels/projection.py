@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The product of activations and a kernel, with an explicit backward pass.
+"""The product of activations and a kernel, with a custom backward pass.
 
 Shape letters: B batch, T tokens, t = B * T tokens, I input features, O output features.
 """
@@ -14,9 +14,9 @@ from t5x_lite.parallel.rules import constrain, gather_fsdp
 
 
 def project(x_BTI: jax.Array, kernel_IO: jax.Array, axes: tuple[str, str]) -> jax.Array:
-    """Returns x kernel, shaped [B, T, O], in the dtype of x; the kernel's gradient accumulates in float32.
+    """Returns x @ kernel, shaped [B, T, O], in the dtype of x; the kernel's gradient accumulates in float32.
 
-    On a mesh the kernel is gathered for this product and again for the gradient of x, so it is never kept whole.
+    On a mesh, the kernel is gathered for this product and again for the gradient of x, never kept whole in between.
 
     Args:
       x_BTI: activations.
@@ -37,8 +37,8 @@ def _forward(x_BTI, kernel_IO, axes):
 
 
 def _backward(axes, residuals, dy_BTO):
-    # JAX's own rule computes the kernel's gradient transposed. XLA on a CPU then fuses the producer of dy, such as the
-    # derivative of GELU, into a strided scalar transposition, which takes a sixth of a small model's step.
+    # JAX's own rule computes the kernel's gradient transposed. XLA on a CPU then fuses the producer of dy, say the
+    # derivative of GELU, into a strided scalar transpose, which takes a sixth of a small model's step.
     x_BTI, kernel_IO = residuals
     dx_BTI = jnp.einsum("BTO,IO->BTI", dy_BTO, gather_fsdp(kernel_IO.astype(dy_BTO.dtype), *axes))
     # Flattened to matrices, because XLA on a CPU materialises the transpose of a [B, T, I] operand.
