@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     first = "".join(arguments[:1])
-    parser = make_parser(None if first.startswith("--print_completion") else first)  # which needs all options
+    parser = make_parser(None if first.startswith("--print_completion") else first)  # completion needs all options
     for old, new in RENAMED.items():
         arguments = [re.sub(rf"^--{old}(?==|$)", f"--{new}", argument) for argument in arguments]
     if arguments[:1] == ["eval"]:
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(subcommand: str, error: BaseException) -> int:
     """Prints an error and returns the exit status; re-raises errors that are not the user's.
 
-    One of several processes exits immediately and raises nothing, because the others wait for it.
+    A process of a multi-process run exits immediately instead of raising, because the others wait for it.
     """
     multi_process, lost = False, None
     if subcommand in MULTI_PROCESS:
@@ -116,7 +116,7 @@ def infer(options: Namespace) -> None:
         from t5x_lite.commands.chat.session import run
     else:
         from t5x_lite.commands.infer import run
-    # Only the given fields, because the model may have settings of its own.
+    # Only fields given on the command line, to keep the model's own settings for the others.
     fields = [field.name for field in dataclasses.fields(GenerationConfig)]
     run(chosen, {name: options[name] for name in fields if name in options.given})
 
@@ -161,7 +161,7 @@ def with_own_config(arguments: list[str]) -> list[str]:
     own = pathlib.Path(found.checkpoint) / "config.yaml"
     has_config = any(argument.partition("=")[0] == "--config" for argument in rest)
     config = ["--config", str(own)] if own.is_file() and not has_config else []
-    # Comes last, because a config has a section `checkpoint` too.
+    # `--checkpoint` comes last, because configs have a section `checkpoint` too.
     return ["eval", "--run_dir", found.checkpoint, *config, *rest, "--checkpoint", found.checkpoint]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arrays that are read on demand, and validation of what untrusted files claim about them."""
+"""Lazily read checkpoint arrays, and validation of the dtypes, shapes and indices of untrusted files."""
 
 import math
 from collections.abc import Sequence
@@ -8,14 +8,14 @@ from typing import Any, Protocol
 import ml_dtypes
 import numpy as np
 
-Index = tuple[slice, ...]  # a slice without a step for each dimension
+Index = tuple[slice, ...]  # one slice per dimension, without steps
 
-# uint16 is left out on purpose: T5X before June 2021 stored bfloat16 under that name.
+# uint16 is missing on purpose: T5X before June 2021 stored bfloat16 under that name.
 _NAMES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool")
 DTYPES = {name: np.dtype(name) for name in _NAMES} | {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
 MAX_DIMS = 16
-MAX_BYTES = 2**50  # of an array: larger than any disk, and small enough for products not to overflow
+MAX_BYTES = 2**50  # per array: larger than any disk, yet small enough for products not to overflow
 
 
 class LazyArray(Protocol):
@@ -28,16 +28,12 @@ class LazyArray(Protocol):
     def dtype(self) -> np.dtype: ...
 
     def read(self, index: Index | None = None) -> np.ndarray:
-        """Returns a copy of a slice of the array, or of all of it.
-
-        Raises:
-          ValueError: if the index does not fit the shape, or the stored bytes are damaged.
-        """
+        """Returns a copy of a slice or of the whole array; raises ValueError if the index or the data is invalid."""
         ...
 
 
 def checked_dtype(name: Any, where: str) -> np.dtype:
-    """Returns the dtype of this name; raises ValueError, beginning with `where`, if it is not supported."""
+    """Returns the dtype with a name; raises ValueError, prefixed with `where`, if it is not supported."""
     if name == "uint16":
         raise ValueError(
             f"{where} has dtype uint16, which T5X before June 2021 used for bfloat16: save the checkpoint again with a "
@@ -49,7 +45,7 @@ def checked_dtype(name: Any, where: str) -> np.dtype:
 
 
 def checked_shape(shape: Any, dtype: np.dtype, where: str) -> tuple[int, ...]:
-    """Returns the shape as a tuple; raises ValueError, beginning with `where`, if no array can have it."""
+    """Returns the shape as a tuple; raises ValueError, prefixed with `where`, if it is implausible."""
     plausible = (
         isinstance(shape, Sequence)
         and not isinstance(shape, str | bytes)

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loading a model from a checkpoint of any format, and saving one for Hugging Face.
-
-A format's reader is imported when a checkpoint of that format is opened.
-"""
+"""Loads models from checkpoints of any format, and saves them for Hugging Face. Readers are imported on demand."""
 
 import importlib
 import os
@@ -34,12 +31,12 @@ FORMATS = {
 class Pretrained(NamedTuple):
     """A loaded model with everything needed to run it."""
 
-    model: Any  # a T5, unless its architecture is another
+    model: Any  # a T5, or the model of another `architecture`
     tokenizer: Tokenizer
     config: ModelConfig
-    step: int  # the number of updates made; 0 if unknown
+    step: int  # number of updates made; 0 if unknown
     architecture: Architecture = ENCODER_DECODER
-    generation: GenerationConfig = GenerationConfig()  # the defaults published with the model
+    generation: GenerationConfig = GenerationConfig()  # decoding settings published with the model
 
 
 def load(
@@ -48,12 +45,12 @@ def load(
     """Loads a model: the newest checkpoint of a run, or one written by Hugging Face, T5X or `t5x-lite convert`.
 
     Args:
-      directory: a checkpoint in any of these formats; it is recognised by its files. For T5X it may also be a file.
-      mesh: the mesh to shard the parameters over; None is the default device.
-      tokenizer: replaces the directory's own; required for T5X's checkpoints, which have none.
+      directory: the checkpoint, whose format is recognized by its files; a T5X checkpoint may also be a single file.
+      mesh: the mesh to shard the parameters over; None loads them onto the default device.
+      tokenizer: a replacement for the checkpoint's own tokenizer; required for T5X checkpoints, which have none.
 
     Raises:
-      ValueError: if the format is not recognised, the run has no checkpoint yet, or the checkpoint is damaged.
+      ValueError: if the format is not recognized, the run has no checkpoint yet, or the checkpoint is damaged.
     """
     path = pathlib.Path(directory)
     lazy = open_pretrained(path, tokenizer=tokenizer)
@@ -63,15 +60,7 @@ def load(
 
 
 def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) -> LazyModel:
-    """Opens a model in any format that `load` reads, without reading its parameters.
-
-    Args:
-      directory: the checkpoint, as for `load`.
-      tokenizer: replaces the directory's own.
-
-    Raises:
-      ValueError: as for `load`.
-    """
+    """Opens a model like `load`, without reading its parameters."""
     path = pathlib.Path(directory)
     lazy: LazyModel = _reader_module(path).open_checkpoint(path, tokenizer)
     if lazy.tokenizer is not None and lazy.tokenizer.vocab_size > lazy.config.vocab_size:
@@ -107,7 +96,7 @@ def check_has_tokenizer(lazy: LazyModel, path: pathlib.Path) -> Tokenizer:
 
 
 def trained_length(directory: str | os.PathLike[str]) -> int | None:
-    """Returns the number of input tokens a model was trained with; None if unknown."""
+    """Returns the input length, in tokens, that a model was trained with; None if unknown."""
     path = pathlib.Path(directory)
     if (path / RUN).is_file():
         config = yaml.safe_load((path / RUN).read_text(encoding="utf-8"))
@@ -124,11 +113,9 @@ def trained_length(directory: str | os.PathLike[str]) -> int | None:
 def generation_config(
     directory: str | os.PathLike[str], *, tell: Callable[[str], object] = lambda line: None
 ) -> GenerationConfig:
-    """Returns the generation settings published with a model, or the defaults if there are none.
+    """Returns the decoding settings published with a model, or else the defaults.
 
-    Args:
-      directory: the model's directory.
-      tell: called with a warning if the file sets something unsupported.
+    Unsupported settings are ignored; `tell` is called with a warning about them.
     """
     path = pathlib.Path(directory)
     if not (path / HF).is_file():
@@ -144,12 +131,12 @@ def save_hf(model: T5, tokenizer: Tokenizer, directory: str | os.PathLike[str], 
     Args:
       model: an encoder-decoder whose parameters this process can address.
       tokenizer: the model's tokenizer.
-      directory: a new or empty directory; it appears only when complete.
+      directory: a new or empty directory, which appears only once it is complete.
       dtype: the dtype to store, float32 or bfloat16.
 
     Raises:
       ValueError: if the directory is not empty, or Hugging Face has no such model or tokenizer.
-      OSError: if it cannot be written.
+      OSError: if the directory cannot be written.
     """
     from t5x_lite.checkpoints.hf.weights import save_model
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""t5x_lite's own model directories: model.json, safetensors files and the tokenizer's files.
+"""t5x_lite's own model directories: model.json, safetensors files and tokenizer files.
 
-Arrays are stored with the names and shapes they have in memory, all layers of a stack in one, so that each device
-reads exactly its shards.
+Arrays keep their names and shapes in memory, with all layers of a stack in one, so that each device reads exactly its
+shards.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ from t5x_lite.parallel.param_paths import named_leaves
 
 MODEL_FILE = "model.json"
 FORMAT = "t5x_lite model"
-MAX_SIZE = 2**31  # of a dimension
+MAX_SIZE = 2**31  # per dimension
 PART_SIZE = 2**24  # elements in memory at once
 
 
@@ -38,11 +38,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
 
 
 def open_weights(directory: pathlib.Path) -> LazyModel:
-    """Opens the weights of a directory, without a tokenizer.
-
-    Raises:
-      ValueError: if a file is missing or damaged, or the weights do not match model.json.
-    """
+    """Opens a directory's weights; raises ValueError if a file is missing or damaged, or model.json does not match."""
     path = directory / MODEL_FILE
     config, architecture, step = _parsed(read_json(path), path)
     tensors = safetensors.open_weights(directory)
@@ -77,15 +73,7 @@ def save_weights(
     progress: Progress = lambda num_bytes: None,
     shard_bytes: int = safetensors.SHARD_BYTES,
 ) -> None:
-    """Writes model.json and the weights of a model.
-
-    Args:
-      directory: an existing directory.
-      model: the model.
-      dtype: the dtype to store.
-      progress: called with the number of bytes written.
-      shard_bytes: the size of a file, which only a single larger array may exceed.
-    """
+    """Writes model.json and the weights of a model; see `safetensors.write_weights` for the arguments."""
     shapes = _shapes(model.config, model.architecture)
 
     def parts(name: str) -> Iterator[np.ndarray]:
@@ -95,7 +83,7 @@ def save_weights(
     safetensors.write_weights(directory, shapes, parts, dtype, shard_bytes=shard_bytes, progress=progress)
     fields = {"format": FORMAT, "step": model.step, "model": dataclasses.asdict(model.config)}
     fields["architecture"] = model.architecture._asdict()
-    # Last, so that a directory with a model.json is complete.
+    # Written last, so that a directory with a model.json is complete.
     write_atomically(directory / MODEL_FILE, json.dumps(fields, indent=2) + "\n")
 
 
@@ -104,12 +92,7 @@ def _shapes(cfg: ModelConfig, architecture: Architecture) -> dict[str, tuple[int
 
 
 def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:
-    """Returns the config stored in a JSON object, whose lists become tuples.
-
-    Raises:
-      TypeError: if a field is unknown.
-      ValueError: if a value is out of range.
-    """
+    """Returns the config in a JSON object; raises TypeError for unknown fields, ValueError for invalid values."""
     values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
     }
@@ -117,11 +100,7 @@ def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:
 
 
 def architecture_from_json(fields: dict[str, Any]) -> Architecture:
-    """Returns the architecture stored in a JSON object.
-
-    Raises:
-      ValueError: if its name is unknown, or its labels do not fit it.
-    """
+    """Returns the architecture in a JSON object; raises ValueError if its name or labels are invalid."""
     name, labels = fields["name"], fields["labels"]
     if not isinstance(name, str) or not isinstance(labels, list):
         raise ValueError(f"its architecture is {fields}")
@@ -153,7 +132,7 @@ def _parsed(description: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfi
 
 
 def _alike(value: Any, default: Any) -> bool:
-    """Returns whether a value has the type of the default, where an int may stand for a float and must be a size."""
+    """Returns whether a value has the default's type; ints are at most MAX_SIZE and may stand for floats."""
     if type(default) is int:
         return type(value) is int and value <= MAX_SIZE
     return type(value) is type(default) or (type(default) is float and type(value) is int)

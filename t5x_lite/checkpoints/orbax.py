@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run's checkpoints: trees of arrays and JSON metadata, saved and restored through Orbax.
 
-A checkpoint is a directory `STEP/` with a subdirectory per item. Trees are stored as nested dictionaries with string
-keys, so that reading them needs none of the classes that wrote them. Orbax writes to a temporary name and renames, so
-that a checkpoint is complete or absent.
+A checkpoint is a directory `STEP/` with a subdirectory per item, which Orbax renames into place once it is complete.
+Trees are stored as nested dictionaries, so that reading them does not need the classes that wrote them.
 """
 
 import pathlib
@@ -21,33 +20,30 @@ from t5x_lite.files.messages import first_line
 from t5x_lite.parallel.param_paths import from_pure_dict, named_leaves, to_pure_dict
 
 META, SHAPES, CHECKSUMS = "meta", "shapes", "checksums"
-BFLOAT16 = "bfloat16"  # in META: the names of the bfloat16 arrays; counts are int32, all others float32
+BFLOAT16 = "bfloat16"  # key in META of the paths of bfloat16 arrays; counts are int32, all others float32
 
-# Orbax lets the devices that hold a replicated array each write a part of it, and compiles a slice for each of them.
-# This pays only for large arrays: with small ones a run of eight steps on 8 CPU devices took 41 seconds instead of 26.
+# Orbax lets each device write a part of a replicated array, and compiles a slice per device. This pays off only for
+# large arrays: with small ones, a run of eight steps on 8 CPU devices took 41 seconds instead of 26.
 MIN_SHARED_WRITE = 2**22  # bytes per device
 
 
 def shapes(tree: Any) -> dict[str, list[int]]:
-    """Returns the shape of each array of a tree by path."""
+    """Returns the shapes of a tree's arrays by path."""
     return {name: list(leaf.shape) for name, leaf in named_leaves(tree).items()}
 
 
 def bfloat16_names(tree: Any) -> dict[str, list[str]]:
-    """Returns the entry of META that lists the paths of the bfloat16 arrays, if there are any."""
+    """Returns the META entry that lists the paths of bfloat16 arrays, or {} if there are none."""
     names = [name for name, leaf in named_leaves(tree).items() if leaf.dtype == jnp.bfloat16]
     return {BFLOAT16: names} if names else {}
 
 
 def checksums(tree: Any) -> dict[str, int]:
-    """Returns a checksum of each array of a tree by path: the sum of its bits as integers.
-
-    Computed on the devices, in one pass; integer sums do not depend on the sharding.
-    """
+    """Returns a checksum of each array by path: the sum of its bits as integers, which is independent of sharding."""
     return {name: int(total) for name, total in jax.device_get(_bit_sums(named_leaves(tree))).items()}
 
 
-# One program for all arrays: separate ones, each of which waits for all devices, can deadlock on CPU devices.
+# One program for all arrays: separate ones, each waiting for all devices, can deadlock on CPU.
 @jax.jit
 def _bit_sums(arrays: dict[str, jax.Array]) -> dict[str, jax.Array]:
     def bit_sum(array: jax.Array) -> jax.Array:
@@ -75,16 +71,15 @@ def _restore_args(pure: dict[str, Any]) -> ocp.args.PyTreeRestore:
 
 
 class Checkpoints:
-    """The checkpoints of a directory.
+    """The checkpoints in a directory.
 
     Args:
-      directory: the directory, created when the first checkpoint is saved.
       keep: the number of newest checkpoints to keep; None opens the directory read-only.
     """
 
     def __init__(self, directory: pathlib.Path, *, keep: int | None = None):
         self.directory = directory.absolute()
-        writes = keep is not None  # a reader would delete what another process is writing
+        writes = keep is not None  # otherwise a reader would delete what another process is writing
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=writes, create=writes)
         self._manager = ocp.CheckpointManager(self.directory, options=options, handler_registry=_handlers())
 
@@ -93,12 +88,7 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
-        """Copies the arrays and writes them in the background, after waiting for the previous write.
-
-        Args:
-          step: the checkpoint's step.
-          items: trees of arrays by name.
-          meta: JSON metadata.
+        """Copies trees of arrays and writes them in the background, once the previous write is done.
 
         Raises:
           OSError: if this checkpoint or the previous one cannot be written.
@@ -113,13 +103,12 @@ class Checkpoints:
         """Restores some items of a checkpoint onto devices.
 
         Args:
-          step: the checkpoint's step.
-          items: trees of `jax.ShapeDtypeStruct` by name; their shardings may differ from those they were saved with.
+          items: trees of `jax.ShapeDtypeStruct` by name; the shardings may differ from the saved ones.
 
         Raises:
-          ValueError: if the checkpoint is damaged, or has other shapes.
+          ValueError: if the checkpoint is damaged or its shapes differ.
         """
-        # Orbax would crop or pad an array to the requested shape, and does not detect changed numbers.
+        # Orbax would crop or pad an array to the requested shape, and does not detect corrupted values.
         facts = self._read(step, ocp.args.Composite(**dict.fromkeys((SHAPES, CHECKSUMS), ocp.args.JsonRestore())))
         for name, shape in shapes(items).items():
             saved = facts[SHAPES]
@@ -141,11 +130,7 @@ class Checkpoints:
         return self._read(step, ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
 
     def arrays(self, step: int, item: str) -> dict[str, Any]:
-        """Returns the arrays of an item by path, on the default device, without knowing its tree.
-
-        Raises:
-          ValueError: if the checkpoint is damaged.
-        """
+        """Returns an item's arrays by path, on the default device, without knowing its tree."""
         saved = self._read(step, ocp.args.Composite(**{SHAPES: ocp.args.JsonRestore()}))[SHAPES]
         narrow = self.meta(step).get(BFLOAT16, ())
         place = SingleDeviceSharding(jax.local_devices()[0])
@@ -157,12 +142,12 @@ class Checkpoints:
                 for parent in parents:
                     node = node.setdefault(parent, {})
                 dtype = jnp.int32 if name == "count" else jnp.bfloat16 if path in narrow else jnp.float32
-                # Below a node `value`, like a Flax variable, or a parameter named "value" would lose its name.
+                # Nested in a node `value` like a Flax variable, because a parameter named "value" would lose its name.
                 node[name] = {"value": jax.ShapeDtypeStruct(shape, dtype, sharding=place)}
         return named_leaves(self.restore(step, {item: tree})[item])
 
     def wait(self) -> None:
-        """Waits until everything saved is on disk; raises OSError if it could not be written."""
+        """Waits until all checkpoints are on disk; raises OSError if a write failed."""
         self._written(self._manager.wait_until_finished)
 
     def close(self) -> None:
@@ -170,7 +155,7 @@ class Checkpoints:
         self._manager.close()
 
     def _check_space(self, items: Mapping[str, Any]) -> None:
-        """Raises OSError if this process's shards do not fit on the disk, instead of Orbax's many tracebacks."""
+        """Raises OSError if this process's shards do not fit on disk, instead of Orbax's many tracebacks."""
         shards = [shard for leaf in jax.tree.leaves(dict(items)) for shard in leaf.addressable_shards]
         needed = sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
         free = shutil.disk_usage(self.directory).free

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters' names in t5x_lite, Hugging Face and T5X, and how their arrays differ.
+"""Parameter names in t5x_lite, Hugging Face and T5X, and conversions between their layouts.
 
-In t5x_lite a parameter of a stack holds all layers, L first. Hugging Face and T5X's plain layout have an array per
-layer, with its number at `{layer}` in the name. Kernels map rows to columns in t5x_lite and T5X; Hugging Face stores
-them transposed. Heads are a dimension in t5x_lite and flattened elsewhere.
+t5x_lite stacks the layers of a parameter in one array, L first; Hugging Face and T5X's plain layout have an array per
+layer, numbered at `{layer}` in its name. Kernels are [in, out] in t5x_lite and T5X but [out, in] in Hugging Face. Only
+t5x_lite keeps heads as a dimension.
 
-Shape letters: L layers, D model, N heads, H head, F feed-forward, V vocabulary, K buckets.
+Shape letters: L layers, D model, N heads, H head.
 """
 
 import enum
@@ -20,7 +20,7 @@ from t5x_lite.files.messages import listed
 
 
 class Form(enum.Enum):
-    """How one layer's array becomes T5X's matrix, which Hugging Face transposes unless KEPT."""
+    """How one layer's array maps to T5X's matrix, of which Hugging Face has the transpose unless KEPT."""
 
     KEPT = "the same everywhere"
     KERNEL = "[in, out]; Hugging Face has [out, in]"
@@ -29,7 +29,7 @@ class Form(enum.Enum):
 
 
 class Row(NamedTuple):
-    """A parameter's names and form. Shapes and indices passed to its methods exclude the layers."""
+    """A parameter's names and form. Shapes and indices passed to its methods exclude the layer dimension."""
 
     ours: str
     hf: str
@@ -42,11 +42,11 @@ class Row(NamedTuple):
         return "{layer}" in self.hf
 
     def hf_name(self, layer: int) -> str:
-        """Returns Hugging Face's name for it in a layer."""
+        """Returns Hugging Face's name of the parameter in a layer."""
         return self.hf.format(layer=layer)
 
     def matrix_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns T5X's shape of an array with this shape in t5x_lite."""
+        """Converts a shape in t5x_lite to T5X's."""
         if self.form is Form.INTO_HEADS:
             return (shape[0], shape[1] * shape[2])
         if self.form is Form.OUT_OF_HEADS:
@@ -54,7 +54,7 @@ class Row(NamedTuple):
         return shape
 
     def matrix_index(self, index: Index, shape: tuple[int, ...]) -> Index:
-        """Returns T5X's index of a slice, in which no head is split, of an array with this shape in t5x_lite."""
+        """Converts an index into an array of this shape in t5x_lite to T5X's; it must not split a head."""
         if self.form is Form.INTO_HEADS:
             return (index[0], _flat(index[1], shape[2]))
         if self.form is Form.OUT_OF_HEADS:
@@ -62,17 +62,17 @@ class Row(NamedTuple):
         return index
 
     def hf_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Returns Hugging Face's shape of an array with this shape in t5x_lite."""
+        """Converts a shape in t5x_lite to Hugging Face's."""
         matrix = self.matrix_shape(shape)
         return matrix if self.form is Form.KEPT else matrix[::-1]
 
     def hf_index(self, index: Index, shape: tuple[int, ...]) -> Index:
-        """Returns Hugging Face's index of a slice; see `matrix_index`."""
+        """Converts an index in t5x_lite to Hugging Face's; see `matrix_index`."""
         matrix = self.matrix_index(index, shape)
         return matrix if self.form is Form.KEPT else matrix[::-1]
 
     def to_hf(self, array: np.ndarray) -> np.ndarray:
-        """Converts an array of one layer to Hugging Face's form."""
+        """Converts an array of one layer to Hugging Face's layout."""
         return array if self.form is Form.KEPT else array.reshape(self.matrix_shape(array.shape)).T
 
     def from_hf(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -104,7 +104,7 @@ def rows(cfg: ModelConfig) -> Iterator[Row]:
 
 
 def _block_rows(stack: str, cfg: ModelConfig, attentions: dict[str, tuple[str, str]]) -> Iterator[Row]:
-    """Yields the parameters of a layer, given the names of its attentions in order: ours, Hugging Face's and T5X's."""
+    """Yields a layer's parameters; `attentions` maps our names, in order, to Hugging Face's and T5X's."""
     ours, hf, t5x = f"{stack}/blocks", f"{stack}.block.{{layer}}.layer", f"{stack}/layers_{{layer}}"
     for place, (attention, (hf_attention, t5x_attention)) in enumerate(attentions.items()):
         norm = f"{t5x}/pre_{attention}_layer_norm/scale"
@@ -124,17 +124,7 @@ def _block_rows(stack: str, cfg: ModelConfig, attentions: dict[str, tuple[str, s
 def check_arrays(
     arrays: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: str, ignored: Set[str] = frozenset()
 ) -> None:
-    """Checks that arrays are those of a model.
-
-    Args:
-      arrays: anything with a shape, by name.
-      shapes: the expected shapes by name.
-      where: begins the error message; ends with "it".
-      ignored: names that may be there too.
-
-    Raises:
-      ValueError: if an array is missing, unexpected, or of another shape.
-    """
+    """Raises ValueError, prefixed with `where`, unless names and shapes match; names in `ignored` are optional."""
     missing, unexpected = shapes.keys() - arrays.keys(), arrays.keys() - shapes.keys() - ignored
     problems = [f"lacks {listed(sorted(missing), 5)}"] * bool(missing)
     problems += [f"has {listed(sorted(unexpected), 5)} too"] * bool(unexpected)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The newest checkpoint of a training run, as a model."""
+"""Opens the newest checkpoint of a training run as a model."""
 
 import contextlib
 import functools
@@ -18,22 +18,14 @@ from t5x_lite.model.architectures import ENCODER_DECODER
 
 
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
-    """Opens the newest checkpoint of a run.
-
-    Args:
-      path: the run directory.
-      tokenizer: replaces the run's own.
-
-    Raises:
-      ValueError: if the run has no checkpoint yet, or it is damaged.
-    """
+    """Opens the newest checkpoint of a run directory; `tokenizer` replaces the run's own."""
     with opened(path) as checkpoints:
         step = checkpoints.latest_step()
         if step is None:
             raise ValueError(f"--checkpoint {path} has no checkpoint yet: wait until the run has saved its first one")
         meta = checkpoints.meta(step)
     config, architecture = model_config_from_json(meta["model"]), ENCODER_DECODER
-    if "architecture" in meta:  # the first version had only encoder-decoders
+    if "architecture" in meta:  # absent in the first version, which had only encoder-decoders
         architecture = architecture_from_json(meta["architecture"])
 
     def restore(shapes: Any) -> Any:
@@ -41,7 +33,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
             return checkpoints.restore(step, {"model": shapes})["model"]
 
     @functools.cache
-    def whole() -> Read:  # Orbax verifies checksums, which cover whole arrays
+    def whole() -> Read:  # because checksums cover whole arrays
         return reader(restore(placed(config, None, architecture)))
 
     return LazyModel(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rewrites jsonargparse's error messages: the option and its value, what to use, and the nearest right name."""
+"""Rewrites jsonargparse's errors to name the option, its value, the accepted values and the closest match."""
 
 import argparse
 import dataclasses
@@ -29,7 +29,7 @@ TYPES = {
 
 
 class CommandLine(NamedTuple):
-    """The command line that has an error, and the parser of its subcommand."""
+    """The arguments that caused an error, and the parser of their subcommand."""
 
     parser: argparse.ArgumentParser
     arguments: Sequence[str]
@@ -41,13 +41,7 @@ class CommandLine(NamedTuple):
 
 
 def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:
-    """Returns two lines: the error and its remedy, and how to get help.
-
-    Args:
-      message: the message of an `argparse.ArgumentError` that jsonargparse raised.
-      parser: the parser of the whole command line.
-      arguments: the arguments that were parsed.
-    """
+    """Rewrites the message of an `argparse.ArgumentError` as the error with its remedy, and a hint on getting help."""
     parser, rest = _subcommand(parser, arguments)
     line = CommandLine(parser, rest)
     for pattern, rewrite in REWRITES:
@@ -58,19 +52,19 @@ def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[s
 
 
 def cause(message: str) -> str:
-    """Returns the message of a failed check, without jsonargparse's report on the types that it tried."""
+    """Strips jsonargparse's report of the types it tried from the message of a failed validation."""
     check = re.search(r"- ([\w.-]+ .*: .*)", message) if message.startswith("Does not validate") else None
     return check[1] if check else message
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Returns "; did you mean NAME?" for the most similar name, or nothing."""
+    """Returns "; did you mean NAME?" for the most similar name, or "" if none is similar."""
     matches = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {matches[0]}?" if matches else ""
 
 
 def either(words: Sequence[str]) -> str:
-    """Returns "a, b or c"."""
+    """Joins words as "a, b or c"."""
     return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
@@ -130,7 +124,7 @@ def _wrong_value(line: CommandLine, key: str, details: str) -> str:
 
 
 def _values(hint: Any) -> list[str]:
-    """Returns the values of a type in words."""
+    """Describes the values that a type accepts."""
     if typing.get_origin(hint) is Literal:
         return [str(value) for value in typing.get_args(hint)]
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
@@ -178,7 +172,7 @@ def _place(line: CommandLine, key: str, default: str = "--") -> str:
 
 
 def _config_files(line: CommandLine) -> list[str]:
-    """Returns the config files, the last one first."""
+    """Returns the config files, last one first."""
     pairs = zip(line.arguments, [*line.arguments[1:], ""], strict=True)
     files = [value if name == "--config" else name.partition("=")[2] for name, value in pairs if _is_config(name)]
     return [file for file in reversed(files) if pathlib.Path(file).is_file()]

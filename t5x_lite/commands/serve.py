@@ -12,13 +12,9 @@ REQUIRED = ("starlette", "uvicorn", "prometheus_client", "pydantic")
 
 
 def run(options: ServeConfig) -> None:
-    """Serves a model until SIGTERM or Ctrl-C, which let running requests finish.
+    """Serves a model until SIGTERM or Ctrl-C, then finishes running requests.
 
-    Args:
-      options: the server's options; without api_key, the environment variable T5X_LITE_API_KEY is used.
-
-    Raises:
-      ValueError: if the extra is not installed, the checkpoint cannot be loaded, or the address is in use.
+    Without `options.api_key`, the key is taken from the environment variable T5X_LITE_API_KEY.
     """
     missing = [name for name in REQUIRED if importlib.util.find_spec(name) is None]
     if missing:

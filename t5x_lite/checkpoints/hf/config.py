@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hugging Face's `config.json` for the T5 family, to and from a ModelConfig.
 
-It does not reliably say whether the output projection is tied, which the presence of `lm_head.weight` decides, nor
-whether mT5 scales its logits, which it never does.
+Two of its fields are unreliable: the presence of `lm_head.weight` decides whether embeddings are tied, and mT5 never
+scales its logits.
 """
 
 import json
@@ -38,18 +38,14 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
     "gated-silu": ("silu", "linear"),
     "gated-relu": ("relu", "linear"),
 }
-NORM_EPSILON = 1e-6  # layers.NORM_EPSILON
+NORM_EPSILON = 1e-6  # as in model/layers.py
 
 
 def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
-    """Returns the model config in a directory's config.json.
-
-    Args:
-      directory: the model directory.
-      has_lm_head: whether the weights include `lm_head.weight`.
+    """Reads the config of a directory whose weights include `lm_head.weight` if `has_lm_head`.
 
     Raises:
-      ValueError: if it is not of the T5 family, or a field is missing, malformed or unsupported.
+      ValueError: if the model is not of the T5 family, or a field is missing, malformed or unsupported.
     """
     path = directory / CONFIG_FILE
     fields = read_json(path)
@@ -82,11 +78,7 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
 
 
 def config_fields(cfg: ModelConfig) -> dict[str, Any]:
-    """Returns the fields of a config.json for `transformers` to build the same model.
-
-    Raises:
-      ValueError: if Hugging Face has no such model.
-    """
+    """Returns the config.json from which `transformers` builds the same model; raises ValueError if it has none."""
     names = {activations: name for name, activations in ACTIVATIONS.items() if name != "gated-gelu_new"}
     activation = names.get(cfg.mlp_activations)
     if activation is None:
@@ -113,11 +105,7 @@ def config_fields(cfg: ModelConfig) -> dict[str, Any]:
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the object in a JSON file.
-
-    Raises:
-      ValueError: if the file is missing, or does not hold a JSON object.
-    """
+    """Reads a JSON object; raises ValueError if the file is missing or holds anything else."""
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -144,9 +132,9 @@ def _activations(path: pathlib.Path, fields: Mapping[str, Any]) -> tuple[str, ..
 
 
 def _scales_logits(fields: Mapping[str, Any]) -> bool:
-    """Returns whether versions 4 and 5 of transformers, given their own files, scale the decoder's output."""
+    """Returns whether transformers 4 or 5 scales the decoder's output, given a config that it wrote."""
     if fields["model_type"] == "mt5":
         return False
-    if "scale_decoder_outputs" in fields:  # version 5 has it, and always ties
+    if "scale_decoder_outputs" in fields:  # only in version 5, which always ties
         return bool(fields["scale_decoder_outputs"])
     return fields.get("tie_word_embeddings") is not False

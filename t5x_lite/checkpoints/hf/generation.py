@@ -25,8 +25,8 @@ TYPES = {
     **dict.fromkeys(("eos_token_id", "suppress_tokens"), IDS),
     "bad_words_ids": IDS_OF_WORDS,
 }
-DEFAULT_TOP_K = 50  # of transformers, when sampling
-# No effect on decoding, or the same for every T5.
+DEFAULT_TOP_K = 50  # in transformers, when sampling
+# Settings without effect on decoding, or with the same value for every T5.
 WITHOUT_EFFECT = {
     "_from_model_config",
     "bos_token_id",
@@ -40,7 +40,7 @@ WITHOUT_EFFECT = {
     "transformers_version",
     "use_cache",
 }
-# Settings that would change the results, with the only supported value.
+# Settings that affect the results, with the only supported value.
 ONLY = {
     "decoder_start_token_id": 0,
     "diversity_penalty": 0.0,
@@ -59,15 +59,7 @@ ONLY = {
 def read_generation_config(
     directory: pathlib.Path, *, tell: Callable[[str], object] = lambda line: None
 ) -> GenerationConfig | None:
-    """Returns the settings in a directory's file, or None if there is no such file.
-
-    Args:
-      directory: a Hugging Face model directory.
-      tell: called with a warning if the file sets something unsupported.
-
-    Raises:
-      ValueError: if the file is damaged or contradictory.
-    """
+    """Reads a model directory's decoding settings, if any; calls `tell` with a warning about unsupported ones."""
     path = directory / FILE
     if not path.is_file():
         return None
@@ -117,7 +109,7 @@ def _lengths(given: dict[str, Any], fields: dict[str, Any]) -> dict[str, int]:
 
 
 def _tokens(given: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Returns the ids that end the output besides EOS, and those that are never generated."""
+    """Returns the stop tokens, besides EOS, and the banned tokens."""
     single_words = [ids for ids in given.get("bad_words_ids", ()) if len(ids) == 1]
     if len(single_words) == len(given.get("bad_words_ids", ())):
         given.pop("bad_words_ids", None)

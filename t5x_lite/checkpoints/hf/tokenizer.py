@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tokenizer's files in a Hugging Face model directory."""
+"""Tokenizer files of Hugging Face model directories."""
 
 import json
 import pathlib
@@ -12,15 +12,11 @@ from t5x_lite.files.atomic_write import write_atomically
 MODEL_FILE, TOKENIZER_FILE, CONFIG_FILE = "spiece.model", "tokenizer.json", "tokenizer_config.json"
 MAX_SENTINELS = 2**16
 SPECIAL_TOKENS = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-BYT5_EXTRA_IDS = 125  # untrained rows above the bytes in its checkpoints
+BYT5_EXTRA_IDS = 125  # untrained embedding rows after the bytes in ByT5's checkpoints
 
 
 def read_tokenizer(directory: pathlib.Path) -> Tokenizer:
-    """Returns the tokenizer of a directory.
-
-    Raises:
-      ValueError: if there is none of the T5 family.
-    """
+    """Reads the tokenizer of a model directory; raises ValueError if there is none of the T5 family."""
     fields = read_json(directory / CONFIG_FILE) if (directory / CONFIG_FILE).is_file() else {}
     if str(fields.get("tokenizer_class", "")).startswith("ByT5"):
         return ByteTokenizer()
@@ -35,11 +31,7 @@ def read_tokenizer(directory: pathlib.Path) -> Tokenizer:
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:
-    """Writes a tokenizer for `transformers.AutoTokenizer`.
-
-    Raises:
-      ValueError: if Hugging Face has no such tokenizer.
-    """
+    """Writes a tokenizer for `transformers.AutoTokenizer`; raises ValueError if Hugging Face has no equivalent."""
     fields: dict[str, Any] = dict(SPECIAL_TOKENS)
     if isinstance(tokenizer, SentencePieceTokenizer):
         write_atomically(directory / MODEL_FILE, tokenizer.content)

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face model directories: config.json, safetensors files and the tokenizer's files.
+"""Hugging Face model directories: config.json, safetensors files and tokenizer files.
 
-Parameters are converted a layer at a time, or a part of the vocabulary at a time, never as a whole model.
-
-Shape letters: L layers.
+To bound memory, parameters are converted one layer, or one slice of the vocabulary, at a time.
 """
 
 import dataclasses
@@ -26,8 +24,8 @@ from t5x_lite.model.architectures import ENCODER_DECODER, abstract
 from t5x_lite.parallel.param_paths import named_leaves
 
 GENERATION_FILE = "generation_config.json"
-PART_SIZE = 2**24  # elements of an array without layers that are in memory at once
-# Copies of the embedding, and a table that T5's first checkpoints have and no model uses.
+PART_SIZE = 2**24  # elements in memory at once, of an array without layers
+# Copies of the embedding, and an unused table in the original T5 checkpoints.
 COPIES = {"encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight"}
 UNUSED = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"}
 
@@ -39,11 +37,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
 
 
 def open_weights(directory: pathlib.Path) -> LazyModel:
-    """Opens the weights of a directory, without a tokenizer.
-
-    Raises:
-      ValueError: if a file is missing or damaged, or the weights do not match config.json.
-    """
+    """Opens a directory's weights; raises ValueError if a file is missing or damaged, or config.json does not match."""
     tensors = safetensors.open_weights(directory)
     config = read_config(directory, has_lm_head="lm_head.weight" in tensors)
     expected = {name: hf_shape for name, (*_, hf_shape) in _layers(config).items()}
@@ -102,20 +96,7 @@ def save_weights(
     shard_bytes: int = safetensors.SHARD_BYTES,
     progress: Progress = lambda num_bytes: None,
 ) -> None:
-    """Writes config.json, generation_config.json and the weights of a model.
-
-    Args:
-      directory: an existing directory.
-      cfg: the model's config.
-      read: reads a slice of a parameter.
-      dtype: the dtype to store.
-      shard_bytes: the size of a file, which only a single larger tensor may exceed.
-      progress: called with the number of bytes written.
-
-    Raises:
-      ValueError: if Hugging Face has no such model.
-      OSError: if the disk is full.
-    """
+    """Writes config.json, generation_config.json and the weights of a model; see `safetensors.write_weights`."""
     fields = config_fields(cfg) | {"torch_dtype": dtype.name}
     layers, shapes = _layers(cfg), _shapes(cfg)
 
@@ -127,14 +108,14 @@ def save_weights(
             yield row.to_hf(read(row.ours, tuple(index))[0])
             return
         for part in safetensors.parts_of(hf_shape, PART_SIZE):
-            index[0 if row.form is Form.KEPT else -1] = part  # Hugging Face's first dimension
+            index[0 if row.form is Form.KEPT else -1] = part  # the first dimension in Hugging Face
             yield row.to_hf(read(row.ours, tuple(index)))
 
     hf_shapes = {name: hf_shape for name, (*_, hf_shape) in layers.items()}
     safetensors.write_weights(directory, hf_shapes, parts, dtype, shard_bytes=shard_bytes, progress=progress)
     generation = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
     write_atomically(directory / GENERATION_FILE, json.dumps(generation, indent=2) + "\n")
-    # Last, so that a directory with a config.json is complete.
+    # Written last, so that a directory with a config.json is complete.
     write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")
 
 
@@ -143,7 +124,7 @@ def _shapes(cfg: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def _layers(cfg: ModelConfig) -> dict[str, tuple[Row, int, tuple[int, ...]]]:
-    """Returns for each of Hugging Face's tensors, by name, the parameter, the layer and the tensor's shape."""
+    """Maps the name of each Hugging Face tensor to its parameter, layer and shape."""
     shapes = _shapes(cfg)
     return {
         row.hf_name(layer): (row, layer, row.hf_shape(shapes[row.ours][row.has_layers :]))
