@@ -91,7 +91,7 @@ def wsc_simple_all(example: Record) -> Record:
 
 
 def dpr_simple(example: Record) -> Record:
-    """Formats a sentence with its first pronoun between stars, and the candidate it refers to.
+    """Formats a sentence with the first occurrence of the pronoun between stars, and the candidate it refers to.
 
     Source: T5 `preprocessors.definite_pronoun_resolution_simple`.
     """

@@ -38,13 +38,7 @@ def tokenize_portions_with_beam(
 ) -> list[Part]:
     """Tokenises the unfinished portions and returns the parts of all portions, in order.
 
-    Args:
-      preparation: the task and its directories.
-      portions: all portions of the preparation.
-      options: Beam options, such as `--runner=DataflowRunner`; the default runner is local.
-
-    Raises:
-      RuntimeError: if a worker fails.
+    `options` are Beam's, such as `--runner=DataflowRunner`; the default runner is local.
     """
     pipeline_options = PipelineOptions(list(options))
     pipeline_options.view_as(SetupOptions).save_main_session = False

@@ -77,8 +77,7 @@ def check_same_task(
     Args:
       stored: the task in the manifest.
       asked: the fields to compare.
-      directory: the directory of the manifest, for the error.
-      section: the name of the task in the error.
+      section: the config path of the task.
     """
     for field, value in asked.items():
         before = stored.get(field)

@@ -79,7 +79,7 @@ def open_corpora(task: TaskConfig, root: pathlib.Path, tokenizer_directory: path
     Args:
       task: the resolved task.
       root: the directory of the shards, with one subdirectory per task of a mixture.
-      tokenizer_directory: the directory of the tokenizer.
+      tokenizer_directory: the directory of the tokenizer that encoded the text.
 
     Raises:
       ValueError: if a file is missing, truncated or altered, or the text was tokenised with another tokenizer.

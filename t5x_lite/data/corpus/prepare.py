@@ -76,7 +76,7 @@ def prepare_text(
       tokenizer_directory: the directory for the tokenizer; None means `root`.
       announce: called with a message before each slow stage.
       tokenize: tokenises all portions of a preparation and returns their parts; by default in this process.
-      splits: the splits to prepare.
+      splits: see `prepare_corpora`.
 
     Raises:
       ValueError: if `root` holds the text of another task, or a task is invalid.

@@ -28,7 +28,7 @@ from t5x_lite.files.atomic_write import written_atomically
 SPLITS = ("train", "eval")
 # Ids per record. A T5 chunk of 568 ids spans 1.14 records on average, and reading a record takes 20 microseconds.
 BLOCK_LENGTH = 4_096
-WRITER_OPTIONS = "group_size:1,uncompressed"  # each read would decompress a whole group, and ids hardly compress
+WRITER_OPTIONS = "group_size:1,uncompressed"  # a read would decompress the whole group, and ids hardly compress
 READER_OPTIONS = "readahead_buffer_size:0"  # reads are random
 DIGEST_BYTES = 16
 
@@ -108,13 +108,7 @@ class ShardWriter:
 
 
 class TokenStream:
-    """The concatenated ids of several array_record files, pickled without the contents.
-
-    Args:
-      paths: the array_record files.
-      counts: the number of ids in each file.
-      dtype: the dtype of the stored ids.
-    """
+    """The concatenated ids of array_record files with `counts` ids each; pickled as paths."""
 
     def __init__(self, paths: Sequence[pathlib.Path], counts: Sequence[int], dtype: np.dtype):
         kept = [i for i, count in enumerate(counts) if count]

@@ -2,7 +2,7 @@
 """Tokenises the text of a task into shards, portion by portion, in one or more processes.
 
 A portion is a range of a source's records. Its shards depend only on the task and the tokenizer, so any process can
-tokenise it, and a preparation that was killed resumes with the same bytes as a result.
+tokenise it, and resuming a killed preparation yields the same bytes.
 """
 
 import dataclasses
@@ -49,14 +49,7 @@ class Portion(NamedTuple):
 
 @dataclasses.dataclass
 class Preparation:
-    """Everything a worker needs to tokenise portions of a task; pickled without its open sources.
-
-    Args:
-      task: the task to prepare.
-      directory: the directory for the shards.
-      tokenizer_directory: the directory of the tokenizer.
-      splits: the splits to write.
-    """
+    """Everything a worker needs to tokenise portions of a task; pickled without its open sources."""
 
     task: TaskConfig
     directory: pathlib.Path
@@ -117,7 +110,6 @@ def tokenize_portions(
     """Tokenises the unfinished portions and returns the parts of all portions, in order.
 
     Args:
-      preparation: the task and its directories.
       portions: all portions of the preparation.
       num_workers: the number of worker processes; 0 means this process.
       progress: called with the number of finished portions and the total.
@@ -194,7 +186,7 @@ class PortionTokenizer:
 
 
 def remove_leftovers(directory: pathlib.Path) -> None:
-    """Removes the temporary files of a preparation, including a killed one."""
+    """Removes the temporary files of a preparation, even of a killed one."""
     for name in (PARTS, SOURCES):
         shutil.rmtree(directory / name, ignore_errors=True)
     for path in directory.glob(".*.tmp"):

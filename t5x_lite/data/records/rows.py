@@ -47,11 +47,7 @@ def read_rows(task: TaskConfig, source: Source, numbers: Iterable[int], left_out
 
 
 def read_inputs(task: TaskConfig, source: Source) -> Iterator[str]:
-    """Yields the inputs of all records of a source, which do not need targets.
-
-    Raises:
-      BadRecord: at the first malformed record, unless `task.bad_records` is skip.
-    """
+    """Yields the inputs of all records of a source, which do not need targets; raises errors as `read_rows` does."""
     return _read(task, source, range(len(source)), input_maker(task), [])
 
 

@@ -22,11 +22,8 @@ class Template:
     and `{a?:, }` are empty if a is missing or null. `{{` and `}}` are literal braces.
 
     Args:
-      text: the template.
+      text: the template; raises ValueError if it is malformed.
       name: the name of the template in errors, such as task.text.
-
-    Raises:
-      ValueError: if the template is malformed.
     """
 
     def __init__(self, text: str, name: str):
@@ -45,11 +42,7 @@ class Template:
             self._parts.append((literal, field, separator))
 
     def __call__(self, record: Mapping[str, Any], where: str) -> str:
-        """Fills in the fields of a record, whose location is `where`.
-
-        Raises:
-          BadRecord: if a required field is missing, or a field is neither text nor a number.
-        """
+        """Returns the text of a record; raises BadRecord if a field is missing, or neither text nor a number."""
         text = "".join(
             literal + (self._value(record, field, separator, where) if field else "")
             for literal, field, separator in self._parts

@@ -21,7 +21,6 @@ class ArrayRecords:
 
     Raises:
       ValueError: if the file is not a complete ArrayRecord file.
-      OSError: if the file cannot be read.
     """
 
     def __init__(self, path: pathlib.Path):
@@ -66,7 +65,7 @@ def _parse(content: bytes, where: str) -> Record:
 
 
 def _reason(reader: ArrayRecordReader) -> str:
-    """Closes a failed reader and returns its error, which it reports only then."""
+    """Closes a failed reader and returns the error, which it reports only on closing."""
     try:
         reader.close()
     except RuntimeError as error:

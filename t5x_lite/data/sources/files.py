@@ -64,12 +64,7 @@ def find_files(patterns: Sequence[str], field: str = "task.source") -> list[path
 
 
 def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path) -> Source:
-    """Opens a file, with `cache` for decompressed copies and for the record offsets of large files.
-
-    Raises:
-      ValueError: if the whole file is unreadable.
-      OSError: if the file cannot be read.
-    """
+    """Opens a file; decompressed copies and the record offsets of large files are stored in `cache`."""
     kind = suffix(path)
     if kind in ARRAY_RECORD_SUFFIXES:
         return ArrayRecords(path)

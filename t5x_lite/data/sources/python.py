@@ -33,11 +33,7 @@ def import_object(name: str, field: str) -> Any:
 
 
 def open_object(name: str, field: str = "task.source") -> Source:
-    """Opens a TFDS builder class (`package.module:NAME@SPLIT`), a function that returns records, or their sequence.
-
-    Raises:
-      ValueError: if the object is none of these.
-    """
+    """Opens a sequence of records, a function that returns one, or a TFDS builder class with an optional @SPLIT."""
     value = import_object(name, field)
     _, _, split = name.partition("@")
     if isinstance(value, type) and hasattr(value, "as_data_source"):

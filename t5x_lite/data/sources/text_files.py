@@ -177,10 +177,7 @@ class Delimited(TextFile):
     """A CSV or TSV file; all values are text, and quoted CSV values may contain line breaks.
 
     Args:
-      path: the uncompressed file.
-      name: see `TextFile`.
-      cache: see `TextFile`.
-      delimiter: the separator of values. Only CSV has quoting: T5's TSV files do not quote.
+      delimiter: the separator of values. Only commas imply quoting, because T5's TSV files have none.
       columns: the column names; None reads them from the first line.
 
     Raises:
@@ -258,11 +255,7 @@ def _joined(lines: Sequence[RawRecord]) -> RawRecord:
 
 
 def split_csv_rows(file: BinaryIO, line: int, name: str) -> Iterator[RawRecord]:
-    """Yields the non-empty rows of a CSV file, header included, from its current line `line` on.
-
-    Raises:
-      ValueError: if quotes or line breaks are invalid.
-    """
+    """Yields the non-empty rows of a CSV file from its current line; raises ValueError if quotes are invalid."""
     lines: list[RawRecord] = []  # of the current row
 
     def texts() -> Iterator[str]:

@@ -19,7 +19,7 @@ class TfdsRecords(IndexedSource):
       builder: a tfds.core.DatasetBuilder.
       split: a split in TFDS's syntax, such as `validation[:10%]`; empty or None means `train`.
       name: the name of the dataset in errors.
-      field: the config field that names the dataset, for errors.
+      field: its config field, for errors.
 
     Raises:
       ValueError: if the dataset is not prepared as ArrayRecord files, or has no such split.
