@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The safetensors files of a directory, read in slices and written one array at a time.
+"""Safetensors files, read in slices and written one array at a time.
 
-The safetensors library writes only what is in memory as a whole. Reading is strict: names, dtypes, shapes and offsets
-are validated before any number is read.
+The safetensors library can write only what fits in memory. Names, dtypes, shapes and offsets are validated before any
+data is read. A file holds the length of the header (8 bytes, little endian), the header (JSON: the dtype, shape and
+offsets of each array) and the arrays; offsets count from the end of the header.
 
-A file has the length of its header (8 bytes, little endian), the header (JSON: the dtype, the shape and the offsets of
-each array after the header), and the arrays. Source: the safetensors README.
+Source: the safetensors README.
 """
 
 import json
@@ -24,15 +24,15 @@ from t5x_lite.files.atomic_write import write_atomically, written_atomically
 from t5x_lite.files.messages import listed
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
-SHARD_BYTES = 2 * 10**9  # of a file
-MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+SHARD_BYTES = 2 * 10**9  # per file
+MAX_HEADER_BYTES = 100_000_000  # the format's limit
 METADATA = "__metadata__"
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 NAMES = {DTYPES[name]: code for code, name in CODES.items()}
 DAMAGED = "it is damaged; download it again"
 TRUNCATED = "it is truncated, or not a safetensors file"
 
-Parts = Callable[[str], Iterator[np.ndarray]]  # yields consecutive parts, in C order, of the array of this name
+Parts = Callable[[str], Iterator[np.ndarray]]  # given a name, yields consecutive parts of the array in C order
 
 
 class Tensor(NamedTuple):
@@ -53,14 +53,14 @@ class Tensor(NamedTuple):
         if not self.num_bytes:
             return np.empty([size.stop - size.start for size in part], self.dtype)
         with self.path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size < self.begin + self.num_bytes:  # reading the map would kill the process
+            if os.fstat(file.fileno()).st_size < self.begin + self.num_bytes:  # the memory map would crash the process
                 raise ValueError(f"{self.path} ends within the tensor {self.name}: {DAMAGED}")
             mapped = np.memmap(file, self.dtype, "r", self.begin, self.shape)  # reads only the slice's pages
             return np.array(mapped[part])
 
 
 def open_weights(directory: pathlib.Path) -> dict[str, Tensor]:
-    """Returns all arrays of a directory by name.
+    """Returns the arrays of a directory by name.
 
     Raises:
       ValueError: if there are none, or a file of the index is missing, outside the directory or damaged.
@@ -96,11 +96,7 @@ def open_weights(directory: pathlib.Path) -> dict[str, Tensor]:
 
 
 def read_header(path: pathlib.Path) -> dict[str, Tensor]:
-    """Returns the arrays of a file by name.
-
-    Raises:
-      ValueError: if it is not a complete safetensors file of floating-point arrays.
-    """
+    """Returns the arrays of a file by name; raises ValueError unless it is a complete file of floating-point arrays."""
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -150,18 +146,9 @@ def write_weights(
     shard_bytes: int = SHARD_BYTES,
     progress: Progress = lambda num_bytes: None,
 ) -> None:
-    """Writes arrays into one file, or into several and an index if they are larger than a shard.
+    """Writes arrays, in the order of `shapes`, into one file, or into several with an index.
 
-    Args:
-      directory: an existing directory.
-      shapes: the shapes by name, in the order to write.
-      read: yields the parts of an array.
-      dtype: the dtype to store.
-      shard_bytes: the size of a file, which only a single larger array may exceed.
-      progress: called with the number of bytes written.
-
-    Raises:
-      OSError: if they cannot be written.
+    A file exceeds `shard_bytes` only if it holds a single larger array.
     """
     sizes = {name: num_bytes(shape, dtype) for name, shape in shapes.items()}
     shards: list[list[str]] = [[]]
@@ -188,7 +175,7 @@ def write_tensors(
     *,
     progress: Progress = lambda num_bytes: None,
 ) -> None:
-    """Writes one file, which appears only when complete; the arguments are those of `write_weights`."""
+    """Writes one file, which appears only once it is complete; see `write_weights`."""
     header: dict[str, Any] = {METADATA: {"format": "pt"}}  # without it, transformers refuses the file
     end = 0
     for name, shape in shapes.items():
@@ -208,7 +195,7 @@ def write_tensors(
 
 
 def parts_of(shape: tuple[int, ...], max_size: int) -> Iterator[slice]:
-    """Yields slices of the first dimension of an array that each select at most so many elements, or one row."""
+    """Yields slices of an array's first dimension, each of at most `max_size` elements or a single row."""
     step = max(1, max_size // max(math.prod(shape[1:]), 1))
     for begin in range(0, shape[0], step):
         yield slice(begin, min(begin + step, shape[0]))

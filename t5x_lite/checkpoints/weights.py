@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models whose parameters are read on demand, and loading them onto devices, each of which reads only its shards."""
+"""Models whose parameters are read on demand; when they are loaded, each device reads only its shards."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -18,23 +18,20 @@ from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 
 # Reads a slice of a parameter, in float32, given its name and a slice with start and stop for each dimension.
 Read = Callable[[str, Index], np.ndarray]
-Slots = Mapping[str, Mapping[str, np.ndarray]]  # Adafactor's v_row, v_col, v and perhaps m of each parameter
+Slots = Mapping[str, Mapping[str, np.ndarray]]  # by parameter: Adafactor's v_row, v_col, v and optionally m
 Progress = Callable[[int], object]  # called with the number of bytes written since the last call
 
 
 @dataclasses.dataclass(frozen=True)
 class LazyModel:
-    """A model in a checkpoint of any format, opened and validated, whose parameters are read on demand.
+    """A validated model in a checkpoint of any format, whose parameters are read on demand.
 
     Args:
-      config: its sizes.
-      architecture: its class.
-      tokenizer: its tokenizer; None if the checkpoint has none, as T5X's.
+      tokenizer: the model's tokenizer; None if the checkpoint has none, like T5X's.
       step: the number of updates made; 0 if unknown.
       dtype: the dtype of the stored parameters.
-      read: reads a slice of a parameter.
       read_slots: reads the Adafactor state; None if there is none to continue from.
-      restore: loads all parameters into a tree of `jax.ShapeDtypeStruct` faster than `read` could.
+      restore: loads all parameters into a tree of `jax.ShapeDtypeStruct`, faster than `read`.
     """
 
     config: ModelConfig
@@ -47,7 +44,7 @@ class LazyModel:
     restore: Callable[[Any], Any] | None = None
 
     def load(self, mesh: Mesh | None = None) -> Any:
-        """Returns the model with its parameters sharded over a mesh, or all on the default device."""
+        """Returns the model with its parameters sharded over a mesh, or on the default device."""
         shapes = placed(self.config, mesh, self.architecture)
         if self.restore:
             return self.restore(shapes)
@@ -56,7 +53,7 @@ class LazyModel:
 
 
 def placed(cfg: ModelConfig, mesh: Mesh | None = None, architecture: Architecture = ENCODER_DECODER) -> Any:
-    """Returns a model of `jax.ShapeDtypeStruct` with shardings over a mesh, or for the default device."""
+    """Returns a model of `jax.ShapeDtypeStruct`, sharded over a mesh or on the default device."""
     shapes = abstract(cfg, architecture)
     if mesh is None:
         single = SingleDeviceSharding(jax.local_devices()[0])
@@ -74,11 +71,10 @@ def placed(cfg: ModelConfig, mesh: Mesh | None = None, architecture: Architectur
 def read_arrays(
     read: Read, leaves: Mapping[str, jax.ShapeDtypeStruct], sources: Mapping[str, str]
 ) -> dict[str, jax.Array]:
-    """Returns arrays by name, each device reading its own shards.
+    """Returns arrays by name; each device reads only its shards.
 
     Args:
-      read: reads a slice of a stored parameter.
-      leaves: the shapes by name, with shardings, or without for the default device.
+      leaves: shapes by name, with shardings, or without for the default device.
       sources: the name of the stored parameter for each leaf.
     """
 
@@ -100,6 +96,6 @@ def read_arrays(
 
 
 def reader(model: Any) -> Read:
-    """Returns a function that reads slices of the parameters of a model in memory."""
+    """Returns a function that reads slices of the parameters of an in-memory model."""
     leaves = named_leaves(model)
     return lambda name, index: np.asarray(leaves[name][index])

@@ -31,14 +31,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, model_name: str) -> Starlette:
-    """Returns the application.
-
-    Args:
-      engine: the engine that runs the model.
-      options: limits and the API key.
-      telemetry: metrics to update.
-      model_name: name of the model for clients.
-    """
+    """Returns the ASGI application; clients know the model as `model_name`."""
     service = Service(engine, options, telemetry, model_name)
     return Starlette(
         routes=[
@@ -63,7 +56,7 @@ def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, mode
 
 
 class Service:
-    """Handlers of the routes. The arguments are those of `make_app`."""
+    """Handlers of the routes."""
 
     def __init__(self, engine: Engine, options: ServeConfig, telemetry: Telemetry, model_name: str):
         self._engine, self._options, self._telemetry, self._name = engine, options, telemetry, model_name
@@ -79,7 +72,7 @@ class Service:
             choices = await asyncio.to_thread(self._choices, completion)
             subscription.submit(_jobs(completion))
             deltas = _deltas(completion, choices, subscription)
-            first = await anext(deltas)  # errors until here can still change the status
+            first = await anext(deltas)  # until here, errors can still set the response status
             self._telemetry.first_tokens(time.monotonic() - begin)
         except BaseException:
             await subscription.close()
@@ -150,7 +143,7 @@ class Service:
         return Subscription(self._engine, request.receive, seconds=self._options.timeout_seconds)
 
     async def _fields(self, request: Request) -> dict[str, Any]:
-        """Reads a body, up to the size limit."""
+        """Reads and parses the request body, up to the size limit."""
         most = self._options.max_body_bytes
         length = request.headers.get("content-length", "0")
         if length.isdecimal() and int(length) > most:
@@ -210,12 +203,7 @@ class Service:
 
 
 class EventStream(Response):
-    """Server-sent events: one per JSON object, then [DONE]; if generation fails, an error instead of [DONE].
-
-    Args:
-      events: the JSON objects.
-      subscription: the subscription to close at the end.
-    """
+    """Server-sent events: one per JSON object, then [DONE], or an error if generation fails."""
 
     media_type = "text/event-stream"
 
@@ -261,10 +249,7 @@ async def _deltas(
 ) -> AsyncIterator[tuple[int, Delta]]:
     """Yields the index of a choice and its new part; the first and last part of a choice may be empty.
 
-    Args:
-      completion: the request.
-      choices: the choices of all prompts, those of each prompt side by side.
-      subscription: the subscription to the jobs, one per prompt.
+    The choices of a prompt are adjacent; the subscription has one job per prompt.
     """
     request, begun = completion.request, set()
     async for number, event in subscription.events():

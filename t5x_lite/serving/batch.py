@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decodes one batch of jobs, and notifies each job of its own tokens as they are generated.
+"""Decodes a batch of jobs, notifying each job of its tokens as they are generated.
 
-To compile few programs, sizes are rounded up: rows to a power of four, input and new tokens to a power of two.
+To limit the number of compiled programs, sizes are rounded up: rows to a power of four, input and new tokens to a power
+of two.
 
 Shape letters: B rows of the batch, S input tokens, K sequences per job, T new tokens, D embedding, W stop tokens.
 """
@@ -26,7 +27,7 @@ from t5x_lite.model.encoder import mean_of_tokens
 
 STEPS_PER_UPDATE = 4  # tokens decoded between notifications and checks for cancelled jobs
 MIN_LENGTH = 32
-SHORT = 64  # inputs up to this length share batches; longer ones only with inputs of similar length
+SHORT = 64  # inputs up to this length share batches; longer ones are batched by length
 USUAL_NEW_TOKENS = 16  # OpenAI's default of max_tokens
 
 
@@ -35,7 +36,7 @@ class Output(NamedTuple):
 
     ids: list[int]  # without EOS or the stop token
     log_probs: list[float]  # of the ids; empty unless the job requests them
-    num_tokens: int  # decoded, EOS or the stop token included
+    num_tokens: int  # decoded so far, including EOS or the stop token
     finish: Literal["stop", "length"] | None  # None while the sequence grows
 
 
@@ -71,12 +72,12 @@ class Job:
     """A text in the queue.
 
     Args:
-      ids: token ids of the text, EOS included.
-      notify: callback for events, on the worker's thread; must not block.
+      ids: token ids of the text, including EOS.
+      notify: callback for events, called on the worker thread; must not block.
       config: decoding settings; None computes an embedding.
       stream: number of the random stream; jobs with the same seed and stream sample the same tokens.
       log_probs: whether to return log-probabilities; not available in beam search.
-      cancelled: whether the job is to be dropped; set by `Engine.cancel`.
+      cancelled: whether to drop the job; set by `Engine.cancel`.
     """
 
     ids: list[int]
@@ -88,24 +89,18 @@ class Job:
 
     @property
     def num_rows(self) -> int:
-        """Number of sequences to decode."""
+        """The number of sequences to decode."""
         return 1 if self.config is None else max(self.config.num_beams, self.config.num_return_sequences)
 
 
 def group_of(job: Job) -> tuple:
-    """Returns a key; jobs with equal keys can be decoded in one batch."""
+    """Returns the key that jobs must share to be decoded in one batch."""
     kind = ("embedding",) if job.config is None else batch_key(job.config)
     return *kind, max(SHORT, power_of_two(len(job.ids)))
 
 
 def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) -> None:
-    """Runs jobs of one group and notifies them, except for cancelled ones.
-
-    Args:
-      pretrained: the model, whose architecture must support the jobs.
-      jobs: jobs with at most `most_rows` sequences in all, or a single job.
-      most_rows: maximum number of sequences in a batch.
-    """
+    """Runs jobs of one group, with at most `most_rows` sequences in all or a single job, and notifies them."""
     sizes = batch_sizes(max(1, most_rows // jobs[0].num_rows))
     inputs_BS = padded_inputs(jobs, next(size for size in sizes if size >= len(jobs)))
     if jobs[0].config is None:
@@ -141,12 +136,12 @@ def power_of_two(number: int) -> int:
 
 
 def batch_sizes(most: int) -> list[int]:
-    """Returns the possible numbers of rows: 1, 4, 16 and so on, and the maximum."""
+    """Returns the possible numbers of rows: 1, 4, 16, ... and the maximum."""
     return [*itertools.takewhile(lambda size: size < most, (4**i for i in itertools.count())), most]
 
 
 def padded_inputs(jobs: Sequence[Job], num_rows: int) -> np.ndarray:
-    """Returns inputs_BS, with 0 for padding and in unused rows."""
+    """Returns inputs_BS, padded with zeros; unused rows are all zeros."""
     length = max(MIN_LENGTH, power_of_two(max(len(job.ids) for job in jobs)))
     inputs_BS = np.zeros((num_rows, length), np.int32)
     for row, job in zip(inputs_BS, jobs, strict=False):
@@ -163,7 +158,7 @@ def embed(model: Any, inputs_BS: jax.Array) -> jax.Array:
 
 
 def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) -> Iterator[list[list[Output]]]:
-    """Yields the growing outputs_BK of the jobs; those of an unfinished beam search are empty."""
+    """Yields the jobs' outputs_BK as they grow; those of an unfinished beam search are empty."""
     model, requests = pretrained.model, [Request("", job.config or GenerationConfig(), job.stream) for job in jobs]
     scores = any(job.log_probs for job in jobs)
     params, spec = params_and_spec(pretrained, requests, len(inputs_BS), scores=scores)
@@ -195,7 +190,7 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
 
 
 def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int, int, set[int]], Output]]:
-    """Returns finished_BK, and a function from a row, a sequence of it and its stop tokens to the output so far."""
+    """Returns finished_BK, and a function that maps a row, sequence and stop tokens to the output so far."""
     count = int(state.count)
     if isinstance(state, beam_search.Beams):
         finished_BK = np.asarray(state.over_B)[:, None]

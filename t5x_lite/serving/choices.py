@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Incremental detokenization: which text of a growing sequence can be sent, and where a stop string ends it."""
+"""Incremental detokenization of growing sequences, up to a stop string."""
 
 import itertools
 from collections.abc import Sequence
@@ -33,9 +33,8 @@ class Choice:
     """One choice of a completion, whose text grows with its tokens.
 
     Args:
-      tokenizer: the model's tokenizer.
-      surfaces: string of each token id, from `Tokenizer.surfaces`; None if log-probabilities are not requested.
-      stops: strings that end the text, and are not part of it.
+      surfaces: the string of each token id, from `Tokenizer.surfaces`; None if log-probabilities are not requested.
+      stops: strings that end the text and are not part of it.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, surfaces: Sequence[str] | None = None, stops: Sequence[str] = ()):
@@ -46,7 +45,7 @@ class Choice:
         self._num_sent = 0  # tokens
 
     def update(self, output: Output) -> Delta:
-        """Returns the new part of a longer output; nothing if the choice is finished."""
+        """Returns what a longer output adds; nothing if the choice is finished."""
         if self.finish:
             return Delta("", [], [], [], self.finish)
         self.num_tokens = output.num_tokens
@@ -65,7 +64,7 @@ class Choice:
         return Delta(new, tokens, log_probs, offsets, self.finish)
 
     def _partial_stop_length(self, text: str) -> int:
-        """Returns the length of the longest suffix that may be the beginning of a stop string."""
+        """Returns the length of the longest suffix that may be the start of a stop string."""
         longest = max(map(len, self._stops), default=0)
         for length in range(min(longest - 1, len(text)), 0, -1):
             if any(stop.startswith(text[-length:]) for stop in self._stops):
@@ -73,7 +72,7 @@ class Choice:
         return 0
 
     def _new_tokens(self, output: Output, whole: str, end: int | None) -> tuple[list[str], list[float], list[int]]:
-        """Returns strings, log-probabilities and offsets of the new tokens that start before `end`; None is all."""
+        """Returns strings, log-probabilities and offsets of the new tokens that start before `end`; None is no end."""
         if self._surfaces is None:
             return [], [], []
         first, offsets = self._num_sent, []

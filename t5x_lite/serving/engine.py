@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Job queue and the worker thread that runs the model. Independent of HTTP."""
+"""The job queue, and the worker thread that runs the model. Independent of HTTP."""
 
 import collections
 import logging
@@ -31,11 +31,10 @@ class NotServing(Exception):
 
 
 class Engine:
-    """Batches queued jobs dynamically: when the model is free, the waiting jobs become its next batch.
+    """Batches jobs dynamically: when the model becomes idle, the queued jobs form its next batch.
 
     Args:
-      options: server options, of which batch_size, max_queue, batch_wait_ms and warm_up_tokens are used.
-      on_batch: callback for the number of jobs of each batch, on the worker thread.
+      on_batch: callback for the number of jobs in each batch, called on the worker thread.
     """
 
     def __init__(self, options: ServeConfig, *, on_batch: Callable[[int], object] = lambda num_jobs: None):
@@ -53,37 +52,23 @@ class Engine:
 
     @property
     def pretrained(self) -> Pretrained:
-        """The model.
-
-        Raises:
-          NotServing: while it is loading.
-        """
+        """The model; raises NotServing while it is loading."""
         if self._pretrained is None or self.state == "loading":
             raise NotServing(LOADING)
         return self._pretrained
 
     @property
     def num_waiting(self) -> int:
-        """Number of jobs in the queue."""
+        """The number of jobs in the queue."""
         return len(self._waiting)
 
     def start(self, load: Callable[[], Pretrained], on_loaded: Callable[[], object] = lambda: None) -> None:
-        """Loads and warms up the model on the worker thread, then serves.
-
-        Args:
-          load: function that returns the model.
-          on_loaded: callback once `state` is ready, or failed with `error`, on the worker thread.
-        """
+        """Loads and warms up the model on the worker thread, calls `on_loaded` when ready or failed, then serves."""
         self.state, self._load, self._on_loaded = "loading", load, on_loaded
         self._worker.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Queues all of the jobs, or none.
-
-        Raises:
-          QueueFull: if there is no room.
-          NotServing: while the model is loading, or when the engine is closing.
-        """
+        """Queues all of the jobs, or none; raises QueueFull, or NotServing while loading or closing."""
         with self._changed:
             if self.state != "ready":
                 raise NotServing(LOADING if self.state in ("new", "loading") else CLOSING)
@@ -96,7 +81,7 @@ class Engine:
             self._changed.notify_all()
 
     def cancel(self, jobs: Sequence[Job]) -> None:
-        """Drops jobs: from the queue at once, from a running batch after a few tokens."""
+        """Drops jobs: queued ones immediately, running ones after a few tokens."""
         with self._changed:
             for job in jobs:
                 job.cancelled = True
@@ -104,7 +89,7 @@ class Engine:
                 self._waiting = collections.deque(job for job in self._waiting if not job.cancelled)
 
     def close(self, seconds: float) -> None:
-        """Accepts no more jobs, finishes the present ones within some seconds, and fails the rest."""
+        """Stops accepting jobs, finishes pending ones within `seconds`, and fails the rest."""
         with self._changed:
             if self.state != "failed":
                 self.state = "closing"
@@ -149,7 +134,7 @@ class Engine:
                 deadline = time.monotonic() + self._options.batch_wait_ms / 1000
                 while len(self._waiting) < most and self.state == "ready" and time.monotonic() < deadline:
                     self._changed.wait(deadline - time.monotonic())
-                if self._waiting:  # not cancelled meanwhile
+                if self._waiting:  # unless all were cancelled meanwhile
                     break
             first = self._waiting[0]
             group, room = group_of(first), max(1, most // first.num_rows)

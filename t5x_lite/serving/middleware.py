@@ -14,36 +14,24 @@ from t5x_lite.serving.telemetry import Telemetry
 
 ROUTES = ("/v1/completions", "/v1/embeddings", "/v1/models", "/health", "/metrics")
 PROTECTED = "/v1/"  # health checks and Prometheus need no key
-# Many clients read the response only after they have sent the whole body, so a body that is too large is drained, up to
-# these limits.
+# Many clients read the response only after sending the whole body, so oversized bodies are drained up to these limits.
 MAX_DRAINED_BYTES, MAX_DRAIN_SECONDS = 64 * 2**20, 10.0
 
 
 class BodyTooLarge(RequestError):
-    """A request body above the limit.
-
-    Args:
-      num_bytes: size of the body as far as it is known.
-      most: size limit.
-    """
+    """A request body of at least `num_bytes`, above the limit `most`."""
 
     def __init__(self, num_bytes: int, most: int):
         super().__init__(413, f"the body has at least {num_bytes} bytes, but this server reads {most}: send less")
 
 
 class RequestMetrics:
-    """Counts requests by route and status.
-
-    Args:
-      app: the application to measure.
-      telemetry: the counters.
-    """
+    """Counts and times requests by route and status."""
 
     def __init__(self, app: ASGIApp, telemetry: Telemetry):
         self._app, self._telemetry = app, telemetry
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles a request."""
         begin, status = time.monotonic(), 500
 
         async def send_and_note_status(message: Message) -> None:
@@ -61,18 +49,12 @@ class RequestMetrics:
 
 
 class BearerToken:
-    """Rejects requests without the API key.
-
-    Args:
-      app: the application to protect.
-      key: the key; None accepts all requests.
-    """
+    """Rejects API requests without the key; None accepts all requests."""
 
     def __init__(self, app: ASGIApp, key: str | None):
         self._app, self._key = app, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handles a request."""
         if self._key is not None and scope["type"] == "http" and scope["path"].startswith(PROTECTED):
             kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._key.encode()):
@@ -90,10 +72,9 @@ def error_response(error: RequestError) -> Response:
 
 
 class DrainingResponse(JSONResponse):
-    """Responds before the request body is read, then drains it so that the client gets to read the response."""
+    """Responds before reading the request body, then drains the body so that the client reads the response."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Sends the response."""
         self.headers["Connection"] = "close"
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})

@@ -42,10 +42,9 @@ class RequestError(Exception):
     """A request that gets an error response.
 
     Args:
-      status: HTTP status.
       message: the problem and its remedy.
       param: name of the invalid field.
-      code: machine-readable reason; None is the usual one of the status.
+      code: machine-readable reason; None is the status's usual one.
     """
 
     def __init__(self, status: int, message: str, param: str | None = None, *, code: str | None = None):
@@ -62,7 +61,7 @@ class RequestError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """The response headers: when to retry, or which authentication to use."""
+        """The response headers: when to retry, or how to authenticate."""
         if self.status == 401:
             return {"WWW-Authenticate": "Bearer"}
         seconds = RETRY_AFTER_SECONDS.get(self.status)
@@ -70,7 +69,7 @@ class RequestError(Exception):
 
 
 class Served(NamedTuple):
-    """Context that requests are validated in."""
+    """Context for validating requests."""
 
     pretrained: Pretrained
     model_name: str
@@ -82,7 +81,7 @@ class Prompt(NamedTuple):
 
     text: str
     ids: list[int]  # EOS included
-    num_tokens: int  # read by the model; a decoder-only one reads no EOS
+    num_tokens: int  # read by the model; decoder-only models read no EOS
 
 
 def _check_model(name: str, info: ValidationInfo) -> str:
@@ -94,7 +93,7 @@ def _check_model(name: str, info: ValidationInfo) -> str:
 
 
 def _tokenize_prompts(given: Any, info: ValidationInfo) -> list[Prompt]:
-    """Returns the prompts of a string, strings, ids, or lists of ids."""
+    """Tokenizes a string or a list of strings; also accepts a list of ids, or of lists of ids."""
     served: Any = info.context
     field, most = str(info.field_name), served.options.max_queue
     if isinstance(given, str) or (isinstance(given, list) and given and all(map(_is_id, given))):
@@ -144,7 +143,7 @@ Stops = Annotated[
 
 
 class _Request(BaseModel):
-    """A JSON object with strict types and no unknown fields; null means that a field is left out."""
+    """A JSON object with strict types and no unknown fields; null fields count as absent."""
 
     model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -216,18 +215,14 @@ class EmbeddingRequest(_Request):
 
 
 class Completion(NamedTuple):
-    """A valid request for completions and the decoding settings that it asks for."""
+    """A validated completions request and its decoding settings."""
 
     request: CompletionRequest
     config: GenerationConfig
 
 
 def parse_body(body: bytes) -> dict[str, Any]:
-    """Returns the JSON object in a request body.
-
-    Raises:
-      RequestError: if the body is not a JSON object.
-    """
+    """Returns the JSON object in a request body; raises RequestError if there is none."""
 
     def reject(name: str) -> None:
         raise ValueError(f"{name} is not a JSON number")
@@ -242,11 +237,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:
-    """Validates the body of a completions request.
-
-    Raises:
-      RequestError: naming the field, the value and the remedy.
-    """
+    """Validates the body of a completions request; raises RequestError."""
     request = _validate(CompletionRequest, fields, served)
     architecture = served.pretrained.architecture
     if not architecture.traits.decodes:
@@ -257,11 +248,7 @@ def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:
 
 
 def parse_embedding(fields: Mapping[str, Any], served: Served) -> EmbeddingRequest:
-    """Validates the body of an embeddings request.
-
-    Raises:
-      RequestError: naming the field, the value and the remedy.
-    """
+    """Validates the body of an embeddings request; raises RequestError."""
     request = _validate(EmbeddingRequest, fields, served)
     architecture, emb_dim = served.pretrained.architecture, served.pretrained.config.emb_dim
     if not architecture.traits.has_encoder:
@@ -294,7 +281,7 @@ def _validate(kind: type[Request], fields: Mapping[str, Any], served: Served) ->
 
 
 def _generation_config(request: CompletionRequest, served: Served) -> GenerationConfig:
-    """Returns OpenAI's defaults with the request's fields, and the model's own settings for what OpenAI's API lacks."""
+    """Merges the request with OpenAI's defaults, and with the model's own settings where OpenAI has none."""
     options, own = served.options, served.pretrained.generation
     num_beams, n = request.num_beams, request.n
     max_tokens = request.max_tokens or min(DEFAULT_MAX_TOKENS, options.max_new_tokens)
@@ -362,7 +349,7 @@ class ChoiceReply(BaseModel):
 
     @classmethod
     def of(cls, delta: Delta, index: int) -> "ChoiceReply":
-        """Returns the choice at an index, or the part of it that a delta adds."""
+        """Returns the reply for a delta: a part of the choice, or all of it if joined."""
         log_probs = None
         if delta.tokens:
             log_probs = LogProbs(tokens=delta.tokens, token_logprobs=delta.log_probs, text_offset=delta.offsets)
@@ -370,7 +357,7 @@ class ChoiceReply(BaseModel):
 
 
 class CompletionUsage(BaseModel):
-    """Numbers of tokens read and generated."""
+    """Token counts of a completions request."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -404,7 +391,7 @@ class EmbeddingReply(BaseModel):
 
 
 class EmbeddingUsage(BaseModel):
-    """Number of tokens read."""
+    """Token counts of an embeddings request."""
 
     prompt_tokens: int
     total_tokens: int

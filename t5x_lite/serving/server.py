@@ -17,20 +17,12 @@ from t5x_lite.serving.app import make_app
 from t5x_lite.serving.engine import Engine
 from t5x_lite.serving.telemetry import Telemetry
 
-SEND_SECONDS = 5  # for clients to read the ends of their responses
+SEND_SECONDS = 5  # for clients to read the rest of their responses
 BACKLOG = 2048
 
 
 def serve(options: ServeConfig) -> None:
-    """Loads a model and serves it until SIGTERM or Ctrl-C; a second Ctrl-C stops immediately.
-
-    Args:
-      options: the server's options.
-
-    Raises:
-      ValueError: if the checkpoint cannot be loaded, or the address is in use.
-      KeyboardInterrupt: on the second Ctrl-C.
-    """
+    """Serves a model until SIGTERM or Ctrl-C; a second Ctrl-C stops immediately and raises KeyboardInterrupt."""
     telemetry = Telemetry(lambda: engine.num_waiting)
     engine = Engine(options, on_batch=telemetry.batch)
     name = model_name(options)
@@ -55,13 +47,7 @@ def serve(options: ServeConfig) -> None:
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that finishes running requests before it stops, and rejects new ones meanwhile.
-
-    Args:
-      app: the ASGI application.
-      engine: the engine, which is closed before the server stops.
-      seconds_to_finish: time limit of the running requests.
-    """
+    """A uvicorn server that, on shutdown, rejects new requests and lets running ones finish in `seconds_to_finish`."""
 
     def __init__(self, app: object, engine: Engine, *, seconds_to_finish: float):
         config = uvicorn.Config(
@@ -87,22 +73,18 @@ class Server(uvicorn.Server):
         threading.Thread(target=self._close, name="t5x-lite-closing", daemon=True).start()
 
     def _close(self) -> None:
-        # While the model is loading, no request is running.
+        # No requests are running while the model is loading.
         self._engine.close(self._seconds if self._engine.state == "ready" else 0.0)
         self.should_exit = True
 
 
 def model_name(options: ServeConfig) -> str:
-    """Returns the name of the model for clients."""
+    """Returns the model's name for clients."""
     return options.model_name or pathlib.Path(os.path.abspath(options.checkpoint)).name
 
 
 def listening_socket(options: ServeConfig) -> socket.socket:
-    """Returns a listening socket.
-
-    Raises:
-      ValueError: if the address does not exist or is in use.
-    """
+    """Returns a listening socket; raises ValueError if the address does not exist or is in use."""
     try:
         family, *_, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
@@ -119,7 +101,7 @@ def url(listener: socket.socket, host: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address accepts connections from this machine only."""
+    """Returns whether a host accepts connections from this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

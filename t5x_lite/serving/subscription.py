@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Delivers the events of a request's jobs to the event loop until they end, time runs out or the client disconnects."""
+"""Delivers the events of a request's jobs to the event loop until they end, time out or the client disconnects."""
 
 import asyncio
 import contextlib
@@ -18,10 +18,9 @@ class ClientDisconnected(Exception):
 
 
 class Subscription:
-    """Events of the jobs of one request. Must be closed.
+    """The events of the jobs of one request. Must be closed.
 
     Args:
-      engine: the engine that runs the jobs.
       receive: the ASGI callable, after the body has been read, so that it only reports a disconnect.
       seconds: time limit of the request.
     """
@@ -35,11 +34,7 @@ class Subscription:
         self._watch = asyncio.create_task(self._watch_client(receive))
 
     def submit(self, jobs: list[Job]) -> None:
-        """Queues the jobs and subscribes to their events.
-
-        Raises:
-          RequestError: if the queue is full, or the server is not ready or shutting down.
-        """
+        """Queues the jobs; raises RequestError if the queue is full or the server is not serving."""
         for number, job in enumerate(jobs):
             job.notify = self._callback(number)
         try:
@@ -53,9 +48,7 @@ class Subscription:
     async def events(self) -> AsyncIterator[tuple[int, Event]]:
         """Yields events with the number of their job, until all jobs are finished.
 
-        Raises:
-          RequestError: if time runs out or a job fails.
-          ClientDisconnected: if the client disconnects.
+        Raises RequestError if time runs out or a job fails, ClientDisconnected if the client disconnects.
         """
         unfinished = set(range(len(self._jobs)))
         while unfinished:

@@ -10,11 +10,7 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Telemetry:
-    """Metrics of one server, in a separate registry.
-
-    Args:
-      num_waiting: function that returns the queue length.
-    """
+    """Metrics of one server, in a separate registry; `num_waiting` returns the queue length."""
 
     def __init__(self, num_waiting: Callable[[], int]):
         self.registry = registry = CollectorRegistry()

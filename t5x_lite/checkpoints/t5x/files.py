@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of T5X checkpoints, opened as flat mappings from T5X paths to lazy arrays.
+"""T5X checkpoints, opened as flat mappings from T5X paths to lazy arrays.
 
-There are three kinds: a single MessagePack file, perhaps gzipped; T5X's directory of a MessagePack index `checkpoint`
-and zarr arrays; Orbax's directory, with such an index or with `_METADATA`.
+A checkpoint is a single MessagePack file, possibly gzipped; T5X's directory of zarr arrays with a MessagePack index
+`checkpoint`; or Orbax's directory, with such an index or with `_METADATA`. Files are not trusted: an array must be in
+the directory that its name implies.
 
-Files are not trusted: an array's location in an index must be the directory that its name implies.
-
-Source: `t5x/checkpoints.py` for the content of an index, and the checkpoints in `t5x/testdata`.
+Source: `t5x/checkpoints.py` for the index, and the checkpoints in `t5x/testdata`.
 """
 
 import dataclasses
@@ -27,14 +26,14 @@ from t5x_lite.checkpoints.t5x.msgpack import MemoryArray, parse
 from t5x_lite.checkpoints.t5x.zarr import Database, Folders, check_inside, open_zarr
 
 INDEX, ORBAX_TREE, DATABASE = "checkpoint", "_METADATA", "manifest.ocdbt"
-OPTIMIZER = ("optimizer", "_optimizer")  # the parents of the train state in T5X, and in T5X with Orbax
-ITEMS = ("", "state", "train_state", "default")  # its subdirectories in Orbax
+OPTIMIZER = ("optimizer", "_optimizer")  # parent of the train state in T5X, and in T5X with Orbax
+ITEMS = ("", "state", "train_state", "default")  # possible subdirectories in Orbax
 VERSIONS = (2, 3)
 PLACEHOLDER = "PLACEHOLDER://"
 STEP_NAME = re.compile(r"(?:checkpoint_)?([0-9]{1,18})")
 
 MAX_TREE_BYTES = 2**26
-# Above the first, a gzip file may grow by the second: weights hardly compress, and few slots are zero.
+# Decompressed size limits, in bytes or, for larger files, relative: weights hardly compress, and few slots are zero.
 MAX_GUNZIPPED, MAX_GROWTH = 2**26, 64
 PIECE = 2**20
 
@@ -67,7 +66,7 @@ def read_t5x(path: str | pathlib.Path) -> T5XCheckpoint:
     """Opens a T5X checkpoint, whose arrays are read on demand.
 
     Args:
-      path: a single file; the directory of a checkpoint; or a directory of `checkpoint_STEP`, for the newest.
+      path: a checkpoint's file or directory, or a directory of `checkpoint_STEP`, of which the newest is opened.
 
     Raises:
       ValueError: if it is not a complete T5X checkpoint, or refers to anything outside itself.
@@ -85,7 +84,7 @@ def read_t5x(path: str | pathlib.Path) -> T5XCheckpoint:
 
 
 def looks_like_t5x(path: pathlib.Path) -> bool:
-    """Returns whether this is a file, or a directory with an index in it or in a subdirectory named for a step."""
+    """Returns whether a path is a file, or a directory with an index or with children named after steps."""
     if not path.is_dir():
         return path.is_file()
     return _with_index(path) is not None or any(STEP_NAME.fullmatch(child.name) for child in path.iterdir())
@@ -95,7 +94,7 @@ def looks_like_t5x(path: pathlib.Path) -> bool:
 class _Entry:
     """A leaf of an index."""
 
-    names: tuple[str, ...]  # the keys that lead to it
+    names: tuple[str, ...]  # path of keys in the index
     value: Any
 
     @property
@@ -104,7 +103,7 @@ class _Entry:
 
     @property
     def store_names(self) -> tuple[str, ...]:
-        """The allowed names of the array's directory: T5X omits the optimizer, Orbax does not."""
+        """The allowed names of the array's directory: without the optimizer in T5X, with it in Orbax."""
         return ".".join(self.names[self.names[0] in OPTIMIZER :]), ".".join(self.names)
 
 
@@ -242,11 +241,11 @@ def _array(entry: _Entry, store: Folders | Database | None, where: str) -> LazyA
 
 
 def _location(value: Any) -> str | None:
-    """Returns the location of an array in an index entry, or None if it has none."""
+    """Returns an array's location as stated in an index entry; None if the entry is not an array."""
     if isinstance(value, str) and value.startswith(PLACEHOLDER):
         return value.removeprefix(PLACEHOLDER)
     if isinstance(value, dict) and value["driver"] == "zarr" and isinstance(value["kvstore"], dict):
-        path = value["kvstore"].get("path", value.get("path"))  # outside it in tensorstore before 0.1.14
+        path = value["kvstore"].get("path", value.get("path"))  # beside it before tensorstore 0.1.14
         return path.removesuffix("/") if isinstance(path, str) else None
     return None
 

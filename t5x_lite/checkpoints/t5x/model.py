@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Models and their Adafactor state in T5X checkpoints, of the plain or the scalable layout.
+"""Models and their Adafactor state in T5X checkpoints, in the plain or the scalable layout.
 
 The plain layout has an array per layer, `encoder/layers_3/mlp/wi_0/kernel`, with heads flattened. The scalable layout
-has one array for all layers, `encoder/encoder/mlp/wi_0/kernel` or `encoder/layers/...`, with the layers on axis 1 and
-heads flattened or not.
+stacks all layers in one array, `encoder/encoder/mlp/wi_0/kernel` or `encoder/layers/...`, on axis 1, with heads
+flattened or not.
 
 Shape letters: L layers, D model, N heads, H head, F feed-forward, V vocabulary, K buckets.
 
@@ -40,7 +40,7 @@ BIASES = ("relpos_bias", "relative_posemb")  # flaxformer and T5X's own scalable
 SLOT_NAMES = ("v_row", "v_col", "v", "m")
 LAST_NORM = "decoder/decoder_norm/scale"
 MAX_SIZE, MAX_LAYERS = 2**31, 10_000
-MAX_DISTANCE = 128  # how far position biases reach in every published T5
+MAX_DISTANCE = 128  # of relative positions, in every published T5
 
 
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
@@ -72,9 +72,8 @@ class Place:
     """Where a parameter is stored.
 
     Args:
-      row: the parameter.
-      names: the path of its array, or that of each layer's, without `target/`.
-      shape: the parameter's shape in t5x_lite, L first.
+      names: the path of its array, or the paths of its layers' arrays, without `target/`.
+      shape: its shape in t5x_lite, L first.
       scanned: whether one array holds all layers, on axis 1.
       split: whether that array keeps heads as a dimension.
     """
@@ -87,14 +86,14 @@ class Place:
 
     @property
     def layer_shape(self) -> tuple[int, ...]:
-        """The shape of one layer, or the whole shape where there are no layers."""
+        """The shape of one layer, or of the whole parameter if it has no layers."""
         return self.shape[1:] if self.row.has_layers else self.shape
 
     def stored_shapes(self, kept: tuple[int, ...] | None = None) -> list[tuple[int, ...]]:
-        """Returns the shapes that an array may be stored with: the expected one, and with heads as a dimension.
+        """Returns the possible shapes of the stored array: the expected one, and the one with heads as a dimension.
 
         Args:
-          kept: the dimensions of a layer that a mean over the others keeps; None keeps all.
+          kept: the dimensions of a layer that a slot averaged over the others keeps; None keeps all.
         """
         sizes = tuple(self.layer_shape[dim] for dim in self._dims(kept))
         flat = self.row.matrix_shape(sizes) if kept is None else (math.prod(sizes),)[: len(sizes)]
@@ -105,7 +104,7 @@ class Place:
         return [(*shape[:axis], self.shape[0], *shape[axis:]) for shape in shapes]
 
     def layer_axis(self, kept: tuple[int, ...] | None) -> int:
-        """Returns the axis of the layers, which come after a layer's first dimension where that is kept."""
+        """Returns the axis of the layers: after a layer's first dimension if that is kept, else first."""
         return int(0 in self._dims(kept))
 
     def slot_shape(self, kept: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -117,11 +116,11 @@ class Place:
 
 
 class T5XModel:
-    """The parameters and the Adafactor slots of a T5X checkpoint, validated and read on demand.
+    """The validated parameters and Adafactor slots of a T5X checkpoint, read on demand.
 
     Args:
-      path: a file or a directory, as for `read_t5x`.
-      checkpoint: its arrays, if they are already open.
+      path: a file or directory, as for `read_t5x`.
+      checkpoint: the checkpoint, if it is already open.
 
     Raises:
       ValueError: if this is not a checkpoint of a complete T5.
@@ -164,7 +163,7 @@ class T5XModel:
         return part.reshape([size.stop - size.start for size in index]).astype(np.float32)
 
     def _read_scanned(self, place: Place, index: Index) -> np.ndarray:
-        """Reads from an array of all layers, which stays in memory if only some are asked for: the others come next.
+        """Reads from an array of all layers, and keeps it in memory if only some layers are requested.
 
         On disk every chunk spans all layers, so that reading layer by layer would read the whole array each time.
         """
@@ -172,7 +171,7 @@ class T5XModel:
         if index[1] == slice(0, place.shape[0]):
             return self._targets[name].read(index)
         if self._cached is None or self._cached[0] != name:
-            self._cached = None  # before reading the next, to hold one at a time
+            self._cached = None  # freed before the next is read
             self._cached = name, self._targets[name].read()
         return self._cached[1][index]
 
@@ -180,8 +179,7 @@ class T5XModel:
         """Returns an Adafactor slot of a parameter; None if the checkpoint does not use it.
 
         Args:
-          name: the parameter's name in t5x_lite.
-          slot: v or m; or v_row or v_col of `optim.adafactor`, of which T5X's plain layout may swap the names.
+          slot: v, m, or v_row or v_col as in `optim.adafactor`; T5X's plain layout may swap the last two.
           kept: the dimensions of a layer that v_row or v_col keeps.
 
         Raises:
@@ -214,11 +212,7 @@ class T5XModel:
         return whole.reshape(place.slot_shape(kept)).astype(np.float32)
 
     def all_slots(self) -> dict[str, dict[str, np.ndarray]]:
-        """Returns the Adafactor slots of every parameter, as `optim.adafactor` names them.
-
-        Raises:
-          ValueError: if the optimizer state is not that of T5X's Adafactor.
-        """
+        """Returns every parameter's Adafactor slots, named as in `optim.adafactor`; raises ValueError for others."""
         names = [name for place in self._places.values() for name in place.names]
         known = {f"{SLOTS}{name}/{slot}" for name in names for slot in SLOT_NAMES}
         unknown = sorted(name for name in self._arrays if name.startswith(SLOTS) and name not in known)
@@ -262,10 +256,10 @@ class T5XModel:
 
 
 def infer_config(targets: Mapping[str, LazyArray], where: str) -> ModelConfig:
-    """Returns the config that the names and shapes of a checkpoint's parameters imply.
+    """Infers the config from the names and shapes of a checkpoint's parameters.
 
     Activations are not stored: those of the published models of the same sizes are assumed, or else T5 1.1's for gated
-    MLPs and T5 1.0's for others. So are T5's usual logit scaling and maximum distance of position biases.
+    MLPs and T5 1.0's for others. Logit scaling and the maximum distance of position biases are assumed to be T5's.
 
     Raises:
       ValueError: if they are not the parameters of a T5.
@@ -312,7 +306,7 @@ def infer_config(targets: Mapping[str, LazyArray], where: str) -> ModelConfig:
 
 
 def unstored_fields(cfg: ModelConfig) -> list[str]:
-    """Returns the config fields that a T5X checkpoint does not store and its reader would guess wrongly."""
+    """Returns the config fields that T5X checkpoints do not store and `infer_config` would guess wrong."""
     usual = ("gelu", "linear") if len(cfg.mlp_activations) == 2 else ("relu",)
     guess = with_published_activations(dataclasses.replace(cfg, mlp_activations=usual))
     guess = dataclasses.replace(guess, scale_logits=None, relative_position_max_distance=MAX_DISTANCE)
@@ -321,7 +315,7 @@ def unstored_fields(cfg: ModelConfig) -> list[str]:
 
 
 def with_published_activations(cfg: ModelConfig) -> ModelConfig:
-    """Returns a config with the activations of the published models of its sizes; its own if none, or they differ."""
+    """Sets the activations to those of the published models of the same sizes, if these exist and agree."""
     sizes = ("emb_dim", "num_heads", "head_dim", "mlp_dim", "num_encoder_layers", "num_decoder_layers")
     published = {
         preset.mlp_activations
@@ -333,13 +327,13 @@ def with_published_activations(cfg: ModelConfig) -> ModelConfig:
 
 
 def scanned_container(targets: Mapping[str, LazyArray], stack: str) -> str | None:
-    """Returns the name below which a stack keeps one array for all layers; None if it has an array per layer."""
+    """Returns the key of a stack's scanned layers; None if the stack has an array per layer."""
     names = ("layers", stack)
     return next((name for name in names if any(path.startswith(f"{stack}/{name}/") for path in targets)), None)
 
 
 def plain_slot(matrix_shape: tuple[int, ...], kept: tuple[int, ...]) -> str:
-    """Returns which slot of a matrix T5X keeps some dimensions in: v_row has the smaller side, the first if equal."""
+    """Returns the slot where T5X keeps some dimensions of a matrix: v_row for the smaller side, the first if equal."""
     first_is_row = len(matrix_shape) < 2 or matrix_shape[0] <= matrix_shape[1]
     return "v_row" if (0 in kept) == first_is_row else "v_col"
 
@@ -355,7 +349,7 @@ def layer_axes(cfg: ModelConfig) -> dict[str, tuple[str, ...]]:
 
 
 def kept_dims(axes: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Returns the dimensions of a layer that v_row and v_col of `optim.adafactor` keep, given its axis names."""
+    """Returns the dimensions that v_row and v_col of `optim.adafactor` keep, given a layer's axis names."""
     row = (axes.index("embed") if "embed" in axes else 0,)
     return {"v_row": row, "v_col": tuple(dim for dim in range(len(axes)) if dim not in row)}
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MessagePack files written by Flax, parsed without reading their arrays.
+"""Parses MessagePack files written by Flax without reading their arrays.
 
-`msgpack.Unpacker` reads an array into memory even to skip it, so maps and arrays are walked here, by their offsets; it
-parses all other values, which are small.
+`msgpack.Unpacker` reads even skipped arrays into memory, so maps and arrays are walked here by their offsets; it parses
+only the other values, which are small.
 
-Source: `flax.serialization`: extension types 1 (array) and 3 (NumPy scalar) hold a shape, a dtype's name and bytes;
+Source: `flax.serialization`: extension types 1 (array) and 3 (NumPy scalar) hold a shape, a dtype name and bytes;
 arrays beyond 1 GiB are split into chunks.
 """
 
@@ -17,15 +17,15 @@ import numpy as np
 from t5x_lite.checkpoints.arrays import Index, checked_dtype, checked_index, checked_shape, num_bytes
 from t5x_lite.files.messages import first_line
 
-MAX_VALUES = 2_000_000  # in a file: the largest models have some thousands, and each takes memory
+MAX_VALUES = 2_000_000  # per file: the largest models have a few thousand, and each takes memory
 MAX_DEPTH = 64
-MAX_LIST = 1_024  # lists are shapes and the like
-WINDOW = 2**17  # bytes that the Unpacker sees: the most that a value other than a map or an array may have
+MAX_LIST = 1_024  # lists only hold shapes and the like
+WINDOW = 2**17  # bytes passed to the Unpacker: the maximum size of a value other than a map or array
 
 ARRAY, SCALAR = 1, 3  # Flax's extension types
 CHUNKED = "__msgpack_chunked_array__"
 
-# First byte of a map; first byte of an extension or of bytes -> how many bytes hold its size, 0 if the byte implies it.
+# First bytes of maps; and first bytes of extensions and bytes -> size of their length field, 0 if there is none.
 MAPS = {*range(0x80, 0x90), 0xDE, 0xDF}
 EXTENSIONS = {0xC7: 1, 0xC8: 2, 0xC9: 4} | dict.fromkeys(range(0xD4, 0xD9), 0)
 BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4}
@@ -47,17 +47,13 @@ class MemoryArray:
 
 
 def parse(content: memoryview, where: str) -> dict[str, Any]:
-    """Parses a file that Flax wrote.
-
-    Args:
-      content: the whole file, which may be memory-mapped.
-      where: the file's name, for errors.
+    """Parses a file written by Flax, which may be memory-mapped.
 
     Returns:
       Nested dictionaries whose leaves are `MemoryArray`, numbers, text, None, bytes or lists.
 
     Raises:
-      ValueError: if it is not exactly one dictionary of such values.
+      ValueError: if it is not exactly one dictionary of such values; the message starts with `where`.
     """
     parser = _Parser(content, where)
     value = parser.value()
@@ -100,7 +96,7 @@ class _Parser:
         return value
 
     def _unpack(self, method: str = "unpack") -> Any:
-        """Calls a method of an Unpacker that reads from here."""
+        """Calls a method of an Unpacker that starts at the current position."""
         unpacker = msgpack.Unpacker(max_array_len=MAX_LIST, max_map_len=0, max_ext_len=0)
         try:
             unpacker.feed(self.content[self.position : self.position + WINDOW])
@@ -117,7 +113,7 @@ class _Parser:
         return self.content[start : self.position]
 
     def _size(self, lengths: dict[int, int]) -> int:
-        """Reads how many bytes follow the header that begins here."""
+        """Reads a header and returns the number of bytes that follow it."""
         first = self._take(1)[0]
         if first not in lengths:
             self.refuse("an array is not a shape, a dtype and bytes")

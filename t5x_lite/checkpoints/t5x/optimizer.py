@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of `optim.adafactor`, to and from the slots that T5X keeps for each parameter.
-
-Shape letters: L layers, D model.
-"""
+"""Converts the state of `optim.adafactor` to and from T5X's slots per parameter."""
 
 import re
 from typing import Any
@@ -15,21 +12,19 @@ from t5x_lite.checkpoints.weights import Slots
 from t5x_lite.optim.adafactor import UNUSED_SHAPE
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 
-# A leaf of the state: its place in the chain of transformations, the slot and the parameter.
+# Path of a leaf of the state: its position in the Optax chain, the slot and the parameter.
 LEAF = re.compile(r"(?:[0-9]+/)*(?P<slot>count|v_row|v_col|v|ema)(?:/(?P<name>.+))?")
 SLOT_OF = {"ema": "m"}
 
 
 def opt_state_from_slots(slots: Slots, step: int, shapes: Any) -> Any:
-    """Returns the optimizer state that continues from Adafactor's slots.
+    """Returns the optimizer state that continues from Adafactor's slots after `step` updates.
 
     Args:
-      slots: Adafactor's slots of each parameter.
-      step: the number of updates made.
       shapes: the optimizer state as a tree of `jax.ShapeDtypeStruct`, with or without shardings.
 
     Raises:
-      ValueError: if the optimizer is not Adafactor, or keeps other slots than these.
+      ValueError: if the optimizer is not Adafactor, or keeps other slots.
     """
     leaves = named_leaves(shapes)
     state = {leaf: _value(leaf, slots, step, shape) for leaf, shape in leaves.items()}
@@ -64,7 +59,7 @@ def _mismatch(reason: str, remedy: str) -> ValueError:
 
 
 def slots_of(opt_state: Any) -> Slots | None:
-    """Returns Adafactor's slots of each parameter; None if this is the state of another optimizer."""
+    """Returns Adafactor's slots by parameter; None if this is the state of another optimizer."""
     slots: dict[str, dict[str, np.ndarray]] = {}
     for leaf, array in named_leaves(opt_state).items():
         match = LEAF.fullmatch(leaf)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing models and their Adafactor state as T5X checkpoints of the plain layout.
+"""Writes models and their Adafactor state as T5X checkpoints in the plain layout.
 
 A checkpoint is a directory `checkpoint_STEP` with a MessagePack index `checkpoint`, which holds scalars and describes
 the zarr arrays beside it.
@@ -35,7 +35,7 @@ from t5x_lite.parallel.param_paths import named_leaves
 VERSION = 3
 INDEX = "checkpoint"
 CHUNK_BYTES = 64 * 2**20
-MAX_STEP = 2**31 - 1  # T5X keeps it in an int32
+MAX_STEP = 2**31 - 1  # T5X stores it as int32
 TOP = ("target", "state", "flax_mutables")
 
 Source = Any | Callable[[], Any]
@@ -57,13 +57,7 @@ def save_model(directory: pathlib.Path, model: LazyModel, slots: Slots | None, *
 
 
 def plain_arrays(cfg: ModelConfig, read: Read, slots: Slots | None = None) -> dict[str, Callable[[], np.ndarray]]:
-    """Returns functions that make the arrays of a checkpoint in the plain layout, by path.
-
-    Args:
-      cfg: the model's config.
-      read: reads a slice of a parameter.
-      slots: the Adafactor slots of each parameter; None leaves the optimizer out.
-    """
+    """Returns functions that make a plain checkpoint's arrays, by path; without `slots`, the optimizer is left out."""
     arrays: dict[str, Callable[[], np.ndarray]] = {}
     shapes, axes = named_leaves(abstract(cfg)), layer_axes(cfg)
     for row in rows(cfg):
@@ -104,10 +98,10 @@ def _slot_sources(
 
 
 def write_t5x(directory: str | pathlib.Path, arrays: Mapping[str, Source], step: int) -> pathlib.Path:
-    """Writes a checkpoint, which appears only when complete, holding one array in memory at a time.
+    """Writes a checkpoint, which appears only once it is complete, with one array in memory at a time.
 
     Args:
-      directory: the directory to make `checkpoint_STEP` in; created if missing.
+      directory: the parent of the new directory `checkpoint_STEP`; created if missing.
       arrays: arrays, or functions that return them, by T5X path as in `read_t5x`. `state/step` is added if missing.
       step: the number of updates made.
 
@@ -140,7 +134,7 @@ def write_t5x(directory: str | pathlib.Path, arrays: Mapping[str, Source], step:
 
 
 def _check_paths(arrays: Mapping[str, Source]) -> None:
-    """Raises ValueError for a path that is ambiguous, or that could not be read again."""
+    """Raises ValueError for paths that are ambiguous or could not be read back."""
     for path in arrays:
         names = path.split("/")
         if (
@@ -155,7 +149,7 @@ def _check_paths(arrays: Mapping[str, Source]) -> None:
 
 
 def _write_array(directory: pathlib.Path, path: str, value: Any, step: int) -> Any:
-    """Writes an array, and returns its description for the index, which is the array itself for a scalar."""
+    """Writes an array and returns its index entry; scalars are only returned, because the index holds them."""
     array = np.asarray(value)
     if array.dtype.name not in DTYPES:
         raise ValueError(f"array {path} has dtype {array.dtype}: give one of {', '.join(DTYPES)}")
@@ -183,7 +177,7 @@ def _write_array(directory: pathlib.Path, path: str, value: Any, step: int) -> A
 
 
 def chunk_shape(shape: tuple[int, ...], itemsize: int) -> list[int]:
-    """Returns chunks of at most 64 MiB for an array: its longest dimension is halved until they fit."""
+    """Returns chunks of at most 64 MiB for an array, halving the longest dimension until they fit."""
     chunks = [max(size, 1) for size in shape]
     while math.prod(chunks) * itemsize > CHUNK_BYTES:
         longest = chunks.index(max(chunks))

@@ -23,8 +23,8 @@ from t5x_lite.files.messages import first_line
 METADATA = ".zarray"
 MAX_METADATA_BYTES = 2**16
 
-# The most that a byte can expand to in each format, rounded up, to refuse false claims. Blosc is left out: neither T5X
-# nor Orbax uses it, and tensorstore lets one of its chunks expand to any size.
+# The maximum expansion of a byte in each format, rounded up, to reject false claims. Blosc is missing: neither T5X nor
+# Orbax uses it, and tensorstore lets its chunks expand to any size.
 EXPANSION = {None: 1, "zlib": 1_100, "gzip": 1_100, "zstd": 2**16}
 ZARR_DTYPES = {
     "<f2": "float16", "<f4": "float32", "<f8": "float64", "bfloat16": "bfloat16", "|b1": "bool", "|i1": "int8",
@@ -33,11 +33,7 @@ ZARR_DTYPES = {
 
 
 class Folders:
-    """The arrays of a checkpoint with a directory per array.
-
-    Args:
-      root: the parent directory; nothing outside it is read.
-    """
+    """The arrays of a checkpoint with a directory per array; nothing outside `root` is read."""
 
     def __init__(self, root: pathlib.Path):
         self.root = root
@@ -58,7 +54,7 @@ class Folders:
             return file.read(MAX_METADATA_BYTES + 1)
 
     def kvstore(self, name: str) -> dict[str, Any]:
-        """Returns tensorstore's key-value store of an array."""
+        """Returns the spec of an array's tensorstore key-value store."""
         return {"driver": "file", "path": f"{self._folder(name)}/"}
 
     def _folder(self, name: str) -> pathlib.Path:
@@ -72,11 +68,7 @@ class Folders:
 
 
 class Database:
-    """The arrays of a checkpoint in OCDBT, the database of newer versions of Orbax.
-
-    Args:
-      root: the directory of its manifest.
-    """
+    """The arrays of a checkpoint in OCDBT, the database of newer versions of Orbax; `root` holds its manifest."""
 
     def __init__(self, root: pathlib.Path):
         self.root = root
@@ -138,17 +130,14 @@ class ZarrArray:
 
 
 def open_zarr(store: Folders | Database, name: str, declared: Mapping[str, Any] | None, where: str) -> ZarrArray:
-    """Opens an array and validates its metadata, without reading it.
+    """Opens an array of a store and validates its metadata, without reading it.
 
     Args:
-      store: the storage of the checkpoint.
-      name: the array's name in the store.
-      declared: the metadata in the checkpoint's index, if any, with the fields of `.zarray`. It replaces a missing
-        `.zarray`, for copying often loses hidden files.
-      where: the array's name in errors.
+      declared: its metadata in the checkpoint's index, if any. It replaces a missing `.zarray`, because copying often
+        loses hidden files.
 
     Raises:
-      ValueError: if metadata or a chunk is missing, or the metadata is implausible.
+      ValueError: if metadata or a chunk is missing, or the metadata is implausible; the message starts with `where`.
     """
     names, stored_bytes = store.chunks(name)
     fields = _json(store.metadata(name)) if METADATA in names else declared
@@ -176,14 +165,14 @@ def open_zarr(store: Folders | Database, name: str, declared: Mapping[str, Any] 
 
 
 def _validated(fields: Any, where: str) -> tuple[dict[str, Any], np.dtype]:
-    """Returns the fields of a `.zarray` that tensorstore needs, all of them validated, and the dtype."""
+    """Returns the `.zarray` fields that tensorstore needs, validated, and the dtype."""
     if not isinstance(fields, Mapping):
         raise ValueError(f"{where} has a {METADATA} that is not a JSON object: copy the checkpoint again")
     name = fields.get("dtype")
     dtype = checked_dtype(ZARR_DTYPES.get(name, name) if isinstance(name, str) else name, where)
     shape = checked_shape(fields.get("shape"), dtype, where)
     chunks = checked_shape(fields.get("chunks"), dtype, where)
-    # Neither T5X nor Orbax makes chunks larger than the array, and one would be allocated whole.
+    # Neither T5X nor Orbax makes chunks larger than the array, and one would be allocated in full.
     if len(chunks) != len(shape) or not all(
         0 < chunk <= max(size, 1) for chunk, size in zip(chunks, shape, strict=True)
     ):
@@ -238,7 +227,7 @@ def check_inside(path: pathlib.Path, root: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def tensorstore_errors(where: str) -> Iterator[None]:
-    """Turns any error of tensorstore into a ValueError that begins with `where`."""
+    """Turns any tensorstore error into a ValueError that starts with `where`."""
     try:
         yield
     except MemoryError:
