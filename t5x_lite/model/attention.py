@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """T5's multi-head attention: no biases on the projections, no 1/sqrt(H) on the logits.
 
-Shape letters: B batch, T queries, S keys, K new tokens, C cache places, D model, N heads, H head; 1 broadcasts.
+Shape letters: B batch, T queries, S keys, K new tokens, C cache places, D model, N heads, H head; 1 if broadcast.
 """
 
 import functools

@@ -3,7 +3,7 @@
 
 The layers do not return their weights, which training never needs, so this module repeats their forward passes.
 
-Shape letters: L layers, B batch, S input tokens, T target tokens, N heads, D model; 1 broadcasts.
+Shape letters: L layers, B batch, S input tokens, T target tokens, N heads, D model; 1 if broadcast.
 """
 
 from typing import NamedTuple

@@ -2,7 +2,7 @@
 """Transformer blocks, the layers of encoder and decoder stacks.
 
 Shape letters: B batch, T target tokens, S input tokens, P prompt tokens, K beams, C cache places, D model, N heads,
-H head; 1 broadcasts.
+H head; 1 if broadcast.
 """
 
 import jax
@@ -80,8 +80,7 @@ class DecoderBlock(nnx.Module):
     def step(self, x_BKD, cached: tuple[KeysValues, KeysValues], place, bias_1N1C, masks) -> tuple:
         """Decodes one token per beam; returns x_BKD and the targets' updated cache.
 
-        `cached` holds the keys and values of the targets and of the encoded inputs, `masks` (self_mask_B1KC,
-        cross_mask_B11S).
+        `cached` is the `KeysValues` of (targets, encoded inputs), `masks` is (self_mask_B1KC, cross_mask_B11S).
         """
         decoded, encoded = cached
         self_mask_B1KC, cross_mask_B11S = masks

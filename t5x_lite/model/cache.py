@@ -69,7 +69,7 @@ class Cache:
 
     @property
     def num_positions(self) -> int:
-        """P, plus one per step."""
+        """The number of positions: P, plus one per step."""
         _, K, C = self.visible_BKC.shape
         return self.prompt_length + (C - self.prompt_length) // K
 

@@ -94,7 +94,7 @@ class _Classifier(nnx.Module):
 
 
 class SequenceClassifier(_Classifier):
-    """Predicts one of `num_labels` per sequence (1: a regression value), from the mean of its encoded tokens."""
+    """Predicts a label per sequence, or a number if `num_labels` is 1, from the mean of its encoded tokens."""
 
     def __call__(self, inputs_BS, dropout_key=None) -> jax.Array:
         """Returns logits_BC, float32, for one sequence per row."""
@@ -119,7 +119,7 @@ def mean_of_tokens(encoded_BSD, inputs_BS) -> jax.Array:
 
 
 class TokenClassifier(_Classifier):
-    """Predicts one of `num_labels` per token, like `T5ForTokenClassification` of transformers."""
+    """Predicts one of `num_labels` labels per token, like `T5ForTokenClassification` of transformers."""
 
     def __call__(self, inputs_BS, segments_BS=None, dropout_key=None) -> jax.Array:
         """Returns logits_BSC, float32; arguments as in `Encoder.__call__`."""
@@ -152,7 +152,7 @@ class LabelHead(nnx.Module):
         return project(x_BSD, self.kernel[...], ("embed", "labels")) + self.bias[...][None, None]
 
     def predict(self, x_BSD: jax.Array, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions of `target_labels`; the last row of their kernel is the bias."""
+        """Returns the predictions of the batch's `target_labels`; the last row of their kernel is the bias."""
         x_BSD = self._dropped(x_BSD, dropout_key)
         with_one = jnp.concatenate([x_BSD, jnp.ones_like(x_BSD[..., :1])], axis=-1)
         kernel = jnp.concatenate([self.kernel[...], self.bias[...][None]])

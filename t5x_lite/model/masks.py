@@ -4,7 +4,7 @@
 Only keys are masked for padding: outputs of padded queries are never read, and masks without a query dimension are
 cheap.
 
-Shape letters: B batch, T queries, S keys; 1 broadcasts.
+Shape letters: B batch, T queries, S keys; 1 if broadcast.
 """
 
 import jax

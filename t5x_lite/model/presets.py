@@ -50,7 +50,7 @@ _T5_1_1 = {
     "xl": _t5_1_1(2_048, 32, 5_120, (24, 24)),
     "xxl": _t5_1_1(4_096, 64, 10_240, (24, 24)),
 }
-# ByT5 matches mT5's parameter counts: it spends the vocabulary's share on width and a three times deeper encoder.
+# ByT5 matches mT5's sizes, trading the vocabulary for width and an encoder three times as deep as the decoder.
 _BYT5 = {
     "small": _t5_1_1(1_472, 6, 3_584, (12, 4)),
     "base": _t5_1_1(1_536, 12, 3_968, (18, 6)),

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stacks of blocks. The layers' parameters are stacked along a leading dimension L and scanned over, so that compile
-time does not grow with depth.
+"""Stacks of blocks: parameters are stacked along a leading dimension L and scanned over, to compile one layer only.
 
 Shape letters: L layers, B batch, S input tokens, T target tokens, P prompt tokens, K beams, C cache places, D model,
-N heads; 1 broadcasts.
+N heads; 1 if broadcast.
 """
 
 import dataclasses
@@ -102,8 +101,7 @@ class Stack(nnx.Module):
     def run(self, call: Callable, x_BTD: jax.Array, before=None, within=None) -> jax.Array:
         """Runs all layers and the final norm on embedded tokens; returns [B, T, D].
 
-        `call(block, x_BTD, bias_1NTT, key)` runs one layer. `before` is the dropout key of x_BTD, `within` of the
-        layers.
+        `call(block, x_BTD, bias_1NTT, key)` runs one layer. `before` is x_BTD's dropout key, `within` the layers'.
         """
         T = x_BTD.shape[1]
         tables_L, bias_1NTT = layer_biases(self.position_bias, lambda table: table(T, T))
@@ -208,7 +206,7 @@ class DecoderStack(Stack):
         return dropout(hidden_BTD, self.cfg.dropout_rate, after)
 
     def init_cache(self, encoded_BSD, inputs_mask_B11S, num_steps: int, num_beams: int) -> Cache:
-        """Returns a cache without tokens, but with the projected cross-attention keys and values of all layers."""
+        """Returns a cache with the projected cross-attention keys and values of all layers, but no tokens yet."""
         B = encoded_BSD.shape[0]
         encoded = tuple(
             keys_values(*unstacked(self.blocks.cross_attention, index).project_keys_values(encoded_BSD))

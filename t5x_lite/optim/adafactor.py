@@ -2,9 +2,9 @@
 """Adafactor with T5X's constants, for parameters stacked by layer and attention kernels split by head.
 
 Each layer of a parameter is a matrix of its "embed" dimension by all others: ("layers", "embed", "heads", "head_dim")
-is a stack of [embed] x [heads * head_dim]. Means (of squared gradients, for the RMS of updates and parameters) are per
-layer, so that a stack is updated exactly like T5X's separate layers; `optax.adafactor` factors the two largest
-dimensions instead and averages over the whole stack.
+is a stack of [embed] x [heads * head_dim]. Means (of squared gradients, and in the RMS of updates and parameters) are
+taken per layer, so that a stack is updated exactly like T5X's separate layers. `optax.adafactor` instead factors the
+two largest dimensions and averages over the whole stack.
 """
 
 import math
@@ -52,7 +52,7 @@ def adafactor(
 
     Args:
       learning_rate: schedule of the RMS of updates, relative to the RMS of their parameters.
-      axes: a pytree like the parameters, with each one's axis names.
+      axes: a pytree like the parameters, holding their axis names.
       beta1: decay rate of the first moment, an average of updates times learning rate; None disables it.
       weight_decay: fraction of each parameter removed per step, not multiplied by the learning rate.
       min_dim_size_to_factor: minimum size of both sides of a layer's matrix to factor its second moment.
@@ -116,7 +116,7 @@ def clip_by_layer_rms(axes: Any, max_rms: float = MAX_UPDATE_RMS) -> optax.Gradi
 
 
 def scale_by_parameter_rms(axes: Any, min_rms: float = MIN_PARAMETER_RMS) -> optax.GradientTransformation:
-    """Multiplies each layer's update by max(RMS of the layer's parameter, `min_rms`)."""
+    """Multiplies each layer's update by max(RMS of its parameters, `min_rms`)."""
     return optax.stateless(
         lambda updates, params: jax.tree.map(
             lambda update, param, names: update * jnp.maximum(_layer_rms(param, names), min_rms), updates, params, axes

@@ -19,11 +19,11 @@ def adamw_rms(
     weight_decay: float = 0.0,
     momentum_dtype: str = "float32",
 ) -> optax.GradientTransformation:
-    """Returns AdamW whose updates, but not weight decay, are multiplied by max(RMS of the layer's parameter, 1e-3).
+    """Returns AdamW whose updates, but not weight decay, are multiplied by max(RMS of the layer's parameters, 1e-3).
 
     Args:
       learning_rate: schedule of the RMS of updates, relative to the RMS of their parameters.
-      axes: a pytree like the parameters, with each one's axis names.
+      axes: a pytree like the parameters, holding their axis names.
       beta1: decay rate of the first moment.
       beta2: decay rate of the second moment.
       weight_decay: fraction of each parameter removed per step, times the learning rate.

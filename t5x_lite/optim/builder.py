@@ -48,7 +48,7 @@ def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.Gra
     Args:
       cfg: the optimizer's config.
       num_steps: number of updates in the run, for the schedule.
-      axes: a pytree like the parameters, with each one's axis names.
+      axes: a pytree like the parameters, holding their axis names.
 
     Raises:
       ValueError: if the schedule's warmup does not end within `num_steps`.
@@ -60,13 +60,13 @@ def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.Gra
 def state_axes(state: optax.OptState, params: Any, axes: Any) -> Any:
     """Returns the pytree of an optimizer's state with the axis names of each array.
 
-    Moments have their parameters' names; v_row and v_col, the names of their remaining dimensions. Other arrays have no
-    names (None), so that they are replicated.
+    Moments get their parameters' names, v_row and v_col those of the dimensions they keep. Other arrays get None, so
+    that they are replicated.
 
     Args:
       state: the optimizer's state, or its shapes from `jax.eval_shape(tx.init, params)`.
       params: the parameters, or their shapes.
-      axes: a pytree like the parameters, with each one's axis names.
+      axes: a pytree like the parameters, holding their axis names.
     """
     structure, shapes = jax.tree.structure(params), [leaf.shape for leaf in jax.tree.leaves(params)]
 

@@ -64,7 +64,7 @@ def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
 def by_slice(devices: Sequence[Any], num_slices: int | None = None) -> list[list[Any]]:
     """Returns the devices of each slice, the part of a pod or the host within which the network is fast.
 
-    Raises ValueError unless the slices are of equal size and, if `num_slices` is not None, of that number.
+    Raises ValueError unless there are `num_slices` slices (None: any number) of equal size.
     """
     by_index: dict[int, list[Any]] = {}
     for device in devices:
@@ -102,7 +102,7 @@ def shardings(mesh: Mesh, shapes: Any, axes: Any) -> Any:
 
 
 def check_sharded(shapes: Any, mesh: Mesh) -> None:
-    """Raises ValueError if large arrays, `jax.ShapeDtypeStruct` with shardings, are replicated instead of sharded."""
+    """Raises ValueError if large arrays are replicated on a mesh that could shard them; `shapes` have shardings."""
     if all(mesh.shape[axis] == 1 for axis in MESH_AXES if axis != "data"):
         return
     leaves = named_leaves(shapes)

@@ -2,7 +2,7 @@
 """Multi-process runs: start-up, work that process 0 does first, and failures.
 
 Call `start` before any other use of JAX. On TPU pods, GKE, SLURM and Open MPI, JAX detects the other processes;
-elsewhere, set the first three environment variables below.
+elsewhere, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 """
 
 import atexit
@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 Result = TypeVar("Result")
 
 ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"
-# Heartbeat timeout: how long after a process dies or stops its peers abort, unless a collective fails earlier.
+# Heartbeat timeout: peers abort this long after a process dies or stops, unless a collective fails earlier.
 HEARTBEAT, HEARTBEAT_SECONDS = "T5X_LITE_HEARTBEAT_SECONDS", 30  # JAX's default is 100
 # Watchdog timeout: a process aborts if it makes no progress for this long, say on a stalled file system.
 HANG, HANG_SECONDS = "T5X_LITE_HANG_SECONDS", 1800

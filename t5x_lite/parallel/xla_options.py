@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""XLA compiler options, set per program so as not to affect others in the process."""
+"""XLA compiler options, set per program so that nothing else in the process is affected."""
 
 import os
 

@@ -21,9 +21,9 @@ class Chip:
 
 TPU_DOCS = "https://cloud.google.com/tpu/docs/"
 DATA_SHEET = "NVIDIA's data sheet"
-# As reported by XLA, out of 16 GB.
+# As reported by XLA; the chip has 16 GB.
 V5E_USABLE = 15.75 * GIB
-V5E_DCN, V6E_DCN = 6.4e12 / 8 / 256, 25.6e12 / 8 / 256  # a pod's bits/s, divided by its chips
+V5E_DCN, V6E_DCN = 6.4e12 / 8 / 256, 25.6e12 / 8 / 256  # a pod's bits/s, in bytes/s per chip
 
 # By prefix of `device_kind`; the longest match wins. ICI is a TPU's links to its neighbours or a GPU's NVLink, whose
 # published numbers count both directions and are halved here.

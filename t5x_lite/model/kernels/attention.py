@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention with T5's additive bias.
 
-Shape letters: B batch, T queries, S keys, K queries of a decoding step, C cache places, N heads, H head; 1 broadcasts.
+Shape letters: B batch, T queries, S keys, K decoding queries, C cache places, N heads, H head; 1 if broadcast.
 """
 
 from collections.abc import Callable

@@ -3,7 +3,7 @@
 
 `is_single_cpu` and `decode_layout` make all choices by platform; other code is the same on every platform.
 
-Shape letters: B batch, T queries, S keys, N heads, H head, D model, K beams, V vocabulary; 1 broadcasts.
+Shape letters: B batch, T queries, S keys, N heads, H head, D model, K beams, V vocabulary; 1 if broadcast.
 """
 
 import dataclasses
@@ -75,7 +75,7 @@ def looped_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS) -> jax.Array:
       k_BSNH: keys.
       v_BSNH: values.
       bias_1NTS: bias to add to the logits, or None.
-      mask_B1TS: float32 mask to add to the logits, with the full B, or None; gets no gradient.
+      mask_B1TS: float32 mask to add to the logits, not broadcast over B, or None; gets no gradient.
     """
     return _forward(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS)[0]
 
