@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """t5x_lite's own model directories: model.json, safetensors files and tokenizer files.
 
-Arrays keep their names and shapes in memory, with all layers of a stack in one, so that each device reads exactly its
-shards.
+Arrays are stored with their in-memory names and shapes, all layers of a stack in one, so that each device reads exactly
+its shards.
 """
 
 import dataclasses

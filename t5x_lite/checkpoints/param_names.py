@@ -20,7 +20,7 @@ from t5x_lite.files.messages import listed
 
 
 class Form(enum.Enum):
-    """How one layer's array maps to T5X's matrix, of which Hugging Face has the transpose unless KEPT."""
+    """How one layer's array maps to T5X's matrix; Hugging Face stores the transpose unless KEPT."""
 
     KEPT = "the same everywhere"
     KERNEL = "[in, out]; Hugging Face has [out, in]"

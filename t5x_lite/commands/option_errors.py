@@ -141,7 +141,7 @@ def _unknown_key(line: CommandLine, key: str) -> str:
 
 
 def _nearest_nested_field(line: CommandLine, key: str) -> str:
-    """Returns a suggestion for a field of a mixture or of its tasks."""
+    """Suggests a field of a mixture or of its tasks."""
     of_tasks = {action.dest.rpartition(".")[2] for action in line.parser._actions}
     fields = {field.name for field in dataclasses.fields(MixtureConfig)} | of_tasks
     wrong = next((part for part in key.split(".") if part not in fields), key)

@@ -72,7 +72,7 @@ class Choice:
         return 0
 
     def _new_tokens(self, output: Output, whole: str, end: int | None) -> tuple[list[str], list[float], list[int]]:
-        """Returns strings, log-probabilities and offsets of the new tokens that start before `end`; None is no end."""
+        """Returns strings, log-probabilities and offsets of the new tokens that start before `end`; all if None."""
         if self._surfaces is None:
             return [], [], []
         first, offsets = self._num_sent, []

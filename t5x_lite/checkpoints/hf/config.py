@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hugging Face's `config.json` for the T5 family, to and from a ModelConfig.
 
-Two of its fields are unreliable: the presence of `lm_head.weight` decides whether embeddings are tied, and mT5 never
-scales its logits.
+The file is unreliable on two points: embeddings are tied only if `lm_head.weight` is absent, and mT5 never scales its
+logits.
 """
 
 import json

@@ -33,7 +33,7 @@ PLACEHOLDER = "PLACEHOLDER://"
 STEP_NAME = re.compile(r"(?:checkpoint_)?([0-9]{1,18})")
 
 MAX_TREE_BYTES = 2**26
-# Decompressed size limits, in bytes or, for larger files, relative: weights hardly compress, and few slots are zero.
+# Decompressed size limits, absolute and, for large files, relative: weights hardly compress, and few slots are zero.
 MAX_GUNZIPPED, MAX_GROWTH = 2**26, 64
 PIECE = 2**20
 
