@@ -78,8 +78,7 @@ class Decoder(TokenEmbedding, LMHead):
 
         Args:
           prompts_BP: 0 and then the prompt's ids, as in `inputs_BT`; shorter prompts are padded on the LEFT.
-          num_steps: maximum number of new tokens per beam.
-          num_beams: beams per example.
+          num_steps: maximum number of new tokens for each of the `num_beams` beams per example.
           lengths_B: prompt lengths without padding, or None without padding.
           prefix_BP: 1 on the prefix, as in `__call__`.
         """

@@ -37,12 +37,8 @@ def weight(
 ) -> nnx.Param:
     """Returns a randomly initialised float32 parameter.
 
-    Args:
-      key: PRNG key.
-      shape: the parameter's shape.
-      axes: logical names of its dimensions, which `parallel/rules.py` maps to mesh axes.
-      stddev: standard deviation of the values, after truncation.
-      distribution: distribution of the values.
+    `axes` are the logical names of its dimensions, which `parallel/rules.py` maps to mesh axes; `stddev` is the
+    standard deviation after truncation.
     """
     return nnx.Param(_draw(key, stddev, shape, distribution), axes=axes)
 
@@ -67,13 +63,9 @@ recomputed = functools.partial(jax.checkpoint, prevent_cse=False)
 
 
 def dropout(x: jax.Array, rate: float, key: jax.Array | None, *, shared_dim: int | None = -2) -> jax.Array:
-    """Zeroes elements with probability `rate` and scales up the rest.
+    """Zeroes elements with probability `rate` and scales up the rest; returns x if the key is None.
 
-    Args:
-      x: any array.
-      rate: probability in [0, 1).
-      key: PRNG key; None returns x.
-      shared_dim: dimension that shares one mask, or None. T5X shares masks over the length, which is also cheaper.
+    Elements along `shared_dim`, if any, share a mask; by default along the length, as in T5X, which is also cheaper.
     """
     if key is None or rate == 0:
         return x

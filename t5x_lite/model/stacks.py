@@ -69,10 +69,7 @@ def unstacked(stack: Any, index: int) -> Any:
 def layer_biases(
     bias: RelativePositionBias, compute: Callable[[RelativePositionBias], jax.Array]
 ) -> tuple[Any, Callable[[Any], jax.Array]]:
-    """Returns the tables to scan over, and a function from one layer's table to its bias.
-
-    A table shared by all layers is computed once, outside of the scan.
-    """
+    """Returns the tables to scan over, and a function from a layer's table to its bias; computes a shared bias once."""
     if bias.cfg.relative_bias_per_layer:
         return bias, compute
     shared = compute(bias)

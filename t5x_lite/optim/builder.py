@@ -46,7 +46,7 @@ def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.Gra
     """Returns gradient clipping and the optimizer, with its learning rate schedule, as one transformation.
 
     Args:
-      cfg: the optimizer's config.
+      cfg: optimizer options.
       num_steps: number of updates in the run, for the schedule.
       axes: a pytree like the parameters, holding their axis names.
 

@@ -39,10 +39,7 @@ CRASH_REPORTER = "import sys; sys.stdin.buffer.read(1) or print(sys.argv[1], fil
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str | int] | None:
-    """Returns the arguments of `jax.distributed.initialize`: {} if JAX detects them, None for a single process.
-
-    Raises ValueError if the environment variables are invalid or incomplete.
-    """
+    """Returns the arguments of `jax.distributed.initialize`: {} if JAX detects them, None for a single process."""
     given = {name: environment[name] for name in (ADDRESS, COUNT, INDEX) if environment.get(name)}
     if COUNT not in given and all(name in environment for name in OPEN_MPI) and OPEN_MPI_4 not in environment:
         given |= dict(zip((COUNT, INDEX), (environment[name] for name in OPEN_MPI), strict=True))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """FLOPs of a model's matrix products, computed from its config; a multiply-add counts as two.
 
-Shape letters: S input tokens, T target tokens, D model, F feed-forward, N heads, H head, V vocabulary.
+Shape letters: S input tokens, T target tokens, D model.
 """
 
 from t5x_lite.config import ModelConfig
@@ -21,13 +21,8 @@ def forward_flops(
 ) -> int:
     """Counts the FLOPs of one sequence's forward pass, without classifier heads.
 
-    Attention counts all T * S pairs, since masked ones are computed too.
-
-    Args:
-      cfg: the model's sizes.
-      inputs_length: S; ignored without an encoder.
-      targets_length: T; ignored without a decoder.
-      architecture: determines which stacks there are.
+    Attention counts all T * S pairs, since masked ones are computed too. `inputs_length` is ignored without an encoder,
+    `targets_length` without a decoder.
     """
     S, T, D, inner = inputs_length, targets_length, cfg.emb_dim, cfg.num_heads * cfg.head_dim
     traits, total = architecture.traits, 0

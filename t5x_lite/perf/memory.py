@@ -3,8 +3,7 @@
 
 XLA's other buffers (one layer's working set, gathered kernels, collectives) are only known after compilation.
 
-Shape letters: B sequences per device, S input tokens, T target tokens, D model, F feed-forward, N heads, H head, V
-vocabulary.
+Shape letters: B sequences per device, S input tokens, T target tokens, C time steps per chunk, F feed-forward.
 """
 
 import math

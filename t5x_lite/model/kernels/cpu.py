@@ -68,14 +68,8 @@ def looped_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS) -> jax.Array:
 
     On a CPU, XLA's batched matrix products are three times slower than its plain ones, and a whole batch's weights do
     not fit the caches: for 8 x 6 heads of 512 x 512, the loop takes 0.6 of the reference's time. The backward pass
-    recomputes the weights from the stored softmax normalisers.
-
-    Args:
-      q_BTNH: queries.
-      k_BSNH: keys.
-      v_BSNH: values.
-      bias_1NTS: bias to add to the logits, or None.
-      mask_B1TS: float32 mask to add to the logits, not broadcast over B, or None; gets no gradient.
+    recomputes the weights from the stored softmax normalisers. `mask_B1TS` is a float32 summand without gradient, not
+    broadcast over B; it and the bias may be None.
     """
     return _forward(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS)[0]
 
