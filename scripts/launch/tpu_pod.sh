@@ -6,7 +6,7 @@
 # VERSION is the VM's image; SPOT=yes requests preemptible capacity. Delete the slice with:
 #   gcloud compute tpus queued-resources delete "$NAME" --zone "$ZONE" --force
 set -euo pipefail
-: "${NAME:?set it to the slice's name}" "${ZONE:?set it to a zone}" "${TYPE:?set it to an accelerator type, such as v5litepod-64}"
+: "${NAME:?set it to the name of the slice}" "${ZONE:?set it to a zone}" "${TYPE:?set it to an accelerator type, such as v5litepod-64}"
 repository=${REPOSITORY:-$(git -C "$(dirname "${BASH_SOURCE[0]}")" remote get-url origin)}
 tpus=(gcloud compute tpus)
 

@@ -42,33 +42,36 @@ class Traits:
         return not self.decodes and self.labels_per is None
 
 
-_MODEL, _DATA = "t5x_lite.model", "t5x_lite.data.converters"
+_MODEL, _DATA = "t5x_lite.model", "t5x_lite.data"
 _DECODER = Traits(
-    model=f"{_MODEL}.decoder:Decoder", converter=f"{_DATA}:decoder_converter", has_encoder=False, decodes=True
+    model=f"{_MODEL}.decoder:Decoder",
+    converter=f"{_DATA}.converters:decoder_converter",
+    has_encoder=False,
+    decodes=True,
 )
 
 ARCHITECTURES: Mapping[str, Traits] = types.MappingProxyType(
     {
         "encoder_decoder": Traits(
             model=f"{_MODEL}.transformer:T5",
-            converter=f"{_DATA}:encoder_decoder_converter",
+            converter=f"{_DATA}.converters:encoder_decoder_converter",
             has_encoder=True,
             decodes=True,
         ),
         "causal_lm": _DECODER,
         "prefix_lm": dataclasses.replace(_DECODER, sees_prefix=True),
         "masked_lm": Traits(
-            model=f"{_MODEL}.encoder:MaskedLM", converter=f"{_DATA}:masked_lm_converter", has_encoder=True
+            model=f"{_MODEL}.encoder:MaskedLM", converter=f"{_DATA}.converters:masked_lm_converter", has_encoder=True
         ),
         "sequence_classifier": Traits(
             model=f"{_MODEL}.encoder:SequenceClassifier",
-            converter=f"{_DATA}:label_converter",
+            converter=f"{_DATA}.labels:label_converter",
             has_encoder=True,
             labels_per="sequence",
         ),
         "token_classifier": Traits(
             model=f"{_MODEL}.encoder:TokenClassifier",
-            converter=f"{_DATA}:label_converter",
+            converter=f"{_DATA}.labels:label_converter",
             has_encoder=True,
             labels_per="token",
         ),

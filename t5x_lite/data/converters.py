@@ -19,7 +19,6 @@ import numpy as np
 
 from t5x_lite.config import RunConfig, TaskConfig
 from t5x_lite.config.architectures import ARCHITECTURES
-from t5x_lite.data.labels import SequenceLabels, TokenLabels
 from t5x_lite.data.task_specs import tasks_of
 from t5x_lite.data.tokenizers import Tokenizer
 
@@ -201,7 +200,7 @@ def make_converter(
     """
     traits = ARCHITECTURES[architecture]
     if traits.labels_per and packing != "none":
-        raise _mismatch(architecture, "data.packing", packing, "leave it out")
+        raise mismatch(architecture, "data.packing", packing, "leave it out")
     return pkgutil.resolve_name(traits.converter)(architecture, tasks, tokenizer)
 
 
@@ -217,7 +216,7 @@ def decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokeni
     unsuitable = ("masked_lm", "causal_lm") if sees_prefix else ("masked_lm",)
     for task in tasks.values():
         if task.inputs is None and task.objective in unsuitable:
-            raise _mismatch(architecture, "task.objective", task.objective, f"use {architecture}")
+            raise mismatch(architecture, "task.objective", task.objective, f"use {architecture}")
     if all(task.inputs is None and task.objective == "causal_lm" for task in tasks.values()):
         return decoder_only
     return functools.partial(continuation, eos_id=tokenizer.eos_id, sees_prefix=sees_prefix)
@@ -228,22 +227,14 @@ def masked_lm_converter(architecture: str, tasks: Mapping[str, TaskConfig], toke
     for task in tasks.values():
         if task.inputs is not None:
             remedy = "leave it and task.targets out to train on plain text"
-            raise _mismatch(architecture, "task.inputs", task.inputs, remedy)
+            raise mismatch(architecture, "task.inputs", task.inputs, remedy)
         if task.objective != "masked_lm":
-            raise _mismatch(architecture, "task.objective", task.objective, "use masked_lm")
+            raise mismatch(architecture, "task.objective", task.objective, "use masked_lm")
     return functools.partial(encoder_only, mask_id=tokenizer.sentinel_id(0))
 
 
-def label_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
-    """Returns a classifier's converter, which labels whole sequences or each word."""
-    for task in tasks.values():
-        if task.inputs is None and task.prepared is None:
-            raise _mismatch(architecture, "task.inputs", None, "give task.inputs, task.targets and task.labels")
-    kind = SequenceLabels if ARCHITECTURES[architecture].labels_per == "sequence" else TokenLabels
-    return kind(labels_of(tasks), tokenizer)
-
-
-def _mismatch(architecture: str, field: str, value: Any, remedy: str) -> ValueError:
+def mismatch(architecture: str, field: str, value: Any, remedy: str) -> ValueError:
+    """Returns the error for a field that does not suit an architecture."""
     return ValueError(f"{field} {value!r} does not suit model.architecture {architecture}: {remedy}")
 
 

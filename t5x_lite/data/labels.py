@@ -8,7 +8,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from t5x_lite.config import TaskConfig
+from t5x_lite.config.architectures import ARCHITECTURES
+from t5x_lite.data.converters import Converter, labels_of, mismatch
 from t5x_lite.data.tokenizers import Tokenizer
+
+
+def label_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
+    """Returns a classifier's converter, which labels whole sequences or each word."""
+    for task in tasks.values():
+        if task.inputs is None and task.prepared is None:
+            raise mismatch(architecture, "task.inputs", None, "give task.inputs, task.targets and task.labels")
+    kind = SequenceLabels if ARCHITECTURES[architecture].labels_per == "sequence" else TokenLabels
+    return kind(labels_of(tasks), tokenizer)
 
 
 class Words:

@@ -11,7 +11,7 @@ from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples, num_examples
 from t5x_lite.data.examples import PackedPairs, Pairs
 from t5x_lite.data.mixing import Mixed
-from t5x_lite.data.objectives import PrefixLM
+from t5x_lite.data.objectives.language_modeling import PrefixLM
 
 S = 32
 

@@ -150,7 +150,7 @@ def test_a_size_other_than_the_pretrained_models_is_refused(tmp_path, directory,
     cfg, weights = resolve_run(config(tmp_path / "run", directory))
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, **{field: value}))
     (tmp_path / "run").mkdir()
-    with pytest.raises(ValueError, match=rf"model.{field} is .*, and the model of model.pretrained .*tiny has"):
+    with pytest.raises(ValueError, match=rf"model.{field} is .*, but model.pretrained .*tiny has"):
         loop.make_job(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
 
 

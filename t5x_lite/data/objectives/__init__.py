@@ -5,26 +5,22 @@ To add one, write a subclass of `Objective` in a new file here, and list it in `
 `config.task.READ_BY_OBJECTIVE`.
 """
 
-from collections.abc import Callable
+import pkgutil
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.base import Objective
-from t5x_lite.data.objectives.iid_denoising import IidDenoising
-from t5x_lite.data.objectives.language_modeling import CausalLM, PrefixLM
-from t5x_lite.data.objectives.masked_lm import MaskedLM
-from t5x_lite.data.objectives.span_corruption import SpanCorruption
-from t5x_lite.data.objectives.ul2 import ul2_denoisers
 from t5x_lite.data.tokenizers import Tokenizer
 
 Weighted = list[tuple[float, Objective]]  # a mixture: (rate, objective), with rates that add up to 1
-# Values of `task.objective`: functions with the signature of `Objective.from_task`.
-OBJECTIVES: dict[str, Callable[..., Objective | Weighted]] = {
-    "span_corruption": SpanCorruption.from_task,
-    "iid_denoising": IidDenoising.from_task,
-    "prefix_lm": PrefixLM.from_task,
-    "causal_lm": CausalLM.from_task,
-    "masked_lm": MaskedLM.from_task,
-    "ul2": ul2_denoisers,
+# By value of `task.objective`, the module here and in it the function with the signature of `Objective.from_task`. Only
+# the module of the chosen objective is imported.
+OBJECTIVES = {
+    "span_corruption": "span_corruption:SpanCorruption.from_task",
+    "iid_denoising": "iid_denoising:IidDenoising.from_task",
+    "prefix_lm": "language_modeling:PrefixLM.from_task",
+    "causal_lm": "language_modeling:CausalLM.from_task",
+    "masked_lm": "masked_lm:MaskedLM.from_task",
+    "ul2": "ul2:ul2_denoisers",
 }
 
 
@@ -35,6 +31,6 @@ def make_objectives(
 
     Args and Raises: as for `Objective.from_task`.
     """
-    make = OBJECTIVES[task.objective]
+    make = pkgutil.resolve_name(f"{__name__}.{OBJECTIVES[task.objective]}")
     made = make(task, tokenizer, inputs_length=inputs_length, targets_length=targets_length, seed=seed)
     return made if isinstance(made, list) else [(1.0, made)]

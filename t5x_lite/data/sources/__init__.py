@@ -1,18 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sources of records; `open_source` opens the one that `task.source` names."""
+"""Sources of records; `open_source` opens the one that `task.source` names.
+
+The reader of a kind of source is imported when one is opened.
+"""
 
 import pathlib
 from typing import NamedTuple
 
 from t5x_lite.config import DOCSTRINGS, TaskConfig
-from t5x_lite.data.sources.base import BadRecord, Concatenated, InMemory, Source
-from t5x_lite.data.sources.docstrings import read_docstrings
-from t5x_lite.data.sources.files import find_files, open_file
-from t5x_lite.data.sources.huggingface import PREFIX as HUGGING_FACE
-from t5x_lite.data.sources.huggingface import open_dataset
-from t5x_lite.data.sources.python import is_object, open_object
-from t5x_lite.data.sources.tfds import PREFIX as TFDS
-from t5x_lite.data.sources.tfds import open_named
+from t5x_lite.data.sources.base import HUGGING_FACE, TFDS, BadRecord, Concatenated, InMemory, Source
 
 Names = str | tuple[str, ...]
 
@@ -37,27 +33,44 @@ def open_source(task: TaskConfig, names: Names, cache: pathlib.Path, *, field: s
       BadRecord: if one of its files is empty, unless `task.bad_records` is skip.
     """
     if names == DOCSTRINGS:
+        from t5x_lite.data.sources.docstrings import read_docstrings
+
         return Opened(InMemory(read_docstrings(task.packages, task.min_characters), DOCSTRINGS), [])
     opened, skipped, files = [], [], []
     for name in (names,) if isinstance(names, str) else names:
-        if name.startswith(TFDS):
-            opened.append(open_named(name, field))
-        elif name.startswith(HUGGING_FACE):
-            opened.append(open_dataset(name, field))
-        elif is_object(name):
-            opened.append(open_object(name, field))
-        else:
+        named_source = _open_named(name, field)
+        if named_source is None:
             files.append(name)
-    for path in find_files(files, field) if files else ():
-        source = open_file(path, task, cache)
-        if len(source):
-            opened.append(source)
         else:
-            skip(BadRecord(f"{path} is empty: fill or remove it"), task, skipped)
+            opened.append(named_source)
+    if files:
+        from t5x_lite.data.sources.files import find_files, open_file
+
+        for path in find_files(files, field):
+            source = open_file(path, task, cache)
+            if len(source):
+                opened.append(source)
+            else:
+                skip(BadRecord(f"{path} is empty: fill or remove it"), task, skipped)
     if not sum(map(len, opened)):
         what = "its files are empty" if files else "it is empty"
         raise ValueError(f"{field} {named(names)} has no records: {what}")
     return Opened(Concatenated(opened), skipped)
+
+
+def _open_named(name: str, field: str) -> Source | None:
+    """Opens a data set or a Python object; returns None if the name is that of files."""
+    if name.startswith(TFDS):
+        from t5x_lite.data.sources.tfds import open_named
+
+        return open_named(name, field)
+    if name.startswith(HUGGING_FACE):
+        from t5x_lite.data.sources.huggingface import open_dataset
+
+        return open_dataset(name, field)
+    from t5x_lite.data.sources.python import is_object, open_object
+
+    return open_object(name, field) if is_object(name) else None
 
 
 def skip(error: BadRecord, task: TaskConfig, skipped: list[str]) -> None:

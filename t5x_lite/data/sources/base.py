@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 Record = dict[str, Any]
+TFDS, HUGGING_FACE = "tfds:", "hf:"  # prefixes of names
 
 
 class BadRecord(ValueError):

@@ -10,10 +10,9 @@ from typing import Any
 
 import pyarrow
 
-from t5x_lite.data.sources.base import BadRecord, IndexedSource, Record
+from t5x_lite.data.sources.base import HUGGING_FACE, BadRecord, IndexedSource, Record
 from t5x_lite.files.messages import first_line, listed
 
-PREFIX = "hf:"
 HUB_SECONDS = 10.0  # timeout; `datasets` itself would retry for half a minute
 SAVED_FILES = ("state.json", "dataset_dict.json")  # `save_to_disk` writes one of them
 
@@ -52,7 +51,7 @@ def open_dataset(name: str, field: str = "task.source") -> HuggingFaceRecords:
         import datasets  # an extra that takes a second to import
     except ImportError as error:
         raise ValueError(f"{field} {name!r} needs Hugging Face's datasets: pip install 't5x-lite[datasets]'") from error
-    path, split = _name_and_split(os.path.expanduser(name.removeprefix(PREFIX)))
+    path, split = _name_and_split(os.path.expanduser(name.removeprefix(HUGGING_FACE)))
     if path and pathlib.Path(path).is_dir():
         return HuggingFaceRecords(_load_saved(datasets, path, split, f"{field} {name!r}"), name)
     return HuggingFaceRecords(_load_from_hub(datasets, path, split, f"{field} {name!r}"), name)
@@ -69,7 +68,7 @@ def _name_and_split(wanted: str) -> tuple[str, str]:
 def _load_saved(datasets: Any, path: str, split: str, called: str) -> Any:
     if not any((pathlib.Path(path) / file).is_file() for file in SAVED_FILES):
         raise ValueError(
-            f"{called} is not a directory written by save_to_disk: name one that is, or files without {PREFIX}"
+            f"{called} is not a directory written by save_to_disk: name one that is, or files without {HUGGING_FACE}"
         )
     try:
         dataset = datasets.load_from_disk(path)
@@ -90,8 +89,8 @@ def _load_saved(datasets: Any, path: str, split: str, called: str) -> Any:
 
 def _load_from_hub(datasets: Any, path: str, split: str, called: str) -> Any:
     remedy = (
-        f"write {PREFIX}OWNER/NAME/CONFIG@SPLIT as on the Hub, such as {PREFIX}nyu-mll/glue/cola@train, or "
-        f"{PREFIX}DIRECTORY of save_to_disk"
+        f"write {HUGGING_FACE}OWNER/NAME/CONFIG@SPLIT as on the Hub, such as {HUGGING_FACE}nyu-mll/glue/cola@train, or "
+        f"{HUGGING_FACE}DIRECTORY of save_to_disk"
     )
     parts = HUB_NAME.fullmatch(path)
     # `datasets` would load any directory of that name as a dataset.

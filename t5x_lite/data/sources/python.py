@@ -8,7 +8,6 @@ import re
 from typing import Any
 
 from t5x_lite.data.sources.base import InMemory, Source
-from t5x_lite.data.sources.tfds import open_class
 
 OBJECT_PATTERN = re.compile(r"(?P<module>[A-Za-z_][\w.]*):(?P<name>[A-Za-z_]\w*)(?:@(?P<split>.+))?")
 
@@ -37,6 +36,8 @@ def open_object(name: str, field: str = "task.source") -> Source:
     value = import_object(name, field)
     _, _, split = name.partition("@")
     if isinstance(value, type) and hasattr(value, "as_data_source"):
+        from t5x_lite.data.sources.tfds import open_class
+
         return open_class(value, split, name, field)
     if split:
         raise ValueError(f"{field} {name!r} has @{split}, but only TFDS builder classes have splits: leave it out")

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from t5x_lite.data.sources.base import BadRecord, IndexedSource, Record
+from t5x_lite.data.sources.base import TFDS, BadRecord, IndexedSource, Record
 from t5x_lite.files.messages import first_line
 
-PREFIX = "tfds:"
 DEFAULT_SPLIT = "train"
 
 
@@ -64,7 +63,7 @@ def open_named(name: str, field: str = "task.source") -> TfdsRecords:
     """Opens `tfds:NAME[/CONFIG][:VERSION][@SPLIT]`, prepared beforehand; raises ValueError if there is none."""
     import tensorflow_datasets as tfds  # takes 0.25 s to import
 
-    wanted, _, split = name.removeprefix(PREFIX).partition("@")
+    wanted, _, split = name.removeprefix(TFDS).partition("@")
     try:
         builder = tfds.builder(wanted)
     except Exception as error:  # TFDS raises many types for unknown names

@@ -94,7 +94,7 @@ def test_a_bad_record_of_a_split_is_an_error_or_is_skipped(task, tmp_path):
 
 def test_a_split_without_its_task_or_beside_an_input_is_refused():
     for fields in ({"split": "eval"}, {"split": "eval", "task": "a.b:C", "input": "x.txt"}):
-        with pytest.raises(ValueError, match="give split with task alone"):
+        with pytest.raises(ValueError, match="give --split with --task and"):
             options(**fields)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import TaskConfig
-from t5x_lite.data.objectives import OBJECTIVES, CausalLM, Objective, SpanCorruption, make_objectives
-from t5x_lite.data.objectives.span_corruption import noise_counts
+from t5x_lite.data.objectives import OBJECTIVES, Objective, make_objectives
+from t5x_lite.data.objectives.language_modeling import CausalLM
+from t5x_lite.data.objectives.span_corruption import SpanCorruption, noise_counts
 from t5x_lite.data.tokenizers import ByteTokenizer
 from tests.data.objectives.reconstruction import without_padding
 

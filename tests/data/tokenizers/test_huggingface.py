@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import TaskConfig, TokenizerConfig
-from t5x_lite.data.objectives import SpanCorruption
+from t5x_lite.data.objectives.span_corruption import SpanCorruption
 from t5x_lite.data.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer, build_tokenizer, load_tokenizer
 from tests.paths import SHARED
 
