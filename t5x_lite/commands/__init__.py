@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TODO."""
+"""The commands of `t5x-lite`, one module or package each; none imports another."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pretraining objectives: what the model is asked to predict of a text.
+"""Pretraining objectives, which turn chunks of text into inputs and targets.
 
-To add one, write a subclass of `Objective` in a new file here, and list it in `OBJECTIVES` below and in
+To add one, subclass `Objective` in a new file here and register it in `OBJECTIVES` below and in
 `config.task.READ_BY_OBJECTIVE`.
 """
 
@@ -11,9 +11,8 @@ from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.base import Objective
 from t5x_lite.data.tokenizers import Tokenizer
 
-Weighted = list[tuple[float, Objective]]  # a mixture: (rate, objective), with rates that add up to 1
-# By value of `task.objective`, the module here and in it the function with the signature of `Objective.from_task`. Only
-# the module of the chosen objective is imported.
+Weighted = list[tuple[float, Objective]]  # a mixture: (rate, objective); the rates add up to 1
+# Functions with the signature of `Objective.from_task`, by `task.objective`. Only the chosen one's module is imported.
 OBJECTIVES = {
     "span_corruption": "span_corruption:SpanCorruption.from_task",
     "iid_denoising": "iid_denoising:IidDenoising.from_task",
@@ -27,10 +26,7 @@ OBJECTIVES = {
 def make_objectives(
     task: TaskConfig, tokenizer: Tokenizer, *, inputs_length: int, targets_length: int | None, seed: int
 ) -> Weighted:
-    """Returns `task.objective` as a mixture: one objective of rate 1, or several.
-
-    Args and Raises: as for `Objective.from_task`.
-    """
+    """Returns `task.objective` as a mixture of one or more objectives; takes the args of `Objective.from_task`."""
     make = pkgutil.resolve_name(f"{__name__}.{OBJECTIVES[task.objective]}")
     made = make(task, tokenizer, inputs_length=inputs_length, targets_length=targets_length, seed=seed)
     return made if isinstance(made, list) else [(1.0, made)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of a pretraining objective.
+"""The interface of pretraining objectives.
 
 Shape letters: B batch, L tokens per chunk, S encoder tokens, T decoder tokens.
 """
@@ -19,14 +19,14 @@ class Objective(abc.ABC):
     """Turns chunks of a token stream into inputs and targets.
 
     Subclasses are frozen dataclasses, so that they can be pickled to worker processes. All randomness is a pure
-    function of the seed and the index of the example: a row is the same in any batch, on any host.
+    function of the seed and the example's index: a row is the same in any batch, on any host.
 
     Args:
-      inputs_length: S, EOS included.
-      targets_length: T, EOS included.
+      inputs_length: S, including EOS.
+      targets_length: T, including EOS.
       chunk_length: L.
-      eos_id: appended to inputs and targets.
-      seed: seed for the order of the examples and for everything random in them.
+      eos_id: the id appended to inputs and targets.
+      seed: seed for the order of the examples and for all randomness in them.
     """
 
     inputs_length: int
@@ -40,13 +40,13 @@ class Objective(abc.ABC):
     def from_task(
         cls, task: TaskConfig, tokenizer: Tokenizer, *, inputs_length: int, targets_length: int | None, seed: int
     ) -> Self:
-        """Returns the objective that a task configures.
+        """Returns the objective configured by a task.
 
         Args:
-          task: the parameters of the objective, such as `noise_density`.
+          task: the objective's parameters, such as `noise_density`.
           tokenizer: the tokenizer of the text.
           inputs_length: S, from `train.inputs_length`.
-          targets_length: T, from `train.targets_length`; None picks the shortest length that loses nothing.
+          targets_length: T, from `train.targets_length`; None for the shortest length that truncates nothing.
           seed: the seed of the run.
 
         Raises:
@@ -59,20 +59,16 @@ class Objective(abc.ABC):
 
         Args:
           tokens_BL: ids of any integer type.
-          index_B: index of each example in the stream; row b depends on `tokens_BL[b]`, `index_B[b]` and `seed` alone.
+          index_B: index of each example in the stream; row b depends on `tokens_BL[b]`, `index_B[b]` and `seed` only.
 
         Returns:
-          `inputs` [B, S] and `targets` [B, T], int32, ending in EOS and padded with 0. An objective that does not
-          predict every target adds `loss_weights` [B, T], int32, 1 where a target counts.
+          `inputs` [B, S] and `targets` [B, T], int32, ending in EOS and zero-padded. Objectives that do not predict
+          every target add `loss_weights` [B, T], int32, 1 where a target counts.
         """
 
 
 def fit_targets(inputs_length: int, targets_length: int | None, num_targets: int) -> int:
-    """Returns T: `train.targets_length`, or the number of targets if that is None.
-
-    Raises:
-      ValueError: if the targets do not fit.
-    """
+    """Returns `targets_length`, or `num_targets` if it is None; raises ValueError if the targets do not fit."""
     if targets_length is not None and targets_length < num_targets:
         raise ValueError(
             f"train.targets_length is {targets_length}, but train.inputs_length {inputs_length} yields {num_targets} "

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""I.i.d. denoising: each token is dropped or kept independently of its neighbours, vectorised over the batch.
+"""I.i.d. denoising: drops each token independently with the same probability, vectorised over the batch.
 
-Dropped neighbours share a sentinel, and each span follows its own sentinel in the targets, as in span corruption. (T5
-writes a sentinel for each run of kept tokens instead, so in a row that begins with a dropped token a span follows the
-sentinel of the previous one.) Rows differ in length and are padded.
+Adjacent dropped tokens share a sentinel, and each span follows its own sentinel in the targets, as in span corruption.
+(T5 emits a sentinel per run of kept tokens instead, so in rows that start with a dropped token, spans follow the
+previous span's sentinel.) Rows differ in length and are padded.
 
-No token is lost. A chunk has one token fewer than the inputs, as in T5, and replacing spans by sentinels cannot make it
-longer. The targets, and the sentinels, have room for the mean number of dropped tokens plus three standard deviations;
-in the fewer than 0.2% of rows that draw more, the last dropped tokens are kept. A row that draws none drops one token,
-so that there is something to predict.
+No token is lost. Chunks have one token fewer than the inputs, as in T5, and sentinels cannot make them longer. There is
+room for the mean number of targets and sentinels plus three standard deviations; in the fewer than 0.2% of rows that
+exceed it, the last dropped tokens are kept. Every row drops at least one token, so that there is something to predict.
 
 Shape letters: B batch, L tokens per chunk, S encoder tokens, T decoder tokens.
 
@@ -28,17 +27,17 @@ from t5x_lite.data.objectives.rng import random_keys
 from t5x_lite.data.objectives.span_corruption import mark_spans, span_starts
 from t5x_lite.data.tokenizers import Tokenizer
 
-DEVIATIONS = 3.0  # standard deviations above the mean for which there is room
+DEVIATIONS = 3.0  # room above the mean, in standard deviations
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IidDenoising(Objective):
-    """Replaces random tokens by sentinels in the inputs, and asks for the tokens in the targets.
+    """Replaces random tokens with sentinels in the inputs and predicts the tokens.
 
-    Args, beside those of `Objective`:
+    Args, in addition to those of `Objective`:
       noise_density: probability that a token is dropped.
-      num_sentinels: most spans per row.
-      first_sentinel: id of the first sentinel; the following ones descend from it.
+      num_sentinels: maximum number of spans per row.
+      first_sentinel: id of the first sentinel; later ones descend from it.
     """
 
     noise_density: float
@@ -76,7 +75,7 @@ class IidDenoising(Objective):
         starts_BL = span_starts(mask_BL)
         marked_BL = mark_spans(tokens_BL, starts_BL, self.first_sentinel)
         inputs_BS = gather_rows(marked_BL, ~mask_BL | starts_BL, length=self.inputs_length, eos_id=self.eos_id)
-        # Each token is preceded by a place for the sentinel of the span that may start there.
+        # Each token is preceded by a slot for a sentinel, used if a span starts there.
         pairs_BL2 = np.stack([marked_BL, tokens_BL], axis=2)
         keep_BL2 = np.stack([starts_BL, mask_BL], axis=2)
         shape = (len(tokens_BL), 2 * self.chunk_length)
@@ -87,15 +86,15 @@ class IidDenoising(Objective):
 
 
 def iid_room(length: int, noise_density: float) -> tuple[int, int]:
-    """Returns (spans, targets with sentinels and EOS) to make room for in chunks of `length` tokens.
+    """Returns the numbers of spans and of targets, including sentinels and EOS, to make room for in a chunk.
 
-    Both are the mean plus three standard deviations, or the maximum if that is less.
+    Both are the mean plus three standard deviations, capped at the maximum possible.
     """
     d, q = noise_density, 1 - noise_density
     spans = d * q * length + d * d
-    # A span starts at a dropped token after a kept one; two consecutive tokens cannot both be starts.
+    # A span starts at a dropped token after a kept one, so two consecutive tokens cannot both be starts.
     spans_variance = d * q * (1 - 3 * d * q) * length
-    # A dropped token takes two places, with its sentinel, or one if the previous token is dropped too.
+    # A dropped token adds two targets, itself and a sentinel, or one if the previous token is dropped too.
     targets = d * (1 + q) * length + d * d
     targets_variance = (d * (4 - 3 * d) - (d * (1 + q)) ** 2 - 2 * d * d * q * (1 + q)) * length
     return (
@@ -105,10 +104,9 @@ def iid_room(length: int, noise_density: float) -> tuple[int, int]:
 
 
 def iid_noise_mask(seed: int, index_B: np.ndarray, *, length: int, noise_density: float) -> np.ndarray:
-    """Draws which tokens each row drops: each with probability `noise_density`, and at least one.
+    """Returns a random mask_BL, True for dropped tokens: each with probability `noise_density`, at least one per row.
 
-    Returns:
-      bool mask_BL, True where a token is dropped; row b depends on `seed` and `index_B[b]` alone.
+    Row b depends on `seed` and `index_B[b]` only.
     """
     keys_BL = random_keys(seed, index_B, length)
     mask_BL = keys_BL < np.uint64(noise_density * 2.0**64)
@@ -117,13 +115,7 @@ def iid_noise_mask(seed: int, index_B: np.ndarray, *, length: int, noise_density
 
 
 def limit_noise(mask_BL: np.ndarray, *, max_spans: int, max_targets: int) -> np.ndarray:
-    """Returns the mask without the last dropped tokens of rows that exceed either limit.
-
-    Args:
-      mask_BL: True where a token is dropped.
-      max_spans: most runs of dropped tokens.
-      max_targets: most dropped tokens, sentinels included.
-    """
+    """Unmasks the last dropped tokens of rows with more spans, or more dropped tokens and sentinels, than allowed."""
     starts_BL = span_starts(mask_BL)
     num_spans_BL = np.cumsum(starts_BL, axis=1, dtype=np.int32)
     num_targets_BL = num_spans_BL + np.cumsum(mask_BL, axis=1, dtype=np.int32)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Language modelling for an encoder-decoder: the decoder continues the encoder's text.
+"""Language modelling with an encoder-decoder: the decoder continues the encoder's text.
 
 Shape letters: B batch, L tokens per chunk, S encoder tokens, T decoder tokens.
 
@@ -20,13 +20,13 @@ from t5x_lite.data.tokenizers import Tokenizer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrefixLM(Objective):
-    """Splits a chunk at random: the first part for the encoder, the rest for the decoder.
+    """Splits a chunk at a random point: the first part is the inputs, the rest the targets.
 
     The number of targets is uniform from 1 to `max_targets(chunk_length, targets_share)`.
 
-    Args, beside those of `Objective`:
-      targets_share: average share of a chunk that is predicted; T5's 0.5 splits anywhere between two tokens.
-      prefix_ids: prepended to the inputs, such as a mode token.
+    Args, in addition to those of `Objective`:
+      targets_share: average fraction of a chunk that is predicted; T5's 0.5 splits anywhere between two tokens.
+      prefix_ids: ids prepended to the inputs, such as a mode token.
     """
 
     targets_share: float = 0.5
@@ -36,7 +36,7 @@ class PrefixLM(Objective):
     def from_task(
         cls, task: TaskConfig, tokenizer: Tokenizer, *, inputs_length: int, targets_length: int | None, seed: int
     ) -> Self:
-        """Returns the objective for T5's chunks of S - 1 tokens, or of T if that is less."""
+        """Returns the objective with T5's chunks of S - 1 tokens, or T if fewer."""
         chunk_length = min(inputs_length - 1, targets_length or inputs_length)
         if chunk_length < 2:
             raise ValueError(
@@ -65,15 +65,15 @@ class PrefixLM(Objective):
 
 
 def max_targets(chunk_length: int, targets_share: float) -> int:
-    """Returns the most tokens that a prefix LM predicts, for an average of `targets_share` of a chunk."""
+    """Returns the maximum number of targets for which their average is `targets_share` of a chunk."""
     return min(max(round(2 * targets_share * chunk_length) - 1, 1), chunk_length - 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CausalLM(Objective):
-    """Gives the whole chunk to the decoder, and only EOS to the encoder.
+    """Predicts the whole chunk; the inputs are just EOS.
 
-    Setting `train.inputs_length` to 1, and `train.targets_length`, saves an encoder-decoder the padding.
+    For an encoder-decoder, setting `train.inputs_length` to 1 and `train.targets_length` avoids padded inputs.
     """
 
     @classmethod
@@ -95,7 +95,7 @@ class CausalLM(Objective):
         )
 
     def __call__(self, tokens_BL: np.ndarray, index_B: np.ndarray) -> dict[str, np.ndarray]:
-        """Makes one example from each chunk; nothing in it is random."""
+        """Makes one example from each chunk, without randomness."""
         del index_B
         eos_B1 = np.full((len(tokens_BL), 1), self.eos_id, np.int32)
         return {

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Masked language modelling as in BERT: some tokens are masked or replaced, and the loss counts those alone.
+"""Masked language modelling as in BERT: masks or replaces some tokens, and computes the loss on those only.
 
-Inputs and targets have the same length: token i of the targets is the original of token i of the inputs.
+Inputs and targets have the same length: target i is the original of input i.
 
-Shape letters: B batch, L tokens per chunk, S encoder tokens, T = S tokens to predict, K tokens chosen per row, P random
-keys per row.
+Shape letters: B batch, L tokens per chunk, S inputs, T = S targets, K selected tokens per row, P random keys per row.
 
 Source: Devlin et al., "BERT" (2019), 3.1, and `create_masked_lm_predictions` in its `create_pretraining_data.py`.
 """
@@ -19,18 +18,18 @@ from t5x_lite.data.objectives.base import Objective
 from t5x_lite.data.objectives.rng import draw_below, draw_places, draw_uniform, random_keys
 from t5x_lite.data.tokenizers import Tokenizer
 
-MASKED, REPLACED = 0.8, 0.1  # shares of the chosen tokens; the rest are left as they are
+MASKED, REPLACED = 0.8, 0.1  # fractions of the selected tokens; the rest stay unchanged
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskedLM(Objective):
-    """Masks or replaces random tokens in the inputs; `loss_weights` are 1 at those.
+    """Masks, replaces or keeps randomly selected tokens in the inputs; `loss_weights` are 1 at those.
 
-    Args, beside those of `Objective`:
-      noise_density: share of the tokens that is chosen.
-      mask_id: replaces most of the chosen tokens.
-      first_random_id: lowest of the ids that replace some of them.
-      num_random_ids: number of these ids, all consecutive.
+    Args, in addition to those of `Objective`:
+      noise_density: fraction of the tokens that is selected.
+      mask_id: id of the mask token.
+      first_random_id: lowest id used as a random replacement.
+      num_random_ids: number of consecutive ids used as random replacements.
     """
 
     noise_density: float
@@ -42,7 +41,7 @@ class MaskedLM(Objective):
     def from_task(
         cls, task: TaskConfig, tokenizer: Tokenizer, *, inputs_length: int, targets_length: int | None, seed: int
     ) -> Self:
-        """Returns the objective with <extra_id_0> as the mask and ordinary tokens as replacements."""
+        """Returns the objective with <extra_id_0> as the mask token and ordinary tokens as replacements."""
         if inputs_length < 2:
             raise ValueError(f"train.inputs_length is {inputs_length}: masked_lm needs 2 or more")
         if targets_length not in (None, inputs_length):
@@ -88,5 +87,5 @@ class MaskedLM(Objective):
 
 
 def num_masked(length: int, noise_density: float) -> int:
-    """Returns how many of `length` tokens are chosen: at least one."""
+    """Returns the number of tokens to select out of `length`, at least one."""
     return max(1, round(length * noise_density))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pads rows of ids to the length that the model takes.
+"""Pads rows of ids to a fixed length.
 
 Shape letters: B batch, L and X ids per row before padding, S after.
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def pad_rows(ids_BX: np.ndarray, length: int, prefix_ids: Sequence[int] = ()) -> np.ndarray:
-    """Returns int32 rows_BS of `length` ids: the prefix, the ids, then zeros."""
+    """Returns int32 rows_BS of `length` ids: the prefix, the ids and zeros."""
     num_prefix, num_ids = len(prefix_ids), ids_BX.shape[1]
     rows_BS = np.zeros((len(ids_BX), length), np.int32)
     rows_BS[:, :num_prefix] = prefix_ids
@@ -21,24 +21,13 @@ def pad_rows(ids_BX: np.ndarray, length: int, prefix_ids: Sequence[int] = ()) ->
 def gather_rows(
     ids_BL: np.ndarray, keep_BL: np.ndarray, *, length: int, eos_id: int, prefix_ids: Sequence[int] = ()
 ) -> np.ndarray:
-    """Compacts and pads rows that each keep a different number of ids.
-
-    Args:
-      ids_BL: ids.
-      keep_BL: bool, False where an id is dropped.
-      length: S; must fit every row.
-      eos_id: appended to each row.
-      prefix_ids: prepended to each row.
-
-    Returns:
-      int32 rows_BS: the prefix, the kept ids, EOS, then zeros.
-    """
+    """Returns int32 rows_BS of `length` ids: the prefix, the ids where `keep_BL` is True, EOS and zeros."""
     stop_B1 = len(prefix_ids) + np.count_nonzero(keep_BL, axis=1)[:, None]
     assert stop_B1.max(initial=0) < length, "a row does not fit"
     place_1S = np.arange(length)[None]
     rows_BS = np.zeros((len(ids_BL), length), np.int32)
     rows_BS[:, : len(prefix_ids)] = prefix_ids
-    # Both masks are read in row-major order and have the same number of True values in each row.
+    # Both masks are traversed in row-major order and have equally many True values in each row.
     rows_BS[(place_1S >= len(prefix_ids)) & (place_1S < stop_B1)] = ids_BL[keep_BL]
     np.put_along_axis(rows_BS, stop_B1, eos_id, axis=1)
     return rows_BS

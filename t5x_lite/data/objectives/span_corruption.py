@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Span corruption, T5's pretraining objective, vectorised over the batch.
 
-Every row drops the same number of tokens in the same number of spans, so batches are full: there is no padding.
+Every row drops the same number of tokens in the same number of spans, so batches need no padding.
 
 Shape letters: B batch, L tokens per chunk, S encoder tokens, T decoder tokens, K spans per row, P random keys per row.
 
@@ -22,13 +22,13 @@ from t5x_lite.data.tokenizers import Tokenizer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpanCorruption(Objective):
-    """Replaces random spans by sentinels in the inputs, and asks for the spans in the targets.
+    """Replaces random spans with sentinels in the inputs and predicts the spans.
 
-    Args, beside those of `Objective`:
-      noise_density: share of the tokens that is dropped.
-      mean_span_length: average tokens per dropped span.
-      first_sentinel: id of the first sentinel; the following ones descend from it.
-      prefix_ids: prepended to the inputs, such as a mode token.
+    Args, in addition to those of `Objective`:
+      noise_density: fraction of the tokens that is dropped.
+      mean_span_length: average number of tokens per dropped span.
+      first_sentinel: id of the first sentinel; later ones descend from it.
+      prefix_ids: ids prepended to the inputs, such as a mode token.
     """
 
     noise_density: float
@@ -60,10 +60,10 @@ class SpanCorruption(Objective):
         prefix_ids: tuple[int, ...] = (),
         seed: int,
     ) -> Self:
-        """Returns the objective whose chunks exactly fill `inputs_length`, prefix included.
+        """Returns the objective whose chunks exactly fill `inputs_length`, including the prefix.
 
         Raises:
-          ValueError: if the inputs are too short, or the tokenizer has too few sentinels.
+          ValueError: if the inputs are too short or the tokenizer has too few sentinels.
         """
         room = inputs_length - len(prefix_ids)
         chunk_length, targets_length = span_corruption_lengths(room, noise_density, mean_span_length)
@@ -101,12 +101,8 @@ class SpanCorruption(Objective):
 
 
 def noise_counts(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
-    """Returns how many tokens of a chunk are dropped, and in how many spans.
-
-    Raises:
-      ValueError: if too few tokens are kept to separate the spans.
-    """
-    # As in T5: in float32, rounded half to even.
+    """Returns the numbers of dropped tokens and spans; raises ValueError if too few tokens separate the spans."""
+    # In float32 and rounded half to even, as in T5.
     num_noise = int(np.round(np.float32(length) * np.float32(noise_density)))
     num_noise = min(max(num_noise, 1), length - 1)
     num_spans = max(1, int(np.round(np.float32(num_noise) / np.float32(mean_span_length))))
@@ -121,19 +117,16 @@ def noise_counts(length: int, noise_density: float, mean_span_length: float) -> 
 def span_corruption_lengths(inputs_length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
     """Returns the chunk length that fills `inputs_length` after corruption, and the resulting targets length.
 
-    For T5's 512, 0.15 and 3 they are (568, 114).
-
-    Raises:
-      ValueError: if no chunk of two or more tokens fits.
+    For T5's arguments of 512, 0.15 and 3, these are (568, 114). Raises ValueError if no chunk of two tokens fits.
 
     Source: T5 `random_spans_helper`.
     """
     chunk_length = max(2, inputs_length - 1)
-    # T5 computes chunk lengths in float64 but masks in float32. The lengths returned are those of the masks.
+    # T5 computes chunk lengths in float64 but masks in float32; the lengths returned match the masks.
     while _float64_lengths(chunk_length + 1, noise_density, mean_span_length)[0] <= inputs_length:
         chunk_length += 1
     inputs, targets = _float64_lengths(chunk_length, noise_density, mean_span_length)
-    # T5 evens out both sides where half of the tokens are noise and rounding gave the targets one more.
+    # T5 balances the sides if half of the tokens are noise and rounding made the targets longer.
     if noise_density == 0.5 and targets > inputs:
         chunk_length -= 1
     while chunk_length >= 2:
@@ -153,20 +146,17 @@ def _float64_lengths(chunk_length: int, noise_density: float, mean_span_length: 
 def random_spans_noise_mask(
     seed: int, index_B: np.ndarray, *, length: int, num_noise: int, num_spans: int
 ) -> np.ndarray:
-    """Draws which tokens each row drops.
+    """Returns a random bool mask_BL, True for dropped tokens; row b depends on `seed` and `index_B[b]` only.
 
-    Dropped and kept tokens are each split into `num_spans` non-empty segments, all splits being equally likely; the
+    Dropped and kept tokens are each split into `num_spans` non-empty segments, with all splits equally likely; the
     segments then alternate, starting with a kept one.
-
-    Returns:
-      bool mask_BL, True where a token is dropped; row b depends on `seed` and `index_B[b]` alone.
     """
     keys_BP = random_keys(seed, index_B, length - 2)
     noise_ends_BK = _random_segment_ends(keys_BP[:, : num_noise - 1], num_noise, num_spans)
     kept_ends_BK = _random_segment_ends(keys_BP[:, num_noise - 1 :], length - num_noise, num_spans)
     stops_BK = kept_ends_BK + noise_ends_BK
     starts_BK = stops_BK - np.diff(noise_ends_BK, axis=1, prepend=0)
-    # The cumulative sum of +1 at each start and -1 at each stop is 1 inside the spans.
+    # With +1 at each start and -1 at each stop, the cumulative sum is 1 inside spans.
     steps_BL = np.zeros((len(index_B), length + 1), np.int8)
     np.put_along_axis(steps_BL, starts_BK, 1, axis=1)
     np.put_along_axis(steps_BL, stops_BK, -1, axis=1)
@@ -178,14 +168,14 @@ def corrupt_spans(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Splits tokens into encoder inputs and decoder targets.
 
-    With kept tokens a, dropped tokens A, and sentinels X, Y, ... that descend from `first_sentinel`:
+    With kept tokens a, dropped tokens A, and sentinels X, Y, ... descending from `first_sentinel`:
     a a A A a A -> inputs a a X a Y EOS, targets X A A Y A EOS.
 
     Args:
       tokens_BL: ids.
-      mask_BL: True where a token is dropped; every row has the same number of dropped tokens and of spans.
-      first_sentinel: id of the first span in a row.
-      eos_id: appended to both.
+      mask_BL: True for dropped tokens; every row has the same numbers of dropped tokens and spans.
+      first_sentinel: id of the first sentinel in each row.
+      eos_id: the id appended to both sides.
 
     Returns:
       (inputs_BS, targets_BT), int32.
@@ -197,7 +187,7 @@ def corrupt_spans(
 
 
 def spans_to_sentinels(tokens_BL: np.ndarray, mask_BL: np.ndarray, first_sentinel: int) -> np.ndarray:
-    """Replaces each masked span by one sentinel, descending from `first_sentinel` along the row."""
+    """Replaces each masked span with one sentinel, descending from `first_sentinel` along the row."""
     starts_BL = span_starts(mask_BL)
     marked_BL = mark_spans(tokens_BL, starts_BL, first_sentinel)
     return marked_BL[~mask_BL | starts_BL].reshape(len(tokens_BL), -1)
@@ -211,16 +201,13 @@ def span_starts(mask_BL: np.ndarray) -> np.ndarray:
 
 
 def mark_spans(tokens_BL: np.ndarray, starts_BL: np.ndarray, first_sentinel: int) -> np.ndarray:
-    """Returns int32 marked_BL: the tokens, with a sentinel in place of the first token of each span."""
+    """Returns the tokens, int32, with the first of each span replaced by a sentinel."""
     sentinels_BL = first_sentinel + 1 - np.cumsum(starts_BL, axis=1, dtype=np.int32)
     return np.where(starts_BL, sentinels_BL, tokens_BL).astype(np.int32)
 
 
 def _random_segment_ends(keys_BP: np.ndarray, num_items: int, num_segments: int) -> np.ndarray:
-    """Returns ends_BK, the ends of `num_segments` random non-empty segments of `num_items` items.
-
-    The inner ends are the places of the smallest of `num_items - 1` independent keys, so all splits are equally likely.
-    """
+    """Returns the ends [B, K] of `num_segments` random non-empty segments; all splits are equally likely."""
     ends_BK = np.full((len(keys_BP), num_segments), num_items)
     if num_segments > 1:
         ends_BK[:, :-1] = draw_places(keys_BP, num_segments - 1) + 1

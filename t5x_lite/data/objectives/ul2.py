@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UL2's mixture of denoisers: six kinds of span corruption and a prefix LM, each announced by a mode token.
+"""UL2's mixture of denoisers: six kinds of span corruption and a prefix LM, each marked by a mode token.
 
     mode   denoisers                        span length, noise density              rate
     [NLU]  R, regular                       (3, 0.15) (8, 0.15)                     0.2 each
     [S2S]  S, sequential: a prefix LM       one span at the end, L / 4 on average   0.2
     [NLG]  X, extreme: long spans or many   (3, 0.5) (8, 0.5) (64, 0.15) (64, 0.5)  0.1 each
 
-The span of the S-denoiser has no sentinel, and any length from 1 to L / 2 - 1 with equal probability. Public
-reproductions, citing section 4.5 of the paper, use 20% S-denoisers and split the rest evenly between R and X, as here.
+The S-denoiser's span has no sentinel; its length is uniform from 1 to L / 2 - 1. As in public reproductions, which cite
+section 4.5 of the paper, 20% of the examples are for the S-denoiser, and the rest are divided evenly between R and X.
 
 With 512 inputs or fewer, the denoiser (64, 0.15) drops a single span, which T5's masks place at the end of the chunk.
 
@@ -48,15 +48,13 @@ SEQUENTIAL_MODE, SEQUENTIAL_RATE, SEQUENTIAL_SHARE = "[S2S]", 0.2, 0.25
 def ul2_denoisers(
     task: TaskConfig, tokenizer: Tokenizer, *, inputs_length: int, targets_length: int | None, seed: int
 ) -> list[tuple[float, Objective]]:
-    """Returns the mixture as (rate, objective), with rates that add up to 1.
+    """Returns the mixture as (rate, objective) pairs, whose rates add up to 1; takes the args of `Objective.from_task`.
 
-    All denoisers have the same inputs length, mode token included, and the targets length of the longest.
-
-    Args: as for `Objective.from_task`.
+    All denoisers share the inputs length, which includes the mode token, and the longest denoiser's targets length.
 
     Raises:
-      ValueError: if the lengths are too short, or the tokenizer has too few sentinels or gives two mode tokens the same
-        ids.
+      ValueError: if the lengths are too short, or the tokenizer has too few sentinels or does not distinguish the mode
+        tokens.
     """
     del task
     prefixes = _mode_prefixes(inputs_length, tokenizer)
@@ -88,7 +86,7 @@ def ul2_denoisers(
 
 
 def _mode_prefixes(inputs_length: int, tokenizer: Tokenizer) -> dict[str, tuple[int, ...]]:
-    """Returns the ids of each mode token; raises ValueError if they are not distinct or leave too little room."""
+    """Returns each mode token's ids; raises ValueError if they are not distinct or leave too little room."""
     modes = sorted({kind.mode for kind in SPAN_DENOISERS} | {SEQUENTIAL_MODE})
     prefixes = {mode: tuple(tokenizer.encode(mode)) for mode in modes}
     if len(set(prefixes.values())) < len(modes):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tokenizers with T5's fixed ids: pad 0, EOS 1, unknown 2, and sentinels descending from the highest id.
 
-A directory holds a tokenizer as `vocabulary.json` (its kind and number of sentinels) and, for those with a file, an
+`Tokenizer.save` writes `vocabulary.json` (kind and number of sentinels) and, if the tokenizer came from a file, an
 unchanged copy that other libraries can read: SentencePiece's `tokenizer.model` or Hugging Face's `tokenizer.json`.
 """
 
@@ -39,10 +39,10 @@ KINDS: dict[str, type[Tokenizer]] = {
 
 
 def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
-    """Reads the tokenizer that `Tokenizer.save` wrote to a directory, such as that of a run.
+    """Loads a tokenizer written by `Tokenizer.save`, for example from a run directory.
 
     Raises:
-      FileNotFoundError: if there is none.
+      FileNotFoundError: if the directory has no tokenizer.
       ValueError: if its kind is unknown.
     """
     directory = pathlib.Path(directory)
@@ -60,7 +60,7 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
 
 
 def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
-    """Returns a hash of the tokenizer in a directory."""
+    """Returns a hash of the tokenizer saved in a directory."""
     digest = hashlib.blake2b(digest_size=16)
     for name in (KIND_FILE, SentencePieceTokenizer.file_name, HuggingFaceTokenizer.file_name):
         path = pathlib.Path(directory) / name
@@ -69,7 +69,7 @@ def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
 
 
 def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
-    """Returns the tokenizer of a config; if it has no file, trains one on `texts`, which are read at most once."""
+    """Builds the configured tokenizer; a SentencePiece one without a path is trained on `texts`, read at most once."""
     if cfg.kind == ByteTokenizer.kind:
         return ByteTokenizer(cfg.num_sentinels)
     if cfg.kind == ByteAndSentinelTokenizer.kind:

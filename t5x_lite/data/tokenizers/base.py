@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interface of a tokenizer: T5's fixed ids, and sentinels that descend from the highest id."""
+"""The tokenizer interface, with T5's fixed ids and sentinels descending from the highest id."""
 
 import abc
 import json
@@ -14,19 +14,19 @@ import numpy as np
 from t5x_lite.files.atomic_write import write_atomically
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
-VOCAB_MULTIPLE = 128  # of embedding rows, so that they shard evenly; T5's 32,100 ids have 32,128 rows
+VOCAB_MULTIPLE = 128  # pads the embedding so that it shards evenly; T5's 32,100 ids take 32,128 rows
 KIND_FILE = "vocabulary.json"
 SENTINEL_PATTERN = re.compile(r"\u2581?<extra_id_(\d+)>")  # with or without SentencePiece's space marker
-USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # of vocabulary files in model directories
+USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # vocabulary files in model directories
 
 
 class Tokenizer(abc.ABC):
     """Maps text to ids and back.
 
     Attributes:
-      kind: its name in `task.tokenizer.kind`.
-      vocab_size: number of ids, sentinels included.
-      num_sentinels: number of <extra_id_N>.
+      kind: the value of `task.tokenizer.kind`.
+      vocab_size: number of ids, including sentinels.
+      num_sentinels: number of <extra_id_N> tokens.
     """
 
     kind: ClassVar[str]
@@ -37,17 +37,17 @@ class Tokenizer(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def load(cls, directory: pathlib.Path, num_sentinels: int) -> Self:
-        """Reads the tokenizer that `save` wrote to a directory."""
+        """Loads a tokenizer from a directory written by `save`."""
 
     @abc.abstractmethod
     def save(self, directory: pathlib.Path) -> None:
-        """Writes the tokenizer to an existing directory, each file atomically."""
+        """Saves the tokenizer to an existing directory, writing each file atomically."""
         description = {"kind": self.kind, "num_sentinels": self.num_sentinels}
         write_atomically(directory / KIND_FILE, json.dumps(description) + "\n")
 
     @property
     def padded_vocab_size(self) -> int:
-        """Rows of the embedding: `vocab_size` rounded up to a multiple of 128."""
+        """Number of embedding rows: `vocab_size` rounded up to a multiple of 128."""
         return -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
 
     def sentinel_id(self, n: int) -> int:
@@ -58,14 +58,14 @@ class Tokenizer(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, text: str) -> list[int]:
-        """Returns the ids of a text, without EOS; <extra_id_N> in it becomes the id of that sentinel."""
+        """Tokenises a text without appending EOS; <extra_id_N> becomes the sentinel's id."""
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        """Returns `encode` of many texts, as int32 arrays."""
+        """Tokenises many texts, returning int32 arrays."""
         return [np.asarray(self.encode(text), np.int32) for text in texts]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Returns the text up to the first EOS, sentinels as <extra_id_N>; skips padding and unknown ids."""
+        """Decodes ids up to the first EOS, skipping padding and ids out of range; sentinels become <extra_id_N>."""
         known = []
         for i in map(int, ids):
             if i == EOS_ID:
@@ -75,31 +75,31 @@ class Tokenizer(abc.ABC):
         return self._decode_known(known)
 
     def decode_batch(self, batch: Iterable[Iterable[int]]) -> list[str]:
-        """Returns `decode` of many rows of ids."""
+        """Decodes many rows of ids."""
         return [self.decode(ids) for ids in batch]
 
     @abc.abstractmethod
     def _decode_known(self, ids: list[int]) -> str:
-        """Returns the text of ids in the vocabulary, other than pad and EOS."""
+        """Decodes ids that are all in the vocabulary and neither pad nor EOS."""
 
     @abc.abstractmethod
     def surfaces(self) -> list[str]:
-        """Returns the text of each id, with its spaces; pad and EOS are empty."""
+        """Returns the text of each id, including spaces; empty for pad and EOS."""
 
 
 class FileTokenizer(Tokenizer):
     """A tokenizer read from a file, which `save` copies unchanged.
 
     Args:
-      content: the content of the file.
-      num_sentinels: number of sentinels to append; a file that already ends in sentinels keeps its own.
-      name: name of the file in errors.
+      content: the bytes of the file.
+      num_sentinels: number of sentinels to append, unless the vocabulary already ends in sentinels.
+      name: what error messages call the file.
 
     Raises:
       ValueError: if the content is not a vocabulary with T5's ids.
     """
 
-    file_name: ClassVar[str]  # in the directories that `save` writes to
+    file_name: ClassVar[str]  # in a directory written by `save`
 
     @abc.abstractmethod
     def __init__(self, content: bytes, num_sentinels: int = 100, *, name: str):
@@ -107,12 +107,7 @@ class FileTokenizer(Tokenizer):
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], num_sentinels: int = 100) -> Self:
-        """Reads a vocabulary file.
-
-        Raises:
-          FileNotFoundError: if it does not exist.
-          ValueError: as for the class.
-        """
+        """Reads a vocabulary file; raises FileNotFoundError, or ValueError as the class does."""
         return cls(read_vocabulary(path), num_sentinels, name=f"task.tokenizer.path {path}")
 
     @classmethod
@@ -128,22 +123,13 @@ class FileTokenizer(Tokenizer):
 
 
 def trim(ids: np.ndarray, stop_ids: Collection[int] = ()) -> tuple[list[int], bool]:
-    """Strips the padding and the stop token that end a row of ids.
-
-    Returns:
-      The remaining ids, and whether one of `stop_ids` ended them.
-    """
+    """Strips trailing padding and then one trailing stop id; returns the ids and whether there was a stop id."""
     trimmed = ids[: np.flatnonzero(ids)[-1] + 1].tolist() if ids.any() else []
     return (trimmed[:-1], True) if trimmed and trimmed[-1] in stop_ids else (trimmed, False)
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
-    """Returns the content of a vocabulary file.
-
-    Raises:
-      FileNotFoundError: if it does not exist.
-      ValueError: if it is a directory.
-    """
+    """Returns the bytes of a vocabulary file; raises ValueError for a directory and FileNotFoundError."""
     path = pathlib.Path(path)
     if path.is_dir():
         inside = next((path / name for name in USUAL_NAMES if (path / name).is_file()), None)
@@ -158,12 +144,9 @@ def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
 
 
 def check_special_ids(ids: tuple[int, int, int], name: str, remedy: str) -> None:
-    """Raises ValueError for vocabularies of other families (Llama, ALBERT), on whose ids a T5 would train wrongly.
+    """Raises ValueError unless the pad, EOS and unknown ids (-1 if missing) are T5's.
 
-    Args:
-      ids: pad, EOS and unknown id of the vocabulary; -1 for a missing one.
-      name: name of the vocabulary in the error.
-      remedy: what the user can do.
+    Other families, such as Llama and ALBERT, number them differently, and a T5 would silently train wrongly.
     """
     if ids != (PAD_ID, EOS_ID, UNK_ID):
         raise ValueError(
@@ -173,12 +156,7 @@ def check_special_ids(ids: tuple[int, int, int], name: str, remedy: str) -> None
 
 
 def count_sentinels(ids: dict[int, int], vocab_size: int, name: str) -> int:
-    """Returns the number of sentinels that a vocabulary already ends in, as mT5's does.
-
-    Args:
-      ids: the id of each <extra_id_N> in it, by N.
-      vocab_size: its number of ids.
-      name: name of the vocabulary in errors.
+    """Returns the number of sentinels at the end of a vocabulary, such as mT5's, given their ids by number N.
 
     Raises:
       ValueError: if the sentinels do not descend from the last id.

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""UTF-8 bytes as ids: the vocabulary of ByT5, which needs no file.
+"""Byte-level tokenizers, as in ByT5, which need no vocabulary file.
 
-Two layouts are published, both with 384 embedding rows:
+There are two published layouts, both with 384 embedding rows:
 
-- `ByteTokenizer`, that of the ByT5 checkpoints: 259 ids; sentinels share the ids of the highest bytes, from 258 down.
-- `ByteAndSentinelTokenizer`, SeqIO's with extra ids: sentinels follow the bytes. Hugging Face's ByT5Tokenizer has 125
-  sentinels at the same ids, 259 to 383, but numbers them upwards: its <extra_id_0> is <extra_id_124> here. The ByT5
-  checkpoints were not trained on these ids.
+- `ByteTokenizer`, used by the ByT5 checkpoints, has 259 ids; sentinels share the highest byte ids, from 258 down.
+- `ByteAndSentinelTokenizer`, SeqIO's layout with extra ids, has separate sentinels after the bytes. The ByT5
+  checkpoints were not trained with it. Hugging Face's ByT5Tokenizer has 125 sentinels at the same ids, 259 to 383, but
+  numbers them upwards: its <extra_id_0> is <extra_id_124> here.
 
 Source: SeqIO `ByteVocabulary`; T5 `noise_span_to_unique_sentinel`, which counts down from the last id.
 """
@@ -28,13 +28,10 @@ SENTINEL = re.compile(r"<extra_id_(0|[1-9][0-9]*)>")
 
 
 class ByteTokenizer(Tokenizer):
-    """The bytes as in ByT5: id = byte + 3.
+    """ByT5's layout: id = byte + 3, and the highest `num_sentinels` ids are also sentinels.
 
-    Sentinels share the ids of the highest bytes: 258 is both byte 255 and <extra_id_0>. UTF-8 has no bytes above 244,
-    so decoding reads invalid bytes as sentinels where there is one with that id, and drops them otherwise.
-
-    Args:
-      num_sentinels: number of the highest ids that are also sentinels.
+    Id 258, for example, is both byte 255 and <extra_id_0>. UTF-8 never uses bytes above 244, so decoding turns invalid
+    bytes into the sentinel with the same id, or drops them if there is none.
     """
 
     kind = "bytes"
@@ -90,7 +87,7 @@ class ByteTokenizer(Tokenizer):
 
 
 class ByteAndSentinelTokenizer(ByteTokenizer):
-    """The bytes, followed by sentinels with ids of their own; decoding drops invalid UTF-8.
+    """Bytes followed by separate sentinel ids; decoding drops invalid UTF-8.
 
     Args:
       num_sentinels: number of sentinels; 125 fill the 384 rows of ByT5's embedding.

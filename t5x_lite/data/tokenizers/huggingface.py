@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A `tokenizer.json` of Hugging Face's `tokenizers` library, an optional extra."""
+"""Hugging Face tokenizers, read from a `tokenizer.json` (extra `tokenizers`)."""
 
 import re
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy as np
 
 from t5x_lite.data.tokenizers.base import SENTINEL_PATTERN, FileTokenizer, check_special_ids, count_sentinels
 
-SPACES = re.compile("[\u2581\u0120]")  # the markers of SentencePiece and byte-level BPE
-CONTINUED = "##"  # WordPiece's prefix of a token that continues a word
+SPACES = re.compile("[\u2581\u0120]")  # space markers of SentencePiece and byte-level BPE
+CONTINUED = "##"  # WordPiece's prefix for a token that continues a word
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
 REMEDY = "use a tokenizer of the T5 family, or make one whose first three tokens are <pad>, </s> and <unk>"
 
@@ -18,9 +18,8 @@ REMEDY = "use a tokenizer of the T5 family, or make one whose first three tokens
 class HuggingFaceTokenizer(FileTokenizer):
     """The normaliser, model and added tokens of a `tokenizer.json`.
 
-    Its post-processor, truncation and padding are ignored: EOS and lengths are up to the pipeline. A text that spells a
-    special token (`</s>`) becomes that token, as in Hugging Face's own classes. Raises ValueError if the library is
-    missing.
+    Ignores its post-processor, truncation and padding, because the pipeline adds EOS and pads. `</s>` and other special
+    tokens in a text become those tokens, as in Hugging Face's classes. Raises ValueError without the library.
     """
 
     kind = "huggingface"
@@ -52,7 +51,7 @@ class HuggingFaceTokenizer(FileTokenizer):
     def surfaces(self) -> list[str]:
         tokens = [self._tokenizer.id_to_token(i) or "" for i in range(self.vocab_size)]
         special = {self.pad_id: "", self.eos_id: "", self.unk_id: "\ufffd"}
-        if any(token.startswith(CONTINUED) for token in tokens):  # WordPiece, which marks continuations, not spaces
+        if any(token.startswith(CONTINUED) for token in tokens):  # WordPiece marks continuations, not spaces
             texts = [token.removeprefix(CONTINUED) if token.startswith(CONTINUED) else f" {token}" for token in tokens]
         else:
             texts = [SPACES.sub(" ", token) for token in tokens]
@@ -64,13 +63,13 @@ class HuggingFaceTokenizer(FileTokenizer):
     def _append_sentinels(self) -> None:
         import tokenizers
 
-        # Without lstrip, the spaces around a sentinel remain tokens, and decoding restores them.
+        # Without lstrip, spaces around a sentinel are kept as tokens and survive decoding.
         names = [f"<extra_id_{n}>" for n in reversed(range(self.num_sentinels))]
         self._tokenizer.add_special_tokens([tokenizers.AddedToken(token, normalized=False) for token in names])
         self.vocab_size += self.num_sentinels
 
     def _check_sentinels(self, name: str) -> None:
-        """Raises ValueError if a gap in the ids, or the normaliser, gives a sentinel another id."""
+        """Raises ValueError if a gap in the ids or the normaliser gives a sentinel the wrong id."""
         texts = [f"<extra_id_{n}>" for n in range(self.num_sentinels)]
         for n, ids in enumerate(self.encode_batch(texts)):
             if ids.tolist() != [self.sentinel_id(n)]:

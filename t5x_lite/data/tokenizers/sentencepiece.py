@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """SentencePiece models, with T5's sentinels appended as in SeqIO.
 
-SentencePiece's own protobuf classes are generated for the newest protobuf only, and fail to import beside a package
-that needs an older one, such as Apache Beam. `parse_model` therefore declares the few fields used here; protobuf
-passes the others through unchanged.
+SentencePiece's generated protobuf classes require the newest protobuf, and fail to import next to packages that need an
+older one, such as Apache Beam. This module declares the few fields it uses; protobuf passes on the others unchanged.
 
 Source: SeqIO `SentencePieceVocabulary`; SentencePiece `sentencepiece_model.proto`.
 """
@@ -22,10 +21,10 @@ from google.protobuf.message import DecodeError
 
 from t5x_lite.data.tokenizers.base import SENTINEL_PATTERN, FileTokenizer, check_special_ids, count_sentinels
 
-SPACE = "\u2581"  # in pieces
-UNKNOWN, USER_DEFINED = 2, 4  # types of pieces
+SPACE = "\u2581"  # SentencePiece's space marker
+UNKNOWN, USER_DEFINED = 2, 4  # piece types
 # SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
-# so parts of a novel may get other ids than within the whole, of the same score or higher.
+# so the parts of a novel may be tokenised differently from the whole, with the same score or a higher one.
 PART_CHARACTERS = 2**20
 LONE_SPACE = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 REMEDY = "use a T5 vocabulary, or train one with pad_id=0, eos_id=1, unk_id=2 and bos_id=-1 (t5x-lite tokenizer train)"
@@ -35,7 +34,7 @@ class SentencePieceTokenizer(FileTokenizer):
     """A SentencePiece model, with T5's sentinels appended.
 
     Attributes:
-      num_appended: number of sentinels that are not in the model itself.
+      num_appended: number of sentinels missing from the model itself.
     """
 
     kind = "sentencepiece"
@@ -69,7 +68,7 @@ class SentencePieceTokenizer(FileTokenizer):
         return [np.concatenate([np.asarray(next(rows), np.int32) for _ in of_text]) for of_text in parts]
 
     def _parts(self, text: str) -> list[str]:
-        """Splits a very long text at single spaces, which SentencePiece restores at the start of a text."""
+        """Splits a very long text at single spaces, which SentencePiece adds back at the start of each part."""
         if len(text) <= PART_CHARACTERS or not self._splits_at_spaces:
             return [text]
         parts, begin = [], 0
@@ -82,7 +81,7 @@ class SentencePieceTokenizer(FileTokenizer):
         return [*parts, text[begin:]]
 
     def pieces(self, text: str) -> list[str]:
-        """Returns the pieces of a text, with SentencePiece's markers of spaces."""
+        """Returns the pieces of a text, with SentencePiece's space markers."""
         return self._processor.encode(text, out_type=str)
 
     def surfaces(self) -> list[str]:
@@ -98,7 +97,7 @@ class SentencePieceTokenizer(FileTokenizer):
 
 
 def parse_model(content: bytes) -> Any:
-    """Returns a protobuf message with `pieces` (of `piece`, `score`, `type`), `trainer_spec` and `normalizer_spec`.
+    """Parses a model into a message with `pieces` (each with `piece`, `score`, `type`), `trainer_spec` and others.
 
     Raises:
       google.protobuf.message.DecodeError: if the content is not a SentencePiece model.
@@ -110,16 +109,12 @@ def _not_a_model(name: str) -> ValueError:
     return ValueError(f"{name} is not a SentencePiece model: name the .model file that SentencePiece training wrote")
 
 
-# A run opens the same model several times, which takes a third of a second each.
+# A run opens the same model several times, taking a third of a second each time.
 @functools.lru_cache(maxsize=4)
 def _read_pieces(content: bytes) -> tuple[tuple[int, int, int], dict[int, int], int]:
-    """Returns the ids of pad, EOS and unknown (-1: none), those of sentinels by their N, and the number of pieces.
-
-    Raises:
-      DecodeError: if the content is not a model.
-    """
+    """Returns (pad, EOS and unknown ids, or -1; sentinel ids by N; number of pieces); may raise DecodeError."""
     proto = parse_model(content)
-    if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field, which a truncated file may lack
+    if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field: missing if truncated
         raise DecodeError("truncated")
     spec, unknown, ids, sentinel_ids = proto.trainer_spec, -1, {}, {}
     for i, piece in enumerate(proto.pieces):
@@ -141,7 +136,7 @@ def _open_processor(content: bytes, num_appended: int) -> sentencepiece.Sentence
 
 
 def _declare_model() -> Any:
-    """Returns a protobuf class with the fields of SentencePiece's ModelProto that are used here."""
+    """Returns a protobuf class with the few fields of SentencePiece's ModelProto used here."""
     file = descriptor_pb2.FileDescriptorProto(name="t5x_lite/sentencepiece.proto", package="t5x_lite.sentencepiece")
     field = descriptor_pb2.FieldDescriptorProto
     optional, repeated = {"label": field.LABEL_OPTIONAL}, {"label": field.LABEL_REPEATED}

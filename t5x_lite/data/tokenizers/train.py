@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains a SentencePiece vocabulary with T5's ids on an evenly spread sample of a text.
+"""Trains a SentencePiece vocabulary with T5's ids on an evenly spaced sample of a text.
 
-The text is read once, in bounded memory. Nothing is random: the same text gives the same vocabulary.
+Reads the text once, in bounded memory. Training is deterministic: the same text yields the same vocabulary.
 """
 
 import io
@@ -15,15 +15,15 @@ from t5x_lite.config import TRAINING_BYTES
 from t5x_lite.data.tokenizers.base import EOS_ID, PAD_ID, UNK_ID
 from t5x_lite.data.tokenizers.sentencepiece import parse_model
 
-# SentencePiece sums expected counts per thread, so the number of threads changes the last bits.
+# Fixed, because SentencePiece sums expected counts per thread: the number of threads changes the last bits.
 TRAINING_THREADS = 4
-# SentencePiece silently skips longer lines. A character is at most 4 bytes.
+# SentencePiece silently skips longer lines. A character takes at most 4 bytes.
 MAX_LINE_BYTES = 4_192
 MAX_PART_CHARACTERS = MAX_LINE_BYTES // 4
 
 
 class Sample(NamedTuple):
-    """An evenly spread sample of the lines of a text."""
+    """An evenly spaced sample of the lines of a text."""
 
     lines: list[str]
     num_documents: int  # read
@@ -32,14 +32,10 @@ class Sample(NamedTuple):
 
 
 def sample_lines(texts: Iterable[str], max_bytes: int = TRAINING_BYTES) -> Sample:
-    """Reads texts once and keeps about `max_bytes` of evenly spaced lines.
+    """Reads texts once and keeps about `max_bytes` (at least one line) of evenly spaced lines.
 
-    Keeps every line at first. Whenever more than twice the limit has accumulated, drops every other line and from then
-    on keeps half as many.
-
-    Args:
-      texts: documents; empty lines are skipped, and lines too long for SentencePiece are split.
-      max_bytes: bytes of UTF-8 to keep; at least one line is kept.
+    Skips empty lines and splits those too long for SentencePiece. Keeps every line at first; whenever the sample grows
+    beyond twice the limit, drops every other line and doubles the stride.
     """
     kept: list[str] = []
     num_documents = num_lines = num_bytes = kept_bytes = 0
@@ -62,7 +58,7 @@ def sample_lines(texts: Iterable[str], max_bytes: int = TRAINING_BYTES) -> Sampl
 
 
 def _trainable_lines(text: str) -> Iterator[str]:
-    """Yields the lines that are not empty, splitting those that SentencePiece would skip, at spaces if possible."""
+    """Yields non-empty lines, splitting those too long for SentencePiece, at spaces if possible."""
     for line in text.splitlines():
         begin = 0
         if len(line) > MAX_PART_CHARACTERS and len(line.encode()) > MAX_LINE_BYTES:
@@ -82,7 +78,7 @@ def _num_bytes(lines: Iterable[str]) -> int:
 
 
 def train_sentencepiece_model(texts: Iterable[str], *, vocab_size: int, num_sentinels: int = 100) -> bytes:
-    """Trains a unigram vocabulary on an evenly spread sample of 2 MB; otherwise like `fit_sentencepiece_model`."""
+    """Trains a unigram vocabulary on 2 MB of evenly spaced lines; otherwise like `fit_sentencepiece_model`."""
     return fit_sentencepiece_model(sample_lines(texts).lines, vocab_size=vocab_size, num_sentinels=num_sentinels)
 
 
@@ -98,18 +94,18 @@ def fit_sentencepiece_model(
     """Trains a vocabulary with T5's ids.
 
     Args:
-      lines: text without line breaks; SentencePiece skips lines of more than 4,192 bytes.
-      vocab_size: number of ids, sentinels included; the model itself has `vocab_size - num_sentinels` pieces.
+      lines: lines of text; SentencePiece skips lines longer than 4,192 bytes.
+      vocab_size: number of ids, including sentinels; the model itself has `vocab_size - num_sentinels` pieces.
       num_sentinels: number of sentinels appended when the model is loaded.
-      model_type: unigram, as for T5, or bpe.
-      character_coverage: share of the text whose characters get pieces of their own, from 0.98 to 1.
-      byte_fallback: whether a character without a piece becomes its UTF-8 bytes (256 of the pieces) instead of unknown.
+      model_type: unigram, as in T5, or bpe.
+      character_coverage: fraction of the text's characters covered by pieces, from 0.98 to 1; rarer ones are unknown.
+      byte_fallback: whether characters without a piece become UTF-8 bytes (256 of the pieces) instead of unknown.
 
     Returns:
-      The serialized SentencePiece model.
+      The serialised SentencePiece model.
 
     Raises:
-      ValueError: if there is no text, or too little or too much for a vocabulary of that size.
+      ValueError: if there is no text, or `vocab_size` is too large or too small for it.
     """
     num_pieces = vocab_size - num_sentinels
     if num_pieces < 4:
@@ -133,7 +129,7 @@ def fit_sentencepiece_model(
             unk_id=UNK_ID,
             bos_id=-1,
             num_threads=TRAINING_THREADS,
-            minloglevel=2,  # errors only: it logs every million lines otherwise
+            minloglevel=2,  # errors only
         )
     except (RuntimeError, ValueError) as error:
         raise _cannot_train(str(error), vocab_size, num_sentinels) from error
@@ -141,12 +137,12 @@ def fit_sentencepiece_model(
 
 
 def pieces_and_scores(model: bytes) -> str:
-    """Returns a .vocab file as SentencePiece's own trainer writes it: a piece and its score per line."""
+    """Returns the content of SentencePiece's .vocab file: one piece and its score per line."""
     return "".join(f"{piece.piece}\t{piece.score:g}\n" for piece in parse_model(model).pieces)
 
 
 def _cannot_train(message: str, vocab_size: int, num_sentinels: int) -> ValueError:
-    """Rephrases an error of SentencePiece in terms of config fields."""
+    """Rephrases a SentencePiece error in terms of config fields."""
     too_high = re.search(r"value <= (\d+)", message)
     too_low = re.search(r"required_chars\. \d+ vs (\d+)", message)
     if too_high:
