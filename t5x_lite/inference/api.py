@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generates text for any number of inputs, batching those of similar length."""
+"""Text generation for any number of inputs, batched by length."""
 
 import dataclasses
 import itertools
@@ -27,7 +27,7 @@ def generate(pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int =
 
     Raises:
       ValueError: if a setting is out of range or contradicts another one.
-      TypeError: if there is no such setting.
+      TypeError: if a setting does not exist.
     """
     settings = {RENAMED.get(name, name): value for name, value in settings.items()}
     config = dataclasses.replace(pretrained.generation, **settings)
@@ -47,15 +47,9 @@ def answer_all(
     scores: bool = False,
     devices: Devices = LOCAL,
 ) -> Iterator[Answer]:
-    """Yields the answer to each request, in order.
+    """Yields the answer to each request, in order; all configs must have the same `batch_key`.
 
-    Args:
-      pretrained: the model, as returned by `load`.
-      requests: texts; their configs must have the same `batch_key`.
-      batch_size: number of texts to decode at once.
-      num_batches: number of batches to read ahead; texts of similar length are decoded together.
-      scores: whether to return log-probabilities of tokens.
-      devices: the model's devices.
+    Reads `num_batches` batches ahead, to decode texts of similar length together.
     """
     pretrained, remaining = for_decoding(pretrained), iter(requests)
     while window := list(itertools.islice(remaining, batch_size * num_batches)):

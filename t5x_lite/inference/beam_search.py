@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Beam search in two variants: T5X's and that of transformers.
+"""Beam search as in T5X and as in transformers.
 
 Both extend the K best unfinished (live) sequences and keep the K best finished ones. They differ in the length penalty,
-in which candidates may finish, in when a search stops, and in what happens to live sequences at the length limit.
+the candidates that may finish, the stopping rule, and the treatment of live sequences at the length limit.
 
 Sources: T5X `decoding.py`; transformers `generation/utils.py` with its defaults (`early_stopping` off).
 
@@ -114,7 +114,7 @@ def _extend(beams: Beams, logits_BKV: jax.Array, params: SamplingParams, spec: D
 
 
 def _best_candidates(beams: Beams, logits_BKV: jax.Array, params: SamplingParams, spec: DecodeSpec) -> _Candidates:
-    """Returns the 2 K best extensions: if K of them finish, K are left to continue."""
+    """Returns the 2 K best extensions, so that K remain live even if K of them finish."""
     log_probs_BKV = jax.nn.log_softmax(logits_BKV)
     log_probs_BKV = constrain(log_probs_BKV, beams.live_tokens_BKT, beams.count, params, spec)
     log_probs_BKV = log_probs_BKV + beams.live_log_probs_BK[:, :, None]
@@ -135,7 +135,7 @@ def _best_candidates(beams: Beams, logits_BKV: jax.Array, params: SamplingParams
 def _add_finished(
     beams: Beams, candidates: _Candidates, finishes_BJ: jax.Array, params: SamplingParams, spec: DecodeSpec
 ) -> Beams:
-    """Keeps the K best of the finished sequences and the candidates that finish now."""
+    """Keeps the K best of the finished sequences and the newly finished candidates."""
     penalty_B1 = length_penalty(beams.count + 1, params.length_penalty_B, spec)
     scores_BJ = jnp.where(finishes_BJ, candidates.log_probs_BJ / penalty_B1, IMPOSSIBLE)
     all_scores = jnp.concatenate([beams.finished_scores_BK, scores_BJ], axis=1)
@@ -150,7 +150,7 @@ def _add_finished(
 
 
 def _is_decided(beams: Beams, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
-    """Returns whether no live sequence can still enter the K best, [B]; transformers only estimates this."""
+    """Returns whether no live sequence can still enter the K best, [B]; the hf variant only estimates this."""
     # T5X allows one token more than the limit.
     longest = beams.count + 1 if spec.beam_variant == "hf" else params.max_new_B + 1
     penalty_B1 = length_penalty(longest, params.length_penalty_B, spec)

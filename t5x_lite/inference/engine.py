@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Answers batches of texts: decodes and scores them, or classifies them with an encoder model.
+"""Inference on batches of texts: decoding and scoring, or classification with an encoder model.
 
 Shape letters: B batch, S input tokens, K sequences per example, T new tokens.
 """
@@ -27,7 +27,7 @@ from t5x_lite.inference.params import (
 from t5x_lite.inference.predict import label_probabilities, predict
 from t5x_lite.model.kernels.cpu import decode_layout
 
-LENGTH_BUCKET = 64  # lengths are rounded up to multiples of this, so that few are compiled
+LENGTH_BUCKET = 64  # lengths are rounded up to multiples of this, to compile few programs
 MIN_BUCKET = 16
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
 
@@ -38,8 +38,8 @@ class Decoded(NamedTuple):
     text: str
     score: float | None  # the sum of log_probs, or a beam's score; None if not requested
     tokens: list[str]  # pieces as they appear in the text, without EOS
-    log_probs: list[float]  # of each token, EOS included; empty for beams, and if not requested
-    ended: bool  # by EOS or a stop token, not by max_new_tokens
+    log_probs: list[float]  # per token, EOS included; empty for beams, and if not requested
+    ended: bool  # whether by EOS or a stop token rather than max_new_tokens
 
 
 class Answer(NamedTuple):
@@ -47,11 +47,11 @@ class Answer(NamedTuple):
 
     sequences: list[Decoded]  # best first
     num_input_tokens: int
-    probabilities: dict[str, float]  # of each label; empty unless a sequence classifier answers
+    probabilities: dict[str, float]  # per label; empty except for sequence classifiers
 
 
 class Request(NamedTuple):
-    """A text, and how to decode its answer."""
+    """A text and its decoding settings."""
 
     text: str
     config: GenerationConfig
@@ -66,15 +66,7 @@ def answer_batch(
     scores: bool = False,
     devices: Devices = LOCAL,
 ) -> list[Answer]:
-    """Answers up to `batch_size` texts in one batch.
-
-    Args:
-      pretrained: the model, as returned by `load`.
-      requests: the texts; their configs must have the same `batch_key`.
-      batch_size: number of rows to compute; rows without a request are padding.
-      scores: whether to return log-probabilities of tokens.
-      devices: the model's devices.
-    """
+    """Answers up to `batch_size` requests in one padded batch; their configs must have the same `batch_key`."""
     tokenizer, architecture = pretrained.tokenizer, pretrained.architecture
     encoded = [[*tokenizer.encode(request.text), tokenizer.eos_id] for request in requests]
     inputs_BS = pad_inputs(encoded, batch_size)
@@ -90,7 +82,7 @@ def answer_batch(
 
 
 def stream_answer(pretrained: Pretrained, request: Request) -> Iterator[str]:
-    """Yields the growing answer to one text after each token; for models that decode, without beam search."""
+    """Yields the answer so far after each token; requires a model that decodes, and no beam search."""
     tokenizer = pretrained.tokenizer
     inputs_BS = pad_inputs([[*tokenizer.encode(request.text), tokenizer.eos_id]], 1)
     params, spec = params_and_spec(pretrained, [request], 1)
@@ -100,12 +92,12 @@ def stream_answer(pretrained: Pretrained, request: Request) -> Iterator[str]:
 
 
 def for_decoding(pretrained: Pretrained) -> Pretrained:
-    """Returns a decode-only model in the fastest layout."""
+    """Returns the model in the fastest layout for decoding."""
     return pretrained._replace(model=decode_layout(pretrained.model))
 
 
 def fill_in(text: str, prediction: str) -> str:
-    """Replaces each sentinel of a text by its predicted span; a sentinel without a prediction is kept."""
+    """Replaces each sentinel in a text with its predicted span; keeps sentinels without a prediction."""
     _, *numbered = SENTINEL.split(prediction)
     spans: dict[str, str] = {}
     for number, span in zip(numbered[::2], numbered[1::2], strict=True):
@@ -116,11 +108,7 @@ def fill_in(text: str, prediction: str) -> str:
 def params_and_spec(
     pretrained: Pretrained, requests: Sequence[Request], batch_size: int, *, scores: bool = False
 ) -> tuple[SamplingParams, DecodeSpec]:
-    """Returns the decoding parameters of a batch of requests, padded to `batch_size`.
-
-    Raises:
-      ValueError: if a setting does not suit the model.
-    """
+    """Returns the parameters and spec of a padded batch; raises ValueError if a setting does not suit the model."""
     tokenizer = pretrained.tokenizer
     configs = [request.config for request in requests]
     assert len({batch_key(config) for config in configs}) == 1, "these cannot be decoded in one batch"
@@ -152,7 +140,7 @@ def check_tokens(config: GenerationConfig, forced: Sequence[int], pretrained: Pr
 
 
 def bucket(length: int) -> int:
-    """Rounds a length up to one that is compiled."""
+    """Rounds a length up to its bucket, the length that is compiled."""
     if length <= LENGTH_BUCKET:
         return max(MIN_BUCKET, power_of_two(length))
     return -(-length // LENGTH_BUCKET) * LENGTH_BUCKET
@@ -167,7 +155,7 @@ def pad_inputs(encoded: Sequence[Sequence[int]], batch_size: int) -> np.ndarray:
 
 
 def batched(items: Iterable, size: int) -> Iterator[list]:
-    """Yields lists of `size` items; the last one may be shorter."""
+    """Yields lists of `size` items; the last may be shorter."""
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):
         yield batch

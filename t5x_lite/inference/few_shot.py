@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Few-shot prompts: worked examples before the input to answer.
+"""Few-shot prompts: solved examples followed by the input to answer.
 
 Source: the layout follows Brown et al., "Language Models are Few-Shot Learners" (2020), figure 2.1.
 """
@@ -25,7 +25,7 @@ Pair = tuple[str, str]  # inputs and targets
 
 
 class Prompt(NamedTuple):
-    """A prompt, and its size."""
+    """A prompt and its size."""
 
     text: str
     num_shots: int
@@ -34,25 +34,17 @@ class Prompt(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class PromptMaker:
-    """Puts examples before an input.
-
-    Args:
-      shots: the examples, in order; with none, a prompt is the input alone.
-      tokenizer: the model's tokenizer.
-      max_tokens: token limit of a prompt; examples are dropped from the first on to fit it. None is unlimited.
-      layout: template of an example, with {inputs} and {targets}; the input to answer gets it with empty targets,
-        stripped of trailing white space.
-      separator: text between examples.
-    """
+    """Prepends examples to inputs; without examples, a prompt is the input alone."""
 
     shots: Sequence[Pair]
     tokenizer: Tokenizer
-    max_tokens: int | None = None
+    max_tokens: int | None = None  # the first examples are dropped to fit this limit
+    # For the input to answer, targets are empty and trailing white space is stripped.
     layout: str = "{inputs}\n{targets}"
     separator: str = "\n\n"
 
     def __call__(self, inputs: str) -> Prompt:
-        """Returns the prompt with as many whole examples as fit; the input itself is never truncated."""
+        """Returns the prompt with as many whole examples as fit; the input is never truncated."""
         query = inputs if not self.shots else self._lay_out(inputs, "").rstrip()
         shots = [self._lay_out(*shot) for shot in self.shots]
         while True:
@@ -67,16 +59,9 @@ class PromptMaker:
 
 
 def draw_shots(pairs: Sequence[Pair], num_shots: int, *, seed: int, balanced: bool = False) -> list[Pair]:
-    """Draws examples in random order.
+    """Draws examples in random order; raises ValueError if there are fewer than `num_shots`.
 
-    Args:
-      pairs: the examples to draw from.
-      num_shots: number of examples to draw.
-      seed: random seed.
-      balanced: whether the numbers of examples with each target differ by at most one, while there are enough.
-
-    Raises:
-      ValueError: if there are fewer examples.
+    With `balanced`, the numbers of examples per target differ by at most one, as far as there are enough.
     """
     if num_shots > len(pairs):
         raise ValueError(f"shots is {num_shots}, and there are {len(pairs)} examples: use fewer, or give more")
@@ -88,17 +73,13 @@ def draw_shots(pairs: Sequence[Pair], num_shots: int, *, seed: int, balanced: bo
     for number in order:
         by_targets.setdefault(pairs[number][1], []).append(number)
     chosen: list[int] = []
-    while len(chosen) < num_shots:  # each round takes one of each target that has any left
+    while len(chosen) < num_shots:  # each round takes one example of each target with any left
         chosen += [numbers.pop() for numbers in by_targets.values() if numbers]
     return [pairs[number] for number in rng.permutation(chosen[:num_shots]).tolist()]
 
 
 def template_task(options: InferConfig) -> TaskConfig:
-    """Returns a task with the templates of the options: their own, or those of the task they name.
-
-    Raises:
-      ValueError: if the named task has no templates.
-    """
+    """Returns a task with the templates given in the options, or else those of the named task."""
     given = {"inputs": options.template, "targets": options.targets_template}
     if options.task is None:
         task = TaskConfig(source=options.examples or options.input, inputs="{inputs}", targets="{targets}")
@@ -111,11 +92,7 @@ def template_task(options: InferConfig) -> TaskConfig:
 
 
 def read_shots(options: InferConfig, *, seed: int) -> list[Pair]:
-    """Draws the examples of the options.
-
-    Raises:
-      ValueError: if there are too few, or one cannot be read.
-    """
+    """Draws the few-shot examples; raises ValueError if there are too few or one cannot be read."""
     if options.examples is None:
         return []
     task = dataclasses.replace(template_task(options), source=options.examples)
@@ -127,7 +104,7 @@ def read_shots(options: InferConfig, *, seed: int) -> list[Pair]:
 
 
 def make_prompter(options: InferConfig, shots: list[Pair], pretrained: Pretrained) -> Callable[[str], str]:
-    """Returns a function from inputs to prompts, which warns once on stderr about a prompt over the trained length."""
+    """Returns a function from inputs to prompts that warns once on stderr if a prompt exceeds the trained length."""
     length = options.inputs_length or trained_length(options.checkpoint)
     make_prompt = PromptMaker(shots, pretrained.tokenizer, length, options.shot_template, options.shot_separator)
     warned: set[str] = set()

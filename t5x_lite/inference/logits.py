@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Logits processors: constraints on the next token, and the top-k, top-p and min-p filters of sampling.
 
-A masked token has the logit MASKED; the other logits are unchanged, except by the repetition penalty. The filters have
-a limit per example and keep ties: tokens as probable as the least probable one they keep.
+A masked token has the logit MASKED; only the repetition penalty changes other logits. The filters have per-example
+limits, and keep ties with the least probable token kept.
 
 Shape letters: B batch, K sequences per example, T tokens, V vocabulary, W ids in a list.
 """
@@ -12,21 +12,13 @@ import jax.numpy as jnp
 
 from t5x_lite.inference.params import NO_ID, DecodeSpec, SamplingParams
 
-MASKED = -1e10  # T5X's value; finite, so that a softmax over masked logits alone is not NaN
+MASKED = -1e10  # as in T5X; finite, so that a softmax over only masked logits is not NaN
 
 
 def constrain(
     logits_BKV: jax.Array, tokens_BKT: jax.Array, count: jax.Array, params: SamplingParams, spec: DecodeSpec
 ) -> jax.Array:
-    """Penalizes repeated tokens, and masks tokens that must not come next.
-
-    Args:
-      logits_BKV: logits of the next token.
-      tokens_BKT: tokens decoded so far, followed by zeros.
-      count: number of tokens decoded so far.
-      params: parameters of each example.
-      spec: which constraints the batch uses.
-    """
+    """Penalises repeated tokens and masks disallowed ones; `tokens_BKT` holds `count` tokens followed by zeros."""
     if spec.has_repetition_penalty:
         logits_BKV = _penalize_repetition(logits_BKV, tokens_BKT, params.repetition_penalty_B)
     logits_BKV = mask_padding_rows(logits_BKV, spec.vocab_size)
@@ -54,7 +46,7 @@ def is_stop_token(tokens_BK: jax.Array, stop_BW: jax.Array) -> jax.Array:
 
 
 def forced_token(forced_BF: jax.Array, count: jax.Array) -> jax.Array:
-    """Returns each example's next token of its forced prefix, [B]; 0 after the prefix."""
+    """Returns the next token of each example's forced prefix, [B]; 0 after the prefix."""
     F = forced_BF.shape[1]
     if F == 0:
         return jnp.zeros(forced_BF.shape[0], jnp.int32)
@@ -63,13 +55,7 @@ def forced_token(forced_BF: jax.Array, count: jax.Array) -> jax.Array:
 
 
 def keep_top_k(logits_BKV: jax.Array, top_k_B: jax.Array, *, max_k: int) -> jax.Array:
-    """Keeps the k most probable tokens.
-
-    Args:
-      logits_BKV: logits of any scale.
-      top_k_B: each example's k; 0 keeps all tokens.
-      max_k: static upper bound; a larger k counts as this one.
-    """
+    """Keeps the k most probable tokens; k = 0 keeps all, and the static `max_k` caps k."""
     highest_BKk, _ = jax.lax.top_k(logits_BKV, max_k)
     index_B11 = jnp.clip(top_k_B - 1, 0, max_k - 1)[:, None, None]
     threshold_BK1 = jnp.take_along_axis(highest_BKk, index_B11, axis=-1)
@@ -111,9 +97,9 @@ def _mask_ids(logits_BKV: jax.Array, ids_BW: jax.Array) -> jax.Array:
 
 
 def _penalize_repetition(logits_BKV: jax.Array, tokens_BKT: jax.Array, penalty_B: jax.Array) -> jax.Array:
-    """Divides positive logits of tokens that occurred by the penalty, and multiplies negative ones by it.
+    """Divides positive logits of previous tokens by the penalty and multiplies negative ones by it.
 
-    As in transformers, the decoder's start token counts as one that occurred.
+    As in transformers, the decoder's start token counts as a previous token.
     """
     B, K, _ = tokens_BKT.shape
     positions = (jnp.arange(B)[:, None, None], jnp.arange(K)[None, :, None], tokens_BKT)

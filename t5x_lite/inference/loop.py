@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The decoding loop: one program reads the inputs (prefill), another decodes, whatever the number of tokens.
+"""The decoding loop: a compiled program for the prefill, and one that decodes any number of tokens.
 
 Shape letters: B batch, S input tokens, P = S + 1 prompt positions, K sequences per example, T new tokens.
 """
@@ -27,11 +27,11 @@ State = sampling.Decoding | beam_search.Beams
 
 
 class Generated(NamedTuple):
-    """Decoded sequences of a batch, on the host, best first for each example."""
+    """Decoded sequences of a batch, on the host, best first per example."""
 
     tokens_BKT: np.ndarray  # a sequence ends with EOS or a stop token; zeros follow
     scores_BK: np.ndarray  # beam scores, or the sums of log_probs_BKT
-    log_probs_BKT: np.ndarray  # of each token; [B, K, 0] for beams, and unless spec.scores
+    log_probs_BKT: np.ndarray  # per token; [B, K, 0] for beams, and unless spec.scores
 
 
 class Devices(NamedTuple):
@@ -55,11 +55,11 @@ def generate_ids(
     """Decodes a batch.
 
     Args:
-      model: a model that decodes, run without dropout; to decode many batches, pass `decode_layout(model)`.
+      model: a model that decodes, run without dropout; for many batches, pass `decode_layout(model)`.
       architecture: the model's architecture.
-      inputs_BS: input ids with EOS, zero-padded; decoder-only models do not read the EOS.
-      params: parameters of each example.
-      spec: the program to run.
+      inputs_BS: zero-padded input ids with EOS, which decoder-only models do not read.
+      params: per-example decoding parameters.
+      spec: the decoding program.
       devices: the model's devices.
     """
     model = decode_layout(model)
@@ -70,7 +70,7 @@ def generate_ids(
 def greedy_ids(
     model: Any, architecture: Architecture, inputs_BS: np.ndarray, tokenizer: Tokenizer, *, max_new_tokens: int
 ) -> np.ndarray:
-    """Returns tokens_BT decoded greedily; a sequence ends with EOS, and zeros follow."""
+    """Returns greedily decoded tokens_BT; a sequence ends with EOS, and zeros follow."""
     configs = [GenerationConfig(max_new_tokens=max_new_tokens)] * len(inputs_BS)
     params = make_sampling_params(configs, range(len(inputs_BS)), eos_id=tokenizer.eos_id)
     spec = make_decode_spec(configs, vocab_size=tokenizer.vocab_size, num_steps=max_new_tokens)
@@ -80,7 +80,7 @@ def greedy_ids(
 def stream_ids(
     model: Any, architecture: Architecture, inputs_BS: np.ndarray, params: SamplingParams, spec: DecodeSpec
 ) -> Iterator[np.ndarray]:
-    """Yields tokens_BKT after each step until all sequences have ended; arguments as of `generate_ids`, no beams."""
+    """Yields tokens_BKT after each step until all sequences have ended; without beam search."""
     model = decode_layout(model)
     state, placed = prefill(model, architecture, inputs_BS, params, spec, LOCAL)
     for step in range(1, spec.num_steps + 1):
@@ -98,7 +98,7 @@ def prefill(
     spec: DecodeSpec,
     devices: Devices,
 ) -> tuple[State, SamplingParams]:
-    """Reads the inputs; returns the initial decoding state, and the parameters on the devices."""
+    """Runs the prefill; returns the initial decoding state and the parameters, both on the devices."""
     placed = SamplingParams(*map(devices.place, params))
     if architecture.traits.has_encoder:
         return _compiled(_encode, "spec")(model, devices.place(inputs_BS), spec=spec), placed
@@ -110,7 +110,7 @@ def prefill(
 
 @functools.cache
 def _compiled(function: Callable, *static: str) -> Callable:
-    """Returns the jitted function, with the compiler options of this backend."""
+    """Returns the jitted function with this backend's compiler options."""
     options = xla_options.for_long_products(jax.default_backend())
     return jax.jit(function, static_argnames=static, compiler_options=options)
 
@@ -142,14 +142,14 @@ def decode_until(model: Any, state: State, params: SamplingParams, until: Any, *
 def encode_and_decode(model: T5, inputs_BS: jax.Array, params: SamplingParams, *, spec: DecodeSpec) -> jax.Array:
     """Decodes a batch in one program, for ahead-of-time compilation; returns tokens_BKT.
 
-    `generate_ids` runs two programs, so that inputs of all lengths share the decoding program.
+    `generate_ids` runs two programs, so that all input lengths share the decoding program.
     """
     state = _encode(model, inputs_BS, spec=spec)
     return _method(spec).advance(model.decode_step, state, params, spec, spec.num_steps).tokens_BKT
 
 
 def collect(state: State, spec: DecodeSpec, devices: Devices) -> Generated:
-    """Fetches the results of a finished decoding."""
+    """Fetches the decoded sequences to the host and sorts samples by score."""
     if isinstance(state, beam_search.Beams):
         tokens_BKT, scores_BK = beam_search.best(state, spec)
         empty_BK0 = np.zeros((*scores_BK.shape, 0), np.float32)
@@ -165,12 +165,7 @@ def collect(state: State, spec: DecodeSpec, devices: Devices) -> Generated:
 
 
 def as_prompts(inputs_BS: np.ndarray, *, eos_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (prompts_BP, lengths_B) for a decoder-only model: left-padded inputs without their final EOS.
-
-    Args:
-      inputs_BS: zero-padded input ids, each with a final EOS.
-      eos_id: id to drop at the end of a row.
-    """
+    """Returns (prompts_BP, lengths_B) for a decoder-only model: left-padded inputs without their final EOS."""
     B, S = inputs_BS.shape
     length_B = np.count_nonzero(inputs_BS, axis=1)
     last_B = inputs_BS[np.arange(B), np.maximum(length_B - 1, 0)]

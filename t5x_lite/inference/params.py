@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two halves of decoding settings: `SamplingParams` are traced arrays per example, `DecodeSpec` is static.
+"""Decoding settings, split into traced per-example arrays (`SamplingParams`) and a static spec (`DecodeSpec`).
 
-A batch may mix examples with different settings. Values such as the temperature are arrays, so changing them recompiles
-nothing; a program is compiled per `DecodeSpec`.
+A batch may mix settings, and changing a value such as the temperature recompiles nothing; each spec is compiled once.
 
 Shape letters: B batch, W ids in a list, F tokens of a forced prefix.
 """
@@ -15,11 +14,11 @@ import numpy as np
 from t5x_lite.config import GenerationConfig
 
 NO_ID = -1
-MIN_TOP_K = 64  # programs are compiled for powers of two from here
+MIN_TOP_K = 64  # the smallest compiled k; larger ones are powers of two
 
 
 class SamplingParams(NamedTuple):
-    """The values of `GenerationConfig` for each example of a batch: NumPy arrays, traced in a program."""
+    """Per-example values of `GenerationConfig` for a batch: NumPy arrays, traced under jit."""
 
     max_new_B: Any
     min_new_B: Any
@@ -36,35 +35,20 @@ class SamplingParams(NamedTuple):
 
 
 class DecodeSpec(NamedTuple):
-    """Static, hashable description of a decoding program: only the features that some example uses are compiled.
+    """Static, hashable description of a decoding program, which includes a feature only if some example uses it."""
 
-    Args:
-      vocab_size: number of tokenizer ids, to mask the padding rows of the embedding; None masks nothing.
-      num_steps: maximum number of new tokens.
-      num_sequences: beams or samples per example.
-      samples: whether any example has a temperature.
-      max_top_k: upper bound of top_k; 0 if unused.
-      has_top_p: whether any example uses top_p.
-      has_min_p: whether any example uses min_p.
-      has_min_new: whether any example uses min_new_tokens.
-      has_repetition_penalty: whether any example uses a repetition penalty.
-      no_repeat_ngram_size: n-gram size of all examples; 0 if unused.
-      scores: whether to return the log-probability of each token.
-      beam_variant: t5x or hf for beam search; empty for greedy decoding and sampling.
-    """
-
-    vocab_size: int | None
-    num_steps: int
-    num_sequences: int = 1
-    samples: bool = False
-    max_top_k: int = 0
+    vocab_size: int | None  # number of tokenizer ids, to mask the padding rows of the embedding; None masks nothing
+    num_steps: int  # maximum number of new tokens
+    num_sequences: int = 1  # beams or samples per example
+    samples: bool = False  # whether any temperature is above 0
+    max_top_k: int = 0  # upper bound of top_k; 0 if unused
     has_top_p: bool = False
     has_min_p: bool = False
     has_min_new: bool = False
     has_repetition_penalty: bool = False
-    no_repeat_ngram_size: int = 0
-    scores: bool = False
-    beam_variant: str = ""
+    no_repeat_ngram_size: int = 0  # the same for all examples; 0 if unused
+    scores: bool = False  # whether to return log-probabilities per token
+    beam_variant: str = ""  # t5x or hf for beam search; empty for greedy decoding and sampling
 
 
 def make_sampling_params(
@@ -74,13 +58,9 @@ def make_sampling_params(
     eos_id: int,
     forced: Sequence[Sequence[int]] | None = None,
 ) -> SamplingParams:
-    """Collects the per-example values of a batch.
+    """Collects the per-example values of a batch; `forced` holds the ids of each example's forced prefix.
 
-    Args:
-      configs: settings of each example.
-      streams: random stream of each example; the same seed and stream sample the same tokens.
-      eos_id: id that ends a sequence beside the stop tokens.
-      forced: ids of each forced prefix; None for no prefixes.
+    The same seed and stream sample the same tokens.
     """
 
     def values(field: str, dtype: type) -> np.ndarray:
@@ -106,7 +86,7 @@ def make_sampling_params(
 def make_decode_spec(
     configs: Sequence[GenerationConfig], *, vocab_size: int | None, num_steps: int, scores: bool = False
 ) -> DecodeSpec:
-    """Returns the spec of a batch whose configs share their `batch_key`."""
+    """Returns the spec of a batch whose configs have the same `batch_key`."""
     shared = configs[0]
     top_k = max(config.top_k for config in configs)
     return DecodeSpec(
@@ -137,7 +117,7 @@ def power_of_two(number: int) -> int:
 
 
 def _pad_rows(lists: Sequence[Sequence[int]], fill: int) -> np.ndarray:
-    """Returns int32 rows padded to a power of two, so that few widths are compiled."""
+    """Returns int32 rows padded to a power of two, to compile few widths."""
     longest = max(map(len, lists))
     rows = np.full((len(lists), power_of_two(longest) if longest else 0), fill, np.int32)
     for row, ids in zip(rows, lists, strict=True):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Predictions of models of any architecture as text: decoded sequences, filled masks or labels.
+"""Predictions of any architecture as text: decoded sequences, filled masks or labels.
 
 Shape letters: B batch, S input tokens, V vocabulary, C labels.
 """
@@ -30,13 +30,7 @@ def predict(
 ) -> list[str]:
     """Returns the prediction for each input: the best decoded sequence, or the most probable tokens or labels.
 
-    Args:
-      model: the model to run.
-      architecture: the model's architecture.
-      inputs_BS: zero-padded input ids with EOS, on the host.
-      tokenizer: tokenizer of inputs and outputs.
-      config: decoding settings; encoder models ignore them.
-      devices: the model's devices.
+    `inputs_BS` holds zero-padded ids with EOS, on the host; encoder models ignore the config.
     """
     if architecture.traits.decodes:
         B = len(inputs_BS)
@@ -57,19 +51,16 @@ def predict(
 
 @functools.partial(jax.jit, static_argnames="vocab_size")
 def most_probable(model: Any, inputs_BS: jax.Array, *, vocab_size: int | None = None) -> jax.Array:
-    """Returns the most probable id or label of each token, [B, S], or of each sequence, [B].
+    """Returns an encoder model's most probable id or label per token, [B, S], or per sequence, [B].
 
-    Args:
-      model: an encoder model with a head.
-      inputs_BS: zero-padded input ids.
-      vocab_size: number of tokenizer ids, to ignore the padding rows of the embedding; None for labels.
+    For ids, `vocab_size` excludes the padding rows of the embedding.
     """
     logits = model(inputs_BS)
     return jnp.argmax(logits[..., :vocab_size], axis=-1)
 
 
 def label_probabilities(model: Any, inputs_BS: np.ndarray, labels: Sequence[str]) -> list[dict[str, float]]:
-    """Returns a sequence classifier's probability of each label, for each row."""
+    """Returns a sequence classifier's probability of each label, per row."""
     probabilities_BC = np.asarray(_probabilities(model, inputs_BS))
     return [dict(zip(labels, map(float, row_C), strict=True)) for row_C in probabilities_BC]
 

@@ -24,7 +24,7 @@ from t5x_lite.inference.params import DecodeSpec, SamplingParams
 
 # (tokens_BK, cache) -> (logits_BKV of the next tokens, updated cache)
 Step = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
-MIN_TEMPERATURE = 1e-4  # T5X's
+MIN_TEMPERATURE = 1e-4  # as in T5X
 BLOCK = 128  # tokens in a block of the vocabulary
 
 
@@ -32,7 +32,7 @@ class Decoding(NamedTuple):
     """Decoding state: the tokens so far, and the inputs of the next step."""
 
     tokens_BKT: jax.Array  # a sequence ends with EOS or a stop token; zeros follow
-    log_probs_BKT: jax.Array  # the model's, before any filter; [B, K, 0] unless spec.scores
+    log_probs_BKT: jax.Array  # before any filter; [B, K, 0] unless spec.scores
     last_BK: jax.Array
     finished_BK: jax.Array
     count: jax.Array  # scalar: steps so far
@@ -78,7 +78,7 @@ def _append_token(decoding: Decoding, logits_BKV: jax.Array, params: SamplingPar
         # As in T5X, a forced token has probability 1.
         log_probs_BK = jnp.where(decoding.finished_BK | (forced_B1 > 0), 0.0, log_probs_BK)
         log_probs_BKT = _write(log_probs_BKT, log_probs_BK, count)
-    # A forced token ends nothing: a prefix may contain EOS.
+    # A forced token does not end a sequence: a prefix may contain EOS.
     stops_BK = is_stop_token(chosen_BK, params.stop_BW) & (forced_B1 == 0)
     ended_BK = stops_BK | (count + 1 >= params.max_new_B)[:, None]
     return Decoding(
@@ -92,7 +92,7 @@ def _append_token(decoding: Decoding, logits_BKV: jax.Array, params: SamplingPar
 
 
 def choose(logits_BKV: jax.Array, count: jax.Array, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
-    """Returns the next tokens, [B, K]: sampled for examples with a temperature, else the most probable."""
+    """Returns the next tokens, [B, K]: sampled if the example has a temperature, else the most probable."""
     highest_BK = jnp.argmax(logits_BKV, axis=-1)
     if not spec.samples:
         return highest_BK
@@ -102,7 +102,7 @@ def choose(logits_BKV: jax.Array, count: jax.Array, params: SamplingParams, spec
 
 
 def apply_filters(logits_BKV: jax.Array, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
-    """Divides logits by the temperature, then applies top-k, top-p and min-p in this order."""
+    """Divides logits by the temperature, then applies top-k, top-p and min-p, in this order."""
     logits_BKV = logits_BKV / jnp.maximum(params.temperature_B, MIN_TEMPERATURE)[:, None, None]
     if spec.max_top_k:
         logits_BKV = keep_top_k(logits_BKV, params.top_k_B, max_k=min(spec.max_top_k, logits_BKV.shape[-1]))
@@ -114,14 +114,9 @@ def apply_filters(logits_BKV: jax.Array, params: SamplingParams, spec: DecodeSpe
 
 
 def sample(logits_BKV: jax.Array, uniform_BK: jax.Array) -> jax.Array:
-    """Samples a token id per sequence, [B, K], by inverting the cumulative distribution.
+    """Samples a token id per sequence, [B, K], by inverting the cumulative distribution at `uniform_BK` in [0, 1).
 
-    One random number per token and sums over blocks, instead of one number per logit: 0.5 ms for 8 x 32,128 logits, not
-    9.
-
-    Args:
-      logits_BKV: logits; masked tokens have probability 0.
-      uniform_BK: random numbers from [0, 1).
+    With one random number per token instead of per logit, 8 x 32,128 logits take 0.5 ms instead of 9.
     """
     exp_BKV = jnp.exp(logits_BKV - jnp.max(logits_BKV, axis=-1, keepdims=True))
     exp_BKV = jnp.where(logits_BKV <= MASKED, 0.0, exp_BKV)
@@ -140,11 +135,11 @@ def log_probabilities(logits_BKV: jax.Array, tokens_BK: jax.Array) -> jax.Array:
 
 
 def _invert_cdf(weights_BKW: jax.Array, quantile_BK: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the index at which cumulative weight passes a quantile, and the quantile within that weight."""
+    """Returns the index where the cumulative weight passes a quantile, and the quantile within that weight."""
     sums_BKW = jnp.cumsum(weights_BKW, axis=-1)
     target_BK1 = quantile_BK[:, :, None] * sums_BKW[:, :, -1:]
-    # Rounding may raise a long sum where a zero is added. Zero weights are never chosen; where rounding would pass the
-    # last positive weight, that one is chosen.
+    # Rounding may raise a long sum where a zero is added, so zero weights are excluded. If rounding skips the last
+    # positive weight, that one is chosen.
     is_positive_BKW = weights_BKW > 0
     last_BK = jnp.max(jnp.where(is_positive_BKW, jnp.arange(weights_BKW.shape[-1]), 0), axis=-1)
     passes_BKW = is_positive_BKW & (sums_BKW > target_BK1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Log-likelihoods of given targets, and rank classification with them.
+"""Log-likelihoods of targets, and rank classification.
 
 Shape letters: B batch, T target tokens, D model, V vocabulary.
 """
@@ -22,8 +22,8 @@ from t5x_lite.model.kernels.cross_entropy import token_scores
 class Score(NamedTuple):
     """Log-likelihood of a target."""
 
-    log_likelihood: float  # nats, the sum of log_probs
-    log_probs: list[float]  # of each token, EOS last
+    log_likelihood: float  # in nats; the sum of log_probs
+    log_probs: list[float]  # per token, EOS last
 
     @property
     def perplexity(self) -> float:
@@ -35,7 +35,7 @@ class Ranking(NamedTuple):
     """The most probable of several choices."""
 
     best: str
-    scores: dict[str, Score]  # of each choice
+    scores: dict[str, Score]  # by choice
 
 
 def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str], *, batch_size: int = 8) -> list[Score]:
@@ -79,7 +79,7 @@ def rank(
     by_token: bool = False,
     batch_size: int = 8,
 ) -> list[Ranking]:
-    """Returns the most probable choice after each input (rank classification).
+    """Returns the most probable choice for each input (rank classification).
 
         t5x_lite.rank(flan, ["Is water wet?"], ["yes", "no"])[0].best
 
@@ -87,7 +87,7 @@ def rank(
       pretrained: a model that decodes, as returned by `load`.
       inputs: texts the model reads.
       choices: distinct answers; ties go to the first.
-      by_token: whether to rank by log-likelihood per token, which penalizes long answers less.
+      by_token: whether to rank by log-likelihood per token, which penalises long answers less.
       batch_size: number of pairs to score at once.
 
     Raises:
@@ -110,12 +110,7 @@ def rank(
 
 @jax.jit
 def target_log_probs(model: Any, batch: Mapping[str, jax.Array]) -> jax.Array:
-    """Returns the log-probability of each target given those before it, [B, T]; 0 where its weight is 0.
-
-    Args:
-      model: a model of any architecture, run without dropout.
-      batch: features from the architecture's converter, as in training.
-    """
+    """Returns each target token's log-probability given the previous ones, [B, T]; 0 where its weight is 0."""
     hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch)
     nats_BT = token_scores(hidden_BTD, kernel_DV, targets_BT).nats_BT
     return jnp.where(weights_BT > 0, -nats_BT, 0.0)

@@ -17,17 +17,11 @@ from t5x_lite.commands.attention.page import page
 from t5x_lite.config import AttentionConfig
 from t5x_lite.files.atomic_write import write_atomically
 
-WIDTH = 200  # of the table, unless a terminal sets its width
+WIDTH = 200  # columns of the table if stdout is not a terminal
 
 
 def run(options: AttentionConfig) -> None:
-    """Writes the page and the picture, and prints the probabilities.
-
-    Raises:
-      ValueError: if the checkpoint cannot be read, the text or the target does not suit the model, or a picture is
-        requested without matplotlib.
-      OSError: if a file cannot be written.
-    """
+    """Writes the page and the picture, and prints the probabilities."""
     page_path, picture_path = output_paths(options.output)
     pretrained = load(options.checkpoint)
     contents = look_at(pretrained, options)
@@ -48,11 +42,7 @@ def run(options: AttentionConfig) -> None:
 
 
 def output_paths(output: str) -> tuple[pathlib.Path | None, pathlib.Path | None]:
-    """Returns the paths of the page and the picture; None for one that is not requested.
-
-    Raises:
-      ValueError: if the directory does not exist, or only a picture is requested and it cannot be drawn.
-    """
+    """Returns the paths of the page and the picture, each None if not requested."""
     path = pathlib.Path(output)
     if not path.parent.is_dir():
         raise ValueError(f"--output {output} is in a directory that does not exist: create it, or name another file")

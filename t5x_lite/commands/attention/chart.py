@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A PNG of all attention maps: layers run down, heads across. Requires matplotlib (extra plot).
+"""A PNG of all attention maps, a row per layer and a column per head; requires matplotlib (the plot extra).
 
 Shape letters: L layers, N heads, Q queries, K keys. Lengths are in inches; x points right and y down.
 """
@@ -28,7 +28,7 @@ def can_draw() -> bool:
 
 
 def check_can_draw(path: object) -> None:
-    """Raises ValueError if matplotlib is not installed, which a picture at `path` needs."""
+    """Raises ValueError if matplotlib, which the picture at `path` needs, is not installed."""
     if not can_draw():
         raise ValueError(
             f"--output {path} is a picture, and matplotlib is not installed: run pip install 't5x-lite[plot]', or name "
@@ -37,9 +37,9 @@ def check_can_draw(path: object) -> None:
 
 
 def png(contents: Contents) -> bytes:
-    """Returns a PNG with a grid of maps for each kind of attention, all on one color scale.
+    """Returns a PNG with a grid of maps per kind of attention, all on one colour scale.
 
-    Tokens are labelled on the left of and below each grid; where space is short, only every nth one is.
+    Tokens are labelled to the left of and below each grid; where space is short, only every nth one.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -67,13 +67,13 @@ def png(contents: Contents) -> bytes:
 
 
 def longest_side(maps: Sequence[Map]) -> float:
-    """Returns the maximum side of a map, such that all of them fit into MAX_WIDTH and MAX_HEIGHT."""
+    """Returns the maximum side of a map with which all maps fit into MAX_WIDTH and MAX_HEIGHT."""
     across, down = max(len(one.heads) for one in maps), sum(len(one.layers) for one in maps)
     return min(MAX_SIDE, MAX_WIDTH / across, MAX_HEIGHT / down)
 
 
 def cell_side(num_tokens: int, longest: float) -> float:
-    """Returns the side of one weight, in a map of `num_tokens` of them with a side of at most `longest`."""
+    """Returns the side of one weight in a map of `num_tokens` weights per side, which is at most `longest`."""
     return min(max(CELL, MIN_SIDE / num_tokens), longest / num_tokens)
 
 
@@ -131,7 +131,7 @@ def _label_side(tokens: Sequence[str]) -> float:
 
 
 def _named(tokens: Sequence[str], cell: float) -> Iterator[tuple[float, str]]:
-    """Yields the center and the label of each token that there is room to label."""
+    """Yields the centre and the label of every nth token, where n is the smallest that leaves room for labels."""
     every = math.ceil(LABEL_PITCH / cell - 1e-9)
     for number in range(0, len(tokens), every):
         yield (number + 0.5) * cell, _short(tokens[number])

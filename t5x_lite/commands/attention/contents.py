@@ -10,61 +10,37 @@ import numpy as np
 
 
 class Map(NamedTuple):
-    """Attention maps of one kind, for the layers and heads shown.
+    """Attention maps of one kind, for the selected layers and heads."""
 
-    Args:
-      name: kind of attention, such as "encoder self-attention".
-      weights_LNQK: softmax weights; each query's weights sum to 1.
-      layers: index of each layer in its stack, from 0.
-      heads: index of each head in its layer, from 0.
-      queries: Q tokens that attend.
-      keys: K tokens attended to.
-      predicts: token predicted at each query, or "".
-    """
-
-    name: str
-    weights_LNQK: np.ndarray
-    layers: tuple[int, ...]
-    heads: tuple[int, ...]
-    queries: tuple[str, ...]
-    keys: tuple[str, ...]
-    predicts: tuple[str, ...]
+    name: str  # such as "encoder self-attention"
+    weights_LNQK: np.ndarray  # softmax weights; each query's sum to 1
+    layers: tuple[int, ...]  # indices in the stack, from 0
+    heads: tuple[int, ...]  # indices in the layer, from 0
+    queries: tuple[str, ...]  # attending tokens
+    keys: tuple[str, ...]  # attended tokens
+    predicts: tuple[str, ...]  # token predicted at each query, or ""
 
 
 class Candidate(NamedTuple):
-    """A token or label, and its probability."""
+    """A token or label and its probability."""
 
     token: str
     probability: float
 
 
 class Step(NamedTuple):
-    """One prediction.
+    """One prediction."""
 
-    Args:
-      place: index of the predicting query, from 0; -1 for a prediction of the whole sequence.
-      reads: input token at that position; "" for a prediction of the whole sequence.
-      chosen: the target's token and its probability.
-      candidates: the most probable tokens, best first.
-    """
-
-    place: int
-    reads: str
-    chosen: Candidate
-    candidates: tuple[Candidate, ...]
+    place: int  # index of the predicting query, from 0; -1 for a sequence classifier
+    reads: str  # input token at that position; "" for a sequence classifier
+    chosen: Candidate  # the target token
+    candidates: tuple[Candidate, ...]  # the most probable tokens, best first
 
 
 class Contents(NamedTuple):
-    """The contents of a page.
-
-    Args:
-      title: title line.
-      facts: further lines by name: the text, the target.
-      maps: one or more attention maps.
-      steps: predictions by position.
-    """
+    """The contents of a page."""
 
     title: str
-    facts: dict[str, str]
+    facts: dict[str, str]  # further lines by name: the text, the target
     maps: tuple[Map, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...]  # by position

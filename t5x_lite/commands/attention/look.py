@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention maps and token probabilities of a model for one text.
+"""Runs a model on one text and collects its attention maps and token probabilities.
 
 Shape letters: P positions that predict, V vocabulary or labels, L layers, B batch of 1, N heads, Q queries, K keys,
 S input tokens, T target tokens.
@@ -18,13 +18,13 @@ from t5x_lite.commands.attention.token_names import Names, token_names
 from t5x_lite.config import AttentionConfig
 from t5x_lite.model.attention_maps import AttentionMaps, attention_maps
 
-MAX_WEIGHTS = 24_000_000  # a byte each: a page of 32 MB
+MAX_WEIGHTS = 24_000_000  # a byte each, so the page has 32 MB
 
 _run = jax.jit(attention_maps)
 
 
 class _Selection(NamedTuple):
-    """Indices of the layers and heads to show; none for a stack that the model lacks."""
+    """Indices of the layers and heads to show; empty for a stack the model lacks."""
 
     encoder_layers: tuple[int, ...]
     decoder_layers: tuple[int, ...]
@@ -32,15 +32,7 @@ class _Selection(NamedTuple):
 
 
 def look_at(pretrained: Pretrained, options: AttentionConfig) -> Contents:
-    """Runs a model on one text and returns its attention maps and probabilities.
-
-    Args:
-      pretrained: the model, as returned by `load`.
-      options: the text, the target, and what to show; `output` is ignored.
-
-    Raises:
-      ValueError: if the text or the target is too long or does not suit the model.
-    """
+    """Returns the attention maps and probabilities of the text and target in the options."""
     architecture, traits = pretrained.architecture, pretrained.architecture.traits
     selection = _select(pretrained, options)
     names = token_names(pretrained.tokenizer)
@@ -126,7 +118,7 @@ def _named(ids_1T: np.ndarray | None, names: Names) -> tuple[str, ...]:
 def _steps(
     logits_PV: np.ndarray, chosen_P: np.ndarray, reading: Reading, *, reads: tuple[str, ...], top: int
 ) -> tuple[Step, ...]:
-    # Normalized over all rows of the embedding, as in the loss; padding rows are never among the candidates.
+    # Normalised over all rows of the embedding, as in the loss; padding rows are never candidates.
     exp_PV = np.exp(logits_PV.astype(np.float64) - logits_PV.max(axis=-1, keepdims=True))
     probabilities_PV = exp_PV / exp_PV.sum(axis=-1, keepdims=True)
     steps = []

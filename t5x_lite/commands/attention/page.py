@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interactive HTML page of attention maps; it needs neither a network nor a server.
+"""An interactive HTML page of attention maps that needs neither a network nor a server.
 
 Shape letters: L layers, N heads, Q queries, K keys.
 """
@@ -16,7 +16,7 @@ import numpy as np
 
 from t5x_lite.commands.attention.contents import Candidate, Contents, Map, Step
 
-LEVELS = 255  # quantization levels of a weight's square root
+LEVELS = 255  # quantisation levels of a weight's square root
 TEMPLATE = "page.html"
 PLACEHOLDER = re.compile(r"@@([A-Z]+)@@")
 
@@ -32,15 +32,15 @@ def page(contents: Contents) -> str:
         "DATA": _json_in_html({"levels": LEVELS, "maps": [_map(one) for one in contents.maps]}),
     }
     template = importlib.resources.files("t5x_lite.commands.attention").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    # In one pass, so that a token that looks like a placeholder is kept.
+    # One pass, so that tokens that look like placeholders are kept.
     return PLACEHOLDER.sub(lambda match: parts[match[1]], template)
 
 
 def quantized(weights: np.ndarray) -> np.ndarray:
-    """Returns a byte per weight: its square root in steps of 1/255.
+    """Quantises each weight to a byte: its square root in steps of 1/255.
 
-    A linear scale would lose uniform attention over 512 keys, whose weights of 0.002 are half a step. The error of a
-    weight w is at most sqrt(w) / 255, so it is smaller for small weights.
+    A linear scale would lose uniform attention over 512 keys, where a weight of 0.002 is half a step. The error of a
+    weight w is at most sqrt(w) / 255, so small weights have small errors.
     """
     return np.rint(np.sqrt(np.clip(weights, 0, 1)) * LEVELS).astype(np.uint8)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model inputs for a text and its target, and the positions that predict, for each architecture.
+"""Model inputs and predicting positions for a text and its target, by architecture.
 
 Shape letters: 1 the only example, S input tokens, T target tokens, P positions that predict.
 """
@@ -16,34 +16,22 @@ from t5x_lite.data.labels import Words
 from t5x_lite.data.tokenizers import Tokenizer, trim
 from t5x_lite.inference.loop import START_ID, greedy_ids
 
-MAX_TOKENS = 512  # of a text or a target: a page cannot show more legibly
+MAX_TOKENS = 512  # per text or target; a page cannot show more legibly
 REMEDY = "or leave --target out for the most probable ones"
 
 
 class Reading(NamedTuple):
-    """The inputs of a model, and its predictions.
+    """The inputs of a model and its predictions."""
 
-    Args:
-      inputs: input ids, [1, S]; [1, T] for a decoder-only model.
-      second: the second argument of `attention_maps`.
-      place_P: positions that predict; -1 for the single prediction of a sequence classifier.
-      chosen_P: tokens or labels to score; None scores the most probable ones.
-      names: names of the tokens or labels that can be predicted.
-    """
-
-    inputs: np.ndarray
-    second: np.ndarray | None
-    place_P: np.ndarray
-    chosen_P: np.ndarray | None
-    names: Names
+    inputs: np.ndarray  # input ids, [1, S]; [1, T] for a decoder-only model
+    second: np.ndarray | None  # the second argument of `attention_maps`
+    place_P: np.ndarray  # predicting positions; [-1] for a sequence classifier
+    chosen_P: np.ndarray | None  # tokens or labels to score; None for the most probable ones
+    names: Names  # of the predictable tokens or labels
 
 
 def make_reading(pretrained: Pretrained, options: AttentionConfig, names: Names) -> Reading:
-    """Returns the model's reading of the text, given the names of its tokens.
-
-    Raises:
-      ValueError: if the text or the target is too long or does not suit the model.
-    """
+    """Returns the model's inputs; raises ValueError if the text or target is too long or does not suit the model."""
     tokenizer, traits = pretrained.tokenizer, pretrained.architecture.traits
     inputs_1S = np.asarray([_encode(tokenizer, "--text", options.text)], np.int32)
     if traits.decodes:
@@ -68,7 +56,7 @@ def _encode(tokenizer: Tokenizer, option: str, text: str) -> list[int]:
 
 
 def _targets(pretrained: Pretrained, options: AttentionConfig, inputs_1S: np.ndarray) -> np.ndarray:
-    """Returns the ids of the target, or those the model decodes."""
+    """Returns the ids of the target, or else of the greedily decoded output."""
     tokenizer = pretrained.tokenizer
     if options.target is not None:
         return np.asarray(_encode(tokenizer, "--target", options.target), np.int32)
@@ -79,7 +67,7 @@ def _targets(pretrained: Pretrained, options: AttentionConfig, inputs_1S: np.nda
 
 
 def _continuation(inputs_1S: np.ndarray, targets_T: np.ndarray, names: Names, *, sees_prefix: bool) -> Reading:
-    first = inputs_1S.shape[1] - 1  # the last token of the prompt, which has no EOS, predicts the first target
+    first = inputs_1S.shape[1] - 1  # the last prompt token (prompts have no EOS) predicts the first target
     read_1T = np.concatenate([[START_ID], inputs_1S[0, :first], targets_T[:-1]])[None].astype(np.int32)
     prefix_1T = (np.arange(read_1T.shape[1]) <= first)[None].astype(np.int32) if sees_prefix else None
     return Reading(read_1T, prefix_1T, first + np.arange(len(targets_T)), targets_T, names)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Visible names of a vocabulary's tokens."""
+"""Display names of a vocabulary's tokens."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from t5x_lite.data.tokenizers.bytes import FIRST_BYTE
 Names = Sequence[str]  # by id
 WHITE_SPACE = {" ": "\u2581", "\n": "\u23ce", "\t": "\u21e5"}
 SPECIAL = {PAD_ID: "<pad>", EOS_ID: "</s>", UNK_ID: "<unk>"}
-REPLACEMENT = "\ufffd"  # the surface of a byte that is not a character
+REPLACEMENT = "\ufffd"  # the surface of a byte that is not a whole character
 FIRST_INVALID_BYTE = 245  # never part of UTF-8
 
 

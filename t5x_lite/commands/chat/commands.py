@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands of an interactive session, such as `/temperature 0.7`, and their parsing; independent of the model."""
+"""Commands of an interactive session, such as `/temperature 0.7`, and their parsing."""
 
 import argparse
 import dataclasses
@@ -18,7 +18,7 @@ from t5x_lite.config.generation import RENAMED
 
 SLASH = "/"
 FIELDS = {field.name: field for field in dataclasses.fields(GenerationConfig)}
-# Commands beside the fields: their argument and their help text.
+# Commands other than the fields: argument and help text.
 COMMANDS = {
     "settings": ("", "show the settings that differ from the model's defaults"),
     "reset": ("", "restore the initial settings and restart the random streams"),
@@ -41,11 +41,7 @@ class Command(NamedTuple):
 
 
 def parse_line(line: str) -> Command | str:
-    """Returns a command if the line starts with a slash, else the text; // escapes a slash at the start of a text.
-
-    Raises:
-      ValueError: if there is no such command, or it takes no argument.
-    """
+    """Returns a command if the line starts with a slash, else the text; a leading // stands for a slash."""
     if line.startswith(2 * SLASH):
         return line[1:]
     if not line.startswith(SLASH):
@@ -64,11 +60,7 @@ def parse_line(line: str) -> Command | str:
 
 
 def with_setting(config: GenerationConfig, name: str, value: str) -> GenerationConfig:
-    """Returns a config with one field changed, parsed as on the command line after removing quotes around the value.
-
-    Raises:
-      ValueError: if the value has the wrong type, is out of range or contradicts another setting.
-    """
+    """Returns a config with one field changed; the value is parsed as on the command line and may be quoted."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     try:
@@ -80,7 +72,7 @@ def with_setting(config: GenerationConfig, name: str, value: str) -> GenerationC
 
 
 def format_setting(config: GenerationConfig, name: str) -> str:
-    """Returns the name and value of a setting, as they can be typed."""
+    """Returns the name and value of a setting as a user would type them."""
     value = getattr(config, name)
     if isinstance(value, tuple):
         value = list(value)
@@ -97,12 +89,7 @@ def differences(config: GenerationConfig, default: GenerationConfig) -> list[str
 
 
 def completions(before: str, word: str) -> list[str]:
-    """Returns the completions of a line's last word: commands, choices of a setting, or files.
-
-    Args:
-      before: the line up to that word.
-      word: the start of the word.
-    """
+    """Returns the completions of a line's last word, given the line before it: commands, choices or files."""
     command = before.strip()
     if not before and word.startswith(SLASH):
         return [f"{SLASH}{name} " for name in NAMES if name.startswith(word[1:])]

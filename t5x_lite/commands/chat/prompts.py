@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prompts of an interactive session: templates and few-shot examples, which can be changed."""
+"""Prompts of an interactive session, with templates and few-shot examples that can be changed."""
 
 import dataclasses
 import json
@@ -15,63 +15,40 @@ WHERE = "the typed line (a JSON object sets fields)"  # its name in errors
 
 
 class Prompts:
-    """Turns typed lines into inputs, and inputs into prompts.
-
-    Args:
-      options: the template, the source of examples, and their layout.
-      shots: the initial examples.
-      pretrained: the model that reads the prompts.
-      seed: random seed of the examples.
-    """
+    """Turns typed lines into inputs, and inputs into prompts; `shots` are the initial examples."""
 
     def __init__(self, options: InferConfig, shots: list[Pair], *, pretrained: Pretrained, seed: int):
         self.options, self.shots = options, shots
-        self.examples = options.examples  # kept even while no shots are used
+        self.examples = options.examples  # kept even with 0 shots
         self._pretrained, self._seed, self._num_draws = pretrained, seed, 0
         self.prompt_of = make_prompter(options, shots, pretrained)
 
     def inputs_of(self, line: str) -> list[str]:
-        """Returns the inputs of a typed line, filled into the template or task if there is one.
-
-        Raises:
-          BadRecord: if the line does not suit the template.
-        """
+        """Returns the inputs for a typed line, using the template if there is one; raises BadRecord on a mismatch."""
         if self.options.template is None and self.options.task is None:
             return [line]
         task = template_task(self.options)
         return input_maker(task)(_record(line, task), WHERE)
 
     def draw(self, num_shots: int) -> None:
-        """Draws new examples; 0 uses none.
-
-        Raises:
-          ValueError: if there are too few examples, or no source to draw from.
-        """
+        """Draws new examples; raises ValueError if there are too few, or no source to draw from."""
         if num_shots > 0 and self.examples is None:
             raise ValueError(f"shots is {num_shots}, and there is no file to draw from: name it with /examples FILE")
         self._adopt(self.examples, self._num_draws + 1, shots=num_shots)
 
     def use_examples(self, examples: str) -> None:
-        """Draws the same number of examples from another source.
-
-        Raises:
-          ValueError: if it cannot be read or has too few examples.
-        """
+        """Draws the same number of examples from another source; raises ValueError if that fails."""
         # Reads at least one example, so that errors surface now.
         read_shots(dataclasses.replace(self.options, shots=self.options.shots or 1, examples=examples), seed=self._seed)
         self._adopt(examples, self._num_draws)
 
     def use_template(self, text: str) -> None:
-        """Changes the template of the inputs, including those of the examples.
-
-        Raises:
-          ValueError: if the template is invalid or the examples do not suit it.
-        """
+        """Changes the template of inputs and examples; raises ValueError if it is invalid or does not suit them."""
         input_maker(template_task(dataclasses.replace(self.options, template=text)))
         self._adopt(self.examples, self._num_draws, template=text)
 
     def _adopt(self, examples: str | None, num_draws: int, **fields: Any) -> None:
-        """Adopts changed options if their examples can be drawn; changes nothing otherwise."""
+        """Adopts changed options if the examples can be drawn; otherwise changes nothing."""
         num_shots = fields.pop("shots", self.options.shots)
         used = examples if num_shots > 0 else None
         options = dataclasses.replace(self.options, shots=num_shots, examples=used, **fields)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The interactive session: reads texts and commands, and answers them."""
+"""The interactive session, which answers texts and runs commands."""
 
 import dataclasses
 import os
@@ -33,14 +33,9 @@ HOW_TO_LEAVE = "Type /help for the commands, /quit or Ctrl-D to leave."
 def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None:
     """Runs a session until Ctrl-D or /quit, or answers each line of a pipe.
 
-    Args:
-      options: the model, and the layout of its prompts.
-      settings: fields of `GenerationConfig` that override the model's own.
-
-    Raises:
-      ValueError: if the checkpoint or the examples cannot be read, or the settings do not suit the model.
+    `settings` are fields of `GenerationConfig` that override the model's own.
     """
-    # Settings are checked before the model is loaded, which may take minutes.
+    # Check the settings before loading the model, which may take minutes.
     config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
     shots = read_shots(options, seed=config.seed)
     pretrained = load(options.checkpoint)
@@ -51,17 +46,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
 
 
 class Session:
-    """A session without memory: each text is answered independently.
-
-    Args:
-      pretrained: the model.
-      prompts: makes the prompts.
-      config: initial decoding settings.
-      terminal: source of lines and destination of answers.
-
-    Raises:
-      ValueError: if the settings do not suit the model.
-    """
+    """A stateless session: each text is answered independently."""
 
     def __init__(self, pretrained: Pretrained, prompts: Prompts, *, config: GenerationConfig, terminal: Terminal):
         self._pretrained, self._prompts, self._terminal = pretrained, prompts, terminal
@@ -105,11 +90,11 @@ class Session:
             if not self._terminal.is_typed:
                 raise
             self._terminal.error("\nstopped")
-        except BrokenPipeError:  # the reader of the answers has gone
+        except BrokenPipeError:  # the reader of the pipe has exited
             raise
         except (ValueError, OSError) as error:
             self._terminal.error(str(error))
-        except (jax.errors.JaxRuntimeError, MemoryError) as error:  # such as too little memory for max_new_tokens
+        except (jax.errors.JaxRuntimeError, MemoryError) as error:  # such as running out of memory
             self._terminal.error(f"the model failed: {(str(error) or 'out of memory').splitlines()[0]}")
 
     def _run_command(self, name: str, argument: str) -> None:
@@ -181,7 +166,7 @@ class Session:
             self._terminal.note(f"filled in: {filled}")
 
     def _stream_text(self, request: Request) -> str:
-        """Writes tokens as they are decoded; returns the text."""
+        """Writes text as it is decoded, and returns it."""
         growing, text = Growing(self._terminal.write), ""
         start = time.perf_counter()
         first, num_tokens = start, 0

@@ -15,13 +15,13 @@ PROMPT = "> "
 MAX_HISTORY_LINES = 1_000
 # Placeholders of an incomplete UTF-8 character; ByT5 encodes sentinels as bytes too.
 INCOMPLETE = re.compile(r"(?:\ufffd|<extra_id_\d+>){1,3}\Z")
-# Shows control characters, which could move the cursor or worse, as symbols; newlines and tabs are kept.
+# Symbols for control characters, which could move the cursor or worse; newlines and tabs are kept.
 VISIBLE = {code: 0x2400 + code for code in range(32) if chr(code) not in "\n\t"} | {0x7F: 0x2421}
 VISIBLE |= dict.fromkeys(range(128, 160), 65533)
 
 
 class Terminal:
-    """Reads lines and writes answers: a person's terminal, or pipes, which receive only the answers.
+    """Reads lines and writes answers, in a terminal or through pipes; a pipe receives only the answers.
 
     Args:
       completions: returns the completions of a line's last word, given the line before it and the word.
@@ -60,7 +60,7 @@ class Terminal:
         sys.stdout.flush()
 
     def note(self, text: str) -> None:
-        """Writes a dimmed line if a person is watching."""
+        """Writes a dimmed line if stdout is a terminal."""
         if self.is_seen:
             self._console.print(self._safe(text), style="dim", markup=False, highlight=False, soft_wrap=True)
 
@@ -78,23 +78,19 @@ class Terminal:
 
 
 class Growing:
-    """Writes a growing text: each time the part that is new and final.
-
-    Args:
-      write: receives the parts.
-    """
+    """Writes a growing text, each time only the new and final part."""
 
     def __init__(self, write: Callable[[str], object]):
         self._write, self._written = write, ""
 
     def show(self, text: str) -> None:
-        """Writes the new part of the text so far, without a character whose last bytes may still follow."""
+        """Writes the new part of the text so far, except for an incomplete last character."""
         final = INCOMPLETE.sub("", text)
         if final.startswith(self._written):
             self._add(final)
 
     def end(self, text: str) -> None:
-        """Writes the rest of the text; all of it, on a new line, if it does not start with what was written."""
+        """Writes the rest of the text, or all of it on a new line if its start has changed."""
         if not text.startswith(self._written):
             self._write("\n")
             self._written = ""
@@ -107,12 +103,7 @@ class Growing:
 
 
 class History:
-    """The input history, in a file shared by all sessions; not saved if the file cannot be written.
-
-    Args:
-      readline: the `readline` module, or a stand-in with its functions.
-      path: the history file.
-    """
+    """The input history, in a file shared by all sessions; not saved if the file is not writable."""
 
     def __init__(self, readline: Any, path: pathlib.Path):
         self._readline, self._path = readline, path
@@ -124,7 +115,7 @@ class History:
         self._num_saved = readline.get_current_history_length()
 
     def save(self) -> None:
-        """Appends new lines to the file, which keeps those of other sessions."""
+        """Appends new lines to the file, keeping those of other sessions."""
         num_new = self._readline.get_current_history_length() - self._num_saved
         if num_new > 0:
             with contextlib.suppress(OSError):

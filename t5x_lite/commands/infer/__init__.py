@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite infer`: answers each line or record of an input with a model, as JSON lines."""
+"""`t5x-lite infer`: writes a model's answer to each line or record of an input as JSON lines."""
 
 import dataclasses
 import itertools
@@ -23,26 +23,26 @@ from t5x_lite.inference.few_shot import make_prompter, read_shots
 from t5x_lite.inference.loop import LOCAL, Devices
 from t5x_lite.parallel.mesh import batch_sharding, make_mesh
 
-# Options that rows do not depend on, or that are identified by more than their name.
+# Options that do not affect the rows, or that `_identity` records in more detail.
 NOT_IDENTIFYING = ("checkpoint", "interactive", "input", "output", "batch_size", "mesh")
 
 
 def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None:
     """Answers every line of the input; the same command resumes where it stopped.
 
-    Each row of the output has `inputs`, the line, and `prediction`, the decoded text or the labels. An encoder-decoder
-    adds `filled`, the line with its blanks filled in; a sequence classifier adds the `probabilities` of all labels.
-    With several sequences per line, `predictions` holds all of them, best first, and `scores` their scores.
+    Each output row has `inputs`, the line, and `prediction`, the decoded text or the labels. An encoder-decoder adds
+    `filled`, the line with its blanks filled in; a sequence classifier adds the `probabilities` of all labels. With
+    several sequences per line, `predictions` holds all of them, best first, and `scores` their scores.
 
     Args:
       options: the model, its inputs and the output.
       settings: fields of `GenerationConfig` that override the model's own.
 
     Raises:
-      ValueError: if the checkpoint or the input cannot be read, or another command began the output.
+      ValueError: if the checkpoint or the input cannot be read, or a different command began the output.
     """
     with open_inputs(options) as inputs:
-        # Settings are checked before the model is loaded, which may take minutes.
+        # Check the settings before loading the model, which may take minutes.
         config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
         shots = read_shots(options, seed=config.seed)
         mesh = _local_mesh(options)
@@ -64,7 +64,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
                 pretrained,
                 (Request(prompt(line), config, stream=number) for number, line in numbered),
                 batch_size=batch_size,
-                num_batches=1 if options.reads_pipe else WINDOW_BATCHES,  # lines of a pipe are answered as they come
+                num_batches=1 if options.reads_pipe else WINDOW_BATCHES,  # answers a pipe's lines as they arrive
                 scores=options.log_probs or config.temperature > 0,
                 devices=_devices(mesh),
             )
@@ -94,13 +94,13 @@ def make_row(line: str, answer: Answer, pretrained: Pretrained, *, log_probs: bo
 
 
 def _local_mesh(options: InferConfig) -> Mesh | None:
-    """Returns a mesh of this process's devices, because each process answers its own lines; None for one device."""
+    """Returns a mesh of this process's devices, since each process answers its own lines; None for one device."""
     mesh = make_mesh(options.mesh, jax.local_devices())
     return mesh if jax.device_count() > 1 else None
 
 
 def _batch_size(options: InferConfig, mesh: Mesh | None) -> int:
-    """Rounds the batch size up to a multiple of the data-parallel devices."""
+    """Rounds the batch size up to a multiple of the number of data-parallel devices."""
     num_shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
     return -(-options.batch_size // num_shards) * num_shards
 
@@ -118,7 +118,7 @@ def _identity(
     if inputs.identity is None:
         return None
     fields = dataclasses.asdict(options)
-    old_names = {new: old for old, new in RENAMED.items()}  # so that outputs of earlier versions are resumed
+    old_names = {new: old for old, new in RENAMED.items()}  # so that outputs of earlier versions can be resumed
     return {
         "checkpoint": os.path.abspath(options.checkpoint),
         "step": pretrained.step,

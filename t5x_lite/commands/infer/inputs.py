@@ -17,7 +17,7 @@ from t5x_lite.data.sources import named, open_source
 from t5x_lite.data.sources.base import Source
 from t5x_lite.inference.few_shot import template_task
 
-RECORDS = (".csv", ".tsv", ".parquet", ".array_record", ".gz", ".zst")  # files that are not read line by line
+RECORDS = (".csv", ".tsv", ".parquet", ".array_record", ".gz", ".zst")  # not read line by line
 
 
 class Inputs(NamedTuple):
@@ -30,11 +30,7 @@ class Inputs(NamedTuple):
 
 @contextlib.contextmanager
 def open_inputs(options: InferConfig) -> Iterator[Inputs]:
-    """Opens the input or the task split of the options.
-
-    Raises:
-      ValueError: if it does not exist or cannot be read; while reading, at the first malformed record.
-    """
+    """Opens the input or the task split; raises ValueError if it cannot be read, or once a malformed record is read."""
     if options.split is not None:
         task, names, held_out = _split(options)
         with _opened(task, names, f"the source of --task {options.task}") as records:
@@ -61,7 +57,7 @@ def open_inputs(options: InferConfig) -> Iterator[Inputs]:
 
 
 def texts_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
-    """Yields the lines of a file, or the filled-in template for each record if it is JSON lines or has a template."""
+    """Yields the lines of a file; for JSON lines or with a template, the template filled in with each record."""
     lines = (line.rstrip("\n") for line in file)
     if options.template is None and options.task is None and not options.input.endswith(".jsonl"):
         yield from lines
@@ -79,7 +75,7 @@ def texts_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
 
 
 def _split(options: InferConfig) -> tuple[TaskConfig, str | tuple[str, ...], bool | None]:
-    """Returns the task, the source of the split, and whether to read its held-out texts or the others; None for all."""
+    """Returns the task, the split's source, and whether to read its held-out texts or the others; None for all."""
     task = template_task(options)
     if task.eval_source is not None:
         return task, task.eval_source if options.split == "eval" else task.source, None
