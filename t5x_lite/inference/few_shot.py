@@ -38,7 +38,7 @@ class PromptMaker:
 
     shots: Sequence[Pair]
     tokenizer: Tokenizer
-    max_tokens: int | None = None  # the first examples are dropped to fit this limit
+    max_tokens: int | None = None  # the first examples are dropped to fit; None is unlimited
     # For the input to answer, targets are empty and trailing white space is stripped.
     layout: str = "{inputs}\n{targets}"
     separator: str = "\n\n"
@@ -61,7 +61,7 @@ class PromptMaker:
 def draw_shots(pairs: Sequence[Pair], num_shots: int, *, seed: int, balanced: bool = False) -> list[Pair]:
     """Draws examples in random order; raises ValueError if there are fewer than `num_shots`.
 
-    With `balanced`, the numbers of examples per target differ by at most one, as far as there are enough.
+    With `balanced`, the numbers of examples per target differ by at most one, while there are enough.
     """
     if num_shots > len(pairs):
         raise ValueError(f"shots is {num_shots}, and there are {len(pairs)} examples: use fewer, or give more")

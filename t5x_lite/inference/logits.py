@@ -55,7 +55,7 @@ def forced_token(forced_BF: jax.Array, count: jax.Array) -> jax.Array:
 
 
 def keep_top_k(logits_BKV: jax.Array, top_k_B: jax.Array, *, max_k: int) -> jax.Array:
-    """Keeps the k most probable tokens; k = 0 keeps all, and the static `max_k` caps k."""
+    """Keeps the k most probable tokens; k = 0 keeps all, and the static `max_k` is an upper bound of k."""
     highest_BKk, _ = jax.lax.top_k(logits_BKV, max_k)
     index_B11 = jnp.clip(top_k_B - 1, 0, max_k - 1)[:, None, None]
     threshold_BK1 = jnp.take_along_axis(highest_BKk, index_B11, axis=-1)

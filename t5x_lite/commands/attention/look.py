@@ -18,7 +18,7 @@ from t5x_lite.commands.attention.token_names import Names, token_names
 from t5x_lite.config import AttentionConfig
 from t5x_lite.model.attention_maps import AttentionMaps, attention_maps
 
-MAX_WEIGHTS = 24_000_000  # a byte each, so the page has 32 MB
+MAX_WEIGHTS = 24_000_000  # one byte each, 32 MB of base64 in the page
 
 _run = jax.jit(attention_maps)
 
