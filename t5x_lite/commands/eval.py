@@ -23,7 +23,7 @@ from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.parallel.multihost import Watchdog
 
-LABELS = {  # of the rows that come first in a table, in this order
+LABELS = {  # the first rows of a table, in order
     "examples": "examples",
     "loss": "loss",
     "loss_text": "loss on text",
@@ -45,15 +45,12 @@ def run(
     """Prints the results of a run's newest checkpoint on the held-out examples of a config's tasks.
 
     Args:
-      cfg: the config, of which the task, the lengths and the batch size matter. The run directory is never written to:
-        text that it does not have is prepared in a temporary directory.
+      cfg: the config; only its task, lengths and batch size matter. The run directory is never written to: text missing
+        there is prepared in a temporary directory.
       checkpoint: the run directory.
       output: the file for a JSON line per example, in the order of the held-out text; - for standard output.
-      num_batches: the most batches per task; None for all.
+      num_batches: the maximum number of batches per task; None for all.
       print_json: whether to print one JSON object instead of a table.
-
-    Raises:
-      ValueError: if the config, the data or the checkpoint is wrong.
     """
     name = cfg.task.base or task_in_words(cfg.task)
     cfg = checked(cfg, num_batches)
@@ -78,7 +75,7 @@ def run(
         bar.update(total=count_batches(evaluation, predict_all=output is not None))
         model, predictions = replicate(pretrained.model, evaluation.mesh), {}
         if output is not None:
-            with _writer(output if is_first else os.devnull) as file:  # all processes predict, the first one writes
+            with _writer(output if is_first else os.devnull) as file:  # all processes predict, the first writes
                 for row in rows(evaluation, model, predictions, name):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
         results = measure(evaluation, model, predictions)
@@ -94,7 +91,7 @@ def run(
 
 
 def count_batches(evaluation: Evaluation, *, predict_all: bool) -> int:
-    """Returns how many batches an evaluation passes through the model, for the loss and for predictions."""
+    """Returns the number of batches an evaluation passes through the model, for the loss and for predictions."""
     passes = {name: 1 + (predict_all or bool(corpus.task.metrics)) for name, corpus in evaluation.corpora.items()}
     return sum(-(-len(evaluation.numbers(name)) // evaluation.batch_size) * count for name, count in passes.items())
 
@@ -102,11 +99,7 @@ def count_batches(evaluation: Evaluation, *, predict_all: bool) -> int:
 def rows(evaluation: Evaluation, model: Any, predictions: dict[str, list[str]], label: str) -> Iterator[dict[str, Any]]:
     """Yields the inputs, prediction and targets of each example, in the order of the held-out text.
 
-    Args:
-      evaluation: the evaluation.
-      model: the model, on its mesh.
-      predictions: gets the predictions of each task, for `measure`.
-      label: the name of a task without a mixture.
+    Stores each task's predictions in `predictions`; `label` is the name of a task outside a mixture.
     """
     for name, corpus in evaluation.corpora.items():
         with jax.set_mesh(evaluation.mesh):
@@ -123,18 +116,13 @@ def rows(evaluation: Evaluation, model: Any, predictions: dict[str, list[str]], 
 
 
 def table(counts: Mapping[str, int], results: Mapping[str, float]) -> str:
-    """Returns results as lines of task, name and value.
-
-    Args:
-      counts: the number of examples of each task.
-      results: the results of `measure`.
-    """
+    """Formats results as lines of task, name and value; `counts` holds the number of examples per task."""
     lines = []
     for task, numbers in by_task(results).items():
         is_total = not task and len(counts) > 1
         examples = sum(counts.values()) if is_total else counts[task]
         values = {"examples": f"{examples:,}"} | {key: f"{value:.3f}" for key, value in numbers.items()}
-        # The task is named on its first line only.
+        # Only the first line of a task shows its name.
         firsts = itertools.chain(["all" if is_total else task], itertools.repeat(""))
         names = [name for name in [*LABELS, *numbers] if name in values]
         lines += [(next(firsts), LABELS.get(name, name), values[name]) for name in dict.fromkeys(names)]
@@ -144,7 +132,7 @@ def table(counts: Mapping[str, int], results: Mapping[str, float]) -> str:
 
 
 def task_in_words(task: TaskConfig) -> str:
-    """Returns the names of a mixture's tasks, or the source of a task's held-out text."""
+    """Returns the names of a mixture's tasks, or the source of a single task's held-out text."""
     if task.mixture is not None:
         return ", ".join(tasks_of(task))
     if task.prepared is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite train`: trains as a config says."""
+"""`t5x-lite train`: trains a model from a config."""
 
 from t5x_lite.config import RunConfig
 from t5x_lite.training.loop import train

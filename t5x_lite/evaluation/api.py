@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The public `evaluate`, and its parts: a trained model's results on the held-out examples of a config's tasks.
-
-The text is encoded with the model's own tokenizer.
-"""
+"""The public `evaluate` and its parts: evaluates a trained model, with its own tokenizer, on held-out examples."""
 
 import contextlib
 import dataclasses
@@ -43,16 +40,16 @@ def evaluate(
     """Evaluates a model on the held-out examples of a config's tasks.
 
     Args:
-      model: a run directory, the result of `load`, or a model alone, whose tokenizer is then the one in
-        `config.run_dir` or `config.task.tokenizer`.
-      config: the config, of which the task, the lengths and the batch size matter.
-      num_batches: the most batches per task; None for all.
+      model: a run directory, the result of `load`, or a model alone, which uses the tokenizer in `config.run_dir` or
+        `config.task.tokenizer`.
+      config: the config; only its task, lengths and batch size matter.
+      num_batches: the maximum number of batches per task; None for all.
 
     Returns:
       `eval/loss`, `eval/target_accuracy` and so on; for a mixture `eval/TASK/...`, and `eval/loss` over all tasks.
 
     Raises:
-      ValueError: if the config, the data or the model is wrong.
+      ValueError: if the config or the data is invalid, or does not match the model.
     """
     config = checked(config, num_batches)
     run_dir = pathlib.Path(config.run_dir)
@@ -76,11 +73,7 @@ def evaluate(
 
 
 def checked(cfg: RunConfig, num_batches: int | None) -> RunConfig:
-    """Returns a config with its task resolved.
-
-    Raises:
-      ValueError: if its metrics cannot be measured, or `num_batches` is below 1.
-    """
+    """Returns a config with its task resolved, after checking its metrics and `num_batches`."""
     if num_batches is not None and num_batches < 1:
         raise ValueError(f"num_batches is {num_batches}: use a positive number, or leave it out for all")
     cfg = dataclasses.replace(cfg, task=resolved(cfg.task))
@@ -89,11 +82,7 @@ def checked(cfg: RunConfig, num_batches: int | None) -> RunConfig:
 
 
 def with_architecture(cfg: RunConfig, architecture: Architecture) -> RunConfig:
-    """Returns a config with the architecture of a trained model.
-
-    Raises:
-      ValueError: if the config's labels differ from a classifier's.
-    """
+    """Returns a config with a trained model's architecture, after checking that the labels match."""
     labels = labels_of(tasks_of(cfg.task)) if architecture.labels else ()
     if labels != architecture.labels:
         raise ValueError(
@@ -107,16 +96,13 @@ def with_architecture(cfg: RunConfig, architecture: Architecture) -> RunConfig:
 def held_out_corpora(
     cfg: RunConfig, tokenizer: Tokenizer, run_dir: pathlib.Path, *, announce: Announce = lambda message: None
 ) -> Iterator[Corpora]:
-    """Opens the held-out text of a config's tasks, encoded with a model's tokenizer.
+    """Opens the held-out text of a config's tasks, encoded with the model's tokenizer.
 
     Args:
-      cfg: the config, its task resolved.
+      cfg: the config, with its task resolved.
       tokenizer: the model's tokenizer.
-      run_dir: the run directory, whose text is used if it is the one asked for; never written to.
-      announce: called with a message as each slow stage begins.
-
-    Raises:
-      ValueError: if the config asks for another tokenizer, or the text is damaged.
+      run_dir: the run directory, whose text is used if it matches the task; never written to.
+      announce: called with a message at the start of each slow stage.
     """
     with tempfile.TemporaryDirectory(prefix="t5x_lite_eval_") as temporary:
         directory = pathlib.Path(temporary)
@@ -136,7 +122,7 @@ def check_tokenizer(asked: TokenizerConfig, tokenizer: Tokenizer, digest: str, r
       asked: the config's tokenizer; the defaults accept any.
       tokenizer: the model's tokenizer.
       digest: the `tokenizer_hash` of `tokenizer`.
-      run_dir: a run directory; a config that asks for the same as it did is right if the run has the model's tokenizer.
+      run_dir: a run directory; if it has the model's tokenizer, the one its config asked for is accepted too.
     """
     if asked == TokenizerConfig():
         return
@@ -144,7 +130,7 @@ def check_tokenizer(asked: TokenizerConfig, tokenizer: Tokenizer, digest: str, r
         stored = yaml.safe_load((run_dir / "config.yaml").read_text()) or {}
         if stored.get("task", {}).get("tokenizer") == dataclasses.asdict(asked):
             return
-    if asked.kind == "sentencepiece" and asked.path is None:  # to be trained: its ids cannot be compared
+    if asked.kind == "sentencepiece" and asked.path is None:  # not trained yet, so its ids cannot be compared
         same = (tokenizer.kind, tokenizer.vocab_size, tokenizer.num_sentinels) == (
             asked.kind,
             asked.vocab_size,
@@ -166,13 +152,7 @@ def check_tokenizer(asked: TokenizerConfig, tokenizer: Tokenizer, digest: str, r
 def stored_corpora(task: TaskConfig, run_dir: pathlib.Path, digest: str) -> Corpora:
     """Returns the text in a run directory, or nothing if it is not the text of this task.
 
-    Args:
-      task: the resolved task.
-      run_dir: the run directory.
-      digest: the `tokenizer_hash` of the model's tokenizer.
-
-    Raises:
-      ValueError: if `task.prepared` has the ids of another tokenizer, or a file of the text is damaged.
+    `digest` is the `tokenizer_hash` of the model's tokenizer.
     """
     tasks = tasks_of(task)
     for single in tasks.values():
@@ -208,14 +188,11 @@ def make_evaluation(
     """Returns an evaluation on as many devices as divide the batch size.
 
     Args:
-      cfg: the config, its task resolved.
+      cfg: the config, with its task resolved.
       corpora: the held-out text of its tasks.
-      architecture: the architecture of the models.
-      num_batches: the most batches per task; None for all.
+      architecture: the models' architecture.
+      num_batches: the maximum number of batches per task; None for all.
       on_batch: called after each batch.
-
-    Raises:
-      ValueError: if there is too little text, or `cfg.train` does not suit it.
     """
     examples, batch_size = held_out_examples(cfg, corpora), cfg.train.batch_size
     tasks = {name: corpus.task for name, corpus in corpora.items()}
@@ -234,11 +211,7 @@ def make_evaluation(
 
 
 def num_devices(batch_size: int) -> int:
-    """Returns the number of devices to use: all of several processes, or as many of one as divide the batch.
-
-    Raises:
-      ValueError: if the devices of several processes do not divide the batch.
-    """
+    """Returns the number of devices to use: all if there are several processes, else as many as divide the batch."""
     count = jax.device_count()
     if jax.process_count() > 1 and batch_size % count:
         raise ValueError(
@@ -249,7 +222,7 @@ def num_devices(batch_size: int) -> int:
 
 
 def replicate(model: Model, mesh: Mesh) -> Model:
-    """Returns a model with a copy of its parameters on every device of a mesh."""
+    """Returns a model with its parameters replicated on every device of a mesh."""
     everywhere = replicated(mesh)
     if jax.process_count() == 1:
         return jax.device_put(model, everywhere)
@@ -266,10 +239,7 @@ def measure(
 ) -> dict[str, float]:
     """Returns the results of an evaluation, and the perplexity of tasks on plain text.
 
-    Args:
-      evaluation: the evaluation.
-      model: the model, on its mesh.
-      predictions: the predictions of some tasks, if already made.
+    The model is on the evaluation's mesh; `predictions` holds predictions already made, by task.
     """
     with jax.set_mesh(evaluation.mesh):
         results = evaluation(model, predictions)
@@ -281,7 +251,7 @@ def measure(
 
 
 def _tokenizer_without_model(cfg: RunConfig) -> Tokenizer:
-    """Returns the tokenizer of a run directory, or the one a config names."""
+    """Returns the tokenizer in the config's run directory, or else the one the config names."""
     if (pathlib.Path(cfg.run_dir) / KIND_FILE).is_file():
         return load_tokenizer(cfg.run_dir)
     asked = cfg.task.tokenizer

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Evaluates a model on held-out examples: the loss, and the metrics of its greedy predictions where a task names any.
+"""Evaluation on held-out examples: the loss, and the task's metrics on greedy predictions, if it has any.
 
-Decoding and metrics are imported only if an evaluation needs predictions.
+Decoding and metrics are imported only when predictions are needed.
 
 Shape letters: B batch, S input tokens, T targets.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class HeldOutSums(NamedTuple):
-    """Sums over targets; add those of several batches."""
+    """Sums over the targets of a batch, to be added up over batches."""
 
     nats: jax.Array
     tokens: jax.Array
@@ -48,13 +48,9 @@ class HeldOutSums(NamedTuple):
 def held_out_sums(
     model: Model, batch: Mapping[str, jax.Array], *, first_text_id: int, last_text_id: int
 ) -> HeldOutSums:
-    """Sums the cross entropy of a batch, over all targets and over text only.
+    """Sums the cross entropy of a batch, over all targets and over text only, without dropout.
 
-    Args:
-      model: called without dropout.
-      batch: the model's features, one example per row.
-      first_text_id: targets in [first_text_id, last_text_id] are text; others are padding, EOS or sentinels.
-      last_text_id: see above.
+    Targets in [first_text_id, last_text_id] are text; others are padding, EOS or sentinels.
     """
     hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch)
     nats_BT, is_correct_BT = token_scores(hidden_BTD, kernel_DV, targets_BT)
@@ -70,14 +66,9 @@ def held_out_sums(
 
 
 def held_out_loss(sums: Iterable[HeldOutSums], task: str = "") -> dict[str, float]:
-    """Returns the mean loss, in nats per target, and the accuracy.
+    """Returns the mean loss, in nats per target, and the accuracy, from the sums of all batches.
 
-    Args:
-      sums: one per batch.
-      task: the task's name, for the names of the results.
-
-    Returns:
-      `eval/loss` and `eval/target_accuracy`, and `eval/loss_text` over text only if there is any.
+    The results are named `eval/loss`, `eval/target_accuracy` and, if there is any text, `eval/loss_text`.
     """
     nats, tokens, num_correct, text_nats, text_tokens = (float(sum(column)) for column in zip(*sums, strict=True))
     loss = {f"{prefix(task)}loss": nats / max(tokens, 1.0)}
@@ -106,32 +97,26 @@ def _needs_pairs(name: str, metrics: Sequence[str]) -> ValueError:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """Evaluates models, each task separately, always on the same held-out examples.
-
-    Raises:
-      ValueError: if metrics are given for plain text.
-    """
+    """Evaluates models, each task separately, always on the same held-out examples."""
 
     corpora: Corpora
-    examples: Mapping[str, Examples]  # held out, by task
+    examples: Mapping[str, Examples]  # held-out examples by task
     convert: Converter
     architecture: Architecture
     mesh: Mesh  # the models' devices
     batch_size: int  # rows of the global batch
-    num_batches: int  # at most, per task
+    num_batches: int  # maximum per task
     on_batch: Callable[[], object] = lambda: None  # called after each batch
 
     def __post_init__(self) -> None:
         for name, corpus in self.corpora.items():
-            if corpus.task.metrics and not corpus.has_pairs:  # known only now if the text was prepared elsewhere
+            if corpus.task.metrics and not corpus.has_pairs:  # for prepared text, known only now
                 raise _needs_pairs(name, corpus.task.metrics)
 
     def __call__(self, model: Model, predictions: Mapping[str, Sequence[str]] | None = None) -> dict[str, float]:
         """Returns `eval/...` for a single task; for a mixture `eval/TASK/...`, and the loss over all tasks.
 
-        Args:
-          model: the model to evaluate.
-          predictions: the `predictions` of some tasks, if already made.
+        `predictions` holds predictions already made, by task.
         """
         results, all_sums, predictions = {}, [], predictions or {}
         for name, corpus in self.corpora.items():
@@ -171,7 +156,7 @@ class Evaluation:
         return [references[i] for i in self.numbers(name)]
 
     def numbers(self, name: str) -> np.ndarray:
-        """Returns the numbers of the held-out examples of a task that are used, in the order they are read."""
+        """Returns the indices of a task's evaluated examples, in the order they are read."""
         length = len(self.examples[name])
         return spread(np.arange(min(length, self.batch_size * self.num_batches)), length)
 
@@ -189,7 +174,7 @@ class Evaluation:
 
     @functools.cached_property
     def _entropies(self) -> dict[str, float]:
-        """The loss of a model that knows only how frequent each target is."""
+        """The loss of a model that knows only the frequency of each target."""
         kind, tokenizer = ("labels", None) if self.architecture.labels else ("text", self._tokenizer)
         return {
             f"{prefix(name)}unigram_{kind}": unigram_entropy(self._host_batches(name), tokenizer)
@@ -208,7 +193,7 @@ class Evaluation:
         return results
 
     def _task_batches(self, name: str) -> Iterator[Batch]:
-        """Yields batches of a task's own features, the rows of all hosts included."""
+        """Yields batches of a task's features before conversion, with the rows of all hosts."""
         return self._host_batches(name, convert=dict)
 
     def _host_batches(self, name: str, rows: slice = slice(None), convert: Converter | None = None) -> Iterator[Batch]:
@@ -222,10 +207,10 @@ class Evaluation:
 
 
 def on_mesh(rows: np.ndarray, *, mesh: Mesh) -> jax.Array:
-    """Returns an array that every host has in full, its first dimension sharded over a mesh."""
+    """Shards the first dimension of an array, which every host has in full, over a mesh."""
     return jax.make_array_from_callback(rows.shape, batch_sharding(mesh), lambda index: rows[index])
 
 
 def fetched(array: jax.Array) -> np.ndarray:
-    """Returns a sharded array in full, on every host."""
+    """Gathers a sharded array on every host."""
     return np.asarray(multihost_utils.process_allgather(array, tiled=True) if jax.process_count() > 1 else array)

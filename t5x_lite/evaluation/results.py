@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names of evaluation results, and their form in JSON."""
+"""Names of evaluation results, and their JSON form."""
 
 import math
 from collections.abc import Mapping
@@ -9,17 +9,17 @@ PREFIX = "eval/"
 
 
 def prefix(task: str) -> str:
-    """Returns the prefix of a task's results; the name of a task without a mixture is ''."""
+    """Returns the prefix of a task's results; the task's name is '' outside a mixture."""
     return f"{PREFIX}{task}/" if task else PREFIX
 
 
 def as_json(value: float | int | None) -> float | int | str | None:
-    """Returns a value JSON can hold: NaN and infinities become their names, which say more than null."""
+    """Returns a value that JSON can hold: NaN and infinities as strings, which are clearer than null."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def by_task(scalars: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the evaluation results of each task, without prefixes; those over all tasks of a mixture under ''."""
+    """Groups evaluation results by task, without prefixes; results over all tasks of a mixture are under ''."""
     suffix = "/loss"
     names = [name.removeprefix(PREFIX).removesuffix(suffix) for name in scalars if name.endswith(suffix)]
     results: dict[str, dict[str, Any]] = {"": {}} | {name: {} for name in names if name != "loss"}

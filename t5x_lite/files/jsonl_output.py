@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output files written line by line, resumed after a kill without losing or repeating a line.
+"""Output files written line by line, and resumed after a kill without losing or repeating a line.
 
 Lines go to `FILE.partial`, which becomes FILE when complete. Its first line identifies the job, so that no other job
 resumes it. Several processes write blocks of lines in turn: each has its own `FILE.partial-00001-of-00004`, renamed to
-`FILE.whole-00001-of-00004` when complete, and the first process merges them. They need to share nothing but the files.
+`FILE.whole-00001-of-00004` when complete, and the first process merges them. They communicate only through files.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ Item = TypeVar("Item")
 class Share(NamedTuple):
     """The lines that one of several processes writes."""
 
-    index: int  # of the process
-    count: int  # processes
+    index: int  # of this process
+    count: int  # of processes
     block: int  # consecutive lines per process
 
     def of(self, numbered: Iterable[tuple[int, Item]]) -> Iterator[tuple[int, Item]]:
@@ -39,23 +39,20 @@ class LineFile(NamedTuple):
     """An open output file."""
 
     write: Callable[[str], None]  # appends a line and flushes it
-    num_written: int  # lines that earlier attempts wrote
+    num_written: int  # lines written by earlier attempts
 
 
 @contextlib.contextmanager
 def resumable_lines(
     path: str, identity: Mapping[str, Any] | None, share: Share = ALONE, *, name: str
 ) -> Iterator[LineFile]:
-    """Opens an output file; it appears at `path`, replacing what was there, once all processes leave without an error.
+    """Opens an output file, which appears at `path` once all processes leave the block without an error.
 
     Args:
       path: the file; standard output (-), devices and pipes cannot be resumed.
-      identity: everything the lines depend on, as JSON; None never resumes.
+      identity: everything the lines depend on, as JSON; None disables resuming.
       share: this process's share of the lines.
-      name: the option that names the file, for errors.
-
-    Raises:
-      ValueError: if the directory does not exist, another job's lines are there, or the file cannot be shared.
+      name: the option that names the file, for error messages.
     """
     if share.count > 1 and (path == STDIO or identity is None):
         stream = f"{name} is {STDIO}" if path == STDIO else "the input is -"
@@ -85,7 +82,7 @@ def resumable_lines(
     if share.index == 0:
         _wait_until(lambda: all(_has_identity(whole, identity) for whole in wholes))
         _merge(wholes, pathlib.Path(path), share.block)
-    _wait_until(lambda: not whole.exists())  # the job ends when a process exits
+    _wait_until(lambda: not whole.exists())  # the whole job would end if this process exited
 
 
 def _part(path: str, kind: str, index: int, count: int) -> pathlib.Path:
@@ -144,7 +141,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 
 def _merge(parts: Sequence[pathlib.Path], path: pathlib.Path, block: int) -> None:
-    """Interleaves the parts' blocks of lines, without their identities."""
+    """Interleaves the parts' blocks of lines, without their first lines."""
     merged = pathlib.Path(f"{path}.merged")
     with contextlib.ExitStack() as stack:
         sources = [stack.enter_context(open(part, "rb")) for part in parts]

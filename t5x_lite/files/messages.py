@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of error messages: what another error says, and lists of names."""
+"""Parts of error messages: short forms of other errors and of lists of names."""
 
 from collections.abc import Iterable
 
@@ -7,13 +7,13 @@ MAX_NAME_CHARACTERS = 100
 
 
 def first_line(error: BaseException, max_characters: int = 300) -> str:
-    """Returns the first line of an error's message, or its type if it has none: some libraries add pages."""
+    """Returns the first line of an error's message, or its type if it has none; some libraries add pages."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:max_characters]
 
 
 def listed(names: Iterable[object], max_names: int = 20) -> str:
-    """Returns the first names, separated by commas, and the number of those left out."""
+    """Returns the first names, separated by commas, and the number of names left out."""
     texts = [f"{name!s:.{MAX_NAME_CHARACTERS}}" for name in names]
     num_left_out = len(texts) - max_names
     return ", ".join(texts[:max_names]) + (f" and {num_left_out:,} more" if num_left_out > 0 else "")

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The progress bar of every command: work done, time passed and time left, on a terminal's standard error."""
+"""The progress bar of every command, on standard error."""
 
 import sys
 from typing import Any, Self
 
 
 class ProgressBar:
-    """Shows how much of a job is done; hidden unless standard error is a terminal.
+    """Shows the progress of a job; hidden unless standard error is a terminal.
 
     Args:
-      description: what is being done, such as "Tokenising".
+      description: the activity, such as "Tokenising".
       total: the amount of work; None if unknown until `update` sets it.
-      unit: what is counted, such as "lines"; "bytes" are shown in MB, with their rate.
+      unit: the unit of work, such as "lines"; "bytes" are shown in MB, with their rate.
       completed: work done before this process started.
       text: shown beside the numbers.
       enabled: False also silences `print`, as in all processes but the first.
@@ -35,7 +35,7 @@ class ProgressBar:
 
     @property
     def visible(self) -> bool:
-        """Whether a person sees the bar."""
+        """Whether the bar is shown."""
         return self._progress is not None
 
     def __enter__(self) -> Self:
@@ -48,18 +48,18 @@ class ProgressBar:
             self._progress.stop()
 
     def advance(self, count: int = 1) -> None:
-        """Counts finished work."""
+        """Adds finished work."""
         if self._progress is not None:
             self._progress.advance(self._task, count)
 
     def update(self, *, completed: int | None = None, total: int | None = None, text: str | None = None) -> None:
-        """Changes the numbers, or the text beside them; what is None stays as it is."""
+        """Sets the amounts of work or the text; None leaves a value unchanged."""
         if self._progress is not None:
             fields = {} if text is None else {"text": text}
             self._progress.update(self._task, completed=completed, total=total, **fields)
 
     def print(self, text: str) -> None:
-        """Prints a line on standard error, above the bar where there is one."""
+        """Prints a line on standard error, above the bar if it is shown."""
         if self._progress is not None:
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif self._enabled:
@@ -67,7 +67,7 @@ class ProgressBar:
 
 
 def _rich_progress(unit: str) -> Any:
-    # Imported here, for the bar is seldom seen: not in log files, nor in worker processes.
+    # Imported here because most processes show no bar: not in log files, nor in workers.
     from rich import progress
     from rich.console import Console
 
@@ -80,5 +80,5 @@ def _rich_progress(unit: str) -> Any:
         progress.TimeElapsedColumn(),
         progress.TimeRemainingColumn(),
         console=Console(stderr=True),
-        redirect_stdout=sys.stdout.isatty(),  # or rows piped from standard output would go to the terminal
+        redirect_stdout=sys.stdout.isatty(),  # piped rows must not go to the terminal
     )

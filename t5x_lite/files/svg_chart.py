@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Line charts as SVG, without a plotting library, and the parts that other charts share."""
+"""Line charts as SVG, without a plotting library, and elements shared with other charts."""
 
 import html
 import math
@@ -13,14 +13,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def line_chart(series: Mapping[str, Points], *, title: str, x_label: str, y_label: str) -> str:
-    """Returns a line chart as an SVG document.
-
-    Args:
-      series: (x, y) points by name; non-finite points are left out.
-      title: the text above the chart.
-      x_label: the label of the horizontal axis.
-      y_label: the label of the vertical axis.
-    """
+    """Returns a line chart as an SVG document, with a named line per series; non-finite points are left out."""
     finite = {name: [point for point in points if all(map(math.isfinite, point))] for name, points in series.items()}
     xs = [x for points in finite.values() for x, _ in points] or [0.0, 1.0]
     ys = [y for points in finite.values() for _, y in points] or [0.0, 1.0]
@@ -55,7 +48,7 @@ def document(height: int, parts: Sequence[str], x_label: str, y_label: str) -> s
 
 
 def title_and_grid(title: str, y_ticks: Sequence[float], place_y: Callable[[float], float]) -> list[str]:
-    """Returns a title above a chart, and its horizontal grid lines with their labels."""
+    """Returns a chart's title and its labelled horizontal grid lines."""
     parts = [f'<text x="{LEFT}" y="20" font-size="15">{html.escape(title)}</text>']
     for y in y_ticks:
         parts.append(f'<path d="M{LEFT} {place_y(y):.1f}H{WIDTH - RIGHT}" stroke="#e5e5e5"/>')
@@ -64,12 +57,12 @@ def title_and_grid(title: str, y_ticks: Sequence[float], place_y: Callable[[floa
 
 
 def text(x: float, y: float, content: str, *, anchor: str = "middle") -> str:
-    """Returns a text element."""
+    """Returns an SVG text element."""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(content)}</text>'
 
 
 def round_ticks(low: float, high: float, num: int = 6) -> list[float]:
-    """Returns about `num` round numbers that enclose [low, high]."""
+    """Returns about `num` round numbers that span [low, high]."""
     if high <= low:
         low, high = low - 0.5, low + 0.5
     rough = (high - low) / num

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training: the loop, the update step, checkpoints to start from, logs and the run directory."""
+"""Training: the loop, the update step, initialisation, logging and the run directory."""

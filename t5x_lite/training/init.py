@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state a run starts from: the newest checkpoint's, a pretrained model's, or random parameters.
+"""The initial state of a run: from the newest checkpoint, from a pretrained model, or random.
 
 The checkpoint readers are imported only if there is a pretrained model.
 """
@@ -27,22 +27,14 @@ from t5x_lite.training.step import TrainState, state_of
 if TYPE_CHECKING:
     from t5x_lite.checkpoints.weights import LazyModel
 
-ENCODER = "encoder/"  # the prefix under which models of an encoder and a head keep what a T5 has without it
+ENCODER = "encoder/"  # the prefix that encoder-only models add to a T5's parameter names
 COUNTERS = ("step", "nonfinite_steps", "nonfinite_in_a_row")
 
 
 def resolve_run(cfg: RunConfig) -> "tuple[RunConfig, LazyModel | None]":
-    """Resolves what a config takes from elsewhere, and opens the model it starts from.
+    """Returns a resolved config and the opened `model.pretrained`, or None.
 
-    Args:
-      cfg: the config as given. Bases of tasks are replaced by what they name, and the tokenizer by that of
-        `model.pretrained`.
-
-    Returns:
-      (the resolved config, the opened `model.pretrained` or None).
-
-    Raises:
-      ValueError: if `model.pretrained` or the task is wrong.
+    Tasks are expanded from their bases, and the tokenizer is that of `model.pretrained`.
     """
     cfg = dataclasses.replace(cfg, task=resolved(cfg.task))
     if cfg.model.pretrained is None:
@@ -67,11 +59,7 @@ def resolve_run(cfg: RunConfig) -> "tuple[RunConfig, LazyModel | None]":
 
 
 def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> TokenizerConfig:
-    """Returns the config of a tokenizer that was read from a directory.
-
-    Raises:
-      ValueError: if its file is no longer in the directory.
-    """
+    """Returns the config of a tokenizer read from a directory; raises ValueError if its file is gone."""
     path = None
     if isinstance(tokenizer, FileTokenizer):
         content = tokenizer.content
@@ -85,7 +73,7 @@ def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> Tokenizer
 
 
 def restore_or_init(program: Program, checkpoints: Checkpoints) -> tuple[TrainState, int]:
-    """Returns the state of the newest checkpoint, or a new one, and the number of examples it has seen."""
+    """Returns the newest checkpoint's state, or a new one, and the number of examples it has seen."""
     step = checkpoints.latest_step()
     if step is None:
         return program.init(), 0
@@ -94,23 +82,20 @@ def restore_or_init(program: Program, checkpoints: Checkpoints) -> tuple[TrainSt
 
 
 def to_items(state: TrainState) -> dict[str, Any]:
-    """Returns the items of a checkpoint; the model is an item of its own, so that it can be restored alone."""
+    """Returns a checkpoint's items; the model is a separate item, so that it can be restored alone."""
     counters = {name: getattr(state, name) for name in COUNTERS}
     return {"model": state.model, "optimizer": state.opt_state, "counters": counters}
 
 
 def from_items(items: Mapping[str, Any]) -> TrainState:
-    """Returns the state in a checkpoint's items, the inverse of `to_items`."""
+    """Returns the state in a checkpoint's items; the inverse of `to_items`."""
     return TrainState(model=items["model"], opt_state=items["optimizer"], **items["counters"])
 
 
 def pretrained_init(program: Program, pretrained: "LazyModel", *, with_optimizer: bool) -> Callable[[], TrainState]:
-    """Returns a function that makes the state a run starts from.
+    """Returns a function that makes a run's initial state from a pretrained model.
 
-    Args:
-      program: the run's program.
-      pretrained: the model to start from.
-      with_optimizer: whether to continue with its optimizer state and step.
+    With `with_optimizer`, training continues from the pretrained optimizer state and step.
     """
     shapes, platform = program.shapes, program.mesh.devices.flat[0].platform
     placed = jax.tree.map(lambda leaf: leaf.sharding, shapes)
@@ -131,16 +116,13 @@ def pretrained_init(program: Program, pretrained: "LazyModel", *, with_optimizer
 def pretrained_model(
     shapes: Any, architecture: Architecture, pretrained: "LazyModel", random_model: Callable[[], Any]
 ) -> Any:
-    """Returns a model with the parameters of a pretrained one, each device reading its own shards.
+    """Returns a model with pretrained parameters; each device reads only its own shards.
 
     Args:
       shapes: a model of `jax.ShapeDtypeStruct` with shardings.
       architecture: the new model's architecture.
       pretrained: the pretrained model.
-      random_model: makes a new model, for parameters that the pretrained one lacks.
-
-    Raises:
-      ValueError: if the new model cannot start from the pretrained one.
+      random_model: makes a random model, for parameters missing from the pretrained one.
     """
     from t5x_lite.checkpoints.weights import read_arrays
 
@@ -155,16 +137,7 @@ def pretrained_model(
 
 
 def source_names(names: Mapping[str, Any], architecture: Architecture, pretrained: Architecture) -> dict[str, str]:
-    """Returns the pretrained parameter that each parameter starts from; those of a new head have none.
-
-    Args:
-      names: the names of the new model's parameters.
-      architecture: the new model's architecture.
-      pretrained: the pretrained model's architecture.
-
-    Raises:
-      ValueError: if the new model cannot start from the pretrained one.
-    """
+    """Maps each parameter to the pretrained one that initialises it, leaving out those of a new head."""
     new, old = architecture.traits, pretrained.traits
     if (new.model, architecture.labels) == (old.model, pretrained.labels):
         return {name: name for name in names}
@@ -186,15 +159,7 @@ def _in_words(architecture: Architecture) -> str:
 
 
 def pretrained_optimizer(shapes: Any, pretrained: "LazyModel") -> tuple[jax.Array, Any]:
-    """Returns the step and the optimizer state of a T5X checkpoint.
-
-    Args:
-      shapes: an optimizer state of `jax.ShapeDtypeStruct` with shardings.
-      pretrained: the T5X checkpoint.
-
-    Raises:
-      ValueError: if it has no optimizer state, or another optimizer's.
-    """
+    """Returns the step and the optimizer state of a T5X checkpoint, sharded like `shapes`."""
     from t5x_lite.checkpoints.t5x.optimizer import opt_state_from_slots
 
     if pretrained.read_slots is None:

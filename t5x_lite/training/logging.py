@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logs of a run: the terminal, JSON lines and TensorBoard; and the metrics of each step, read one step late."""
+"""Logging to the terminal, `metrics.jsonl` and TensorBoard; the metrics of each step are read one step late."""
 
 import json
 import pathlib
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 class RunLogger:
-    """Writes rows of metrics to `metrics.jsonl` and TensorBoard, and shows the progress of a run.
+    """Writes rows of metrics to `metrics.jsonl` and TensorBoard, and shows progress.
 
     A terminal gets a progress bar; a log file gets a line per row.
 
     Args:
-      directory: the run directory. Rows after `start`, of a run killed after its last checkpoint, are dropped.
-      start: the step the run resumes from.
-      num_steps: the steps of the whole run.
-      enabled: False on all processes but one; those write and print nothing.
+      directory: the run directory; its rows after `start`, left by a killed run, are dropped.
+      start: the step to resume from.
+      num_steps: the total number of steps.
+      enabled: False in all processes but one; they write and print nothing.
     """
 
     def __init__(self, directory: RunDirectory, *, start: int, num_steps: int, enabled: bool = True):
@@ -59,7 +59,7 @@ class RunLogger:
         self._bar.update(completed=step)
 
     def write(self, step: int, scalars: Mapping[str, float | int | None]) -> None:
-        """Records a row; None is a number that is unknown here, written as null."""
+        """Records a row of metrics; None, for an unknown value, is written as null."""
         text = describe(scalars)
         self._bar.update(text=text.partition("\n")[0])
         if not self._bar.visible or any(name.startswith(PREFIX) for name in scalars):
@@ -78,7 +78,7 @@ class RunLogger:
 
 
 def describe(scalars: Mapping[str, float | int | None]) -> str:
-    """Returns the main numbers of a row, with units; each task of a mixture has its own line."""
+    """Formats the main metrics of a row with units; each task of a mixture has its own line."""
     formats = {
         "loss": "loss {:.3f}",
         "tokens_per_second": "{:,.0f} tokens/s",
@@ -93,14 +93,14 @@ def describe(scalars: Mapping[str, float | int | None]) -> str:
 
 
 def _describe_task(results: Mapping[str, float]) -> str:
-    """Returns the results of one task: losses in nats, metrics mostly out of 100."""
+    """Formats the results of one task: losses in nats, metrics mostly out of 100."""
     formats = {"loss": "loss {:.3f}", "loss_text": "on text {:.3f}", "unigram_text": "(unigram entropy {:.3f})"}
     losses = [form.format(results[name]) for name, form in formats.items() if name in results]
     return "  ".join([*losses, *(f"{name} {value:.2f}" for name, value in results.items() if name not in formats)])
 
 
 def read_rows(path: pathlib.Path) -> list[dict]:
-    """Returns the rows of a metrics file, without a line truncated by a kill."""
+    """Returns the rows of a metrics file, skipping a line truncated by a kill."""
     rows = []
     if path.exists():
         for line in path.read_text().splitlines():
@@ -112,18 +112,13 @@ def read_rows(path: pathlib.Path) -> list[dict]:
 
 
 def keep_rows(path: pathlib.Path, step: int) -> None:
-    """Drops the rows after a step."""
+    """Drops the rows of a metrics file after a step."""
     rows = read_rows(path)
     write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
 
 
 class StepLogger:
-    """Reads the metrics of each step one step late, so that the device is never idle.
-
-    Args:
-      job: the run.
-      logger: gets the rows.
-    """
+    """Logs the metrics of each step one step late, so that the device is never idle."""
 
     def __init__(self, job: "Job", logger: RunLogger):
         self._cfg, self._program, self._logger = job.cfg, job.program, logger
@@ -136,21 +131,17 @@ class StepLogger:
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
 
     def add(self, step: int, metrics: dict[str, jax.Array]) -> None:
-        """Takes the metrics of a step just launched, and reads those of the step before."""
+        """Takes the metrics of the step just launched, and logs those of the previous step."""
         self.flush()
         self._pending = step, metrics
 
     def restart_clock(self) -> None:
-        """Excludes the time since the last row, such as an evaluation's, from the next row's speed."""
+        """Excludes the time since the last row, such as an evaluation, from the next row's speed."""
         self._stopwatch.lap()
         self._num_timed = 0
 
     def flush(self) -> None:
-        """Waits for the last step and reads its metrics.
-
-        Raises:
-          FloatingPointError: if the last few gradients were not finite.
-        """
+        """Waits for the last step and logs its metrics; raises FloatingPointError if gradients stay non-finite."""
         if self._pending is None:
             return
         step, metrics = self._pending[0], jax.device_get(self._pending[1])
@@ -185,13 +176,13 @@ class StepLogger:
 
 
 class Stopwatch:
-    """Measures the time between readings."""
+    """Measures the time between laps."""
 
     def __init__(self):
         self._start = time.perf_counter()
 
     def lap(self) -> float:
-        """Returns the seconds since the last reading, or since construction."""
+        """Returns the seconds since the last lap, or since construction."""
         now = time.perf_counter()
         seconds, self._start = now - self._start, now
         return seconds

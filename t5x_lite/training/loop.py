@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: `train` is a whole run, from its config to its last checkpoint, in a straight line."""
+"""The training loop: `train` is a complete run, from its config to its last checkpoint."""
 
 import contextlib
 import sys
@@ -28,11 +28,11 @@ from t5x_lite.training.summary import describe_end, describe_start, loss_curve
 if TYPE_CHECKING:
     from t5x_lite.checkpoints.weights import LazyModel
 
-PROFILE_FIRST_STEP, PROFILE_NUM_STEPS = 3, 3  # steps of this process, so that the trace leaves compilation out
+PROFILE_FIRST_STEP, PROFILE_NUM_STEPS = 3, 3  # steps of this process, so that compilation is not traced
 
 
 class Job(NamedTuple):
-    """Everything a run computes with: its text, its examples and its compiled functions."""
+    """The parts of a run: its config, text, examples and compiled functions."""
 
     cfg: RunConfig
     corpora: Corpora
@@ -43,18 +43,18 @@ class Job(NamedTuple):
 def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
     """Trains until `train.num_steps`, resuming from the newest checkpoint in `run_dir` if there is one.
 
-    On SIGTERM or SIGINT the current step is finished and saved.
+    On SIGTERM or SIGINT, finishes the current step, saves a checkpoint and returns.
 
     Args:
       cfg: the config of the run.
-      profile: whether to write a trace of a few steps to `run_dir/profile`.
+      profile: whether to write a profiler trace of a few steps to `run_dir/profile`.
 
     Returns:
       The results of the last evaluation; empty if there was none.
 
     Raises:
-      ValueError: if the config, the data or a checkpoint is wrong.
-      FloatingPointError: if the last few gradients were not finite.
+      ValueError: if the config, the data or a checkpoint is invalid.
+      FloatingPointError: if the gradients of the last `train.max_nonfinite_steps` steps were not finite.
       OSError: if the run directory cannot be written.
     """
     cfg, pretrained = resolve_run(cfg)
@@ -101,9 +101,9 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
 
 
 def prepare(cfg: RunConfig, directory: RunDirectory, pretrained: "LazyModel | None") -> Job:
-    """Checks the config against a run directory, prepares its text and records the config."""
+    """Checks the config against the run directory, prepares the text and records the config."""
     directory.check(cfg)
-    make_mesh(cfg.mesh)  # rejects a wrong mesh before the text is prepared, which takes time
+    make_mesh(cfg.mesh)  # rejects an invalid mesh before the slow preparation of the text
     check_metrics(cfg.task)
     corpora = process_0_first(lambda: prepare_corpora(cfg.task, directory.path, announce=_announce))
     job = make_job(cfg, corpora, pretrained)
@@ -122,13 +122,10 @@ def make_job(
     """Assembles the parts of a run; compiles nothing yet.
 
     Args:
-      cfg: the config, as `resolve_run` returns it.
+      cfg: the config returned by `resolve_run`.
       corpora: the text of its tasks.
       pretrained: the model to start from; None for random parameters.
       devices: the devices to run on; None for all.
-
-    Raises:
-      ValueError: if parts of the config contradict each other, the data or the devices.
     """
     examples = make_examples(cfg, corpora)
     tokenizer = next(iter(corpora.values())).tokenizer
@@ -141,7 +138,7 @@ def make_job(
 
 
 def make_evaluation(job: Job, watchdog: Watchdog) -> Evaluation:
-    """Returns the evaluation of a run's held-out examples."""
+    """Returns the evaluation on a run's held-out examples."""
     return Evaluation(
         corpora=job.corpora,
         examples=job.examples.eval,
@@ -155,7 +152,7 @@ def make_evaluation(job: Job, watchdog: Watchdog) -> Evaluation:
 
 
 def open_batches(job: Job, first_example: int) -> Iterator[Mapping[str, jax.Array]]:
-    """Returns a run's training batches on its devices, from an example on."""
+    """Returns the training batches from `first_example` on, placed on the run's devices."""
     batches = train_batches(
         job.examples.train,
         batch_size=job.cfg.train.batch_size,
@@ -168,7 +165,7 @@ def open_batches(job: Job, first_example: int) -> Iterator[Mapping[str, jax.Arra
 
 
 def trace(directory: RunDirectory, num_steps: int) -> None:
-    """Starts and stops the profiler, given the number of steps of this process, so that it records a few."""
+    """Starts or stops the profiler at the right steps, counted from the start of this process."""
     if num_steps == PROFILE_FIRST_STEP:
         jax.profiler.start_trace(str(directory.profile))
     elif num_steps == PROFILE_FIRST_STEP + PROFILE_NUM_STEPS:

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run computes, on which devices: the model, the mesh, and the jitted functions that make and update the state.
+"""The program of a run: the model, the mesh, and the jitted functions that initialise and update the state.
 
-A program depends on the config and the vocabulary size only: the one compiled ahead of time for a pod is the one that
-trains there.
+It depends only on the config and the vocabulary size, so that a pod runs exactly what was compiled ahead of time.
 """
 
 import dataclasses
@@ -35,19 +34,19 @@ Step = Callable[[TrainState, Mapping[str, jax.Array]], tuple[TrainState, dict[st
 
 
 class Program(NamedTuple):
-    """What a run computes."""
+    """A run's model, mesh and jitted functions."""
 
     architecture: Architecture
     model: ModelConfig
     mesh: Mesh
     tx: optax.GradientTransformation
     shapes: TrainState  # of jax.ShapeDtypeStruct with shardings
-    init: Callable[[], TrainState]  # makes the first state
+    init: Callable[[], TrainState]  # makes the initial state
     step: Step  # jitted `train_step`; donates its state
 
     @property
     def description(self) -> dict[str, Any]:
-        """The model's config and architecture, which each checkpoint stores."""
+        """The model's config and architecture, stored in every checkpoint."""
         return {"model": dataclasses.asdict(self.model), "architecture": self.architecture._asdict()}
 
 
@@ -61,13 +60,10 @@ def make_program(
     """Assembles the model, its optimizer and the mesh; compiles nothing yet.
 
     Args:
-      cfg: the config, as `training.init.resolve_run` returns it.
-      vocab_size: the rows of the embedding.
-      pretrained: the config of the pretrained model, if there is one.
+      cfg: the config returned by `training.init.resolve_run`.
+      vocab_size: the number of rows of the embedding.
+      pretrained: the config of the pretrained model, if any.
       devices: the devices to run on; None for all.
-
-    Raises:
-      ValueError: if parts of the config contradict each other or the devices.
     """
     mesh = make_mesh(cfg.mesh, devices)
     check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
@@ -92,13 +88,7 @@ def make_program(
 
 
 def with_shardings(state: TrainState, axes: Any, mesh: Mesh) -> TrainState:
-    """Returns a state of `jax.ShapeDtypeStruct` with shardings.
-
-    Args:
-      state: the shapes.
-      axes: the logical axes of the parameters.
-      mesh: the mesh to shard over.
-    """
+    """Adds shardings to a state of `jax.ShapeDtypeStruct`, from the logical axes of the parameters."""
     placed = state._replace(
         step=replicated(mesh),
         model=shardings(mesh, state.model, axes),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The run directory: its files, its lock, and the config that it was started with."""
+"""The run directory: its files, its lock, and the config it was started with."""
 
 import datetime
 import fcntl
@@ -21,7 +21,7 @@ from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.files.atomic_write import write_atomically
 
-# Checkpoints and text made with other values of these cannot be used.
+# If one of these changes, the existing checkpoints or text cannot be used.
 FIXED_FIELDS = (
     "seed",
     "task",
@@ -35,15 +35,7 @@ PACKAGES = ("t5x-lite", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "g
 
 
 class RunDirectory:
-    """The files of a run; locked against other processes while entered.
-
-    Args:
-      path: the directory, made if needed.
-
-    Raises:
-      ValueError: if the path is a file, a directory of something else, or in use by another process.
-      OSError: if it cannot be written.
-    """
+    """The files of a run; entering creates the directory and locks it against other processes."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = pathlib.Path(path)
@@ -96,7 +88,7 @@ class RunDirectory:
         self._lock = lock
 
     def check(self, cfg: RunConfig) -> None:
-        """Raises ValueError naming a field that changed since the run was started and must not."""
+        """Raises ValueError if a field that must stay the same differs from the recorded config."""
         if not self.config.exists():
             return
         began, asked = self._read_config(), as_plain(cfg)
@@ -124,7 +116,7 @@ class RunDirectory:
 
 
 def environment() -> dict[str, Any]:
-    """Returns what a run's results depend on besides its config: versions, devices, commit, machine."""
+    """Returns what else affects a run's results: versions, devices, commit, machine."""
     devices = jax.devices()
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The update step, as a pure function of the state and a batch.
+"""The training step, a pure function of the state and a batch.
 
 Shape letters: B batch, S input tokens, T target tokens, D model, M microbatches.
 """
@@ -18,24 +18,24 @@ from t5x_lite.model.kernels.cross_entropy import LossSums, cross_entropy
 
 
 class TrainState(NamedTuple):
-    """Everything a step updates and a checkpoint holds."""
+    """The state that a step updates and a checkpoint stores."""
 
     step: jax.Array  # batches seen
     model: Model
     opt_state: optax.OptState
-    nonfinite_steps: jax.Array  # updates skipped
-    nonfinite_in_a_row: jax.Array  # of these, the latest without an update between them
+    nonfinite_steps: jax.Array  # skipped updates
+    nonfinite_in_a_row: jax.Array  # consecutive skipped updates up to now
 
 
 def init_state(
     cfg: ModelConfig, tx: optax.GradientTransformation, seed: int, architecture: Architecture = ENCODER_DECODER
 ) -> TrainState:
-    """Returns a random state before the first step."""
+    """Returns a random initial state."""
     return state_of(make_model(cfg, architecture, rngs=nnx.Rngs(seed)), tx)
 
 
 def state_of(model: Model, tx: optax.GradientTransformation) -> TrainState:
-    """Returns the state before the first step that starts from a model's parameters."""
+    """Returns the initial state for a model's parameters."""
     zero = jnp.zeros((), jnp.int32)
     return TrainState(zero, model, tx.init(cast(Any, model)), zero, zero)
 
@@ -58,7 +58,7 @@ def loss_sums(
 def gradients(model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dropout_key: jax.Array | None):
     """Returns (gradients of the mean loss per target token, the loss sums), over all microbatches.
 
-    Microbatches have different numbers of tokens, so their sums are accumulated and divided once.
+    Microbatches differ in their number of tokens, so their sums are accumulated and divided once.
     """
     M = cfg.num_microbatches
 
@@ -73,7 +73,7 @@ def gradients(model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dr
     if M == 1:
         grads, sums = microbatch_gradients(batch, dropout_key)
     else:
-        # Microbatch m takes rows m, m + M, ...: some of every device's shard, so that no row changes devices.
+        # Microbatch m takes rows m, m + M, ..., some from every device's shard, so that no row moves between devices.
         split = jax.tree.map(lambda rows: rows.reshape(-1, M, *rows.shape[1:]).swapaxes(0, 1), dict(batch))
         keys = None if dropout_key is None else jax.random.split(dropout_key, M)
 
@@ -88,12 +88,9 @@ def gradients(model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dr
 
 
 def train_step(state: TrainState, batch: Mapping[str, jax.Array], *, tx, cfg: TrainConfig, seed: int):
-    """Makes one update; needs no mesh, files or jit.
+    """Makes one update, or skips and counts it if the gradient or the loss is not finite.
 
-    If the gradient or the loss is not finite, the update is skipped and counted.
-
-    Returns:
-      (the state after the step, its metrics as scalars).
+    Returns (the next state, scalar metrics).
     """
     rate = state.model.cfg.dropout_rate
     dropout_key = jax.random.fold_in(jax.random.key(seed), state.step) if rate > 0 else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run tells at its start and end: one line each, and the loss curve."""
+"""Summaries at the start and the end of a run, and the loss curve."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ SPAN_FILLING = ("span_corruption", "iid_denoising", "ul2")  # objectives whose i
 
 
 def describe_start(job: "Job", start: int) -> str:
-    """Returns one line that says what is trained, from which step, where."""
+    """Returns one line on what is trained, from which step and on which devices."""
     cfg, program = job.cfg, job.program
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(program.shapes.model))
     mesh = " x ".join(f"{axis} {size}" for axis, size in program.mesh.shape.items() if size > 1) or "one device"
@@ -49,13 +49,7 @@ def _truncated(pairs: Pairs) -> str:
 
 
 def describe_end(cfg: RunConfig, step: int, signal: str | None) -> str:
-    """Returns one line that says how a run ended and what to do next.
-
-    Args:
-      cfg: the config of the run.
-      step: the last step made.
-      signal: the name of the signal that stopped the run, if any.
-    """
+    """Returns one line on how a run ended and what to do next; `signal` is the signal that stopped it, if any."""
     if signal and step < cfg.train.num_steps:
         return f"Stopped by {signal} at step {step}, saved. Run the same command again to resume."
     use = "fills in blanks" if _fills_blanks(cfg) else "answers lines of inputs"
@@ -65,13 +59,13 @@ def describe_end(cfg: RunConfig, step: int, signal: str | None) -> str:
 
 
 def _fills_blanks(cfg: RunConfig) -> bool:
-    """Returns whether the model was trained on text with <extra_id_N>."""
+    """Returns whether the model was trained to fill in blanks in text."""
     text = cfg.task.mixture is None and cfg.task.inputs is None
     return text and (cfg.task.objective in SPAN_FILLING or cfg.model.traits.fills_masks)
 
 
 def loss_curve(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the loss curves in rows of metrics as an SVG document."""
+    """Plots the losses in rows of metrics as an SVG document."""
     names = {
         "loss": "training loss",
         "eval/loss": "held-out loss",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite compile`: compiles a run ahead of time, for any hardware, and reports its memory and speed."""
+"""`t5x-lite compile`: compiles a run ahead of time for any hardware, and reports its memory and speed."""
 
 import dataclasses
 import json
@@ -20,21 +20,14 @@ HLO_FILE, PROGRAM_FILE, REPORT_FILE = "program.hlo.txt", "program.bin", "report.
 
 
 def run(cfg: RunConfig, options: CompileConfig, *, as_json: bool = False) -> CompileReport:
-    """Compiles a run's program and prints a report.
+    """Compiles a run's program and prints a report, with `as_json` as one JSON object of `CompileReport`'s fields.
 
-    Args:
-      cfg: the config of the run, whose text and devices need not exist.
-      options: what to compile, for which hardware.
-      as_json: whether to print one JSON object, the fields of `CompileReport`.
-
-    Raises:
-      ValueError: if the config is wrong, or the program does not fit.
-      OSError: if `options.output` cannot be written.
+    The run's text and devices need not exist.
     """
     devices = None
     if options.topology is not None:
         devices = topology_devices(options.topology, options.slices)
-        # Devices of GPU topologies do not know their host.
+        # Devices of GPU topologies do not record their host.
         cfg = dataclasses.replace(cfg, mesh=dataclasses.replace(cfg.mesh, slices=options.slices))
     cfg, pretrained = resolve_run(cfg)
     compiled = compile_ahead(cfg, options.what, pretrained and pretrained.config, devices)
@@ -57,7 +50,7 @@ def _write(directory: pathlib.Path, compiled: Compiled, report: str) -> None:
 
 
 def _serialized(executable: Any) -> bytes | None:
-    """Returns the program for `jax.experimental.serialize_executable`; None if the backend cannot serialise it."""
+    """Serialises the program with `jax.experimental.serialize_executable`; None if the backend cannot."""
     from jax.experimental import serialize_executable
 
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compiles a run's program from its config, for devices that need not be here."""
+"""Compiles a run's program from its config, for devices that need not be present."""
 
 import functools
 import time
@@ -34,13 +34,10 @@ def compile_ahead(cfg: RunConfig, what: str, pretrained: ModelConfig | None, dev
     """Compiles a run's training step, or greedy decoding with its model.
 
     Args:
-      cfg: the config, as `training.init.resolve_run` returns it.
+      cfg: the config returned by `training.init.resolve_run`.
       what: train or generate.
-      pretrained: the config of the pretrained model, if there is one.
+      pretrained: the config of the pretrained model, if any.
       devices: the devices to compile for; None for those of this machine.
-
-    Raises:
-      ValueError: if parts of the config contradict each other or the devices, or the program does not fit them.
     """
     program = make_program(cfg, vocab_rows(cfg.task.tokenizer), pretrained, devices=devices)
     features = feature_shapes(cfg)

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""GPU topologies for ahead-of-time compilation: JAX's CUDA plugin compiles for a described GPU.
-
-It needs neither a driver nor the rest of CUDA.
-"""
+"""GPU topologies for ahead-of-time compilation by JAX's CUDA plugin, which needs neither a driver nor CUDA."""
 
 import importlib.util
 import os
@@ -26,7 +23,7 @@ class Gpu(NamedTuple):
     clock_ghz: float
 
 
-# A100 and H100 as XLA describes them (xla/tools/hlo_opt/gpu_specs); the H200 has the die of the H100.
+# A100 and H100 as XLA describes them (xla/tools/hlo_opt/gpu_specs); the H200 has the H100's die.
 GPUS = {
     "a100": Gpu("NVIDIA A100-SXM4-80GB", (8, 0), 108, 64, 167_936, 41_943_040, 1.41),
     "h100": Gpu("NVIDIA H100 80GB HBM3", (9, 0), 132, 128, 233_472, 52_428_800, 1.98),
@@ -40,11 +37,8 @@ def gpu_topology(name: str, per_host: int, num_hosts: int) -> dict[str, Any]:
 
     Args:
       name: a key of GPUS.
-      per_host: the GPUs per host, connected by NVLink.
-      num_hosts: the hosts, connected by a network.
-
-    Raises:
-      ValueError: if the plugin is not installed.
+      per_host: the number of GPUs per host, connected by NVLink.
+      num_hosts: the number of hosts, connected by a network.
     """
     if importlib.util.find_spec("jax_plugins") is None or not any(
         importlib.util.find_spec(f"jax_plugins.{plugin}") for plugin in PLUGINS

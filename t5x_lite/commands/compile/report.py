@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The report on a compiled program: its memory, FLOPs, traffic and the resulting bounds on its speed."""
+"""The report on a compiled program: its memory, FLOPs, traffic and the resulting speed bounds."""
 
 import dataclasses
 import math
@@ -29,12 +29,12 @@ class Bytes:
     optimizer: int
     gradients: int  # of all parameters, in float32
     activations: int  # kept for the backward pass
-    logits: int  # that the loss keeps at once
+    logits: int  # kept at once by the loss
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CompileReport:
-    """The report on a compiled program; what is unknown about the chip is None."""
+    """The report on a compiled program; fields that need the data of an unknown chip are None."""
 
     what: str  # train or generate
     topology: str | None  # None for the devices of this machine
@@ -51,25 +51,18 @@ class CompileReport:
     argument_gib: float  # of the peak: the state and the batch
     temporary_gib: float  # of the peak: temporary buffers
     hbm_gib: float | None  # memory per chip
-    fits: bool | None  # whether the peak does
+    fits: bool | None  # whether the peak fits
     model_flops: int  # over all chips, computed from shapes, without recomputation
     recompute_flops: int  # over all chips
     hbm_bytes: int  # moved to and from a chip's memory
-    collectives: list[Traffic]  # sent by a chip, by kind and network
+    collectives: list[Traffic]  # per chip, by kind and network
     memory: Bytes
     checkpoint_gib: float  # over all chips
     roofline: Roofline | None
 
 
 def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str | None) -> CompileReport:
-    """Returns the report on a compiled program.
-
-    Args:
-      cfg: the config it was compiled from.
-      compiled: the program.
-      what: train or generate.
-      topology: the topology it was compiled for.
-    """
+    """Returns the report on a compiled program."""
     mesh, model, shapes = compiled.program.mesh, compiled.program.model, compiled.program.shapes
     slices = slice_numbers(mesh, cfg.mesh.slices)
     # The trip count of the decoding loop depends on the data; the worst case is the full length.
@@ -125,7 +118,7 @@ def slice_numbers(mesh: Mesh, num_slices: int | None) -> list[int]:
 
 
 def _flops(cfg: RunConfig, compiled: Compiled, what: str) -> tuple[int, int]:
-    """Returns the FLOPs of the model and of recomputation, for a batch."""
+    """Returns the FLOPs of the model and of recomputation, per batch."""
     model, architecture = compiled.program.model, compiled.program.architecture
     inputs, targets = stack_lengths(compiled.features)
     if what == "generate":
@@ -139,7 +132,7 @@ def _memory(cfg: RunConfig, compiled: Compiled, what: str) -> Bytes:
     rows = cfg.train.batch_size // cfg.train.num_microbatches // (mesh.shape["data"] * mesh.shape["fsdp"])
     lengths = Lengths(rows, *stack_lengths(compiled.features))
     parameters = chip_bytes(shapes.model)
-    if what == "generate":  # one row of logits per sequence, and no backward pass
+    if what == "generate":  # one position of logits per sequence, and no backward pass
         logits = rows * model.vocab_size // mesh.shape["tensor"] * 4
         return Bytes(parameters=parameters, optimizer=0, gradients=0, activations=0, logits=logits)
     return Bytes(
@@ -152,14 +145,14 @@ def _memory(cfg: RunConfig, compiled: Compiled, what: str) -> Bytes:
 
 
 def chip_bytes(shapes: Any) -> int:
-    """Returns the bytes of one chip's shards of a tree of shapes with shardings."""
+    """Returns the bytes per chip of a tree of shapes with shardings."""
     return sum(
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes)
     )
 
 
 def describe(report: CompileReport) -> str:
-    """Returns a report as text."""
+    """Formats a report as text."""
     mesh = " x ".join(f"{axis} {size}" for axis, size in report.mesh.items() if size > 1) or "one device"
     unit = "step" if report.what == "train" else "batch"
     topology = report.topology or "this machine's devices"

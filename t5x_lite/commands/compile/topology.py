@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices to compile for ahead of time, by the name of their topology.
+"""Devices to compile for ahead of time, by topology name.
 
-No hardware is needed: libtpu (extra `tpu`) and JAX's CUDA plugin contain the whole compilers.
+No hardware is needed: libtpu (extra `tpu`) and JAX's CUDA plugin contain the complete compilers.
 """
 
 import importlib.util
@@ -24,11 +24,7 @@ HOST_BOUNDS = (2, 2, 1)  # chips of one host along each dimension
 
 
 def bounds_of(name: str) -> tuple[int, ...]:
-    """Returns the number of chips along each dimension of a topology.
-
-    Raises:
-      ValueError: if the name is not a topology's.
-    """
+    """Returns the number of chips along each dimension of a topology, or the GPUs per host."""
     match = TOPOLOGY.fullmatch(name)
     bounds = match["bounds"].split("x") if match else []
     known = match and (len(bounds) > 1 if match["chip"] in CHIP_NAMES else match["chip"] in GPUS and len(bounds) == 1)
@@ -45,11 +41,8 @@ def tpu_topology(name: str, bounds: tuple[int, ...], num_slices: int) -> dict[st
 
     Args:
       name: the topology, such as v5e:16x16.
-      bounds: its chips along each dimension.
-      num_slices: the slices, connected by the data-centre network.
-
-    Raises:
-      ValueError: if libtpu is not installed.
+      bounds: the number of chips along each dimension.
+      num_slices: the number of slices, connected by the data-centre network.
     """
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(f"topology is {name}, but libtpu is not installed: pip install 't5x-lite[tpu]'")

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics by name: predicted texts compared with references.
+"""Metrics that compare predictions with references, by name: NAME or NAME:ARGUMENT, such as `f1:entailment`.
 
-A name is NAME or NAME:ARGUMENT, such as `accuracy` or `f1:entailment`. As in T5, rates, correlations and BLEU are times
-100.
+As in T5, rates, correlations and BLEU are multiplied by 100.
 """
 
 import importlib.util
@@ -39,11 +38,7 @@ _METRICS = {
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Checks that `measure` knows these metrics and can compute them.
-
-    Raises:
-      ValueError: if a name is unknown, its argument is missing or unexpected, or its package is not installed.
-    """
+    """Raises ValueError if a metric is unknown, has a missing or unexpected argument, or its package is missing."""
     for full_name in names:
         name, _, argument = full_name.partition(":")
         if name not in _METRICS:
@@ -69,12 +64,12 @@ def measure(names: Sequence[str], predictions: Sequence[str], references: Sequen
       references: one per example, in the same order.
 
     Returns:
-      Values by name: the metric's own (accuracy, rouge2), or metric/value if it has several (squad/em, f1/LABEL). A
-      value these examples leave undefined is nan.
+      Values by name: the metric's own (accuracy, rouge2), or metric/value if it has several (squad/em, f1/LABEL); nan
+      if undefined for these examples.
 
     Raises:
-      ValueError: as `check_names`; if there are no examples, or not as many predictions as references; if a target is
-        unsuitable for a metric.
+      ValueError: as `check_names`; if there are no examples, or the numbers of predictions and references differ; if a
+        target is unsuitable for a metric.
     """
     check_names(names)
     if len(predictions) != len(references):

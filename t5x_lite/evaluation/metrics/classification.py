@@ -2,9 +2,9 @@
 """Classification metrics over label texts: accuracy, exact match, F1 and Matthews correlation.
 
 Texts are compared exactly, as in T5. The classes are the references' targets; T5 takes the data set's label list, which
-may have labels that no example has.
+may include labels without examples.
 
-Source: T5 `t5/evaluation/metrics.py`, and the functions of scikit-learn it calls.
+Source: T5 `t5/evaluation/metrics.py`, and the scikit-learn functions it calls.
 """
 
 import math
@@ -16,7 +16,7 @@ from t5x_lite.evaluation.metrics.reference import Reference, grouped
 
 
 def accuracy(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """Percentage of predictions that are accepted; T5's `sequence_accuracy` too."""
+    """Percentage of predictions that are accepted; also T5's `sequence_accuracy`."""
     return {"accuracy": 100 * fmean(_accepted(predictions, references))}
 
 
@@ -27,18 +27,10 @@ def exact_match(predictions: Sequence[str], references: Sequence[Reference]) -> 
 
 
 def f1(predictions: Sequence[str], references: Sequence[Reference], positive: str) -> dict[str, float]:
-    """F1 of one label against all others, in percent.
+    """F1 of one label against all others, in percent, as f1/LABEL.
 
     A prediction outside the classes is always wrong: a false negative if the target is positive, a false positive
-    otherwise.
-
-    Args:
-      predictions: one text per example.
-      references: the true labels.
-      positive: the positive label.
-
-    Returns:
-      f1/LABEL; nan if no reference has the label (scikit-learn's 0 would hide a misspelt label).
+    otherwise. If no reference has the label, F1 is nan (scikit-learn's 0 would hide a misspelt label).
 
     Source: T5 `f1_score_with_invalid`.
     """
@@ -56,7 +48,7 @@ def f1(predictions: Sequence[str], references: Sequence[Reference], positive: st
 def mean_f1(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """Macro-averaged F1, in percent; CB's F1.
 
-    Source: T5 `mean_multiclass_f1`, which also counts the data set's classes without examples, as 0.
+    Source: T5 `mean_multiclass_f1`, which also counts classes without examples, as 0.
     """
     targets = Counter(reference.targets for reference in references)
     predicted = Counter(predictions)
@@ -68,8 +60,8 @@ def mean_f1(predictions: Sequence[str], references: Sequence[Reference]) -> dict
 def matthews(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """Matthews correlation coefficient for two or more classes, times 100: 0 is chance.
 
-    Predictions outside the classes form one further class, like T5's label -1. If all targets or all predictions are of
-    one class, the coefficient is 0 / 0 and reported as 0, as in T5.
+    As in T5, predictions outside the classes form one more class, and the coefficient is 0, not 0 / 0, if all targets
+    or all predictions are of one class.
 
     Source: Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004.
     """

@@ -15,14 +15,11 @@ import numpy as np
 
 from t5x_lite.evaluation.metrics.reference import Reference
 
-NOT_A_NUMBER = -1.0  # T5's value for an unreadable prediction; STS-B's scores are 0 to 5
+NOT_A_NUMBER = -1.0  # T5's value for an unreadable prediction; STS-B scores range from 0 to 5
 
 
 def pearson(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """Pearson's correlation coefficient, times 100.
-
-    Returns:
-      `pearson`; nan if the predictions or the targets are constant.
+    """Pearson's correlation coefficient, times 100; nan if the predictions or the targets are constant.
 
     Raises:
       ValueError: if a target is not a number.
@@ -33,8 +30,7 @@ def pearson(predictions: Sequence[str], references: Sequence[Reference]) -> dict
 def spearman(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """Spearman's rank correlation coefficient, times 100; ties share their mean rank.
 
-    Returns:
-      `spearman`; nan if the predictions or the targets are constant.
+    It is nan if the predictions or the targets are constant.
 
     Raises:
       ValueError: if a target is not a number.
@@ -61,7 +57,7 @@ def _targets(name: str, references: Sequence[Reference]) -> np.ndarray:
 
 
 def _number(text: str) -> float | None:
-    """Returns a finite number or None: a single predicted "nan" would make the whole score nan."""
+    """Returns a finite number or None: a single nan among the predictions would make the whole score nan."""
     try:
         number = float(text)
     except ValueError:
@@ -72,8 +68,8 @@ def _number(text: str) -> float | None:
 def _correlation(x_N: np.ndarray, y_N: np.ndarray) -> float:
     from scipy import stats
 
-    if x_N.min() == x_N.max() or y_N.min() == y_N.max():  # SciPy would warn, and refuse a single example
+    if x_N.min() == x_N.max() or y_N.min() == y_N.max():  # SciPy warns, and rejects a single example
         return math.nan
-    # Squares of a predicted 1e300 would overflow.
+    # Without scaling, the square of a predicted 1e300 would overflow.
     correlation: Any = stats.pearsonr(x_N / np.abs(x_N).max(), y_N / np.abs(y_N).max())[0]
     return float(correlation)

@@ -2,7 +2,7 @@
 r"""Word-level edit distance: the insertions, deletions and substitutions that correct a prediction.
 
 A word is a lower-cased run of letters, digits and underscores (`\w+`). T5 splits at every other character, so that ", "
-yields an empty word; its distances are slightly higher where punctuation differs.
+yields an empty word and distances are slightly higher where punctuation differs.
 
 Shape letters: M words of the answer.
 
@@ -24,7 +24,7 @@ def edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -
 
     Returns:
       edit_distance/min, max, mean, median and sum, in words; edit_distance/word_error_rate, the sum as a percentage of
-      those texts' words, which may exceed 100 and is nan without words.
+      the words in those texts, which can exceed 100 and is nan if there are no words.
     """
     distances, num_words = [], 0
     for prediction, reference in zip(predictions, references, strict=True):
@@ -44,13 +44,13 @@ def edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -
 
 
 def word_distance(prediction: Sequence[str], answer: Sequence[str]) -> int:
-    """Returns the Levenshtein distance of two lists of words, computed row by row."""
+    """Returns the Levenshtein distance between two lists of words, computed row by row."""
     ids = {word: number for number, word in enumerate({*prediction, *answer})}
     answer_M = np.array([ids[word] for word in answer], np.int64)
     column = np.arange(len(answer) + 1)
     row = column
     for word in prediction:
-        step = row + 1  # the predicted word is deleted
+        step = row + 1  # deletes the predicted word
         step[1:] = np.minimum(step[1:], row[:-1] + (answer_M != ids[word]))
         # Inserting k words of the answer moves k columns and costs k.
         row = np.minimum.accumulate(step - column) + column

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BLEU and ROUGE for translation and summarisation, computed as T5 does by sacrebleu and rouge-score.
+"""BLEU and ROUGE for translation and summarisation, computed by sacrebleu and rouge-score as in T5.
 
-Both packages come with the extra `eval` and are imported on first use.
+Both packages come with the `eval` extra and are imported on first use.
 
 Source: T5 `bleu` and `rouge` in `t5/evaluation/metrics.py`.
 """
@@ -22,7 +22,7 @@ def bleu(predictions: Sequence[str], references: Sequence[Reference]) -> dict[st
     streams = [[_nth(reference.accepted, n) for reference in references] for n in range(num_streams)]
     score = sacrebleu.corpus_bleu(
         predictions,
-        streams,  # pyright: ignore[reportArgumentType] - its annotation lacks None, for no reference
+        streams,  # pyright: ignore[reportArgumentType] - None, for no reference, is missing from its annotation
         smooth_method="exp",
         lowercase=False,
         tokenize="intl",
@@ -35,8 +35,8 @@ def bleu(predictions: Sequence[str], references: Sequence[Reference]) -> dict[st
 def rouge(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """ROUGE-1, ROUGE-2 and ROUGE-Lsum F-measures, in percent: rouge1, rouge2, rougeLsum.
 
-    There is no stemming, and each of the three takes its best accepted text. For Lsum, a line break or " . " ends a
-    sentence. rouge-score reads ASCII letters and digits only: the ROUGE of Chinese is 0.
+    There is no stemming, and each measure takes its best accepted text. For Lsum, line breaks and " . " end sentences.
+    rouge-score reads only ASCII letters and digits, so that Chinese text scores 0.
 
     The score is the mean over examples. T5's is the median of 1,000 bootstrap means, which varies from call to call and
     differs from ours by about 0.1 on 100 examples and 0.01 on 10,000.

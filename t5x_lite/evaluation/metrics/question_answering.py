@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Question answering metrics: exact match and word F1 after SQuAD's or TriviaQA's normalisation.
 
-Each takes the best of the accepted answers. As in the official scripts, an answer that normalises to nothing ("the",
-"$$$") can be matched exactly but has F1 0.
+Each prediction is scored against its best accepted answer. As in the official scripts, an answer that normalises to
+nothing ("the", "$$$") can match exactly but has F1 0.
 
 Source: T5 `t5/evaluation/qa_utils.py`, which follows the evaluation scripts of SQuAD v1.1 and TriviaQA v1.0.
 """
@@ -44,12 +44,12 @@ def trivia_qa(predictions: Sequence[str], references: Sequence[Reference]) -> di
 
 
 def normalize_squad(text: str) -> str:
-    """Lower-cases, and removes ASCII punctuation, articles and repeated spaces."""
+    """Lower-cases text and removes ASCII punctuation, articles and repeated spaces."""
     return _without_articles(text.lower().translate(NO_PUNCTUATION))
 
 
 def normalize_trivia_qa(text: str) -> str:
-    """As `normalize_squad`, but punctuation, curly quotes included, separates words: "A_LOT" becomes "lot"."""
+    """Like `normalize_squad`, but punctuation, including curly quotes, separates words: "A_LOT" becomes "lot"."""
     return _without_articles(text.lower().translate(SPACED_PUNCTUATION))
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference of a prediction: its target, other accepted answers, and its group."""
+"""References for predictions: the target, other accepted answers, and the group."""
 
 import json
 import pathlib
@@ -8,17 +8,11 @@ from typing import NamedTuple
 
 
 class Reference(NamedTuple):
-    """The reference of one example.
-
-    Args:
-      targets: the target text.
-      answers: all accepted texts; empty for `targets` alone.
-      group: examples of one group are scored together; empty for an example of its own.
-    """
+    """The reference of one example."""
 
     targets: str
-    answers: tuple[str, ...] = ()
-    group: str = ""
+    answers: tuple[str, ...] = ()  # all accepted texts; empty for `targets` alone
+    group: str = ""  # examples with the same group are scored together; empty for none
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -27,7 +21,7 @@ class Reference(NamedTuple):
 
 
 def read_references(paths: Iterable[pathlib.Path]) -> list[Reference]:
-    """Returns the references in a corpus's JSON-lines files."""
+    """Reads the references from a corpus's JSON-lines files."""
     rows = (json.loads(line) for path in paths for line in path.read_text().splitlines())
     return [Reference(row["targets"], tuple(row.get("answers", ())), row.get("group", "")) for row in rows]
 
