@@ -3,7 +3,7 @@
 
 Decoding and metrics are imported only when predictions are needed.
 
-Shape letters: B batch, S input tokens, T targets.
+Shape letters: B batch, T targets, D model, V vocabulary.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The training step, a pure function of the state and a batch.
 
-Shape letters: B batch, S input tokens, T target tokens, D model, M microbatches.
+Shape letters: B batch, T target tokens, D model, V vocabulary, M microbatches.
 """
 
 from collections.abc import Mapping
