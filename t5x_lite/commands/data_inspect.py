@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite data inspect`: prints examples as text with the corrupted spans marked, and as the model's features."""
+"""`t5x-lite data inspect`: prints training examples as text, with corrupted spans marked, and as model features."""
 
 import dataclasses
 import itertools
@@ -18,20 +18,17 @@ from t5x_lite.data.tokenizers import Tokenizer, trim
 from t5x_lite.training.init import resolve_run
 from t5x_lite.training.run_dir import RunDirectory
 
-OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, which are rare in text
+OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, rare in text
 
 
 def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool = False) -> None:
-    """Prints examples in the order of training.
+    """Prints examples in training order.
 
     Args:
-      cfg: the config of the run. Missing text is prepared in `run_dir`, where training will find it.
+      cfg: the run's config; missing text is prepared in `run_dir`, where training will reuse it.
       num_examples: number of examples to print.
-      start: number of examples to skip.
-      as_json: whether to print JSON lines instead.
-
-    Raises:
-      ValueError: if the config or the data is wrong.
+      start: number of rows to skip.
+      as_json: whether to print JSON lines.
     """
     cfg, _ = resolve_run(cfg)
     corpora = open_corpora(cfg)
@@ -40,7 +37,7 @@ def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool 
 
 
 def open_corpora(cfg: RunConfig) -> Corpora:
-    """Opens the text in a run directory, even if a training is using it, and prepares it if it is missing."""
+    """Opens the text in a run directory, which may be in use by a training run, or prepares it."""
     path = pathlib.Path(cfg.run_dir)
     if is_prepared(cfg.task, path):
         return prepare_corpora(cfg.task, path)
@@ -49,7 +46,7 @@ def open_corpora(cfg: RunConfig) -> Corpora:
 
 
 def first_examples(cfg: RunConfig, corpora: Corpora, start: int) -> Iterator[dict]:
-    """Yields the training examples from row `start` on, as texts and ids by name."""
+    """Yields training examples from row `start` on, as texts and ids by name."""
     tokenizer = next(iter(corpora.values())).tokenizer
     data = dataclasses.replace(cfg.data, num_workers=0)
     examples = make_examples(cfg, corpora)
@@ -63,7 +60,7 @@ def first_examples(cfg: RunConfig, corpora: Corpora, start: int) -> Iterator[dic
 
 
 def shown(batch: Batch, tokenizer: Tokenizer) -> Iterator[dict]:
-    """Yields each example in the first row of a batch as texts and ids, without padding."""
+    """Yields each example in the first row of a batch, as texts and ids without padding."""
     row = {name: ids[0] for name, ids in batch.items()}
     inputs_length, targets_length = len(row["encoder_input_tokens"]), len(row["decoder_target_tokens"])
     lengths = {"inputs_length": inputs_length, "targets_length": targets_length}
@@ -93,7 +90,7 @@ def _shown(row: Batch, tokenizer: Tokenizer) -> dict:
 
 
 def marked_text(inputs: Sequence[int], targets: Sequence[int], tokenizer: Tokenizer) -> str:
-    """Returns the inputs with each sentinel replaced by its span of the targets, in double brackets."""
+    """Returns the inputs with each sentinel replaced by its span from the targets, in double brackets."""
     spans = _spans(targets, tokenizer)
     ids, marks = [], []
     for i in inputs:
@@ -103,7 +100,7 @@ def marked_text(inputs: Sequence[int], targets: Sequence[int], tokenizer: Tokeni
             ids += spans[number]
         elif i != tokenizer.eos_id:
             ids.append(i)
-    # A piece decodes with its space only after another piece, so a place in the text is found by decoding up to it.
+    # Spaces depend on the preceding pieces, so positions in the text are found by decoding everything before them.
     text, done, marked = tokenizer.decode(ids), 0, ""
     for begin, end in marks:
         begin, end = (len(tokenizer.decode(ids[:place])) for place in (begin, end))
@@ -113,7 +110,7 @@ def marked_text(inputs: Sequence[int], targets: Sequence[int], tokenizer: Tokeni
 
 
 def _spans(targets: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
-    """Returns the targets after <extra_id_0>, after <extra_id_1> and so on."""
+    """Splits the targets into the spans after <extra_id_0>, <extra_id_1> and so on."""
     spans: list[list[int]] = []
     for i in targets:
         if len(spans) < tokenizer.num_sentinels and i == tokenizer.sentinel_id(len(spans)):
@@ -124,7 +121,7 @@ def _spans(targets: Sequence[int], tokenizer: Tokenizer) -> list[list[int]]:
 
 
 def described(example: dict) -> str:
-    """Returns an example as lines of text."""
+    """Formats an example as lines of text."""
     inputs, targets = example["encoder_input_tokens"], example["decoder_target_tokens"]
     segment = f", {example['segment']} in its row" if "segment" in example else ""
     lines = [f"== example {example['example']}{segment}"]
@@ -133,7 +130,7 @@ def described(example: dict) -> str:
     lines += [f"inputs   {example['inputs']}", f"targets  {example['targets']}"]
     if example["predicted"] is not None:
         lines.append(f"predicted {' | '.join(example['predicted'])}")
-    if "features" in example:  # of a whole row, for architectures other than an encoder-decoder
+    if "features" in example:  # of the whole row, for architectures other than encoder-decoder
         return "\n".join(lines + [f"{name}: {_ids(ids)}" for name, ids in example["features"].items()]) + "\n"
     lines.append(f"encoder input, {len(inputs)} of {example['inputs_length']} places: {_ids(inputs)}")
     places = f"{len(targets)} of {example['targets_length']} places"

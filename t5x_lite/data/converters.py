@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feature converters: from the features of tasks to those of a model, with SeqIO's names and semantics.
+"""Feature converters from tasks to models, with SeqIO's names and semantics; `labels` has those of classifiers.
 
-There is one function per architecture; those of classifiers are in `labels`. Rows are int32 arrays padded with zeros:
-`inputs` and `targets`, and for packed rows `*_segment_ids`, which number the examples in a row from 1, and
-`*_positions`, which number the tokens of each example from 0.
+Rows of tasks are zero-padded int32 arrays: `inputs` and `targets`, and for packed rows `*_segment_ids`, which number
+the examples in a row from 1, and `*_positions`, which number the tokens of each example from 0.
 
-Shape letters: B rows of a batch, S input tokens, T target tokens, X = S + T.
+Shape letters: B rows per batch, S input tokens, T target tokens, X = S + T.
 
 Source: SeqIO `feature_converters.py`.
 """
@@ -24,7 +23,7 @@ from t5x_lite.data.tokenizers import Tokenizer
 
 Batch = dict[str, np.ndarray]
 Converter = Callable[[Mapping[str, np.ndarray]], Batch]  # pickled to worker processes
-# The targets of each architecture, and their weights.
+# The possible names of the targets in a batch, and of their loss weights.
 TARGETS = {
     "decoder_target_tokens": "decoder_loss_weights",
     "encoder_target_tokens": "encoder_loss_weights",
@@ -37,7 +36,7 @@ def encoder_decoder(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch
 
     Args:
       rows: `inputs` [B, S] and `targets` [B, T], packed or not; `loss_weights` [B, T] if some targets do not count.
-      bos_id: the decoder's input before the first target of each example.
+      bos_id: the decoder's first input in each example.
 
     Returns:
       `encoder_input_tokens` [B, S]; `decoder_input_tokens`, `decoder_target_tokens`, `decoder_loss_weights` [B, T]; for
@@ -48,7 +47,7 @@ def encoder_decoder(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch
 
 
 def decoder_only(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch:
-    """Returns the features of a causal language model: those of `encoder_decoder` that the decoder reads."""
+    """Returns the features of a causal language model: the decoder's part of `encoder_decoder`."""
     targets_BT = rows["targets"]
     weights_BT = rows.get("loss_weights", targets_BT > 0).astype(np.int32)
     return {
@@ -59,13 +58,13 @@ def decoder_only(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch:
 
 
 def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_targets_only: bool = True) -> Batch:
-    """Returns the features of a prefix language model, which attends bidirectionally to its inputs.
+    """Returns the features of a prefix language model, whose attention to the inputs is bidirectional.
 
     Args:
-      rows: `targets` [B, T], the inputs and then the targets of each example, and `inputs_width` [B, T], its number of
-        inputs, repeated for each of its tokens; `join` makes them.
-      bos_id: the decoder's input before the first token of each example.
-      loss_on_targets_only: whether the inputs are excluded from the loss.
+      rows: the result of `join`: `targets` [B, T], with the inputs and then the targets of each example, and
+        `inputs_width` [B, T], each token's number of inputs in its example.
+      bos_id: the decoder's first input in each example.
+      loss_on_targets_only: whether to exclude the inputs from the loss.
 
     Returns:
       The features of `decoder_only`, and `decoder_causal_attention` [B, T], 1 for decoder inputs in the prefix.
@@ -74,7 +73,7 @@ def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_target
     width_BT, positions_BT = rows["inputs_width"], rows.get("targets_positions")
     if positions_BT is None:
         positions_BT = np.broadcast_to(np.arange(width_BT.shape[1]), width_BT.shape)
-        width_BT = width_BT.max(axis=1, keepdims=True)  # padding belongs to the row's one example
+        width_BT = width_BT.max(axis=1, keepdims=True)  # the row is one example, including its padding
         is_example_BT = np.ones_like(positions_BT)
     else:
         is_example_BT = rows["targets_segment_ids"] > 0
@@ -86,11 +85,11 @@ def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_target
 
 
 def continuation(rows: Mapping[str, np.ndarray], *, eos_id: int, sees_prefix: bool) -> Batch:
-    """Returns the features of a decoder that continues the inputs.
+    """Returns the features of a decoder that continues the inputs, without the EOS between inputs and targets.
 
     Args:
       rows: `inputs` and `targets` of a task.
-      eos_id: dropped between inputs and targets.
+      eos_id: the id that ends the inputs.
       sees_prefix: whether attention to the inputs is bidirectional.
     """
     features = prefix_lm(join(rows, eos_id=eos_id))
@@ -100,14 +99,14 @@ def continuation(rows: Mapping[str, np.ndarray], *, eos_id: int, sees_prefix: bo
 
 
 def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
-    """Concatenates the inputs of each example, without their final EOS, and its targets, for `prefix_lm`.
+    """Concatenates the inputs of each example, without their final EOS, with its targets, for `prefix_lm`.
 
     Args:
       rows: `inputs` [B, S] and `targets` [B, T], packed or not; `loss_weights` [B, T] if some targets do not count.
-      eos_id: dropped at the end of an example's inputs.
+      eos_id: the id that ends the inputs.
 
     Returns:
-      `targets` and `inputs_width` [B, S + T], int32; `loss_weights`, 0 on the inputs, if there were any; for packed
+      `targets` and `inputs_width` [B, S + T], int32; `loss_weights`, 0 on the inputs, if `rows` has any; for packed
       rows also `targets_segment_ids` and `targets_positions`.
     """
     inputs_BS, targets_BT = rows["inputs"], rows["targets"]
@@ -146,8 +145,8 @@ def encoder_only(rows: Mapping[str, np.ndarray], *, mask_id: int) -> Batch:
     """Returns the features of an encoder that predicts the original of each input token.
 
     Args:
-      rows: `inputs` and `targets`, both [B, S]; `loss_weights` [B, S], 1 where a prediction counts.
-      mask_id: the mask token; predictions count where it is if there are no `loss_weights`.
+      rows: `inputs` and `targets`, both [B, S]; optionally `loss_weights` [B, S], 1 where a prediction counts.
+      mask_id: the mask token; without `loss_weights`, predictions count where it is the input.
 
     Returns:
       `encoder_input_tokens`, `encoder_target_tokens`, `encoder_loss_weights` [B, S]; for packed rows also
@@ -162,7 +161,7 @@ def encoder_only(rows: Mapping[str, np.ndarray], *, mask_id: int) -> Batch:
 
 
 def targets_of(batch: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Returns the targets and their weights from a batch of any architecture."""
+    """Returns the targets and their loss weights from a batch of any architecture."""
     name = next(name for name in TARGETS if name in batch)
     return batch[name], batch[TARGETS[name]]
 
@@ -170,7 +169,7 @@ def targets_of(batch: Mapping[str, Any]) -> tuple[Any, Any]:
 def autoregressive_inputs(
     targets_BT: np.ndarray, segment_ids_BT: np.ndarray | None = None, *, bos_id: int = 0
 ) -> np.ndarray:
-    """Returns the targets shifted right by one, with `bos_id` before the first of each example."""
+    """Returns the targets shifted right by one, with `bos_id` at the start of each example."""
     shifted_BT = np.empty_like(targets_BT)
     shifted_BT[:, :1], shifted_BT[:, 1:] = bos_id, targets_BT[:, :-1]
     if segment_ids_BT is not None:
@@ -179,7 +178,7 @@ def autoregressive_inputs(
 
 
 def _packing(rows: Mapping[str, np.ndarray], feature: str, stack: str) -> Batch:
-    """Returns the segment ids and positions of a packed feature, renamed for the stack that reads it."""
+    """Returns the segment ids and positions of a packed feature, renamed for the stack that takes it."""
     kinds = ("segment_ids", "positions")
     return {f"{stack}_{kind}": rows[f"{feature}_{kind}"] for kind in kinds if f"{feature}_{kind}" in rows}
 
@@ -190,13 +189,13 @@ def make_converter(
     """Returns the converter from the features of tasks to those of a model.
 
     Args:
-      architecture: `model.architecture`.
-      tasks: the tasks by name, as `task_specs.tasks_of` returns them.
-      tokenizer: the tokenizer of their text.
-      packing: `data.packing`.
+      architecture: the value of `model.architecture`.
+      tasks: the tasks by name, as returned by `task_specs.tasks_of`.
+      tokenizer: the tokenizer of the tasks.
+      packing: the value of `data.packing`.
 
     Raises:
-      ValueError: if a task does not suit the architecture.
+      ValueError: if a task or the packing does not suit the architecture.
     """
     traits = ARCHITECTURES[architecture]
     if traits.labels_per and packing != "none":
@@ -211,7 +210,7 @@ def encoder_decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig]
 
 
 def decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
-    """Returns `decoder_only` if all tasks are causal language modelling, or else `continuation`."""
+    """Returns `decoder_only` if all tasks are causal language modelling, otherwise `continuation`."""
     sees_prefix = ARCHITECTURES[architecture].sees_prefix
     unsuitable = ("masked_lm", "causal_lm") if sees_prefix else ("masked_lm",)
     for task in tasks.values():
@@ -223,7 +222,7 @@ def decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokeni
 
 
 def masked_lm_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
-    """Returns `encoder_only` with the tokenizer's mask."""
+    """Returns `encoder_only` with the tokenizer's mask token."""
     for task in tasks.values():
         if task.inputs is not None:
             remedy = "leave it and task.targets out to train on plain text"
@@ -239,7 +238,7 @@ def mismatch(architecture: str, field: str, value: Any, remedy: str) -> ValueErr
 
 
 def labels_of(tasks: Mapping[str, TaskConfig]) -> tuple[str, ...]:
-    """Returns the labels that the targets of all tasks consist of, in the order of their numbers.
+    """Returns the labels shared by all tasks, in the order of their class indices.
 
     Raises:
       ValueError: if a task does not list its labels, or tasks list different ones.
@@ -259,5 +258,5 @@ def labels_of(tasks: Mapping[str, TaskConfig]) -> tuple[str, ...]:
 
 
 def class_labels(cfg: RunConfig) -> tuple[str, ...]:
-    """Returns the labels that a classifier chooses from; none for other architectures."""
+    """Returns the labels of a classifier; empty for other architectures."""
     return labels_of(tasks_of(cfg.task)) if cfg.model.traits.labels_per else ()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Assembles the examples of a run from its config and its prepared text."""
+"""Assembles the examples of a run from its config and prepared text."""
 
 from typing import NamedTuple
 
@@ -13,13 +13,13 @@ from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.tokenizers import Tokenizer
 
-# Held-out text is corrupted alike whatever the seed of the run, so that evaluations of runs can be compared.
+# Held-out text is corrupted independently of the run's seed, so that runs can be compared.
 EVAL_SEED = 20_191_023
-CHECKED_EXAMPLES = 20_000  # per split of a classifier's task, evenly spaced
+CHECKED_EXAMPLES = 20_000  # evenly spaced, per split of a classifier's task
 
 
 class RunExamples(NamedTuple):
-    """The examples of a run; tasks have the names that `task_specs.tasks_of` gives them."""
+    """The examples of a run; tasks are named as in `task_specs.tasks_of`."""
 
     train: Examples
     eval: dict[str, Examples]  # held out, by task
@@ -31,7 +31,7 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
     """Returns the training examples, and the held-out examples of each task.
 
     Args:
-      cfg: the config of the run, its tasks resolved.
+      cfg: the run's config, with resolved tasks.
       corpora: the prepared text of each task.
 
     Raises:
@@ -54,12 +54,12 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
 
 
 def held_out_examples(cfg: RunConfig, corpora: Corpora) -> dict[str, Examples]:
-    """Returns the held-out examples of each task; takes and raises the same as `make_examples`."""
+    """Returns the held-out examples of each task; has the args and errors of `make_examples`."""
     return {name: _examples(cfg, corpus, held_out=True) for name, corpus in corpora.items()}
 
 
 def num_examples(examples: Examples) -> int:
-    """Returns the number of examples, of which packed rows hold several."""
+    """Returns the number of examples, counting each example in a packed row."""
     return len(examples.pairs) if isinstance(examples, PackedPairs) else len(examples)
 
 
@@ -91,7 +91,7 @@ def _pairs(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool) -> E
     )
     if cfg.data.too_long == "error":
         _check_lengths(pairs, corpus.tokenizer)
-    if held_out:  # never skipped or packed, so that evaluations do not depend on either
+    if held_out:  # never skipped or packed, so that evaluations stay comparable
         return pairs
     if cfg.data.too_long == "skip":
         pairs = pairs.without(np.asarray(pairs.too_long().any(axis=1)))
@@ -104,7 +104,7 @@ def _pairs(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool) -> E
 
 
 def _targets_length(cfg: RunConfig, corpus: Corpus) -> int:
-    """Returns T: `train.targets_length`, or for classifiers the longest targets there are."""
+    """Returns T: `train.targets_length`, or the longest targets for classifiers."""
     asked, architecture = cfg.train.targets_length, cfg.model.architecture
     sides = [side.ends_EF for side in (corpus.train, corpus.eval) if side.num_documents]
     longest = max(int(np.max(pair_lengths(ends_E2)[:, 1])) for ends_E2 in sides)
@@ -121,7 +121,7 @@ def _targets_length(cfg: RunConfig, corpus: Corpus) -> int:
 
 
 def _check_labels(examples: Examples, convert: Converter) -> None:
-    """Raises ValueError before training if any targets are not labels."""
+    """Raises ValueError, before training, if any targets are not labels."""
     count = min(len(examples), CHECKED_EXAMPLES)
     numbers = np.arange(count) * len(examples) // count
     for some in np.array_split(numbers, -(-count // 1_000)):
@@ -129,7 +129,7 @@ def _check_labels(examples: Examples, convert: Converter) -> None:
 
 
 def _check_lengths(pairs: Pairs, tokenizer: Tokenizer) -> None:
-    """Raises ValueError, describing the first one, if any pair is too long."""
+    """Raises ValueError if any pair is too long, describing the first one."""
     too_long_E2 = pairs.too_long()
     if not too_long_E2.any():
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The examples of an epoch, by number: chunks of text corrupted by an objective, or pairs, packed or not.
+"""Random access to the examples of an epoch: chunks of text corrupted by an objective, or pairs, packed or not.
 
 Shape letters: B rows of a batch, L tokens per chunk, S encoder tokens, T decoder tokens, E examples.
 """
@@ -16,9 +16,9 @@ from t5x_lite.data.packing import PLANS, fill_rows
 
 
 class Examples(Protocol):
-    """Random access to rows of examples; pickled to worker processes."""
+    """Random access to the rows of an epoch; pickled to worker processes."""
 
-    seed: int  # of the order of the examples
+    seed: int  # for the order of the examples
     inputs_length: int  # S
     targets_length: int  # T
 
@@ -28,27 +28,19 @@ class Examples(Protocol):
         """Returns rows of a task's features, for a converter.
 
         Args:
-          number_B: the numbers of the examples, in [0, len).
-          index_B: their indices in the stream of all epochs, which vary what is random in an example.
+          number_B: example numbers, in [0, len).
+          index_B: indices in the stream over all epochs, which seed the randomness.
         """
         ...
 
 
 def pair_lengths(ends_E2: np.ndarray) -> np.ndarray:
-    """Returns the lengths of all inputs and targets, EOS included, given where each ends: int64 [E, 2]."""
+    """Returns the lengths of all inputs and targets, including EOS, from their end offsets: int64 [E, 2]."""
     return np.diff(ends_E2.ravel(), prepend=0).reshape(-1, 2) + 1
 
 
 class Chunks:
-    """Consecutive chunks of a token stream, corrupted anew in every epoch.
-
-    Args:
-      tokens: the token stream.
-      objective: turns a chunk into an example.
-
-    Raises:
-      ValueError: if there are too few tokens for one chunk.
-    """
+    """Consecutive chunks of a token stream, corrupted anew in every epoch; raises ValueError if there are none."""
 
     def __init__(self, tokens: Tokens, objective: Objective):
         self.tokens, self.objective, self.seed = tokens, objective, objective.seed
@@ -70,14 +62,14 @@ class Chunks:
 
 
 class Pairs:
-    """The inputs and targets of a supervised task, with EOS appended, truncated and zero-padded.
+    """The inputs and targets of a supervised task, truncated, zero-padded, and ending in EOS.
 
     Args:
-      tokens: the ids of inputs and targets in turn, without EOS.
-      ends_E2: int64, where each inputs and each targets ends in `tokens`.
-      inputs_length: S, EOS included.
-      targets_length: T, EOS included.
-      eos_id: appended to both sides, even if truncated.
+      tokens: ids of alternating inputs and targets, without EOS.
+      ends_E2: int64 end offsets of inputs and targets in `tokens`.
+      inputs_length: S, including EOS.
+      targets_length: T, including EOS.
+      eos_id: the id appended to both sides, even if truncated.
       seed: seed for the order of the examples.
     """
 
@@ -93,13 +85,13 @@ class Pairs:
     ):
         self.tokens, self.ends_E2, self.eos_id, self.seed = tokens, ends_E2, eos_id, seed
         self.inputs_length, self.targets_length = inputs_length, targets_length
-        self.kept_E = np.arange(len(ends_E2))  # the documents that are examples
+        self.kept_E = np.arange(len(ends_E2))  # document numbers of the examples
 
     def __len__(self) -> int:
         return len(self.kept_E)
 
     def without(self, left_out_E: np.ndarray) -> "Pairs":
-        """Returns the pairs for which a mask [E] is False."""
+        """Returns a copy without the pairs marked True in `left_out_E`."""
         rest = copy.copy(self)
         rest.kept_E = self.kept_E[~left_out_E]
         return rest
@@ -110,10 +102,10 @@ class Pairs:
         return fill_rows([[pair] for pair in self.read(number_B)], lengths, packed=False)
 
     def read(self, number_E: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """Returns the `inputs` and `targets` of some examples, truncated, EOS included."""
+        """Returns truncated `inputs` and `targets` of examples, including EOS."""
         number_E = self.kept_E[number_E]
         end_E2 = self.ends_E2[number_E]
-        # The inputs of an example follow the targets of the previous one.
+        # An example's inputs start where the previous example's targets end.
         begin_E = np.where(number_E > 0, self.ends_E2[number_E - 1, 1], 0)
         pairs = []
         for ids, middle in zip(self.tokens.read(begin_E, end_E2[:, 1]), end_E2[:, 0] - begin_E, strict=True):
@@ -122,11 +114,11 @@ class Pairs:
         return pairs
 
     def lengths(self) -> np.ndarray:
-        """Returns the lengths of all inputs and targets before truncation, EOS included: int64 [E, 2]."""
+        """Returns the lengths of all inputs and targets before truncation, including EOS: int64 [E, 2]."""
         return pair_lengths(self.ends_E2)[self.kept_E]
 
     def too_long(self) -> np.ndarray:
-        """Returns whether each inputs and each targets has to be truncated: bool [E, 2]."""
+        """Returns which inputs and targets exceed their limit: bool [E, 2]."""
         return np.asarray(self.lengths() > (self.inputs_length, self.targets_length))
 
     def cut_lengths(self) -> np.ndarray:
@@ -135,12 +127,7 @@ class Pairs:
 
 
 class PackedPairs:
-    """Pairs packed several to a row, the same ones together in every epoch.
-
-    Args:
-      pairs: the pairs to pack.
-      method: a key of `packing.PLANS`.
-    """
+    """Pairs packed several to a row by a method of `packing.PLANS`; the rows are the same in every epoch."""
 
     def __init__(self, pairs: Pairs, method: str):
         self.pairs, self.seed = pairs, pairs.seed
@@ -159,6 +146,6 @@ class PackedPairs:
 
 
 def spread(index_B: np.ndarray, length: int) -> np.ndarray:
-    """Maps indices [0, length) to a permutation of themselves in which neighbours are far apart."""
+    """Permutes indices in [0, length) so that neighbours are mapped far apart."""
     step = next(step for step in range(max(1, int(length * 0.618)), length + 1) if np.gcd(step, length) == 1)
     return index_B * step % length

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Feature converters of classifiers: from the words of a task's targets to the numbers of labels.
+"""Feature converters of classifiers, which turn a task's targets into class indices.
 
-Shape letters: B rows of a batch, S input tokens, T target tokens, V vocabulary.
+Shape letters: B rows per batch, S input tokens, T target tokens, V vocabulary.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from t5x_lite.data.tokenizers import Tokenizer
 
 
 def label_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
-    """Returns a classifier's converter, which labels whole sequences or each word."""
+    """Returns the converter of a sequence or token classifier."""
     for task in tasks.values():
         if task.inputs is None and task.prepared is None:
             raise mismatch(architecture, "task.inputs", None, "give task.inputs, task.targets and task.labels")
@@ -24,11 +24,7 @@ def label_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenize
 
 
 class Words:
-    """Finds words, which white space separates, in rows of ids.
-
-    Args:
-      tokenizer: the tokenizer of the ids.
-    """
+    """Finds words, which are separated by whitespace, in rows of ids."""
 
     def __init__(self, tokenizer: Tokenizer):
         surfaces = tokenizer.surfaces()
@@ -37,24 +33,24 @@ class Words:
         self._before_space_V = np.array([text[-1:].isspace() for text in surfaces])
 
     def starts(self, ids_BS: np.ndarray) -> np.ndarray:
-        """Returns whether each id begins a word, bool [B, S]; padding and EOS do not."""
+        """Returns whether each id starts a word, bool [B, S]; padding and EOS do not."""
         is_text_BS = self._is_text_V[ids_BS]
-        follows_space_BS = np.ones_like(is_text_BS)  # true of the first id of a row
+        follows_space_BS = np.ones_like(is_text_BS)  # always true for the first id of a row
         follows_space_BS[:, 1:] = self._before_space_V[ids_BS[:, :-1]]
         return is_text_BS & (follows_space_BS | self._after_space_V[ids_BS])
 
     def split(self, ids_BS: np.ndarray) -> Iterator[list[tuple[int, ...]]]:
-        """Yields the words of each row, as ids without white space."""
+        """Yields the words of each row, as ids, dropping whitespace-only tokens."""
         for ids_S, starts_S in zip(ids_BS, self.starts(ids_BS), strict=True):
             ids_S = np.where(self._is_text_V[ids_S], ids_S, 0)
             yield [tuple(word[word > 0].tolist()) for word in np.split(ids_S, np.flatnonzero(starts_S))[1:]]
 
 
 class SequenceLabels:
-    """Makes the features of a `SequenceClassifier`: one label per row.
+    """The converter of a `SequenceClassifier`, with one label per row.
 
     Args:
-      labels: the labels, in the order of their numbers.
+      labels: the labels, in the order of their class indices.
       tokenizer: the tokenizer of the targets.
 
     Raises:
@@ -84,11 +80,11 @@ class SequenceLabels:
 
 
 class TokenLabels:
-    """Makes the features of a `TokenClassifier`: a label for each word of the inputs, at its first token.
+    """The converter of a `TokenClassifier`, with one label per word of the inputs, at its first token.
 
     Args:
-      labels: the labels, in the order of their numbers.
-      tokenizer: the tokenizer of the inputs and the targets.
+      labels: the labels, in the order of their class indices.
+      tokenizer: the tokenizer of the inputs and targets.
 
     Raises:
       ValueError: if a label is not a single word, or two labels have the same ids.
@@ -111,7 +107,7 @@ class TokenLabels:
         labels_BS = np.zeros_like(inputs_BS)
         for b, words in enumerate(self._words.split(rows["targets"])):
             places = np.flatnonzero(weights_BS[b])
-            is_truncated = inputs_BS[b, -1] != 0  # and may have fewer words than labels
+            is_truncated = inputs_BS[b, -1] != 0  # so it may have fewer words than labels
             if len(words) != len(places) and not (is_truncated and len(words) > len(places)):
                 begin = self._tokenizer.decode(inputs_BS[b])[:80]
                 raise ValueError(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Mixes the examples of several tasks, or of several objectives over one text, at fixed rates.
+"""Mixes the examples of several tasks, or of several objectives on one text, at fixed rates.
 
-Shape letters: B rows of a batch, M members of the mixture.
+Shape letters: B rows per batch, M members of the mixture.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +16,11 @@ FIRST = np.zeros(1, np.int64)
 
 
 def example_rates(task: TaskConfig, counts: Mapping[str, int]) -> dict[str, float]:
-    """Returns each task's share of the examples of a mixture; they add up to 1.
+    """Returns each task's fraction of the examples of a mixture; the fractions add up to 1.
 
     Args:
-      task: the task of the run, resolved; a mixture or not.
-      counts: number of examples of each task, by its name in `task_specs.tasks_of`.
+      task: the resolved task of the run, which may be a mixture.
+      counts: numbers of examples by task, named as in `task_specs.tasks_of`.
 
     Source: SeqIO `Mixture` and `rate_num_examples`: without rates, min(examples, cap) ** (1 / temperature).
     """
@@ -44,14 +44,14 @@ def example_rates(task: TaskConfig, counts: Mapping[str, int]) -> dict[str, floa
 
 
 class Mixed:
-    """Rows of several members, with a fixed number from each in every epoch.
+    """A mixture with a fixed number of rows from each member per epoch.
 
-    An epoch has as many rows as all members together. A member with fewer rows than its rate asks for repeats them; one
-    with more continues in the next epoch where it stopped in this one.
+    An epoch has the total number of rows of all members. A member with fewer rows than its rate requires repeats them;
+    one with more resumes in the next epoch where it stopped.
 
     Args:
       members: the examples to mix.
-      rates: relative share of the rows of each member, which gets at least one row per epoch.
+      rates: relative weights of the members, each of which gets at least one row per epoch.
       seed: seed for the order of the rows.
     """
 
@@ -61,7 +61,7 @@ class Mixed:
         self.targets_length = max(member.targets_length for member in members)
         self.count_M = _rounded(np.asarray(rates, float), sum(map(len, members)))
         self._end_M = np.cumsum(self.count_M)
-        self._features: Batch = {}  # empty arrays, as wide as those of the widest member
+        self._features: Batch = {}  # empty arrays, as wide as the widest member's
         samples = [member(FIRST, FIRST) for member in self.members]
         self._is_packed = any("inputs_segment_ids" in rows for rows in samples)
         for rows in samples:
@@ -79,7 +79,7 @@ class Mixed:
         for m in np.unique(member_B):
             here = np.flatnonzero(member_B == m)
             rank = number_B[here] - (self._end_M[m] - self.count_M[m])
-            place = index_B[here] // len(self) * self.count_M[m] + rank  # its index in the member's own stream
+            place = index_B[here] // len(self) * self.count_M[m] + rank  # index in the member's own stream
             size = len(self.members[m])
             part = _with_all_features(self.members[m](spread(place % size, size), place), self._is_packed)
             for name, ids in part.items():
@@ -88,7 +88,7 @@ class Mixed:
 
 
 def _rounded(rate_M: np.ndarray, total: int) -> np.ndarray:
-    """Returns integers proportional to the rates that add up to `total`, or a little more as each is at least 1."""
+    """Returns integers proportional to the rates, at least 1 each, adding up to `total` or slightly more."""
     wanted_M = rate_M / rate_M.sum() * total
     count_M = np.floor(wanted_M).astype(np.int64)
     largest_remainders = np.argsort(count_M - wanted_M, kind="stable")[: total - count_M.sum()]
@@ -97,7 +97,7 @@ def _rounded(rate_M: np.ndarray, total: int) -> np.ndarray:
 
 
 def _with_all_features(rows: Batch, packed: bool) -> Batch:
-    """Adds the features that other members may have: loss weights, and segments if any member is packed."""
+    """Adds features that other members may have: loss weights, and segments and positions if any is packed."""
     rows = {"loss_weights": (rows["targets"] > 0).astype(np.int32)} | rows
     if packed and "inputs_segment_ids" not in rows:
         for name in ("inputs", "targets"):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packs several examples into one row: plans which go together, and fills the arrays.
+"""Packs several examples into each row: plans the rows of an epoch and fills the arrays of a batch.
 
-Shape letters: B rows of a batch, R rows of an epoch, E examples, N candidates for a place, F features (inputs and
-targets), L tokens per row.
+Shape letters: B rows per batch, R rows per epoch, E examples, N candidate examples, F features (inputs and targets),
+L tokens per row.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,17 +10,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-MOST_OPEN_ROWS = 512  # rows that first_fit searches for room
-# best_fit packs blocks of examples independently, and tries this many for each place. On GSM8K, trying 2,048 instead of
-# 256 took about six times as long and saved 0.7% of the space.
+MOST_OPEN_ROWS = 512  # rows in which first_fit looks for room
+# best_fit packs blocks of examples independently, and tries at most NUM_TRIED candidates for a row. On GSM8K, trying
+# 2,048 instead of 256 took about six times as long and saved 0.7% of the space.
 BLOCK_EXAMPLES, NUM_TRIED = 4_096, 256
 
 
 class Plan(NamedTuple):
-    """The examples of each row."""
+    """The assignment of examples to rows."""
 
-    example_E: np.ndarray  # example numbers, row by row, in ascending order within a row
-    ends_R: np.ndarray  # where each row's examples end in `example_E`
+    example_E: np.ndarray  # example numbers, row by row, ascending within a row
+    ends_R: np.ndarray  # end offset of each row in `example_E`
 
     def row(self, number: int) -> np.ndarray:
         """Returns the numbers of the examples in a row."""
@@ -28,11 +28,11 @@ class Plan(NamedTuple):
 
 
 def first_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
-    """Puts each example, in order, into the first row that has room for all of its features.
+    """Puts each example, in order, into the first row with room for all of its features.
 
     Args:
-      lengths_EF: the length of each feature of each example, at most its capacity.
-      capacity_F: the length of a row for each feature.
+      lengths_EF: the feature lengths of each example, at most `capacity_F`.
+      capacity_F: the row length of each feature.
     """
     capacity = np.asarray(capacity_F, np.int64)
     free_RF = np.zeros((MOST_OPEN_ROWS, len(capacity)), np.int64)
@@ -54,10 +54,10 @@ def first_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
 
 
 def best_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
-    """Fills one row after the other: with the largest example left, then with those that best fit the room left.
+    """Fills row after row with the largest example left, then the best-fitting ones; takes the args of `first_fit`.
 
-    Two scores of fit are tried, and the one that needs fewer rows is used: little and even room left over in all
-    features, or room in the same proportion in all features. Takes the same arguments as `first_fit`.
+    Tries two scores of the space left, both of which prefer little of it, and keeps the plan with fewer rows: one
+    penalises imbalance between the features in absolute terms, the other relative to the total.
     """
     plans = [_fill_by(lengths_EF, np.asarray(capacity_F, np.int64), score) for score in (_even_room, _even_share)]
     return min(plans, key=lambda plan: len(plan.ends_R))
@@ -93,7 +93,7 @@ def _fill_by(lengths_EF: np.ndarray, capacity_F: np.ndarray, score: Callable[[np
 def _suiting(
     lengths_EF: np.ndarray, is_left: np.ndarray, capacity_F: np.ndarray, score: Callable[[np.ndarray], np.ndarray]
 ) -> Iterator[int]:
-    """Yields the examples of one row, as indices into `lengths_EF`."""
+    """Yields the examples for one row, as indices into `lengths_EF`."""
     places = np.flatnonzero(is_left)
     yield int(places[0])
     free_F, places = capacity_F - lengths_EF[places[0]], places[1:]
@@ -116,19 +116,16 @@ def _plan(row_of_E: np.ndarray, num_rows: int) -> Plan:
 def fill_rows(
     rows: Sequence[Sequence[Mapping[str, np.ndarray]]], lengths: Mapping[str, int], *, packed: bool
 ) -> dict[str, np.ndarray]:
-    """Concatenates the examples of each row and pads it with zeros.
+    """Concatenates the examples of each row and zero-pads it; raises ValueError if they do not fit.
 
     Args:
       rows: the examples of each row, as ids [any length] by feature.
-      lengths: the length of a row for each feature.
+      lengths: the row length of each feature.
       packed: whether to add segment ids and positions.
 
     Returns:
-      Each feature, int32 [B, L]; if `packed`, also FEATURE_segment_ids (from 1; 0 on padding) and FEATURE_positions
+      Each feature, int32 [B, L]; if `packed`, also FEATURE_segment_ids (from 1; 0 for padding) and FEATURE_positions
       (from 0 in each example).
-
-    Raises:
-      ValueError: if the examples do not fit a row.
     """
     filled: dict[str, np.ndarray] = {}
     for feature, length in lengths.items():

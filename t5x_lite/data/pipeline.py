@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches of examples, each of which is a pure function of the seed and its index in the stream.
 
-The global batch is therefore the same for any number of hosts and workers, and a run resumes exactly by starting at a
+Global batches are therefore the same for any number of hosts and workers, and a run resumes exactly by starting at a
 later index.
 
-Shape letters: B rows of a batch.
+Shape letters: B rows per batch.
 """
 
 import atexit
@@ -31,18 +31,18 @@ def train_batches(
     start_example: int = 0,
     rows: slice = slice(None),
 ) -> Generator[Batch, None, None]:
-    """Returns endless batches, with every example once per epoch, shuffled anew each time.
+    """Returns an endless stream of batches, with every example once per epoch, reshuffled each time.
 
     Args:
       examples: the examples of an epoch.
-      batch_size: rows of the global batch, over all hosts.
+      batch_size: global batch size, over all hosts.
       data: workers and prefetching.
-      convert: converts a task's features to the model's.
-      start_example: examples to skip when resuming.
-      rows: the part of each global batch that this host makes.
+      convert: converter from a task's features to the model's.
+      start_example: number of examples to skip when resuming.
+      rows: this host's rows of each global batch.
 
     Returns:
-      A generator of converted batches. Closing or dropping it ends the workers.
+      A generator of converted batches. Closing or dropping it stops the workers.
     """
     make_batch = functools.partial(
         _make_batch, examples=examples, convert=convert, rows=rows, start_example=start_example
@@ -53,17 +53,17 @@ def train_batches(
         .shuffle()
         .repeat()
         .slice(slice(start_example, None))
-        .batch(batch_size, drop_remainder=True, batch_fn=np.asarray)  # Grain's own rounds 2**63 - 1 up for a batch of 1
+        .batch(batch_size, drop_remainder=True, batch_fn=np.asarray)  # keeping the remainder overflows for size 1
         .map_with_index(make_batch)
     )
     ahead = data.prefetch_batches
-    # Two threads contend: they take the same wall time as one, and a third more CPU time.
+    # Two threads contend: they take as long as one and use a third more CPU time.
     batches = stream.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=ahead))
     if data.num_workers:
-        if not flags.FLAGS.is_parsed():  # Grain reads an absl flag, and only absl's `app.run` parses flags
+        if not flags.FLAGS.is_parsed():  # Grain reads an absl flag, but only absl's `app.run` parses flags
             flags.FLAGS.mark_as_parsed()
         # Batches are small enough for a pipe. Shared memory is scarce in containers, and Grain frees it in a thread
-        # that exit may interrupt, with a traceback.
+        # that may be interrupted at exit, printing a traceback.
         in_a_pipe = grain.experimental.DatasetOptions(min_shm_size=2**62)
         batches = grain.experimental.WithOptionsIterDataset(batches, in_a_pipe).mp_prefetch(
             grain.MultiprocessingOptions(num_workers=data.num_workers, per_worker_buffer_size=ahead)
@@ -81,17 +81,17 @@ def eval_batches(
     convert: Converter = encoder_decoder,
     rows: slice = slice(None),
 ) -> Generator[Batch, None, None]:
-    """Yields batches of some of the examples, each once, the same for any seed.
+    """Yields batches of evaluation examples, each at most once; the same for any seed.
 
     Args:
       examples: the held-out examples.
-      batch_size: rows of the global batch, over all hosts.
-      num_batches: most batches; if there are more examples, those used are spread over all.
-      convert: converts a task's features to the model's.
-      rows: the part of each global batch that this host makes.
+      batch_size: global batch size, over all hosts.
+      num_batches: maximum number of batches; if it leaves examples out, those used are evenly spread.
+      convert: converter from a task's features to the model's.
+      rows: this host's rows of each global batch.
 
     Yields:
-      Batches of one shape: the last one is filled up with rows of zeros, whose weights are 0.
+      Batches of one shape; the last one is padded with rows of zeros, whose weights are 0.
     """
     num_examples = min(len(examples), batch_size * num_batches)
     for i in range(-(-num_examples // batch_size)):
@@ -104,11 +104,11 @@ def eval_batches(
 
 
 def unigram_entropy(batches: Iterable[Batch], tokenizer: Tokenizer | None = None) -> float:
-    """Returns the entropy of the targets' own unigram distribution, in nats per target.
+    """Returns the entropy of the unigram distribution of targets with non-zero weight, in nats per target.
 
     Args:
-      batches: the batches whose targets are counted, where their weight is above 0.
-      tokenizer: the tokenizer of the targets, to leave EOS and sentinels out; None if they are labels.
+      batches: the batches whose targets are counted.
+      tokenizer: the tokenizer of the targets, whose EOS and sentinels are not counted; None for class labels.
     """
     counts = np.zeros(0 if tokenizer is None else tokenizer.vocab_size, np.int64)
     for batch in batches:
@@ -132,13 +132,13 @@ def _make_batch(
     rows: slice,
     start_example: int = 0,
 ) -> Batch:
-    """Returns this host's rows of a global batch, given the numbers of its examples."""
+    """Returns this host's rows of a global batch with the given example numbers."""
     index_B = start_example + batch_index * len(number_B) + np.arange(len(number_B))
     return convert(examples(number_B[rows], index_B[rows]))
 
 
 def _own_batches(batches: grain.IterDataset) -> Generator[Batch, None, None]:
-    """Yields the batches, and ends the worker processes when closed or dropped."""
+    """Yields batches, and stops the worker processes when closed or dropped."""
     iterator = iter(batches)
     try:
         yield from iterator
@@ -147,7 +147,7 @@ def _own_batches(batches: grain.IterDataset) -> Generator[Batch, None, None]:
 
 
 def _close_if_alive(reference: weakref.ref) -> None:
-    """Closes a generator at exit, before Python unloads the modules that Grain needs to do so."""
+    """Closes a generator at exit, before Python unloads modules that Grain needs for that."""
     generator = reference()
     if generator is not None:
         generator.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shapes of batches and of the vocabulary, computed from a config without reading any text."""
+"""Shapes of batches and of the embedding, computed from a config without reading any text."""
 
 import pathlib
 import sys
@@ -16,7 +16,7 @@ from t5x_lite.data.tokenizers.base import VOCAB_MULTIPLE
 
 
 def vocab_rows(cfg: TokenizerConfig) -> int:
-    """Returns the rows of the embedding; for a tokenizer not trained yet, the most that it can need."""
+    """Returns the number of embedding rows; an upper bound if the tokenizer has not been trained yet."""
     has_file = cfg.path is not None and pathlib.Path(cfg.path).is_file()
     if has_file or not (cfg.path or cfg.kind == "sentencepiece"):
         return build_tokenizer(cfg, ()).padded_vocab_size
@@ -29,13 +29,10 @@ def vocab_rows(cfg: TokenizerConfig) -> int:
 
 
 def feature_shapes(cfg: RunConfig) -> dict[str, tuple[int, ...]]:
-    """Returns the shape of each feature in a row of a batch, by name; all are int32.
-
-    Args:
-      cfg: the config of the run, its tasks resolved.
+    """Returns the shape of each int32 feature, without the batch dimension, for a config with resolved tasks.
 
     Raises:
-      ValueError: if neither `train` nor an objective determines the length of the targets.
+      ValueError: if neither `train.targets_length` nor an objective determines the length of the targets.
     """
     # Shapes do not depend on the vocabulary.
     tokenizer, architecture = ByteAndSentinelTokenizer(cfg.task.tokenizer.num_sentinels), cfg.model.architecture
@@ -49,13 +46,13 @@ def feature_shapes(cfg: RunConfig) -> dict[str, tuple[int, ...]]:
 
 
 def stack_lengths(shapes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
-    """Returns the tokens per example that the encoder and the decoder read, given the shapes of a batch or a row."""
+    """Returns the encoder's and the decoder's tokens per row, given the shapes of a batch or a row."""
     inputs, targets = (shapes.get(f"{stack}_input_tokens", (0,))[-1] for stack in ("encoder", "decoder"))
     return inputs, targets
 
 
 def _row(cfg: RunConfig, tokenizer: Tokenizer) -> dict[str, np.ndarray]:
-    """Returns a row of the features of the first task."""
+    """Returns a dummy row with the features of the first task."""
     task, train = next(iter(tasks_of(cfg.task).values())), cfg.train
     if task.inputs is None:
         _, objective = make_objectives(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite data stats`: statistics of a config's text, before a model is trained on it."""
+"""`t5x-lite data stats`: statistics of a config's text, to look at before training."""
 
 import dataclasses
 import json
@@ -26,14 +26,10 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
     """Prints statistics of the text and writes a histogram of its lengths.
 
     Args:
-      cfg: the config of the run. Missing text is prepared in `run_dir`, where training will find it. If a task with
-        targets leaves `train.targets_length` null, the recommended length is used.
-      as_json: whether to print one JSON object, with the fields of `statistics.Statistics`, instead of tables.
-      output: path of the SVG file; None is lengths.svg in `run_dir`.
-
-    Raises:
-      ValueError: if the config, the data or `output` is wrong.
-      OSError: if a file cannot be written.
+      cfg: the run's config; missing text is prepared in `run_dir`, where training will reuse it. A null
+        `train.targets_length` is replaced with the recommended length if there are tasks with targets.
+      as_json: whether to print a JSON object with the fields of `statistics.Statistics` instead of tables.
+      output: path of the SVG file; None for lengths.svg in `run_dir`.
     """
     path = pathlib.Path(output if output is not None else pathlib.Path(cfg.run_dir) / PICTURE)
     if path.suffix != ".svg" or path.is_dir():
@@ -50,7 +46,7 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
 
 
 def picture(statistics: Statistics, corpora: Corpora) -> str:
-    """Returns an SVG document with a histogram of the lengths of each task, and the limits of the run."""
+    """Returns an SVG document with a histogram of the lengths and their limits for each task."""
     inputs = (f"train.inputs_length {statistics.inputs_length:,}", statistics.inputs_length)
     limits = {"inputs": inputs, "documents": inputs}
     if statistics.targets_length is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Histograms of lengths over a logarithmic axis, as SVG."""
+"""Histograms of lengths on a logarithmic axis, as SVG."""
 
 import html
 import math
@@ -11,7 +11,7 @@ from t5x_lite.files.svg_chart import COLORS, LEFT, RIGHT, TOP, WIDTH, document, 
 
 PANEL_HEIGHT = 230  # including its title and axis
 BINS_PER_OCTAVE = 4
-MAX_LOG_TICKS = 13  # so that their labels do not touch
+MAX_LOG_TICKS = 13  # more labels would touch
 
 
 def histogram(
@@ -21,16 +21,16 @@ def histogram(
     y_label: str,
     limits: Mapping[str, tuple[str, int]],
 ) -> str:
-    """Returns histograms over a shared logarithmic axis, one panel each, as an SVG document.
+    """Returns an SVG document of histograms with a shared logarithmic x axis, one panel each.
 
-    Bars span a quarter of an octave where integers allow it, and show percentages of the series. Wider or narrower bars
-    are scaled to that width, so that areas can be compared.
+    Bars show percentages of a series and span a quarter of an octave where integers allow. Heights of other bars are
+    normalised to that width, so that areas are comparable.
 
     Args:
-      panels: integers by series, by panel title; values under 1 count as 1.
-      x_label: the label of the horizontal axis.
-      y_label: the label of the vertical axis.
-      limits: (label, x) of a dashed line, by series.
+      panels: integers by series, by panel title; values below 1 count as 1.
+      x_label: the label of the x axis.
+      y_label: the label of the y axis.
+      limits: label and x of a dashed line, by series.
     """
     height = PANEL_HEIGHT * len(panels) + 24  # for the axis label below the last panel
     marks = [x for name, (_, x) in limits.items() if any(name in series for series in panels.values())]
@@ -48,7 +48,7 @@ def histogram(
 def _panel(
     title: str, series: Mapping[str, np.ndarray], x_ticks: Sequence[int], limits: Mapping[str, tuple[str, int]]
 ) -> list[str]:
-    """Returns the elements of one panel, from y = 0 to PANEL_HEIGHT."""
+    """Returns the SVG elements of one panel, from y = 0 to PANEL_HEIGHT."""
     outlines = {name: _outline(values) for name, values in series.items()}
     floor, ceiling = PANEL_HEIGHT - 30, TOP
     y_ticks = round_ticks(0, max((y for points in outlines.values() for _, y in points), default=1.0), num=4)
@@ -96,7 +96,7 @@ def _outline(values: np.ndarray) -> list[tuple[float, float]]:
 
 
 def _log_ticks(low: int, high: int) -> list[int]:
-    """Returns ticks 1, 2, 5, 10, 20, ... that enclose [low, high]; only powers of ten if there would be too many."""
+    """Returns ticks 1, 2, 5, 10, 20, ... enclosing [low, high], or only powers of ten if there are too many."""
     decades = [10**power for power in range(len(str(high)) + 1)]
     for steps in ((1, 2, 5), (1,)):
         ticks = [step * decade for decade in decades for step in steps]

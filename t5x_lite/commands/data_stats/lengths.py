@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lengths of examples, and the truncation and padding they lead to.
+"""Lengths of examples, and the resulting truncation and padding.
 
 Shape letters: E examples, F sides of an example (1 for text, 2 for pairs).
 """
@@ -13,9 +13,9 @@ from t5x_lite.data.examples import pair_lengths
 from t5x_lite.data.packing import PLANS
 
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99, "max": 1.0}
-PACKED_PAIRS = 10_000  # pairs packed to measure padding, evenly spaced; takes 0.2 seconds
-MOST_CUT = 0.01  # share of the targets that a recommended length may truncate
-MOST_CANDIDATES = 9  # lengths tried, from half to twice the one at which inputs and targets fill a row equally
+PACKED_PAIRS = 10_000  # evenly spaced pairs, packed to measure padding in 0.2 seconds
+MOST_CUT = 0.01  # maximum fraction of targets truncated by a recommended length
+MOST_CANDIDATES = 9  # from half to twice the length at which inputs and targets fill rows equally
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Cut:
 
 @dataclasses.dataclass(frozen=True)
 class Padding:
-    """The share of padding in rows."""
+    """The fraction of padding in rows."""
 
     num_rows: int
     inputs: float
@@ -47,7 +47,7 @@ class Padding:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """A value of `train.targets_length`, and its effect with `data.packing` best_fit."""
+    """A value of `train.targets_length` and its effect with `data.packing` best_fit."""
 
     targets_length: int
     num_cut: int  # truncated targets
@@ -55,7 +55,7 @@ class Candidate:
 
 
 def side_lengths(ends_EF: np.ndarray) -> dict[str, np.ndarray]:
-    """Returns the lengths of `documents`, or of `inputs` and `targets` with EOS, given where each ends: int64 [E]."""
+    """Returns int64 [E] lengths of `documents`, or of `inputs` and `targets` including EOS, from end offsets."""
     if ends_EF.shape[1] == 1:
         return {"documents": np.diff(ends_EF[:, 0], prepend=0)}
     return dict(zip(("inputs", "targets"), pair_lengths(ends_EF).T, strict=True))
@@ -68,26 +68,20 @@ def describe_lengths(lengths_E: np.ndarray) -> Lengths:
 
 
 def cut_off(lengths_E: np.ndarray, limit: int) -> Cut:
-    """Returns the effect of a limit; lengths and limit include EOS, which is kept."""
+    """Returns the effect of truncation to `limit`; all lengths include EOS, which is kept."""
     over_E = np.maximum(lengths_E - limit, 0)
     return Cut(limit, int(np.count_nonzero(over_E)), int(over_E.sum()))
 
 
 def padding(lengths_E2: np.ndarray, capacity: Sequence[int], num_rows: int) -> Padding:
-    """Returns the padding of rows that hold pairs.
-
-    Args:
-      lengths_E2: lengths of inputs and targets, at most their capacity.
-      capacity: inputs and targets length of a row.
-      num_rows: number of rows.
-    """
+    """Returns the padding of rows of pairs, given the pairs' lengths after truncation and the row's lengths."""
     shares = 1 - lengths_E2.sum(axis=0) / (num_rows * np.asarray(capacity))
     both = 1 - float(lengths_E2.sum()) / (num_rows * sum(capacity))
     return Padding(num_rows, float(shares[0]), float(shares[1]), both)
 
 
 def padding_by_packing(lengths_E2: np.ndarray, capacity: Sequence[int]) -> dict[str, Padding]:
-    """Returns the padding of pairs `unpacked` and packed by each method, measured on PACKED_PAIRS of them."""
+    """Returns the padding of pairs `unpacked` and packed by each method, measured on PACKED_PAIRS pairs."""
     cut_E2 = np.minimum(lengths_E2, capacity)
     packed = {method: _packed(method, cut_E2, capacity) for method in PLANS}
     return {"unpacked": padding(cut_E2, capacity, len(cut_E2))} | packed
@@ -96,11 +90,7 @@ def padding_by_packing(lengths_E2: np.ndarray, capacity: Sequence[int]) -> dict[
 def candidates(lengths_E2: np.ndarray, inputs_length: int) -> list[Candidate]:
     """Returns values of `train.targets_length` that truncate at most MOST_CUT of the targets, in ascending order.
 
-    They are round numbers around the one at which inputs and targets fill a row equally.
-
-    Args:
-      lengths_E2: lengths of inputs and targets, EOS included.
-      inputs_length: `train.inputs_length`.
+    They are round numbers around the length at which inputs and targets fill rows equally.
     """
     mean_inputs, mean_targets = np.minimum(lengths_E2, (inputs_length, np.inf)).mean(axis=0)
     equal = inputs_length * mean_targets / mean_inputs
@@ -118,7 +108,7 @@ def candidates(lengths_E2: np.ndarray, inputs_length: int) -> list[Candidate]:
 
 
 def recommended(tried: Sequence[Candidate]) -> Candidate:
-    """Returns the candidate with the least padding; of several, the shortest."""
+    """Returns the candidate with the least padding; the shortest in a tie."""
     return min(tried, key=lambda candidate: candidate.padding.both)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Statistics of the text of a run, as training sees it; `--json` prints the fields of `Statistics`.
+"""Statistics of a run's text, as seen in training; `--json` prints the fields of `Statistics`.
 
 Shape letters: E examples.
 """
@@ -39,15 +39,15 @@ from t5x_lite.data.pipeline import eval_batches, train_batches
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.training.logging import Stopwatch
 
-SINGLE = "task"  # the name of a task that is not in a mixture
-SAMPLED_STRETCHES, STRETCH_LENGTH = 64, 2_048  # tokens decoded to count bytes and unknown tokens
+SINGLE = "task"  # name of the task if there is no mixture
+SAMPLED_STRETCHES, STRETCH_LENGTH = 64, 2_048  # decoded to count bytes and unknown tokens
 MEASURED_ROWS = 1_024  # rows made to measure batches
 FEATURES = ("encoder_input_tokens", "decoder_target_tokens")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Batches:
-    """Measurements of some batches, made in one process."""
+    """Measurements of a few batches made in one process."""
 
     num_batches: int
     padding: Padding
@@ -62,37 +62,37 @@ class Side:
 
     num_examples: int  # documents or pairs
     num_characters: int
-    num_characters_is_estimate: bool  # from the tokens, if the splits were not counted separately
+    num_characters_is_estimate: bool  # from the tokens, if the splits share one count
     num_tokens: int  # without EOS
     characters_per_token: float
     bytes_per_token: float  # of UTF-8, from a decoded sample
-    unknown_share: float  # unknown tokens in the same sample
+    unknown_share: float  # fraction of unknown tokens in the same sample
     lengths: dict[str, Lengths]  # of `documents`, or of `inputs` and `targets`
     cut: dict[str, Cut]  # truncation of `inputs` and `targets`; empty for text, which is chunked
     num_rows: int  # per epoch, packed as configured
-    padding: dict[str, Padding]  # of pairs, by packing method; of text, measured on `batches`
+    padding: dict[str, Padding]  # by packing method for pairs; `batches` for text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Task:
     """One task of a run."""
 
-    source: str  # described in words
+    source: str  # description of the source
     what: str  # documents or pairs
     objective: str | None  # None for pairs
     chunk_lengths: list[int]  # tokens per row, for each denoiser; empty for pairs
-    inputs_length: int  # of its rows
-    targets_length: int  # of its rows
+    inputs_length: int  # per row
+    targets_length: int  # per row
     train: Side
     eval: Side
-    num_short: int  # dropped: documents under `task.min_characters`, or pairs with an empty side
+    num_short: int  # dropped documents under `task.min_characters`, or pairs with an empty side
     num_skipped: int  # bad records and files
-    first_skipped: str | None  # the error of the first one
-    rate: float  # share of the run's examples
-    num_steps_per_epoch: float  # until training has seen all of this task once
+    first_skipped: str | None  # error of the first one
+    rate: float  # fraction of the run's examples
+    num_steps_per_epoch: float  # to see the whole task once
     num_epochs: float  # in `train.num_steps`
-    targets_lengths: list[Candidate]  # values of `train.targets_length` to choose from; empty for text
-    recommended_targets_length: int | None  # the one with the least padding
+    targets_lengths: list[Candidate]  # candidates for `train.targets_length`; empty for text
+    recommended_targets_length: int | None  # the candidate with the least padding
     making: Making | None  # None if the text was prepared before
     batches: Batches  # of this task alone
 
@@ -102,35 +102,26 @@ class Statistics:
     """The text of a run."""
 
     inputs_length: int  # `train.inputs_length`
-    targets_length: int | None  # `train.targets_length`, or the recommended one; None leaves it to the objective
+    targets_length: int | None  # `train.targets_length` or the recommended one; None leaves it to the objective
     targets_length_is_recommended: bool
     batch_size: int  # `train.batch_size`
     packing: str  # `data.packing`
     num_steps: int  # `train.num_steps`
-    tasks: dict[str, Task]  # by name; a task that is not in a mixture is named `task`
-    num_rows: int  # per epoch of all tasks
+    tasks: dict[str, Task]  # by name; `task` if there is no mixture
+    num_rows: int  # per epoch, over all tasks
     num_steps_per_epoch: float
-    batches: Batches  # of all tasks, as in training
-    vocabulary_s: float | None  # seconds to load or train a vocabulary; None if the text was prepared before
-    checking_s: float  # seconds to open the text and compare its checksums
+    batches: Batches  # of all tasks, as mixed in training
+    vocabulary_s: float | None  # time to load or train a vocabulary; None if the text was prepared before
+    checking_s: float  # time to open the text and verify its checksums
 
 
 def measure(cfg: RunConfig, corpora: Corpora, timings: Timings) -> Statistics:
-    """Returns the statistics of a run.
-
-    Args:
-      cfg: the config of the run, its tasks resolved.
-      corpora: the prepared text of each task.
-      timings: preparation times.
-
-    Raises:
-      ValueError: if there is too little text, or the lengths in `cfg.train` do not suit it.
-    """
+    """Returns the statistics of a run, whose config has resolved tasks."""
     is_classifier = ARCHITECTURES[cfg.model.architecture].labels_per is not None
     tried = {
         name: candidates(pair_lengths(corpus.train.ends_EF), cfg.train.inputs_length)
         for name, corpus in corpora.items()
-        if corpus.has_pairs and not is_classifier  # whose targets are never truncated
+        if corpus.has_pairs and not is_classifier  # classifiers never truncate targets
     }
     given = cfg.train.targets_length
     cfg = with_targets_length(cfg, corpora, tried)
@@ -156,10 +147,7 @@ def measure(cfg: RunConfig, corpora: Corpora, timings: Timings) -> Statistics:
 def with_targets_length(cfg: RunConfig, corpora: Corpora, tried: Mapping[str, list[Candidate]]) -> RunConfig:
     """Returns the config with a null `train.targets_length` set to the longest that any task needs.
 
-    Args:
-      cfg: the config of the run; unchanged if no task has targets.
-      corpora: the prepared text of each task.
-      tried: the candidates of each task with targets.
+    Leaves it null if `tried`, the candidates of each task with targets, is empty.
     """
     if cfg.train.targets_length is not None or not tried:
         return cfg
@@ -178,7 +166,7 @@ def with_targets_length(cfg: RunConfig, corpora: Corpora, tried: Mapping[str, li
 
 
 class _Run(NamedTuple):
-    """What the statistics of a task are computed from."""
+    """The inputs of a task's statistics."""
 
     cfg: RunConfig
     corpora: Corpora
@@ -241,9 +229,9 @@ def _side(corpus: Corpus, name: str, rows: Examples, manifest: Mapping[str, Any]
 
 
 def num_characters_of(manifest: Mapping[str, Any], split: str) -> tuple[int, bool]:
-    """Returns the number of characters in the train or eval split, and whether it is exact.
+    """Returns the number of characters in a split, and whether it is exact.
 
-    A source divided into both splits has one count, which is divided in proportion to the tokens.
+    A source divided into both splits has one count, which is split in proportion to the tokens.
     """
     total, is_exact = 0.0, True
     for part in manifest["parts"]:
@@ -255,7 +243,7 @@ def num_characters_of(manifest: Mapping[str, Any], split: str) -> tuple[int, boo
 
 
 def decoded_sample(split: Split, tokenizer: Tokenizer) -> tuple[float, float]:
-    """Returns the UTF-8 bytes per character and the share of unknown tokens, in a sample spread over all text."""
+    """Returns UTF-8 bytes per character and the fraction of unknown tokens, in a sample spread over the text."""
     num_ids = len(split.tokens)
     if num_ids <= SAMPLED_STRETCHES * STRETCH_LENGTH:
         begins, ends = np.array([0]), np.array([num_ids])
@@ -269,13 +257,13 @@ def decoded_sample(split: Split, tokenizer: Tokenizer) -> tuple[float, float]:
 
 
 def _train_padding(rows: Examples, packing: str, batches: Batches) -> dict[str, Padding]:
-    """Returns the padding of training rows: for pairs, by packing method; for text, that of its batches."""
+    """Returns the padding of training rows: by packing method for pairs, of batches for text."""
     pairs = rows.pairs if isinstance(rows, PackedPairs) else rows
     if not isinstance(pairs, Pairs):
         return {"batches": dataclasses.replace(batches.padding, num_rows=len(rows))}
     capacity = (pairs.inputs_length, pairs.targets_length)
     paddings = padding_by_packing(pairs.lengths(), capacity)
-    if isinstance(rows, PackedPairs):  # all are packed already, so no sample is needed
+    if isinstance(rows, PackedPairs):  # already packed, so exact
         paddings[packing] = padding(pairs.cut_lengths(), capacity, len(rows))
     return paddings
 
@@ -288,7 +276,7 @@ def _held_out_padding(rows: Examples, batch_size: int) -> dict[str, Padding]:
 
 
 def measure_batches(examples: Examples, cfg: RunConfig) -> Batches:
-    """Makes some training batches in this process, and measures them."""
+    """Makes a few training batches in this process and measures them."""
     num_batches = -(-min(MEASURED_ROWS, len(examples)) // cfg.train.batch_size)
     data = dataclasses.replace(cfg.data, num_workers=0)
     watch = Stopwatch()
@@ -306,8 +294,8 @@ def measure_batches(examples: Examples, cfg: RunConfig) -> Batches:
 
 
 def held_out_padding(examples: Examples, batch_size: int) -> Padding:
-    """Returns the padding of some held-out rows, evenly spaced."""
-    size = min(batch_size, len(examples))  # so that no batch is filled up with rows of zeros
+    """Returns the padding of evenly spaced held-out rows."""
+    size = min(batch_size, len(examples))  # so that no batch is padded with rows of zeros
     num_batches = max(min(MEASURED_ROWS, len(examples)) // size, 1)
     return padding_of(eval_batches(examples, batch_size=size, num_batches=num_batches))
 
@@ -331,7 +319,7 @@ def num_examples_of(batch: Batch) -> int:
 
 
 def _row_share(name: str, examples: RunExamples) -> float:
-    """Returns a task's share of the rows of an epoch."""
+    """Returns a task's fraction of the rows of an epoch."""
     if len(examples.tasks) == 1:
         return 1.0
     assert isinstance(examples.train, Mixed)
@@ -344,7 +332,7 @@ def _chunk_lengths(rows: Examples) -> list[int]:
 
 
 def _source(manifest: Mapping[str, Any], task: TaskConfig) -> str:
-    """Describes the source of a text, which the manifest of a preparation knows better than the config."""
+    """Describes the source of a text, as recorded in its manifest when it was prepared."""
     names = {
         field: tuple(value) if isinstance(value, list) else value
         for field, value in manifest["task"].items()

@@ -10,11 +10,11 @@ from rich.table import Table
 from t5x_lite.commands.data_stats.lengths import MOST_CUT, PACKED_PAIRS, QUANTILES, Cut, Padding
 from t5x_lite.commands.data_stats.statistics import Batches, Statistics, Task
 
-WIDTH = 200  # wider than any table: a narrower window wraps lines, and no number is lost
+WIDTH = 200  # wider than any table: narrow terminals wrap lines instead of losing numbers
 
 
 def print_tables(statistics: Statistics) -> None:
-    """Prints statistics on standard output."""
+    """Prints statistics to standard output."""
     console = Console(file=sys.stdout, width=WIDTH, highlight=False, markup=False)
     for name, task in statistics.tasks.items():
         console.print(f"== {name}: {task.source}", soft_wrap=True)
@@ -30,7 +30,7 @@ def print_tables(statistics: Statistics) -> None:
 
 
 def tables(task: Task) -> Iterable[Table]:
-    """Yields tables of sizes, lengths, truncation, padding, and candidates for `train.targets_length`."""
+    """Yields tables of sizes, lengths, truncation, padding and candidates for `train.targets_length`."""
     sides = {"train": task.train, "held-out": task.eval}
     yield _table(("", *sides), _sizes(task))
     columns = (f"{name[1:]}%" if name.startswith("p") else name for name in QUANTILES)
@@ -126,7 +126,7 @@ def remarks(task: Task, run: Statistics) -> Iterable[str]:
 
 
 def run_remarks(run: Statistics) -> Iterable[str]:
-    """Yields remarks on all tasks together."""
+    """Yields remarks on the whole run."""
     if run.targets_length_is_recommended:
         yield (
             "train.targets_length is null, but a task with targets needs one: the numbers above are for "

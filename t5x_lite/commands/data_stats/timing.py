@@ -15,7 +15,7 @@ from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.training.logging import Stopwatch
 from t5x_lite.training.run_dir import RunDirectory
 
-READ_CHARACTERS = 2_000_000  # read a second time, to tell reading from tokenising
+READ_CHARACTERS = 2_000_000  # read again, to separate reading time from tokenising time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Making:
 
     opening_source_s: float
     reading_s: float  # estimated by reading a part again
-    tokenising_s: float  # the rest: tokenising, and writing the shards
+    tokenising_s: float  # the rest: tokenising and writing shards
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +32,12 @@ class Timings:
     """Preparation time of a run's text, in seconds."""
 
     vocabulary_s: float | None  # loading or training it; None if all text was prepared before
-    making: Mapping[str, Making]  # by directory; without text that was prepared before
-    checking_s: float  # opening the prepared text and comparing its checksums
+    making: Mapping[str, Making]  # by directory, only for text prepared now
+    checking_s: float  # opening the prepared text and verifying its checksums
 
 
 def prepare_timed(cfg: RunConfig) -> tuple[Corpora, Timings]:
-    """Opens the text in a run directory, even if a training is using it, and prepares it if it is missing.
-
-    Raises:
-      ValueError: if the text or the task is wrong.
-    """
+    """Opens the text in a run directory, which may be in use by a training run, or prepares it."""
     path = pathlib.Path(cfg.run_dir)
     if is_prepared(cfg.task, path):
         return _open_timed(cfg, None, {})
@@ -66,7 +62,7 @@ def prepare_timed(cfg: RunConfig) -> tuple[Corpora, Timings]:
 
 
 def tokenize_timed(preparation: Preparation) -> tuple[list[dict[str, Any]], Making]:
-    """Tokenises the text of a preparation in this process; returns its parts, and the time taken."""
+    """Tokenises the text of a preparation in this process; returns its parts and the times."""
     watch = Stopwatch()
     portions = preparation.portions()
     opening_s = watch.lap()
@@ -79,7 +75,7 @@ def tokenize_timed(preparation: Preparation) -> tuple[list[dict[str, Any]], Maki
 
 
 def _read_again(preparation: Preparation, field: str) -> int:
-    """Reads the first records of a source, and returns the number of characters read."""
+    """Reads the first records of a source; returns the number of characters read."""
     num_characters, source = 0, preparation.open(field).records
     for row in read_rows(preparation.task, source, range(len(source)), LeftOut()):
         num_characters += sum(map(len, row.texts))
