@@ -22,13 +22,9 @@ OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, rare in text
 
 
 def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool = False) -> None:
-    """Prints examples in training order.
+    """Prints examples in training order, after skipping `start` rows.
 
-    Args:
-      cfg: the run's config; missing text is prepared in `run_dir`, where training will reuse it.
-      num_examples: number of examples to print.
-      start: number of rows to skip.
-      as_json: whether to print JSON lines.
+    Missing text is prepared in `run_dir`, where training will reuse it.
     """
     cfg, _ = resolve_run(cfg)
     corpora = open_corpora(cfg)

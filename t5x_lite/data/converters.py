@@ -85,13 +85,7 @@ def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_target
 
 
 def continuation(rows: Mapping[str, np.ndarray], *, eos_id: int, sees_prefix: bool) -> Batch:
-    """Returns the features of a decoder that continues the inputs, without the EOS between inputs and targets.
-
-    Args:
-      rows: `inputs` and `targets` of a task.
-      eos_id: the id that ends the inputs.
-      sees_prefix: whether attention to the inputs is bidirectional.
-    """
+    """Returns the features of a decoder that continues the inputs; `sees_prefix` makes attention to them bidirectional."""
     features = prefix_lm(join(rows, eos_id=eos_id))
     if not sees_prefix:
         del features["decoder_causal_attention"]
@@ -102,8 +96,7 @@ def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
     """Concatenates the inputs of each example, without their final EOS, with its targets, for `prefix_lm`.
 
     Args:
-      rows: `inputs` [B, S] and `targets` [B, T], packed or not; `loss_weights` [B, T] if some targets do not count.
-      eos_id: the id that ends the inputs.
+      rows: as for `encoder_decoder`.
 
     Returns:
       `targets` and `inputs_width` [B, S + T], int32; `loss_weights`, 0 on the inputs, if `rows` has any; for packed
@@ -186,13 +179,7 @@ def _packing(rows: Mapping[str, np.ndarray], feature: str, stack: str) -> Batch:
 def make_converter(
     architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer, *, packing: str = "none"
 ) -> Converter:
-    """Returns the converter from the features of tasks to those of a model.
-
-    Args:
-      architecture: the value of `model.architecture`.
-      tasks: the tasks by name, as returned by `task_specs.tasks_of`.
-      tokenizer: the tokenizer of the tasks.
-      packing: the value of `data.packing`.
+    """Returns an architecture's converter for tasks named as in `task_specs.tasks_of`.
 
     Raises:
       ValueError: if a task or the packing does not suit the architecture.
@@ -238,11 +225,7 @@ def mismatch(architecture: str, field: str, value: Any, remedy: str) -> ValueErr
 
 
 def labels_of(tasks: Mapping[str, TaskConfig]) -> tuple[str, ...]:
-    """Returns the labels shared by all tasks, in the order of their class indices.
-
-    Raises:
-      ValueError: if a task does not list its labels, or tasks list different ones.
-    """
+    """Returns the tasks' labels in the order of their class indices; raises ValueError if missing or different."""
     labels = {name: task.labels or tuple(dict.fromkeys((task.choices or {}).values())) for name, task in tasks.items()}
     (first, expected), *_ = labels.items()
     for name, names in labels.items():

@@ -28,11 +28,7 @@ class RunExamples(NamedTuple):
 
 
 def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
-    """Returns the training examples, and the held-out examples of each task.
-
-    Args:
-      cfg: the run's config, with resolved tasks.
-      corpora: the prepared text of each task.
+    """Returns the training examples, and the held-out examples of each task, for a config with resolved tasks.
 
     Raises:
       ValueError: if there is too little text, or the lengths in `cfg.train` do not suit it.

@@ -69,8 +69,6 @@ class Pairs:
       ends_E2: int64 end offsets of inputs and targets in `tokens`.
       inputs_length: S, including EOS.
       targets_length: T, including EOS.
-      eos_id: the id appended to both sides, even if truncated.
-      seed: seed for the order of the examples.
     """
 
     def __init__(

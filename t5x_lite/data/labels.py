@@ -49,10 +49,6 @@ class Words:
 class SequenceLabels:
     """The converter of a `SequenceClassifier`, with one label per row.
 
-    Args:
-      labels: the labels, in the order of their class indices.
-      tokenizer: the tokenizer of the targets.
-
     Raises:
       ValueError: if two labels have the same ids.
     """
@@ -81,10 +77,6 @@ class SequenceLabels:
 
 class TokenLabels:
     """The converter of a `TokenClassifier`, with one label per word of the inputs, at its first token.
-
-    Args:
-      labels: the labels, in the order of their class indices.
-      tokenizer: the tokenizer of the inputs and targets.
 
     Raises:
       ValueError: if a label is not a single word, or two labels have the same ids.

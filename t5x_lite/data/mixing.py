@@ -19,7 +19,7 @@ def example_rates(task: TaskConfig, counts: Mapping[str, int]) -> dict[str, floa
     """Returns each task's fraction of the examples of a mixture; the fractions add up to 1.
 
     Args:
-      task: the resolved task of the run, which may be a mixture.
+      task: the run's resolved task, a mixture or not.
       counts: numbers of examples by task, named as in `task_specs.tasks_of`.
 
     Source: SeqIO `Mixture` and `rate_num_examples`: without rates, min(examples, cap) ** (1 / temperature).
@@ -47,12 +47,8 @@ class Mixed:
     """A mixture with a fixed number of rows from each member per epoch.
 
     An epoch has the total number of rows of all members. A member with fewer rows than its rate requires repeats them;
-    one with more resumes in the next epoch where it stopped.
-
-    Args:
-      members: the examples to mix.
-      rates: relative weights of the members, each of which gets at least one row per epoch.
-      seed: seed for the order of the rows.
+    one with more resumes in the next epoch where it stopped. `rates` are relative weights, but every member gets at
+    least one row per epoch.
     """
 
     def __init__(self, members: Sequence[Examples], rates: Sequence[float], *, seed: int):

@@ -28,12 +28,7 @@ class Plan(NamedTuple):
 
 
 def first_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
-    """Puts each example, in order, into the first row with room for all of its features.
-
-    Args:
-      lengths_EF: the feature lengths of each example, at most `capacity_F`.
-      capacity_F: the row length of each feature.
-    """
+    """Puts each example, in order, into the first row with enough room; no length may exceed its capacity."""
     capacity = np.asarray(capacity_F, np.int64)
     free_RF = np.zeros((MOST_OPEN_ROWS, len(capacity)), np.int64)
     row_R = np.full(MOST_OPEN_ROWS, -1)  # the number of each open row
@@ -54,7 +49,7 @@ def first_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
 
 
 def best_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
-    """Fills row after row with the largest example left, then the best-fitting ones; takes the args of `first_fit`.
+    """Fills row after row with the largest example left, then the best-fitting ones.
 
     Tries two scores of the space left, both of which prefer little of it, and keeps the plan with fewer rows: one
     penalises imbalance between the features in absolute terms, the other relative to the total.
@@ -119,9 +114,8 @@ def fill_rows(
     """Concatenates the examples of each row and zero-pads it; raises ValueError if they do not fit.
 
     Args:
-      rows: the examples of each row, as ids [any length] by feature.
+      rows: the examples of each row, as ids by feature.
       lengths: the row length of each feature.
-      packed: whether to add segment ids and positions.
 
     Returns:
       Each feature, int32 [B, L]; if `packed`, also FEATURE_segment_ids (from 1; 0 for padding) and FEATURE_positions

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Batches of examples, each of which is a pure function of the seed and its index in the stream.
 
-Global batches are therefore the same for any number of hosts and workers, and a run resumes exactly by starting at a
-later index.
+Global batches are therefore the same for any number of hosts and workers, and resumed runs continue exactly.
 
 Shape letters: B rows per batch.
 """
@@ -33,6 +32,8 @@ def train_batches(
 ) -> Generator[Batch, None, None]:
     """Returns an endless stream of batches, with every example once per epoch, reshuffled each time.
 
+    Closing or dropping the generator stops the workers.
+
     Args:
       examples: the examples of an epoch.
       batch_size: global batch size, over all hosts.
@@ -40,9 +41,6 @@ def train_batches(
       convert: converter from a task's features to the model's.
       start_example: number of examples to skip when resuming.
       rows: this host's rows of each global batch.
-
-    Returns:
-      A generator of converted batches. Closing or dropping it stops the workers.
     """
     make_batch = functools.partial(
         _make_batch, examples=examples, convert=convert, rows=rows, start_example=start_example
@@ -81,17 +79,10 @@ def eval_batches(
     convert: Converter = encoder_decoder,
     rows: slice = slice(None),
 ) -> Generator[Batch, None, None]:
-    """Yields batches of evaluation examples, each at most once; the same for any seed.
+    """Yields batches of held-out examples, each at most once; the same for any seed.
 
-    Args:
-      examples: the held-out examples.
-      batch_size: global batch size, over all hosts.
-      num_batches: maximum number of batches; if it leaves examples out, those used are evenly spread.
-      convert: converter from a task's features to the model's.
-      rows: this host's rows of each global batch.
-
-    Yields:
-      Batches of one shape; the last one is padded with rows of zeros, whose weights are 0.
+    If there are more examples than fit `num_batches`, those used are evenly spread. All batches have the same shape:
+    the last one is padded with rows of zeros, whose weights are 0. See `train_batches` for the other args.
     """
     num_examples = min(len(examples), batch_size * num_batches)
     for i in range(-(-num_examples // batch_size)):
@@ -104,11 +95,9 @@ def eval_batches(
 
 
 def unigram_entropy(batches: Iterable[Batch], tokenizer: Tokenizer | None = None) -> float:
-    """Returns the entropy of the unigram distribution of targets with non-zero weight, in nats per target.
+    """Returns the unigram entropy of the targets with non-zero weight, in nats per target.
 
-    Args:
-      batches: the batches whose targets are counted.
-      tokenizer: the tokenizer of the targets, whose EOS and sentinels are not counted; None for class labels.
+    Does not count EOS and sentinels; `tokenizer` is None for class labels.
     """
     counts = np.zeros(0 if tokenizer is None else tokenizer.vocab_size, np.int64)
     for batch in batches:

@@ -25,11 +25,8 @@ PICTURE = "lengths.svg"  # in the run directory
 def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> None:
     """Prints statistics of the text and writes a histogram of its lengths.
 
-    Args:
-      cfg: the run's config; missing text is prepared in `run_dir`, where training will reuse it. A null
-        `train.targets_length` is replaced with the recommended length if there are tasks with targets.
-      as_json: whether to print a JSON object with the fields of `statistics.Statistics` instead of tables.
-      output: path of the SVG file; None for lengths.svg in `run_dir`.
+    Missing text is prepared in `run_dir`, where training will reuse it. For tasks with targets, the recommended length
+    replaces a null `train.targets_length`. JSON output has the fields of `statistics.Statistics`.
     """
     path = pathlib.Path(output if output is not None else pathlib.Path(cfg.run_dir) / PICTURE)
     if path.suffix != ".svg" or path.is_dir():

@@ -28,8 +28,6 @@ def histogram(
 
     Args:
       panels: integers by series, by panel title; values below 1 count as 1.
-      x_label: the label of the x axis.
-      y_label: the label of the y axis.
       limits: label and x of a dashed line, by series.
     """
     height = PANEL_HEIGHT * len(panels) + 24  # for the axis label below the last panel

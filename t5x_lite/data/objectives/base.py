@@ -44,7 +44,7 @@ class Objective(abc.ABC):
 
         Args:
           task: the objective's parameters, such as `noise_density`.
-          tokenizer: the tokenizer of the text.
+          tokenizer: the tokenizer of the text, whose sentinels and EOS the objective inserts.
           inputs_length: S, from `train.inputs_length`.
           targets_length: T, from `train.targets_length`; None for the shortest length that truncates nothing.
           seed: the seed of the run.

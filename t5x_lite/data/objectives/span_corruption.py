@@ -60,11 +60,7 @@ class SpanCorruption(Objective):
         prefix_ids: tuple[int, ...] = (),
         seed: int,
     ) -> Self:
-        """Returns the objective whose chunks exactly fill `inputs_length`, including the prefix.
-
-        Raises:
-          ValueError: if the inputs are too short or the tokenizer has too few sentinels.
-        """
+        """Returns the objective whose chunks exactly fill `inputs_length`, including the prefix."""
         room = inputs_length - len(prefix_ids)
         chunk_length, targets_length = span_corruption_lengths(room, noise_density, mean_span_length)
         _, num_spans = noise_counts(chunk_length, noise_density, mean_span_length)
@@ -174,8 +170,6 @@ def corrupt_spans(
     Args:
       tokens_BL: ids.
       mask_BL: True for dropped tokens; every row has the same numbers of dropped tokens and spans.
-      first_sentinel: id of the first sentinel in each row.
-      eos_id: the id appended to both sides.
 
     Returns:
       (inputs_BS, targets_BT), int32.

@@ -87,11 +87,7 @@ class ByteTokenizer(Tokenizer):
 
 
 class ByteAndSentinelTokenizer(ByteTokenizer):
-    """Bytes followed by separate sentinel ids; decoding drops invalid UTF-8.
-
-    Args:
-      num_sentinels: number of sentinels; 125 fill the 384 rows of ByT5's embedding.
-    """
+    """Bytes followed by separate sentinels; 125 fill ByT5's 384 embedding rows. Decoding drops invalid UTF-8."""
 
     kind = "bytes_and_sentinels"
 

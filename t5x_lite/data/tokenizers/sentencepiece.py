@@ -97,11 +97,7 @@ class SentencePieceTokenizer(FileTokenizer):
 
 
 def parse_model(content: bytes) -> Any:
-    """Parses a model into a message with `pieces` (each with `piece`, `score`, `type`), `trainer_spec` and others.
-
-    Raises:
-      google.protobuf.message.DecodeError: if the content is not a SentencePiece model.
-    """
+    """Parses a model into a protobuf message with the fields declared below; raises DecodeError if it is not one."""
     return _Model.FromString(content)
 
 

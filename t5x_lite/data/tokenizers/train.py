@@ -91,7 +91,7 @@ def fit_sentencepiece_model(
     character_coverage: float = 0.9995,
     byte_fallback: bool = False,
 ) -> bytes:
-    """Trains a vocabulary with T5's ids.
+    """Trains a vocabulary with T5's ids and returns the serialised SentencePiece model.
 
     Args:
       lines: lines of text; SentencePiece skips lines longer than 4,192 bytes.
@@ -100,9 +100,6 @@ def fit_sentencepiece_model(
       model_type: unigram, as in T5, or bpe.
       character_coverage: fraction of the text's characters covered by pieces, from 0.98 to 1; rarer ones are unknown.
       byte_fallback: whether characters without a piece become UTF-8 bytes (256 of the pieces) instead of unknown.
-
-    Returns:
-      The serialised SentencePiece model.
 
     Raises:
       ValueError: if there is no text, or `vocab_size` is too large or too small for it.
