@@ -85,7 +85,7 @@ def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_target
 
 
 def continuation(rows: Mapping[str, np.ndarray], *, eos_id: int, sees_prefix: bool) -> Batch:
-    """Returns the features of a decoder that continues the inputs; `sees_prefix` makes attention to them bidirectional."""
+    """Returns the features of a decoder that continues the inputs, with bidirectional attention if `sees_prefix`."""
     features = prefix_lm(join(rows, eos_id=eos_id))
     if not sees_prefix:
         del features["decoder_causal_attention"]

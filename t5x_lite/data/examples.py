@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random access to the examples of an epoch: chunks of text corrupted by an objective, or pairs, packed or not.
 
-Shape letters: B rows of a batch, L tokens per chunk, S encoder tokens, T decoder tokens, E examples.
+Shape letters: B rows per batch, L tokens per chunk, S encoder tokens, T decoder tokens, E examples.
 """
 
 import copy

@@ -73,7 +73,7 @@ def max_targets(chunk_length: int, targets_share: float) -> int:
 class CausalLM(Objective):
     """Predicts the whole chunk; the inputs are just EOS.
 
-    For an encoder-decoder, setting `train.inputs_length` to 1 and `train.targets_length` avoids padded inputs.
+    With an encoder-decoder, set `train.targets_length`, and `train.inputs_length` to 1, to avoid padding the inputs.
     """
 
     @classmethod
