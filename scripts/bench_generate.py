@@ -119,7 +119,7 @@ def ours(options: argparse.Namespace):
     import numpy as np
     from flax import nnx
 
-    from t5x_lite.config import GenerationConfig
+    from t5x_lite.config.generation import GenerationConfig
     from t5x_lite.inference.loop import LOCAL, collect, decode_until, prefill
     from t5x_lite.inference.params import make_decode_spec, make_sampling_params
     from t5x_lite.model.architectures import ENCODER_DECODER

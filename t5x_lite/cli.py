@@ -17,18 +17,7 @@ from typing import TypeVar
 from jsonargparse import Namespace
 
 from t5x_lite.commands.options import make_parser
-from t5x_lite.config import (
-    AttentionConfig,
-    CheckpointConfig,
-    CompileConfig,
-    GenerationConfig,
-    InferConfig,
-    PrepareConfig,
-    RunConfig,
-    ServeConfig,
-    TokenizerTrainConfig,
-)
-from t5x_lite.config.generation import RENAMED
+from t5x_lite.config import CheckpointConfig, RunConfig
 
 Config = TypeVar("Config")
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
@@ -43,8 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     first = "".join(arguments[:1])
     parser = make_parser(None if first.startswith("--print_completion") else first)  # completion needs all options
-    for old, new in RENAMED.items():
-        arguments = [re.sub(rf"^--{old}(?==|$)", f"--{new}", argument) for argument in arguments]
+    if first == "infer":
+        from t5x_lite.config.generation import RENAMED
+
+        for old, new in RENAMED.items():
+            arguments = [re.sub(rf"^--{old}(?==|$)", f"--{new}", argument) for argument in arguments]
     if arguments[:1] == ["eval"]:
         arguments = with_own_config(arguments)
     try:
@@ -111,6 +103,9 @@ def train(options: Namespace) -> None:
 
 def infer(options: Namespace) -> None:
     """`t5x-lite infer`."""
+    from t5x_lite.config.commands import InferConfig
+    from t5x_lite.config.generation import GenerationConfig
+
     chosen = _instance(InferConfig, options)
     if chosen.interactive:
         from t5x_lite.commands.chat.session import run
@@ -124,6 +119,7 @@ def infer(options: Namespace) -> None:
 def serve(options: Namespace) -> None:
     """`t5x-lite serve`."""
     from t5x_lite.commands import serve
+    from t5x_lite.config.commands import ServeConfig
 
     serve.run(_instance(ServeConfig, options))
 
@@ -131,6 +127,7 @@ def serve(options: Namespace) -> None:
 def attention(options: Namespace) -> None:
     """`t5x-lite attention`."""
     from t5x_lite.commands import attention
+    from t5x_lite.config.commands import AttentionConfig
 
     attention.run(_instance(AttentionConfig, options))
 
@@ -170,6 +167,7 @@ def data(options: Namespace) -> None:
     action, options = options.action, options[options.action]
     if action == "prepare":
         from t5x_lite.commands import data_prepare
+        from t5x_lite.config.commands import PrepareConfig
 
         data_prepare.run(options.task, _instance(PrepareConfig, options))
     elif action == "stats":
@@ -187,6 +185,7 @@ def data(options: Namespace) -> None:
 def tokenizer(options: Namespace) -> None:
     """`t5x-lite tokenizer train`."""
     from t5x_lite.commands import tokenizer_train
+    from t5x_lite.config.commands import TokenizerTrainConfig
 
     options = options[options.make]
     options.input = tuple(options.input)
@@ -205,6 +204,7 @@ def convert(options: Namespace) -> None:
 def compile_ahead(options: Namespace) -> None:
     """`t5x-lite compile`."""
     from t5x_lite.commands import compile
+    from t5x_lite.config.commands import CompileConfig
 
     compile.run(_instance(RunConfig, options), _instance(CompileConfig, options), as_json=options.json)
 

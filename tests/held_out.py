@@ -5,7 +5,8 @@ import json
 import pathlib
 
 from t5x_lite.checkpoints.orbax import Checkpoints
-from t5x_lite.config import PrepareConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config.commands import PrepareConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.training.run_dir import RunDirectory
 from tests import tiny

@@ -12,7 +12,8 @@ from t5x_lite.checkpoints.load import save_hf
 from t5x_lite.commands import attention, data_stats, infer, models, serve, tokenizer_train, train
 from t5x_lite.commands import eval as eval_command
 from t5x_lite.commands.chat import session
-from t5x_lite.config import AttentionConfig, InferConfig, RunConfig, ServeConfig, TokenizerTrainConfig
+from t5x_lite.config import RunConfig
+from t5x_lite.config.commands import AttentionConfig, InferConfig, ServeConfig, TokenizerTrainConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
 from tests import tiny
 from tests.paths import ROOT

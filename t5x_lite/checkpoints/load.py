@@ -14,7 +14,8 @@ import yaml
 from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.weights import LazyModel, reader
-from t5x_lite.config import GenerationConfig, ModelConfig
+from t5x_lite.config import ModelConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
 from t5x_lite.model.transformer import T5

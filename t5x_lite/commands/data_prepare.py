@@ -5,7 +5,8 @@ import os
 import pathlib
 import sys
 
-from t5x_lite.config import PrepareConfig, TaskConfig
+from t5x_lite.config import TaskConfig
+from t5x_lite.config.commands import PrepareConfig
 from t5x_lite.data.corpus.manifest import MANIFEST, Part
 from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.data.corpus.prepare import prepare_text

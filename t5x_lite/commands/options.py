@@ -2,6 +2,7 @@
 """The command line's subcommands, options and help. Imports nothing heavy, so that `--help` is fast."""
 
 import argparse
+import pkgutil
 import typing
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -10,19 +11,10 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from t5x_lite import __version__
-from t5x_lite.config import (
-    AttentionConfig,
-    CheckpointConfig,
-    CompileConfig,
-    GenerationConfig,
-    InferConfig,
-    PrepareConfig,
-    RunConfig,
-    ServeConfig,
-    TokenizerTrainConfig,
-)
+from t5x_lite.config import CheckpointConfig, RunConfig
 
 SHELLS = ("bash", "zsh", "tcsh")
+CONFIGS = "t5x_lite.config.commands"  # imported when the options of a command need it
 
 
 class HelpFormatter(DefaultHelpFormatter):
@@ -208,8 +200,8 @@ def _add_eval(parser: Parser) -> None:
 
 def _add_infer(parser: Parser) -> None:
     parser.add_argument("--interactive", action="store_true", help="start a prompt in the terminal instead; see /help")
-    parser.add_class_arguments(InferConfig, skip={"interactive"})
-    parser.add_class_arguments(GenerationConfig)
+    parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:InferConfig"), skip={"interactive"})
+    parser.add_class_arguments(pkgutil.resolve_name("t5x_lite.config.generation:GenerationConfig"))
 
 
 def _add_convert(parser: Parser) -> None:
@@ -247,7 +239,7 @@ def _add_data_inspect(parser: Parser) -> None:
 
 def _add_data_prepare(parser: Parser) -> None:
     _add_config(parser)
-    parser.add_class_arguments(PrepareConfig)
+    parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:PrepareConfig"))
     parser.add_class_arguments(RunConfig)
 
 
@@ -266,7 +258,9 @@ def _add_tokenizer_train(parser: Parser) -> None:
         "--byte_fallback", action="store_true", help="encode characters without a piece as bytes, not as unknown"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_class_arguments(TokenizerTrainConfig, skip={"input", "byte_fallback", "overwrite"})
+    parser.add_class_arguments(
+        pkgutil.resolve_name(f"{CONFIGS}:TokenizerTrainConfig"), skip={"input", "byte_fallback", "overwrite"}
+    )
 
 
 def _add_models(parser: Parser) -> None:
@@ -286,13 +280,13 @@ def _add_models(parser: Parser) -> None:
 
 def _add_attention(parser: Parser) -> None:
     _add_json(parser, "a table")
-    parser.add_class_arguments(AttentionConfig, skip={"json"})
+    parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:AttentionConfig"), skip={"json"})
 
 
 def _add_compile(parser: Parser) -> None:
     _add_config(parser)
     _add_json(parser, "text")
-    parser.add_class_arguments(CompileConfig)
+    parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:CompileConfig"))
     parser.add_class_arguments(RunConfig)
 
 
@@ -316,7 +310,7 @@ COMMANDS = {
         "Serves a model over HTTP with OpenAI's API. Endpoints: /v1/completions, /v1/embeddings, /v1/models, /health, "
         "/metrics.",
         "t5x-lite serve --checkpoint runs/first --port 8000",
-        lambda parser: parser.add_class_arguments(ServeConfig),
+        lambda parser: parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:ServeConfig")),
     ),
     "convert": Command(
         "Converts checkpoints between Hugging Face, T5X and t5x_lite formats.",

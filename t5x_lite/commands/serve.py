@@ -5,7 +5,7 @@ import dataclasses
 import importlib.util
 import os
 
-from t5x_lite.config import ServeConfig
+from t5x_lite.config.commands import ServeConfig
 
 API_KEY = "T5X_LITE_API_KEY"
 REQUIRED = ("starlette", "uvicorn", "prometheus_client", "pydantic")

@@ -9,7 +9,8 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 
-from t5x_lite.config import TaskConfig, TokenizerTrainConfig
+from t5x_lite.config import TaskConfig
+from t5x_lite.config.commands import TokenizerTrainConfig
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import named, open_source
 from t5x_lite.data.tokenizers import SentencePieceTokenizer

@@ -1,17 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a run is made of, as frozen data; nothing else is configuration.
 
-Standard library only, so that reading a config or printing `--help` costs no JAX import.
+Standard library only, so that reading a config or printing `--help` costs no JAX import. Here are the parts of a
+run; the options of commands and of decoding are in `config.commands` and `config.generation`.
 """
 
-from t5x_lite.config.commands import TRAINING_BYTES as TRAINING_BYTES
-from t5x_lite.config.commands import AttentionConfig as AttentionConfig
-from t5x_lite.config.commands import CompileConfig as CompileConfig
-from t5x_lite.config.commands import InferConfig as InferConfig
-from t5x_lite.config.commands import PrepareConfig as PrepareConfig
-from t5x_lite.config.commands import ServeConfig as ServeConfig
-from t5x_lite.config.commands import TokenizerTrainConfig as TokenizerTrainConfig
-from t5x_lite.config.generation import GenerationConfig as GenerationConfig
 from t5x_lite.config.model import REMAT_NAMES as REMAT_NAMES
 from t5x_lite.config.model import ModelConfig as ModelConfig
 from t5x_lite.config.model import ModelOptions as ModelOptions
@@ -25,6 +18,7 @@ from t5x_lite.config.run import RunConfig as RunConfig
 from t5x_lite.config.run import TrainConfig as TrainConfig
 from t5x_lite.config.task import DOCSTRINGS as DOCSTRINGS
 from t5x_lite.config.task import READ_BY_OBJECTIVE as READ_BY_OBJECTIVE
+from t5x_lite.config.task import VOCABULARY_BYTES as VOCABULARY_BYTES
 from t5x_lite.config.task import MixtureConfig as MixtureConfig
 from t5x_lite.config.task import TaskConfig as TaskConfig
 from t5x_lite.config.task import TokenizerConfig as TokenizerConfig

@@ -16,10 +16,7 @@ from t5x_lite.config.checks import (
     require,
 )
 from t5x_lite.config.run import MeshConfig
-
-# EM takes time in proportion to the text, and 8,192 ids from 2 MB of docstrings need 0.8% more tokens than those from
-# 4 MB.
-TRAINING_BYTES = 2_000_000
+from t5x_lite.config.task import VOCABULARY_BYTES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -277,7 +274,7 @@ class TokenizerTrainConfig:
     num_sentinels: int = 100
     character_coverage: float = 0.9995
     byte_fallback: bool = False
-    max_bytes: int = TRAINING_BYTES
+    max_bytes: int = VOCABULARY_BYTES
     text: str = "{text}"
     text_unit: Literal["file", "paragraph", "line"] = "file"
     columns: tuple[str, ...] | None = None

@@ -9,7 +9,6 @@ from t5x_lite.config import RunConfig
 from t5x_lite.data.converters import Converter, make_converter
 from t5x_lite.data.corpus.open import Corpora, Corpus, Split
 from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs, pair_lengths
-from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.tokenizers import Tokenizer
 
@@ -43,6 +42,8 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
             _check_labels(examples, convert)
     if cfg.task.mixture is None:
         return RunExamples(train[""], held_out, train, convert)
+    from t5x_lite.data.mixing import Mixed, example_rates
+
     counts = {name: num_examples(examples) for name, examples in train.items()}
     rates = example_rates(cfg.task, counts)
     rows = [rates[name] * len(train[name]) / counts[name] for name in train]  # packed rows hold several examples
@@ -73,7 +74,11 @@ def _examples(cfg: RunConfig, corpus: Corpus, *, held_out: bool) -> Examples:
         seed=seed,
     )
     chunks = [Chunks(split.tokens, objective) for _, objective in mixture]
-    return chunks[0] if len(chunks) == 1 else Mixed(chunks, [rate for rate, _ in mixture], seed=seed)
+    if len(chunks) == 1:
+        return chunks[0]
+    from t5x_lite.data.mixing import Mixed
+
+    return Mixed(chunks, [rate for rate, _ in mixture], seed=seed)
 
 
 def _pairs(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool) -> Examples:

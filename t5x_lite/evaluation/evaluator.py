@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from t5x_lite.config import GenerationConfig, TaskConfig
+from t5x_lite.config import TaskConfig
 from t5x_lite.data.converters import Batch, Converter
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.data.examples import Examples, spread
@@ -135,6 +135,7 @@ class Evaluation:
 
     def predictions(self, name: str, model: Model) -> list[str]:
         """Returns a task's greedy predictions, in the order of `numbers`."""
+        from t5x_lite.config.generation import GenerationConfig
         from t5x_lite.inference.loop import Devices
         from t5x_lite.inference.predict import predict
         from t5x_lite.model.kernels.cpu import decode_layout

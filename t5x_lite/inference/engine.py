@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import Tokenizer, trim
 from t5x_lite.inference.loop import LOCAL, Devices, Generated, generate_ids, stream_ids
 from t5x_lite.inference.params import (

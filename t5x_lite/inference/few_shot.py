@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained, trained_length
-from t5x_lite.config import InferConfig, TaskConfig
+from t5x_lite.config import TaskConfig
+from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources import open_source

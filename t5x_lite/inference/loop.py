@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.inference import beam_search, sampling
 from t5x_lite.inference.params import DecodeSpec, SamplingParams, make_decode_spec, make_sampling_params

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 
 NO_ID = -1
 MIN_TOP_K = 64  # the smallest compiled k; larger ones are powers of two

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.labels import Words
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.inference.loop import LOCAL, Devices, generate_ids

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from t5x_lite.config import ServeConfig
+from t5x_lite.config.commands import ServeConfig
 from t5x_lite.serving import schema
 from t5x_lite.serving.batch import Embedded, Job, Progress
 from t5x_lite.serving.choices import Choice, Delta

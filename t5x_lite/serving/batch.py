@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import trim
 from t5x_lite.inference import beam_search
 from t5x_lite.inference.engine import Request, params_and_spec

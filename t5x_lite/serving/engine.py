@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.config import ServeConfig
+from t5x_lite.config.commands import ServeConfig
 from t5x_lite.inference.engine import for_decoding
 from t5x_lite.serving.batch import Failed, Job, group_of, run_batch, warm_up
 

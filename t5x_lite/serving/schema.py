@@ -26,8 +26,8 @@ from pydantic import (
 )
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.config import GenerationConfig, ServeConfig
-from t5x_lite.config.generation import MOST_BEAMS, MOST_NGRAM
+from t5x_lite.config.commands import ServeConfig
+from t5x_lite.config.generation import MOST_BEAMS, MOST_NGRAM, GenerationConfig
 from t5x_lite.inference.engine import check_tokens
 from t5x_lite.serving.choices import Delta
 

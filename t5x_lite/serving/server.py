@@ -12,7 +12,7 @@ from types import FrameType
 import uvicorn
 
 from t5x_lite.checkpoints.load import load
-from t5x_lite.config import ServeConfig
+from t5x_lite.config.commands import ServeConfig
 from t5x_lite.serving.app import make_app
 from t5x_lite.serving.engine import Engine
 from t5x_lite.serving.telemetry import Telemetry

@@ -16,7 +16,7 @@ from t5x_lite.evaluation.results import PREFIX, as_json, by_task
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.optim import make_schedule
-from t5x_lite.perf.flops import peak_flops, train_flops
+from t5x_lite.perf.chips import chip_of
 from t5x_lite.training.run_dir import RunDirectory
 
 if TYPE_CHECKING:
@@ -166,12 +166,16 @@ class StepLogger:
         batch_size, mesh = self._cfg.train.batch_size, self._program.mesh
         seconds_per_step = self._stopwatch.lap() / max(self._num_timed, 1)
         self._num_timed = 0
-        peak = peak_flops(mesh.devices.flat[0].device_kind)
-        flops = batch_size * train_flops(self._program.model, *self._lengths, self._program.architecture)
+        mfu, chip = None, chip_of(mesh.devices.flat[0].device_kind)
+        if chip is not None:
+            from t5x_lite.perf.flops import train_flops
+
+            flops = batch_size * train_flops(self._program.model, *self._lengths, self._program.architecture)
+            mfu = flops / seconds_per_step / (chip.flops * mesh.size)
         return {
             "seconds_per_step": seconds_per_step,
             "tokens_per_second": batch_size * sum(self._lengths) / seconds_per_step,
-            "mfu": None if peak is None else flops / seconds_per_step / (peak * mesh.size),
+            "mfu": mfu,
         }
 
 

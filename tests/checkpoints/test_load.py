@@ -9,7 +9,8 @@ import pytest
 
 from t5x_lite.checkpoints.load import load, save_hf
 from t5x_lite.commands import convert
-from t5x_lite.config import GenerationConfig, MeshConfig
+from t5x_lite.config import MeshConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer, ByteTokenizer
 from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.commands import data_prepare
-from t5x_lite.config import PrepareConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config.commands import PrepareConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.pipeline import train_batches

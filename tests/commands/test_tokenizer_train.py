@@ -8,7 +8,7 @@ import types
 import pytest
 
 from t5x_lite.commands import tokenizer_train
-from t5x_lite.config import TokenizerTrainConfig
+from t5x_lite.config.commands import TokenizerTrainConfig
 from t5x_lite.data.tokenizers import SentencePieceTokenizer
 
 SENTENCES = [f"The {word} fox jumps over {n} lazy dogs." for word in ("quick", "brown") for n in range(9)]

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from t5x_lite.config import AttentionConfig, InferConfig, ServeConfig, TokenizerTrainConfig
+from t5x_lite.config.commands import AttentionConfig, InferConfig, ServeConfig, TokenizerTrainConfig
 
 RIGHT = {"input": ("a.txt",), "output": "a.model", "vocab_size": 300}
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 
 NAN, INF = float("nan"), float("inf")
 

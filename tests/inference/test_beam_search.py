@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.inference import beam_search
 from tests.inference.toys import NO_STEPS, Steps, constant, params_and_spec
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.inference.logits import (
     MASKED,
     constrain,

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoints.weights import placed
-from t5x_lite.config import GenerationConfig, MeshConfig
+from t5x_lite.config import MeshConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.evaluation.evaluator import fetched, on_mesh
 from t5x_lite.inference.loop import Devices, as_prompts, generate_ids, stream_ids
 from t5x_lite.model.architectures import Architecture

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.inference.params import NO_ID, DecodeSpec, batch_key, make_decode_spec, make_sampling_params
 
 PLAIN = GenerationConfig()

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.inference.logits import MASKED, keep_min_p, keep_top_k, keep_top_p
 from t5x_lite.inference.sampling import advance, apply_filters, choose, sample, start
 from tests.inference.toys import NO_STEPS, constant, exact_probabilities, params_and_spec, surprise

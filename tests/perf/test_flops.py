@@ -9,7 +9,8 @@ import pytest
 from flax import nnx
 from jax.extend.core import jaxprs_in_params
 
-from t5x_lite.config import GenerationConfig, MeshConfig, TrainConfig
+from t5x_lite.config import MeshConfig, TrainConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.inference.loop import encode_and_decode
 from t5x_lite.inference.params import make_decode_spec, make_sampling_params
 from t5x_lite.model.architectures import Architecture, abstract

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.inference.engine import Request, answer_batch
 from t5x_lite.serving import batch
 from t5x_lite.serving.batch import batch_sizes, group_of, padded_inputs, power_of_two, run_batch, warm_up

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("pydantic", reason="the extra serve is not installed")
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.serving.choices import Delta
 from t5x_lite.serving.schema import (
     ChoiceReply,

@@ -13,14 +13,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoints.load import load
-from t5x_lite.config import (
-    DataConfig,
-    MeshConfig,
-    ModelOptions,
-    OptimizerConfig,
-    TaskConfig,
-    TokenizerConfig,
-)
+from t5x_lite.config import DataConfig, MeshConfig, ModelOptions, OptimizerConfig, TaskConfig, TokenizerConfig
 from t5x_lite.evaluation.api import evaluate
 from t5x_lite.inference.api import generate
 from t5x_lite.training import loop

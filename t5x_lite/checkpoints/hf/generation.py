@@ -6,7 +6,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 
 FILE = "generation_config.json"
 WHOLE_NUMBER, NUMBER, IDS, IDS_OF_WORDS = "a whole number", "a number", "a list of ids", "a list of lists of ids"

@@ -15,7 +15,7 @@ from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.commands.attention.contents import Candidate, Contents, Map, Step
 from t5x_lite.commands.attention.readings import Reading, make_reading
 from t5x_lite.commands.attention.token_names import Names, token_names
-from t5x_lite.config import AttentionConfig
+from t5x_lite.config.commands import AttentionConfig
 from t5x_lite.model.attention_maps import AttentionMaps, attention_maps
 
 MAX_WEIGHTS = 24_000_000  # one byte each, 32 MB of base64 in the page

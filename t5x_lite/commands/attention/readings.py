@@ -11,7 +11,7 @@ import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.commands.attention.token_names import Names
-from t5x_lite.config import AttentionConfig
+from t5x_lite.config.commands import AttentionConfig
 from t5x_lite.data.labels import Words
 from t5x_lite.data.tokenizers import Tokenizer, trim
 from t5x_lite.inference.loop import START_ID, greedy_ids

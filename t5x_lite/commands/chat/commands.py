@@ -13,8 +13,7 @@ from typing import Any, Literal, NamedTuple
 import docstring_parser
 from jsonargparse import ArgumentParser
 
-from t5x_lite.config import GenerationConfig
-from t5x_lite.config.generation import RENAMED
+from t5x_lite.config.generation import RENAMED, GenerationConfig
 
 SLASH = "/"
 FIELDS = {field.name: field for field in dataclasses.fields(GenerationConfig)}

@@ -7,7 +7,8 @@ import string
 from typing import Any
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.config import InferConfig, TaskConfig
+from t5x_lite.config import TaskConfig
+from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import input_maker
 from t5x_lite.inference.few_shot import Pair, make_prompter, read_shots, template_task
 

@@ -15,7 +15,8 @@ from t5x_lite.commands.chat import commands
 from t5x_lite.commands.chat.commands import Command
 from t5x_lite.commands.chat.prompts import Prompts
 from t5x_lite.commands.chat.terminal import Growing, Terminal
-from t5x_lite.config import GenerationConfig, InferConfig
+from t5x_lite.config.commands import InferConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.inference.engine import (
     Answer,
     Request,

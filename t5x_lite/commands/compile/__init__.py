@@ -12,7 +12,8 @@ import jax
 from t5x_lite.commands.compile.compiling import Compiled, compile_ahead
 from t5x_lite.commands.compile.report import CompileReport, describe, make_report
 from t5x_lite.commands.compile.topology import topology_devices
-from t5x_lite.config import CompileConfig, RunConfig
+from t5x_lite.config import RunConfig
+from t5x_lite.config.commands import CompileConfig
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.training.init import resolve_run
 

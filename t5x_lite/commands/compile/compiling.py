@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from t5x_lite.config import GenerationConfig, ModelConfig, RunConfig
+from t5x_lite.config import ModelConfig, RunConfig
 from t5x_lite.config.architectures import ENCODER_DECODER
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.shapes import feature_shapes, vocab_rows
 from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer
 from t5x_lite.inference.loop import encode_and_decode

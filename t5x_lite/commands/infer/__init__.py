@@ -13,8 +13,8 @@ from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.load import Pretrained, generation_config, load
 from t5x_lite.commands.infer.inputs import Inputs, open_inputs
-from t5x_lite.config import GenerationConfig, InferConfig
-from t5x_lite.config.generation import RENAMED
+from t5x_lite.config.commands import InferConfig
+from t5x_lite.config.generation import RENAMED, GenerationConfig
 from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.inference.api import WINDOW_BATCHES, answer_all

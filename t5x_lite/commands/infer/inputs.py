@@ -11,7 +11,8 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from t5x_lite.config import InferConfig, TaskConfig
+from t5x_lite.config import TaskConfig
+from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import input_maker, is_held_out, read_inputs
 from t5x_lite.data.sources import named, open_source
 from t5x_lite.data.sources.base import Source

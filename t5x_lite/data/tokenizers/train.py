@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 import sentencepiece
 
-from t5x_lite.config import TRAINING_BYTES
+from t5x_lite.config import VOCABULARY_BYTES
 from t5x_lite.data.tokenizers.base import EOS_ID, PAD_ID, UNK_ID
 from t5x_lite.data.tokenizers.sentencepiece import parse_model
 
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
     num_sampled_bytes: int  # of `lines`
 
 
-def sample_lines(texts: Iterable[str], max_bytes: int = TRAINING_BYTES) -> Sample:
+def sample_lines(texts: Iterable[str], max_bytes: int = VOCABULARY_BYTES) -> Sample:
     """Reads texts once and keeps about `max_bytes` (at least one line) of evenly spaced lines.
 
     Skips empty lines and splits those too long for SentencePiece. Keeps every line at first; whenever the sample grows

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from t5x_lite.checkpoints.hf.generation import read_generation_config
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 # As published beside google/flan-t5-small.

@@ -18,7 +18,8 @@ from t5x_lite.checkpoints.hf.weights import save_weights
 from t5x_lite.checkpoints.param_names import rows
 from t5x_lite.checkpoints.safetensors import open_weights, read_header, write_tensors
 from t5x_lite.checkpoints.weights import placed, reader
-from t5x_lite.config import GenerationConfig, MeshConfig
+from t5x_lite.config import MeshConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.converters import autoregressive_inputs
 from t5x_lite.inference.loop import generate_ids
 from t5x_lite.model.architectures import ENCODER_DECODER

@@ -15,7 +15,7 @@ from t5x_lite.commands.chat.commands import (
     parse_line,
     with_setting,
 )
-from t5x_lite.config import GenerationConfig
+from t5x_lite.config.generation import GenerationConfig
 
 DEFAULTS = GenerationConfig()
 

@@ -10,7 +10,8 @@ import sys
 import pytest
 
 from t5x_lite.commands import compile
-from t5x_lite.config import CompileConfig, MeshConfig
+from t5x_lite.config import MeshConfig
+from t5x_lite.config.commands import CompileConfig
 from tests import runs
 
 HAS_LIBTPU = importlib.util.find_spec("libtpu") is not None

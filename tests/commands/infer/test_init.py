@@ -13,7 +13,9 @@ import pytest
 
 from t5x_lite.checkpoints.load import Pretrained, save_hf
 from t5x_lite.commands import infer
-from t5x_lite.config import GenerationConfig, InferConfig, MeshConfig
+from t5x_lite.config import MeshConfig
+from t5x_lite.config.commands import InferConfig
+from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import ByteTokenizer
 from t5x_lite.inference import api
 from t5x_lite.inference.engine import Request, fill_in

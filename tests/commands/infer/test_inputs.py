@@ -9,7 +9,7 @@ import pytest
 
 import t5x_lite
 from t5x_lite.commands.infer.inputs import open_inputs
-from t5x_lite.config import InferConfig
+from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import is_held_out
 
 NUM_RECORDS, PERCENT = 40, 30.0
