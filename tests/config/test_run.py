@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from t5x_lite import config
+from t5x_lite.config.commands import InferConfig
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ from t5x_lite import config
         (lambda: config.RunConfig(run_dir=""), r"run_dir is empty: "),
         (lambda: config.RunConfig(run_dir="gs://b/run"), r"run_dir is 'gs://b/run', not a local directory"),
         (lambda: config.RunConfig(run_dir="x", seed=-1), r"seed is -1: "),
-        (lambda: config.InferConfig(checkpoint="x", batch_size=0), r"batch_size is 0: "),
+        (lambda: InferConfig(checkpoint="x", batch_size=0), r"batch_size is 0: "),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_field_and_a_remedy(make, message):
