@@ -26,6 +26,7 @@ from sphinx.util.docutils import SphinxDirective
 
 import t5x_lite
 from t5x_lite import cli, config
+from t5x_lite.config import commands, generation
 
 PACKAGE = pathlib.Path(t5x_lite.__file__).parent
 CONFIG_FILES = PACKAGE.parent / "configs"
@@ -58,10 +59,15 @@ class ConfigReference(MarkdownDirective):
     def sections(self) -> Iterator[tuple[str, str]]:
         seen: set[type] = set()
         for name in CONFIGS:
-            for prefix, cls in nested(getattr(config, name), ""):
+            for prefix, cls in nested(find_config(name), ""):
                 if cls not in seen:
                     seen.add(cls)
                     yield (prefix.rstrip(".") or cls.__name__), describe_fields(cls, prefix)
+
+
+def find_config(name: str) -> type:
+    """Returns a config dataclass by name."""
+    return next(getattr(module, name) for module in (config, commands, generation) if hasattr(module, name))
 
 
 def nested(cls: type, prefix: str) -> Iterator[tuple[str, type]]:
@@ -87,7 +93,7 @@ def describe_fields(cls: Any, prefix: str) -> str:
     if cls is config.ModelConfig:  # has comments; the options of a run describe the same fields
         options = docstring_parser.parse(inspect.getdoc(config.ModelOptions) or "")
         texts = comments(cls) | {param.arg_name: param.description or "" for param in options.params}
-    lines = [f"{docstring.short_description} (`t5x_lite.config.{cls.__name__}`)", ""]
+    lines = [f"{docstring.short_description} (`{cls.__module__}.{cls.__name__}`)", ""]
     for field in dataclasses.fields(cls):
         default = "required" if field.default is dataclasses.MISSING else f"default `{as_yaml(field.default)}`"
         if dataclasses.is_dataclass(field.default):

@@ -7,6 +7,7 @@ import pytest
 
 import t5x_lite
 from t5x_lite import cli, config
+from t5x_lite.config import commands, generation
 from tests.paths import ROOT
 
 pytest.importorskip("sphinx", reason="needs the extra docs")
@@ -21,9 +22,10 @@ def config_sections() -> dict[str, str]:
 
 def test_every_field_of_every_config_has_a_text():
     pages = "\n".join(config_sections().values())
-    for cls in vars(config).values():
-        if dataclasses.is_dataclass(cls):
-            assert f"`t5x_lite.config.{cls.__name__}`" in pages
+    for module in (config, commands, generation):
+        for cls in vars(module).values():
+            if dataclasses.is_dataclass(cls):
+                assert f"`{cls.__module__}.{cls.__name__}`" in pages
     for line, text in zip(pages.splitlines(), pages.splitlines()[1:], strict=False):
         if line.startswith("`"):
             assert len(text) > len(": a text."), f"{line} is not described"
