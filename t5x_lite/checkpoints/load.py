@@ -46,12 +46,12 @@ def load(
     """Loads a model: the newest checkpoint of a run, or one written by Hugging Face, T5X or `t5x-lite convert`.
 
     Args:
-      directory: the checkpoint, whose format is recognized by its files; a T5X checkpoint may also be a single file.
+      directory: the checkpoint, whose format is recognised by its files; a T5X checkpoint may also be a single file.
       mesh: the mesh to shard the parameters over; None loads them onto the default device.
       tokenizer: a replacement for the checkpoint's own tokenizer; required for T5X checkpoints, which have none.
 
     Raises:
-      ValueError: if the format is not recognized, the run has no checkpoint yet, or the checkpoint is damaged.
+      ValueError: if the format is not recognised, the run has no checkpoint yet, or the checkpoint is damaged.
     """
     path = pathlib.Path(directory)
     lazy = open_pretrained(path, tokenizer=tokenizer)

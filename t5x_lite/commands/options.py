@@ -318,7 +318,7 @@ COMMANDS = {
         _add_convert,
     ),
     "data": Command(
-        "Inspects, tokenizes or measures the text of a task.",
+        "Inspects, tokenises or measures the text of a task.",
         "t5x-lite data inspect --config configs/smoke/cpu.yaml",
         lambda parser: _add_actions(parser, DATA_COMMANDS, dest="action"),
     ),
@@ -333,7 +333,7 @@ COMMANDS = {
         _add_models,
     ),
     "attention": Command(
-        "Visualizes attention maps and token probabilities of a text. Writes a page and a picture, and prints a table.",
+        "Visualises attention maps and token probabilities of a text. Writes a page and a picture, and prints a table.",
         "t5x-lite attention --checkpoint runs/first --text 'Returns the <extra_id_0> of the array.'",
         _add_attention,
     ),
@@ -351,7 +351,7 @@ DATA_COMMANDS = {
         _add_data_inspect,
     ),
     "prepare": Command(
-        "Tokenizes a task's text once, into shards for --task.prepared.",
+        "Tokenises a task's text once, into shards for --task.prepared.",
         "t5x-lite data prepare --config configs/smoke/cpu.yaml --output data/books",
         _add_data_prepare,
     ),

@@ -52,7 +52,7 @@ class Progress(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """The embedding of a text: the normalized mean of the encoder's outputs."""
+    """The embedding of a text: the normalised mean of the encoder's outputs."""
 
     values_D: np.ndarray  # float32
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Incremental detokenization of growing sequences, up to a stop string."""
+"""Incremental detokenisation of growing sequences, up to a stop string."""
 
 import itertools
 from collections.abc import Sequence

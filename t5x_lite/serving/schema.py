@@ -77,7 +77,7 @@ class Served(NamedTuple):
 
 
 class Prompt(NamedTuple):
-    """A tokenized prompt."""
+    """A tokenised prompt."""
 
     text: str
     ids: list[int]  # EOS included
@@ -93,7 +93,7 @@ def _check_model(name: str, info: ValidationInfo) -> str:
 
 
 def _tokenize_prompts(given: Any, info: ValidationInfo) -> list[Prompt]:
-    """Tokenizes a string or a list of strings; also accepts a list of ids, or of lists of ids."""
+    """Tokenises a string or a list of strings; also accepts a list of ids, or of lists of ids."""
     served: Any = info.context
     field, most = str(info.field_name), served.options.max_queue
     if isinstance(given, str) or (isinstance(given, list) and given and all(map(_is_id, given))):

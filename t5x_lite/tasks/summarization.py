@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""News summarization: `summarize: An article.` -> `A summary.`
+"""News summarisation: `summarize: An article.` -> `A summary.`
 
 Source: T5 `preprocessors.summarize`, `tasks.py`.
 """

@@ -16,7 +16,7 @@ TRUNCATED = "its end is missing"  # the reader itself gives no reason
 class ArrayRecords:
     """The records of an ArrayRecord file.
 
-    A record that starts with a brace is parsed as a JSON object, any other as a serialized tf.train.Example if possible
+    A record that starts with a brace is parsed as a JSON object, any other as a serialised tf.train.Example if possible
     and as UTF-8 text, in the field `text`, if not.
 
     Raises:

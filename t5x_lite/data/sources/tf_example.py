@@ -46,7 +46,7 @@ _Example: Any = message_factory.GetMessageClass(_pool.FindMessageTypeByName(f"{_
 
 
 def parse_example(content: bytes) -> Record | None:
-    """Returns the features of a serialized Example, or None if it is not one.
+    """Returns the features of a serialised Example, or None if it is not one.
 
     A feature with one value becomes that value, any other a list; UTF-8 bytes become strings.
     """
