@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+pytest.importorskip("pydantic", reason="the extra serve is not installed")
+
 from t5x_lite.serving.batch import Embedded, Failed, Job, Output, Progress
 from t5x_lite.serving.engine import NotServing, QueueFull
 from t5x_lite.serving.schema import RequestError
