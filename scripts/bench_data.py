@@ -33,7 +33,7 @@ from t5x_lite.data.dataset import make_examples, num_examples
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import open_source
-from t5x_lite.data.tokenizers import train_sentencepiece_model
+from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 
 BATCH_SIZE = 128
 

@@ -14,7 +14,7 @@ from t5x_lite.commands import eval as eval_command
 from t5x_lite.commands.chat import session
 from t5x_lite.config import RunConfig
 from t5x_lite.config.commands import AttentionConfig, InferConfig, ServeConfig, TokenizerTrainConfig
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests import tiny
 from tests.paths import ROOT
 

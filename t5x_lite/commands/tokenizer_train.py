@@ -13,7 +13,7 @@ from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import TokenizerTrainConfig
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import named, open_source
-from t5x_lite.data.tokenizers import SentencePieceTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import Sample, fit_sentencepiece_model, pieces_and_scores, sample_lines
 from t5x_lite.files.atomic_write import write_atomically
 

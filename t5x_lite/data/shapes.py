@@ -11,8 +11,9 @@ from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.data.converters import make_converter
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.task_specs import tasks_of
-from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer, Tokenizer, build_tokenizer
+from t5x_lite.data.tokenizers import Tokenizer, build_tokenizer
 from t5x_lite.data.tokenizers.base import VOCAB_MULTIPLE
+from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer
 
 
 def vocab_rows(cfg: TokenizerConfig) -> int:

@@ -18,7 +18,8 @@ from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
 from t5x_lite.data.task_specs import resolved
-from t5x_lite.data.tokenizers import FileTokenizer, Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.data.tokenizers.base import FileTokenizer
 from t5x_lite.parallel import xla_options
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 from t5x_lite.training.program import Program

@@ -11,7 +11,7 @@ from t5x_lite.checkpoints.load import load, save_hf
 from t5x_lite.commands import convert
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.generation import GenerationConfig
-from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer, ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer, ByteTokenizer
 from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny
 from tests.checkpoints.test_run import CFG, run_dir  # noqa: F401 - a fixture

@@ -9,7 +9,7 @@ import pytest
 from t5x_lite.checkpoints.load import load
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config.generation import GenerationConfig
-from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer, ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer, ByteTokenizer
 from t5x_lite.model.architectures import Architecture
 from tests import tiny
 

@@ -19,7 +19,7 @@ from t5x_lite.checkpoints.t5x.model import T5XModel
 from t5x_lite.checkpoints.weights import LazyModel, reader
 from t5x_lite.commands import convert
 from t5x_lite.config import OptimizerConfig
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.model.architectures import Architecture, abstract
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.optim import make_optimizer

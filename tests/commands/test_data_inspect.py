@@ -13,7 +13,7 @@ from t5x_lite.data.converters import encoder_decoder
 from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.packing import fill_rows
 from t5x_lite.data.pipeline import train_batches
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.training.run_dir import RunDirectory
 
 TEXT = "The quick brown fox jumps over the lazy dog, and number {} is the one that does."

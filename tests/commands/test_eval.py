@@ -12,7 +12,7 @@ from t5x_lite.checkpoints.load import load
 from t5x_lite.commands import eval as eval_command
 from t5x_lite.config import MixtureConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.converters import autoregressive_inputs
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.evaluation.api import evaluate
 from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.files.progress import ProgressBar

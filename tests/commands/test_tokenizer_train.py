@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.commands import tokenizer_train
 from t5x_lite.config.commands import TokenizerTrainConfig
-from t5x_lite.data.tokenizers import SentencePieceTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 
 SENTENCES = [f"The {word} fox jumps over {n} lazy dogs." for word in ("quick", "brown") for n in range(9)]
 NUM_SENTINELS, VOCAB_SIZE = 7, 47

@@ -20,7 +20,7 @@ from t5x_lite.data.converters import (
 )
 from t5x_lite.data.packing import fill_rows, first_fit
 from t5x_lite.data.task_specs import tasks_of
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 
 TWO = [{"inputs": [7, 8, 5, 1], "targets": [3, 9, 1]}, {"inputs": [8, 4, 9, 3, 1], "targets": [4, 1]}]
 TWO_LONG = [{"inputs": [7, 8, 5, 6, 9, 4, 1], "targets": [3, 9, 1]}, {"inputs": [8, 4, 9, 3, 5, 1], "targets": [4, 1]}]

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.data.labels import SequenceLabels, TokenLabels, Words
-from t5x_lite.data.tokenizers import ByteTokenizer, SentencePieceTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 
 BYTES = ByteTokenizer(10)

@@ -15,7 +15,7 @@ from t5x_lite.data.examples import Chunks, PackedPairs, Pairs
 from t5x_lite.data.mixing import Mixed
 from t5x_lite.data.objectives.span_corruption import SpanCorruption, span_corruption_lengths
 from t5x_lite.data.pipeline import eval_batches, train_batches, unigram_entropy
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.paths import ROOT
 from tests.tokens import ArrayTokens
 

@@ -6,7 +6,7 @@ import pathlib
 import sys
 
 import t5x_lite
-from t5x_lite.data.tokenizers import SentencePieceTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 from tests import tiny
 from tests.paths import ROOT

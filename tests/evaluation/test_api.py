@@ -11,7 +11,8 @@ from t5x_lite.checkpoints.load import load
 from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.corpus.tokenize import Preparation
-from t5x_lite.data.tokenizers import ByteTokenizer, tokenizer_hash
+from t5x_lite.data.tokenizers import tokenizer_hash
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.evaluation import api
 from t5x_lite.evaluation.api import HELD_OUT, check_tokenizer, evaluate
 from t5x_lite.training.run_dir import RunDirectory

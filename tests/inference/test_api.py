@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference import api
 from tests import tiny
 

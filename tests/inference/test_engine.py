@@ -8,7 +8,7 @@ import pytest
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.generation import GenerationConfig
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.engine import Request, answer_batch, batched, bucket, fill_in, pad_inputs, stream_answer
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.encoder import SequenceClassifier

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.config.generation import GenerationConfig
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.predict import label_probabilities, predict
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.decoder import Decoder

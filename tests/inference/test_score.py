@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference import score
 from t5x_lite.inference.score import target_log_probs
 from t5x_lite.model.architectures import Architecture

@@ -7,7 +7,7 @@ import queue
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.commands import ServeConfig
 from t5x_lite.config.generation import GenerationConfig
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.engine import Request, answer_batch
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.decoder import Decoder

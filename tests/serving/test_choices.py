@@ -2,7 +2,7 @@
 
 import pytest
 
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.serving.batch import Output
 from t5x_lite.serving.choices import Choice
 

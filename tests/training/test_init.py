@@ -14,7 +14,8 @@ from t5x_lite.commands import convert
 from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.corpus.prepare import prepare_corpora
-from t5x_lite.data.tokenizers import ByteTokenizer, SentencePieceTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 from t5x_lite.model.architectures import abstract
 from t5x_lite.parallel.mesh import make_mesh

@@ -6,7 +6,10 @@ import pathlib
 from typing import Any
 
 from t5x_lite.checkpoints.hf.config import read_json
-from t5x_lite.data.tokenizers import ByteTokenizer, HuggingFaceTokenizer, SentencePieceTokenizer, Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.data.tokenizers.huggingface import HuggingFaceTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.files.atomic_write import write_atomically
 
 MODEL_FILE, TOKENIZER_FILE, CONFIG_FILE = "spiece.model", "tokenizer.json", "tokenizer_config.json"

@@ -3,9 +3,9 @@
 
 from collections.abc import Sequence
 
-from t5x_lite.data.tokenizers import ByteTokenizer, Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.data.tokenizers.base import EOS_ID, PAD_ID, SENTINEL_PATTERN, UNK_ID
-from t5x_lite.data.tokenizers.bytes import FIRST_BYTE
+from t5x_lite.data.tokenizers.bytes import FIRST_BYTE, ByteTokenizer
 
 Names = Sequence[str]  # by id
 WHITE_SPACE = {" ": "\u2581", "\n": "\u23ce", "\t": "\u21e5"}

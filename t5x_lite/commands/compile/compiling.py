@@ -13,7 +13,7 @@ from t5x_lite.config import ModelConfig, RunConfig
 from t5x_lite.config.architectures import ENCODER_DECODER
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.shapes import feature_shapes, vocab_rows
-from t5x_lite.data.tokenizers import ByteAndSentinelTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer
 from t5x_lite.inference.loop import encode_and_decode
 from t5x_lite.inference.params import make_decode_spec, make_sampling_params
 from t5x_lite.parallel.mesh import batch_sharding

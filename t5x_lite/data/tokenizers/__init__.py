@@ -9,33 +9,23 @@ import hashlib
 import json
 import os
 import pathlib
+import pkgutil
 from collections.abc import Iterable
+from typing import Any
 
 from t5x_lite.config import TokenizerConfig
-from t5x_lite.data.tokenizers.base import KIND_FILE, FileTokenizer, Tokenizer, trim
-from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer, ByteTokenizer
-from t5x_lite.data.tokenizers.huggingface import HuggingFaceTokenizer
-from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
-from t5x_lite.data.tokenizers.train import train_sentencepiece_model
+from t5x_lite.data.tokenizers.base import KIND_FILE, Tokenizer, trim
 
-__all__ = [
-    "KIND_FILE",
-    "ByteAndSentinelTokenizer",
-    "ByteTokenizer",
-    "FileTokenizer",
-    "HuggingFaceTokenizer",
-    "SentencePieceTokenizer",
-    "Tokenizer",
-    "build_tokenizer",
-    "load_tokenizer",
-    "tokenizer_hash",
-    "train_sentencepiece_model",
-    "trim",
-]
+__all__ = ["KIND_FILE", "Tokenizer", "build_tokenizer", "load_tokenizer", "tokenizer_hash", "trim"]
 
-KINDS: dict[str, type[Tokenizer]] = {
-    cls.kind: cls for cls in (SentencePieceTokenizer, HuggingFaceTokenizer, ByteTokenizer, ByteAndSentinelTokenizer)
+# Classes by their attribute `kind`, the value of `task.tokenizer.kind`. Only the chosen one's module is imported.
+KINDS = {
+    "sentencepiece": "sentencepiece:SentencePieceTokenizer",
+    "huggingface": "huggingface:HuggingFaceTokenizer",
+    "bytes": "bytes:ByteTokenizer",
+    "bytes_and_sentinels": "bytes:ByteAndSentinelTokenizer",
 }
+FILES = (KIND_FILE, "tokenizer.model", "tokenizer.json")  # that `Tokenizer.save` may write
 
 
 def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
@@ -56,13 +46,13 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
             f"{path} has the kind {kind!r}, but this version knows {', '.join(KINDS)}: use the version of t5x_lite "
             "that wrote it"
         )
-    return KINDS[kind].load(directory, num_sentinels)
+    return _class_of(kind).load(directory, num_sentinels)
 
 
 def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
     """Returns a hash of the tokenizer saved in a directory."""
     digest = hashlib.blake2b(digest_size=16)
-    for name in (KIND_FILE, SentencePieceTokenizer.file_name, HuggingFaceTokenizer.file_name):
+    for name in FILES:
         path = pathlib.Path(directory) / name
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()
@@ -70,13 +60,16 @@ def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
 
 def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     """Builds the configured tokenizer; a SentencePiece one without a path is trained on `texts`, read at most once."""
-    if cfg.kind == ByteTokenizer.kind:
-        return ByteTokenizer(cfg.num_sentinels)
-    if cfg.kind == ByteAndSentinelTokenizer.kind:
-        return ByteAndSentinelTokenizer(cfg.num_sentinels)
-    if cfg.path is None:
-        model = train_sentencepiece_model(texts, vocab_size=cfg.vocab_size, num_sentinels=cfg.num_sentinels)
-        return SentencePieceTokenizer(model, cfg.num_sentinels)
-    if cfg.kind == HuggingFaceTokenizer.kind or cfg.path.endswith(".json"):
-        return HuggingFaceTokenizer.from_file(cfg.path, cfg.num_sentinels)
-    return SentencePieceTokenizer.from_file(cfg.path, cfg.num_sentinels)
+    if cfg.kind in ("bytes", "bytes_and_sentinels"):
+        return _class_of(cfg.kind)(cfg.num_sentinels)
+    if cfg.path is not None:
+        kind = "huggingface" if cfg.path.endswith(".json") else cfg.kind
+        return _class_of(kind).from_file(cfg.path, cfg.num_sentinels)
+    from t5x_lite.data.tokenizers.train import train_sentencepiece_model
+
+    model = train_sentencepiece_model(texts, vocab_size=cfg.vocab_size, num_sentinels=cfg.num_sentinels)
+    return _class_of("sentencepiece")(model, cfg.num_sentinels)
+
+
+def _class_of(kind: str) -> Any:
+    return pkgutil.resolve_name(f"{__name__}.{KINDS[kind]}")

@@ -2,6 +2,7 @@
 """The tokenizer interface, with T5's fixed ids and sentinels descending from the highest id."""
 
 import abc
+import itertools
 import json
 import os
 import pathlib
@@ -39,7 +40,6 @@ class Tokenizer(abc.ABC):
     def load(cls, directory: pathlib.Path, num_sentinels: int) -> Self:
         """Loads a tokenizer from a directory written by `save`."""
 
-    @abc.abstractmethod
     def save(self, directory: pathlib.Path) -> None:
         """Saves the tokenizer to an existing directory, writing each file atomically."""
         description = {"kind": self.kind, "num_sentinels": self.num_sentinels}
@@ -66,13 +66,8 @@ class Tokenizer(abc.ABC):
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decodes ids up to the first EOS, skipping padding and ids out of range; sentinels become <extra_id_N>."""
-        known = []
-        for i in map(int, ids):
-            if i == EOS_ID:
-                break
-            if PAD_ID < i < self.vocab_size:
-                known.append(i)
-        return self._decode_known(known)
+        until_eos = itertools.takewhile(lambda i: i != EOS_ID, map(int, ids))
+        return self._decode_known([i for i in until_eos if PAD_ID < i < self.vocab_size])
 
     def decode_batch(self, batch: Iterable[Iterable[int]]) -> list[str]:
         """Decodes many rows of ids."""

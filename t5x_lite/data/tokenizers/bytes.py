@@ -82,9 +82,6 @@ class ByteTokenizer(Tokenizer):
         del directory
         return cls(num_sentinels)
 
-    def save(self, directory: pathlib.Path) -> None:
-        super().save(directory)
-
 
 class ByteAndSentinelTokenizer(ByteTokenizer):
     """Bytes followed by separate sentinels; 125 fill ByT5's 384 embedding rows. Decoding drops invalid UTF-8."""

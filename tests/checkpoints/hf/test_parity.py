@@ -66,7 +66,8 @@ def test_transformers_opens_what_is_exported_and_computes_the_same(golden, famil
 def test_transformers_opens_an_exported_tokenizer_and_finds_the_same_ids(golden, model, tmp_path):  # noqa: F811
     import transformers
 
-    from t5x_lite.data.tokenizers import ByteTokenizer, SentencePieceTokenizer
+    from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+    from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 
     for tokenizer, text in ((SentencePieceTokenizer(model, 7), TEXT), (ByteTokenizer(), "Grüße, 12 €")):
         directory = tmp_path / tokenizer.kind

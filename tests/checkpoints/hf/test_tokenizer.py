@@ -5,12 +5,9 @@ import json
 import pytest
 
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer
-from t5x_lite.data.tokenizers import (
-    ByteAndSentinelTokenizer,
-    ByteTokenizer,
-    SentencePieceTokenizer,
-    train_sentencepiece_model,
-)
+from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer, ByteTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
+from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 
 TEXT = "The quick brown fox jumps over the lazy dog, <extra_id_0> and back again."
 

@@ -4,7 +4,7 @@ import dataclasses
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.commands import AttentionConfig
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import MaskedLM, SequenceClassifier, TokenClassifier

@@ -14,7 +14,7 @@ import pytest
 from t5x_lite.checkpoints.load import load, save_hf
 from t5x_lite.commands.chat.session import HOW_TO_LEAVE
 from t5x_lite.commands.chat.terminal import VISIBLE
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.api import generate
 from tests import tiny
 

@@ -7,7 +7,7 @@ import pytest
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.commands.chat.prompts import Prompts
 from t5x_lite.config.commands import InferConfig
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.few_shot import read_shots
 from tests import tiny
 

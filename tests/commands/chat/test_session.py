@@ -13,7 +13,7 @@ from t5x_lite.commands.chat.prompts import Prompts
 from t5x_lite.commands.chat.session import Session
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.config.generation import GenerationConfig
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.engine import Request, answer_batch, fill_in
 from t5x_lite.inference.few_shot import read_shots
 from t5x_lite.model.architectures import Architecture

@@ -8,7 +8,7 @@ import types
 import pytest
 
 from t5x_lite.commands.chat.terminal import Growing, History, Terminal, history_path
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 
 
 class Screen(io.StringIO):

@@ -24,7 +24,7 @@ from t5x_lite.config import MixtureConfig, ModelOptions, RunConfig, TaskConfig, 
 from t5x_lite.data.corpus.open import Split
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.examples import PackedPairs, Pairs
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.tokens import ArrayTokens
 
 BYTES = TokenizerConfig(kind="bytes")

@@ -8,7 +8,7 @@ from t5x_lite.commands.data_stats import timing
 from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.training.run_dir import RunDirectory
 
 

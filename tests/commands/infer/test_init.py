@@ -16,7 +16,7 @@ from t5x_lite.commands import infer
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.config.generation import GenerationConfig
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference import api
 from t5x_lite.inference.engine import Request, fill_in
 from t5x_lite.inference.loop import LOCAL, Devices

@@ -8,7 +8,7 @@ import pytest
 
 from t5x_lite.config import TaskConfig, TokenizerConfig
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 
 HAS_BEAM = importlib.util.find_spec("apache_beam") is not None
 needs_beam = pytest.mark.skipif(not HAS_BEAM, reason="Apache Beam is not installed (extra beam)")

@@ -15,7 +15,8 @@ from t5x_lite.data.corpus.prepare import prepare_corpora, prepare_text
 from t5x_lite.data.corpus.tokenize import tokenize_portions
 from t5x_lite.data.records.rows import is_held_out
 from t5x_lite.data.sources.docstrings import read_docstrings
-from t5x_lite.data.tokenizers import ByteTokenizer, load_tokenizer
+from t5x_lite.data.tokenizers import load_tokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 
 BYTES = TaskConfig(
     packages=("json", "heapq"), min_characters=50, eval_percent=20.0, tokenizer=TokenizerConfig(kind="bytes")

@@ -18,7 +18,7 @@ from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.data.corpus.prepare import prepare_text
 from t5x_lite.data.corpus.tokenize import PortionTokenizer, Preparation, evenly_spread, tokenize_portions
 from t5x_lite.data.sources.base import InMemory
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.paths import ROOT
 
 BYTES = TokenizerConfig(kind="bytes")

@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.iid_denoising import IidDenoising, iid_noise_mask, iid_room, limit_noise
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.data.objectives.reconstruction import fill_in, without_padding
 
 

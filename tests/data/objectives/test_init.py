@@ -13,7 +13,7 @@ from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives import OBJECTIVES, Objective, make_objectives
 from t5x_lite.data.objectives.language_modeling import CausalLM
 from t5x_lite.data.objectives.span_corruption import SpanCorruption, noise_counts
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.data.objectives.reconstruction import without_padding
 
 NAMES = typing.get_args(typing.get_type_hints(TaskConfig)["objective"])

@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.language_modeling import CausalLM, PrefixLM, max_targets
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.data.objectives.reconstruction import without_padding
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.masked_lm import MaskedLM, num_masked
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 
 MASK = 7_000
 

@@ -19,7 +19,7 @@ from t5x_lite.data.objectives.span_corruption import (
     span_corruption_lengths,
     spans_to_sentinels,
 )
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.data.objectives.reconstruction import fill_in, without_padding
 
 T5_LENGTHS = [

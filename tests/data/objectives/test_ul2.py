@@ -7,7 +7,7 @@ from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.language_modeling import PrefixLM
 from t5x_lite.data.objectives.span_corruption import SpanCorruption
 from t5x_lite.data.objectives.ul2 import ul2_denoisers
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.data.objectives.reconstruction import fill_in, without_padding
 
 MODE_IDS = {mode: tuple(byte + 3 for byte in mode.encode()) for mode in ("[NLU]", "[S2S]", "[NLG]")}

@@ -9,7 +9,9 @@ import pytest
 
 from t5x_lite.config import TaskConfig, TokenizerConfig
 from t5x_lite.data.objectives.span_corruption import SpanCorruption
-from t5x_lite.data.tokenizers import HuggingFaceTokenizer, SentencePieceTokenizer, build_tokenizer, load_tokenizer
+from t5x_lite.data.tokenizers import build_tokenizer, load_tokenizer
+from t5x_lite.data.tokenizers.huggingface import HuggingFaceTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from tests.paths import SHARED
 
 T5_VOCABULARY = SHARED / "data" / "t5_vocab" / "spiece.model"

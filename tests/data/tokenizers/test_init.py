@@ -5,7 +5,8 @@ import json
 import pytest
 
 from t5x_lite.config import TokenizerConfig
-from t5x_lite.data.tokenizers import SentencePieceTokenizer, build_tokenizer, load_tokenizer
+from t5x_lite.data.tokenizers import build_tokenizer, load_tokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 
 TEXTS = [f"The {word} fox jumps over {n} lazy dogs." for word in ("quick", "brown") for n in range(9)]

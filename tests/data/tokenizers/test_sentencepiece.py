@@ -9,8 +9,7 @@ import pytest
 import sentencepiece
 from google.protobuf.message import DecodeError
 
-from t5x_lite.data.tokenizers import SentencePieceTokenizer
-from t5x_lite.data.tokenizers.sentencepiece import UNKNOWN, USER_DEFINED, parse_model
+from t5x_lite.data.tokenizers.sentencepiece import UNKNOWN, USER_DEFINED, SentencePieceTokenizer, parse_model
 from t5x_lite.data.tokenizers.train import fit_sentencepiece_model
 from tests.paths import SHARED
 

@@ -112,7 +112,7 @@ def test_texts_may_be_an_iterator(model):
 def test_training_is_deterministic_and_quiet(model):
     """In a process of its own: SentencePiece's log level, once set, stays for the process."""
     code = (
-        "import hashlib, t5x_lite.data.tokenizers as t\n"
+        "import hashlib, t5x_lite.data.tokenizers.train as t\n"
         f"model = t.train_sentencepiece_model({TEXTS}, vocab_size={VOCAB_SIZE}, num_sentinels={NUM_SENTINELS})\n"
         "print(hashlib.sha256(model).hexdigest())"
     )
