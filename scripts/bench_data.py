@@ -29,7 +29,8 @@ import sentencepiece
 
 from t5x_lite.config import DataConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora, prepare_text
-from t5x_lite.data.dataset import make_examples, num_examples
+from t5x_lite.data.dataset import make_examples
+from t5x_lite.data.examples import unpacked
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import open_source
@@ -146,7 +147,7 @@ def report(case: str, about: dict, cfg: RunConfig, run_dir: pathlib.Path) -> Non
             filled += int((batch[name] != 0).sum())
     batches.close()
     seconds = time.process_time() - begin
-    examples = num_batches * BATCH_SIZE * num_examples(tasks[""]) / len(train)
+    examples = num_batches * BATCH_SIZE * len(unpacked(tasks[""])) / len(train)
     figures = {
         "cores": os.cpu_count(),
         "examples": round(examples),

@@ -8,7 +8,7 @@ import numpy as np
 from t5x_lite.config import RunConfig
 from t5x_lite.data.converters import Converter, make_converter
 from t5x_lite.data.corpus.open import Corpora, Corpus, Split
-from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs, pair_lengths
+from t5x_lite.data.examples import Chunks, Examples, Pairs, pair_lengths, unpacked
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.tokenizers import Tokenizer
 
@@ -44,7 +44,7 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
         return RunExamples(train[""], held_out, train, convert)
     from t5x_lite.data.mixing import Mixed, example_rates
 
-    counts = {name: num_examples(examples) for name, examples in train.items()}
+    counts = {name: len(unpacked(examples)) for name, examples in train.items()}
     rates = example_rates(cfg.task, counts)
     rows = [rates[name] * len(train[name]) / counts[name] for name in train]  # packed rows hold several examples
     return RunExamples(Mixed(list(train.values()), rows, seed=cfg.seed), held_out, train, convert)
@@ -53,11 +53,6 @@ def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
 def held_out_examples(cfg: RunConfig, corpora: Corpora) -> dict[str, Examples]:
     """Returns the held-out examples of each task; has the args and errors of `make_examples`."""
     return {name: _examples(cfg, corpus, held_out=True) for name, corpus in corpora.items()}
-
-
-def num_examples(examples: Examples) -> int:
-    """Returns the number of examples, counting each example in a packed row."""
-    return len(examples.pairs) if isinstance(examples, PackedPairs) else len(examples)
 
 
 def _examples(cfg: RunConfig, corpus: Corpus, *, held_out: bool) -> Examples:
@@ -101,7 +96,11 @@ def _pairs(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool) -> E
             f"every pair is longer than train.inputs_length {cfg.train.inputs_length} or train.targets_length "
             f"{cfg.train.targets_length}, and data.too_long is skip: raise the lengths, or set data.too_long to cut"
         )
-    return pairs if cfg.data.packing == "none" else PackedPairs(pairs, cfg.data.packing)
+    if cfg.data.packing == "none":
+        return pairs
+    from t5x_lite.data.packing import PackedPairs
+
+    return PackedPairs(pairs, cfg.data.packing)
 
 
 def _targets_length(cfg: RunConfig, corpus: Corpus) -> int:

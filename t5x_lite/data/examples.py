@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random access to the examples of an epoch: chunks of text corrupted by an objective, or pairs, packed or not.
+"""Random access to the examples of an epoch: chunks of text corrupted by an objective, or pairs.
 
 Shape letters: B rows per batch, L tokens per chunk, S encoder tokens, T decoder tokens, E examples.
 """
@@ -12,7 +12,6 @@ import numpy as np
 from t5x_lite.data.converters import Batch
 from t5x_lite.data.corpus.shards import Tokens
 from t5x_lite.data.objectives import Objective
-from t5x_lite.data.packing import PLANS, fill_rows
 
 
 class Examples(Protocol):
@@ -97,7 +96,11 @@ class Pairs:
     def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
         del index_B  # nothing in a pair is random
         lengths = {"inputs": self.inputs_length, "targets": self.targets_length}
-        return fill_rows([[pair] for pair in self.read(number_B)], lengths, packed=False)
+        rows = {feature: np.zeros((len(number_B), length), np.int32) for feature, length in lengths.items()}
+        for b, pair in enumerate(self.read(number_B)):
+            for feature, ids in pair.items():
+                rows[feature][b, : len(ids)] = ids
+        return rows
 
     def read(self, number_E: np.ndarray) -> list[dict[str, np.ndarray]]:
         """Returns truncated `inputs` and `targets` of examples, including EOS."""
@@ -124,23 +127,9 @@ class Pairs:
         return np.minimum(self.lengths(), (self.inputs_length, self.targets_length))
 
 
-class PackedPairs:
-    """Pairs packed several to a row by a method of `packing.PLANS`; the rows are the same in every epoch."""
-
-    def __init__(self, pairs: Pairs, method: str):
-        self.pairs, self.seed = pairs, pairs.seed
-        self.inputs_length, self.targets_length = pairs.inputs_length, pairs.targets_length
-        self.plan = PLANS[method](pairs.cut_lengths(), (pairs.inputs_length, pairs.targets_length))
-
-    def __len__(self) -> int:
-        return len(self.plan.ends_R)
-
-    def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
-        del index_B
-        members = [self.plan.row(int(number)) for number in number_B]
-        pairs = iter(self.pairs.read(np.concatenate(members)))
-        lengths = {"inputs": self.inputs_length, "targets": self.targets_length}
-        return fill_rows([[next(pairs) for _ in row] for row in members], lengths, packed=True)
+def unpacked(examples: Examples) -> Examples:
+    """Returns the pairs of packed rows, or the examples themselves if they are not packed."""
+    return getattr(examples, "pairs", examples)
 
 
 def spread(index_B: np.ndarray, length: int) -> np.ndarray:

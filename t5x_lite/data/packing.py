@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packs several examples into each row: plans the rows of an epoch and fills the arrays of a batch.
+"""Packs several pairs into each row: plans the rows of an epoch and fills the arrays of a batch.
 
 Shape letters: B rows per batch, R rows per epoch, E examples, N candidate examples, F features (inputs and targets),
 L tokens per row.
@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+from t5x_lite.data.converters import Batch
+from t5x_lite.data.examples import Pairs
 
 MOST_OPEN_ROWS = 512  # rows in which first_fit looks for room
 # best_fit packs blocks of examples independently, and tries at most NUM_TRIED candidates for a row. On GSM8K, trying
@@ -108,9 +111,26 @@ def _plan(row_of_E: np.ndarray, num_rows: int) -> Plan:
     return Plan(np.argsort(row_of_E, kind="stable"), np.cumsum(np.bincount(row_of_E, minlength=num_rows)))
 
 
-def fill_rows(
-    rows: Sequence[Sequence[Mapping[str, np.ndarray]]], lengths: Mapping[str, int], *, packed: bool
-) -> dict[str, np.ndarray]:
+class PackedPairs:
+    """Pairs packed several to a row by a method of `PLANS`; the rows are the same in every epoch."""
+
+    def __init__(self, pairs: Pairs, method: str):
+        self.pairs, self.seed = pairs, pairs.seed
+        self.inputs_length, self.targets_length = pairs.inputs_length, pairs.targets_length
+        self.plan = PLANS[method](pairs.cut_lengths(), (pairs.inputs_length, pairs.targets_length))
+
+    def __len__(self) -> int:
+        return len(self.plan.ends_R)
+
+    def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
+        del index_B
+        members = [self.plan.row(int(number)) for number in number_B]
+        pairs = iter(self.pairs.read(np.concatenate(members)))
+        lengths = {"inputs": self.inputs_length, "targets": self.targets_length}
+        return fill_rows([[next(pairs) for _ in row] for row in members], lengths)
+
+
+def fill_rows(rows: Sequence[Sequence[Mapping[str, np.ndarray]]], lengths: Mapping[str, int]) -> Batch:
     """Concatenates the examples of each row and zero-pads it; raises ValueError if they do not fit.
 
     Args:
@@ -118,13 +138,12 @@ def fill_rows(
       lengths: the row length of each feature.
 
     Returns:
-      Each feature, int32 [B, L]; if `packed`, also FEATURE_segment_ids (from 1; 0 for padding) and FEATURE_positions
-      (from 0 in each example).
+      Each feature, FEATURE_segment_ids (from 1; 0 for padding) and FEATURE_positions (from 0 in each example), all
+      int32 [B, L].
     """
-    filled: dict[str, np.ndarray] = {}
+    filled: Batch = {}
     for feature, length in lengths.items():
-        ids_BL = np.zeros((len(rows), length), np.int32)
-        segments_BL, positions_BL = np.zeros_like(ids_BL), np.zeros_like(ids_BL)
+        ids_BL, segments_BL, positions_BL = (np.zeros((len(rows), length), np.int32) for _ in range(3))
         for b, examples in enumerate(rows):
             begin = 0
             for segment, example in enumerate(examples, 1):
@@ -133,11 +152,8 @@ def fill_rows(
                 if end > length:
                     raise ValueError(f"the {feature} of a row have {end} tokens, but there is room for {length}")
                 ids_BL[b, begin:end] = ids
-                if packed:
-                    segments_BL[b, begin:end] = segment
-                    positions_BL[b, begin:end] = np.arange(len(ids))
+                segments_BL[b, begin:end] = segment
+                positions_BL[b, begin:end] = np.arange(len(ids))
                 begin = end
-        filled[feature] = ids_BL
-        if packed:
-            filled |= {f"{feature}_segment_ids": segments_BL, f"{feature}_positions": positions_BL}
+        filled |= {feature: ids_BL, f"{feature}_segment_ids": segments_BL, f"{feature}_positions": positions_BL}
     return filled

@@ -8,7 +8,7 @@ import jax
 
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpus
-from t5x_lite.data.examples import Examples, PackedPairs, Pairs
+from t5x_lite.data.examples import Examples, Pairs, unpacked
 from t5x_lite.files.svg_chart import line_chart
 
 if TYPE_CHECKING:
@@ -36,16 +36,13 @@ def describe_start(job: "Job", start: int) -> str:
 
 
 def _describe_examples(examples: Examples, corpus: Corpus) -> str:
-    if isinstance(examples, PackedPairs):
-        return f"{len(examples.pairs):,} pairs in {len(examples):,} rows{_truncated(examples.pairs)}"
-    if isinstance(examples, Pairs):
-        return f"{len(examples):,} pairs{_truncated(examples)}"
-    return f"{len(corpus.train.tokens):,} tokens of text"
-
-
-def _truncated(pairs: Pairs) -> str:
+    pairs = unpacked(examples)
+    if not isinstance(pairs, Pairs):
+        return f"{len(corpus.train.tokens):,} tokens of text"
+    rows = "" if pairs is examples else f" in {len(examples):,} rows"
     inputs, targets = pairs.too_long().sum(axis=0)
-    return f" (truncated: {inputs:,} inputs, {targets:,} targets)" if inputs or targets else ""
+    truncated = f" (truncated: {inputs:,} inputs, {targets:,} targets)" if inputs or targets else ""
+    return f"{len(pairs):,} pairs{rows}{truncated}"
 
 
 def describe_end(cfg: RunConfig, step: int, signal: str | None) -> str:

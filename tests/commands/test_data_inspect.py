@@ -101,7 +101,7 @@ def test_the_examples_of_a_packed_row_are_shown_one_by_one():
         {name: np.array(encoded(text, tokenizer)) for name, text in zip(("inputs", "targets"), texts, strict=True)}
         for texts in (("one", "eins"), ("three", "drei"))
     ]
-    batch = encoder_decoder(fill_rows([pairs], {"inputs": 20, "targets": 13}, packed=True))
+    batch = encoder_decoder(fill_rows([pairs], {"inputs": 20, "targets": 13}))
     first, second = data_inspect.shown(batch, tokenizer)
     assert (second["segment"], second["inputs"], second["targets"]) == ("2 of 2", "three", "drei")
     assert second["decoder_input_tokens"] == [0, *second["decoder_target_tokens"][:-1]]

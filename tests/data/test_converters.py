@@ -34,11 +34,12 @@ def filled(examples, packed, **lengths):
     """Rows as SeqIO makes them: in order, each example in the first row with room."""
     examples = [arrays(example) for example in examples]
     if not packed:
-        return fill_rows([[example] for example in examples], lengths, packed=False)
+        rows = fill_rows([[example] for example in examples], lengths)
+        return {name: rows[name] for name in lengths}
     sizes = np.array([[len(example[name]) for name in lengths] for example in examples])
     plan = first_fit(sizes, list(lengths.values()))
     rows = [[examples[e] for e in plan.row(r)] for r in range(len(plan.ends_R))]
-    return fill_rows(rows, lengths, packed=True)
+    return fill_rows(rows, lengths)
 
 
 def prefixed(examples, packed, **lengths):

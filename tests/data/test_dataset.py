@@ -8,10 +8,11 @@ import pytest
 
 from t5x_lite.config import DataConfig, MixtureConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
-from t5x_lite.data.dataset import make_examples, num_examples
-from t5x_lite.data.examples import PackedPairs, Pairs
+from t5x_lite.data.dataset import make_examples
+from t5x_lite.data.examples import Pairs, unpacked
 from t5x_lite.data.mixing import Mixed
 from t5x_lite.data.objectives.language_modeling import PrefixLM
+from t5x_lite.data.packing import PackedPairs
 
 S = 32
 
@@ -105,7 +106,7 @@ def test_a_mixture_has_the_rates_asked_for_in_examples_not_rows(tmp_path):
     )
     train, held_out, tasks, _ = make_examples(cfg, prepare_corpora(mixed, tmp_path / "mixed"))
     assert list(held_out) == list(tasks) == ["pairs", "text"]
-    per_row = num_examples(tasks["pairs"]) / len(tasks["pairs"])
+    per_row = len(unpacked(tasks["pairs"])) / len(tasks["pairs"])
     assert per_row > 1.5
     rows = train.count_M
     assert rows[0] * per_row / rows[1] == pytest.approx(3, rel=0.1)

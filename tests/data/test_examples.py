@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from t5x_lite.data.examples import Chunks, PackedPairs, Pairs, spread
+from t5x_lite.data.examples import Chunks, Pairs, spread
 from t5x_lite.data.objectives.span_corruption import SpanCorruption, span_corruption_lengths
+from t5x_lite.data.packing import PackedPairs
 from tests.tokens import ArrayTokens
 
 S = 32

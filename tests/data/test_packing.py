@@ -69,7 +69,7 @@ def test_rows_of_several_examples_have_segments_and_positions():
         {"inputs": np.array([7, 8, 5, 1]), "targets": np.array([3, 9, 1])},
         {"inputs": np.array([8, 4, 9, 3, 1]), "targets": np.array([4, 1])},
     ]
-    filled = fill_rows([examples], {"inputs": 10, "targets": 7}, packed=True)
+    filled = fill_rows([examples], {"inputs": 10, "targets": 7})
     assert {name: ids.tolist() for name, ids in filled.items()} == {
         "inputs": [[7, 8, 5, 1, 8, 4, 9, 3, 1, 0]],
         "inputs_segment_ids": [[1, 1, 1, 1, 2, 2, 2, 2, 2, 0]],
@@ -81,11 +81,6 @@ def test_rows_of_several_examples_have_segments_and_positions():
     assert {ids.dtype for ids in filled.values()} == {np.dtype(np.int32)}
 
 
-def test_rows_of_one_example_have_ids_alone():
-    filled = fill_rows([[{"targets": np.array([3, 1])}], [{"targets": np.array([1])}]], {"targets": 3}, packed=False)
-    assert {name: ids.tolist() for name, ids in filled.items()} == {"targets": [[3, 1, 0], [1, 0, 0]]}
-
-
 def test_a_row_without_room_is_refused():
     with pytest.raises(ValueError, match="the targets of a row have 4 tokens, but there is room for 3"):
-        fill_rows([[{"targets": np.arange(2)}] * 2], {"targets": 3}, packed=True)
+        fill_rows([[{"targets": np.arange(2)}] * 2], {"targets": 3})

@@ -140,8 +140,9 @@ def test_a_packed_rows_loss_is_the_sum_of_its_examples_losses():
     sizes = [(4, 3), (5, 1), (2, 3), (11, 7), (1, 2)]
     pairs = [{"inputs": rng.integers(2, 128, s), "targets": rng.integers(2, 128, t)} for s, t in sizes]
     lengths = {"inputs": tiny.S, "targets": tiny.T}
-    apart = encoder_decoder(fill_rows([[pair] for pair in pairs], lengths, packed=False))
-    together = encoder_decoder(fill_rows([pairs[:3], [pairs[3]], [pairs[4]]], lengths, packed=True))
+    rows = fill_rows([[pair] for pair in pairs], lengths)
+    apart = encoder_decoder({name: rows[name] for name in lengths})
+    together = encoder_decoder(fill_rows([pairs[:3], [pairs[3]], [pairs[4]]], lengths))
     model = tiny.model(tiny.T5_1_1)
     loss = jax.jit(lambda model, batch: loss_sums(model, batch, CFG, None))
     packed, unpacked = (jax.device_get(loss(model, batch)) for batch in (together, apart))

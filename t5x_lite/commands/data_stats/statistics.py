@@ -31,8 +31,8 @@ from t5x_lite.config.architectures import ARCHITECTURES
 from t5x_lite.data.converters import Batch
 from t5x_lite.data.corpus.manifest import in_words, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, Corpus, Split, corpus_directory
-from t5x_lite.data.dataset import RunExamples, make_examples, num_examples
-from t5x_lite.data.examples import Chunks, Examples, PackedPairs, Pairs, pair_lengths
+from t5x_lite.data.dataset import RunExamples, make_examples
+from t5x_lite.data.examples import Chunks, Examples, Pairs, pair_lengths, unpacked
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.pipeline import eval_batches, train_batches
@@ -182,7 +182,7 @@ def _task(name: str, task: TaskConfig, run: _Run) -> Task:
     manifest = read_manifest(directory)
     batches = measure_batches(rows, cfg)
     num_steps = len(rows) / _row_share(name, run.examples) / cfg.train.batch_size
-    counts = {known: num_examples(examples) for known, examples in run.examples.tasks.items()}
+    counts = {known: len(unpacked(examples)) for known, examples in run.examples.tasks.items()}
     tried = run.tried.get(name, [])
     return Task(
         source=_source(manifest, task),
@@ -258,12 +258,12 @@ def decoded_sample(split: Split, tokenizer: Tokenizer) -> tuple[float, float]:
 
 def _train_padding(rows: Examples, packing: str, batches: Batches) -> dict[str, Padding]:
     """Returns the padding of training rows: by packing method for pairs, of batches for text."""
-    pairs = rows.pairs if isinstance(rows, PackedPairs) else rows
+    pairs = unpacked(rows)
     if not isinstance(pairs, Pairs):
         return {"batches": dataclasses.replace(batches.padding, num_rows=len(rows))}
     capacity = (pairs.inputs_length, pairs.targets_length)
     paddings = padding_by_packing(pairs.lengths(), capacity)
-    if isinstance(rows, PackedPairs):  # already packed, so exact
+    if rows is not pairs:  # already packed, so exact
         paddings[packing] = padding(pairs.cut_lengths(), capacity, len(rows))
     return paddings
 
