@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from t5x_lite.parallel import multihost
 
             multihost.start(saves_on_sigterm=options.subcommand == "train")
-        COMMANDS[options.subcommand](chosen)
+        _run(options.subcommand, chosen)
     except (Exception, KeyboardInterrupt) as error:
         return _fail(options.subcommand, error)
     return 0
@@ -94,15 +94,54 @@ def _fail(subcommand: str, error: BaseException) -> int:
     return status
 
 
-def train(options: Namespace) -> None:
-    """`t5x-lite train`."""
-    from t5x_lite.commands import train
+def _run(command: str, options: Namespace) -> None:
+    """Imports a command and calls it with its options."""
+    match command:
+        case "train":
+            from t5x_lite.commands import train
 
-    train.run(_instance(RunConfig, options), profile=options.profile)
+            train.run(_instance(RunConfig, options), profile=options.profile)
+        case "eval":
+            _evaluate(options)
+        case "infer":
+            _infer(options)
+        case "serve":
+            from t5x_lite.commands import serve
+            from t5x_lite.config.commands import ServeConfig
+
+            serve.run(_instance(ServeConfig, options))
+        case "attention":
+            from t5x_lite.commands import attention
+            from t5x_lite.config.commands import AttentionConfig
+
+            attention.run(_instance(AttentionConfig, options))
+        case "data":
+            _data(options.action, options[options.action])
+        case "tokenizer":
+            from t5x_lite.commands import tokenizer_train
+            from t5x_lite.config.commands import TokenizerTrainConfig
+
+            options = options[options.make]
+            options.input = tuple(options.input)
+            tokenizer_train.run(_instance(TokenizerTrainConfig, options))
+        case "compile":
+            from t5x_lite.commands import compile
+            from t5x_lite.config.commands import CompileConfig
+
+            compile.run(_instance(RunConfig, options), _instance(CompileConfig, options), as_json=options.json)
+        case "models":
+            from t5x_lite.commands import models
+
+            lengths = {name: options[name] for name in ("inputs_length", "targets_length")}
+            models.run(options.names, as_json=options.json, **lengths)
+        case "convert":
+            from t5x_lite.commands import convert
+
+            how = {name: options[name] for name in ("format", "dtype", "tokenizer")}
+            convert.run(options.source, options.destination, **how)
 
 
-def infer(options: Namespace) -> None:
-    """`t5x-lite infer`."""
+def _infer(options: Namespace) -> None:
     from t5x_lite.config.commands import InferConfig
     from t5x_lite.config.generation import GenerationConfig
 
@@ -116,24 +155,7 @@ def infer(options: Namespace) -> None:
     run(chosen, {name: options[name] for name in fields if name in options.given})
 
 
-def serve(options: Namespace) -> None:
-    """`t5x-lite serve`."""
-    from t5x_lite.commands import serve
-    from t5x_lite.config.commands import ServeConfig
-
-    serve.run(_instance(ServeConfig, options))
-
-
-def attention(options: Namespace) -> None:
-    """`t5x-lite attention`."""
-    from t5x_lite.commands import attention
-    from t5x_lite.config.commands import AttentionConfig
-
-    attention.run(_instance(AttentionConfig, options))
-
-
-def evaluate(options: Namespace) -> None:
-    """`t5x-lite eval`."""
+def _evaluate(options: Namespace) -> None:
     from t5x_lite.commands import eval
 
     if not isinstance(options.checkpoint, str):
@@ -148,23 +170,7 @@ def evaluate(options: Namespace) -> None:
     )
 
 
-def with_own_config(arguments: list[str]) -> list[str]:
-    """Adds the run directory's config to the arguments of `eval`, unless they name another one."""
-    finder = argparse.ArgumentParser("t5x-lite eval", add_help=False, allow_abbrev=False)
-    finder.add_argument("--checkpoint")
-    found, rest = finder.parse_known_args(arguments[1:])
-    if found.checkpoint is None:
-        return arguments
-    own = pathlib.Path(found.checkpoint) / "config.yaml"
-    has_config = any(argument.partition("=")[0] == "--config" for argument in rest)
-    config = ["--config", str(own)] if own.is_file() and not has_config else []
-    # `--checkpoint` comes last, because configs have a section `checkpoint` too.
-    return ["eval", "--run_dir", found.checkpoint, *config, *rest, "--checkpoint", found.checkpoint]
-
-
-def data(options: Namespace) -> None:
-    """`t5x-lite data inspect|prepare|stats`."""
-    action, options = options.action, options[options.action]
+def _data(action: str, options: Namespace) -> None:
     if action == "prepare":
         from t5x_lite.commands import data_prepare
         from t5x_lite.config.commands import PrepareConfig
@@ -182,59 +188,20 @@ def data(options: Namespace) -> None:
         )
 
 
-def tokenizer(options: Namespace) -> None:
-    """`t5x-lite tokenizer train`."""
-    from t5x_lite.commands import tokenizer_train
-    from t5x_lite.config.commands import TokenizerTrainConfig
-
-    options = options[options.make]
-    options.input = tuple(options.input)
-    tokenizer_train.run(_instance(TokenizerTrainConfig, options))
-
-
-def convert(options: Namespace) -> None:
-    """`t5x-lite convert`."""
-    from t5x_lite.commands import convert
-
-    convert.run(
-        options.source, options.destination, format=options.format, dtype=options.dtype, tokenizer=options.tokenizer
-    )
-
-
-def compile_ahead(options: Namespace) -> None:
-    """`t5x-lite compile`."""
-    from t5x_lite.commands import compile
-    from t5x_lite.config.commands import CompileConfig
-
-    compile.run(_instance(RunConfig, options), _instance(CompileConfig, options), as_json=options.json)
-
-
-def models(options: Namespace) -> None:
-    """`t5x-lite models`."""
-    from t5x_lite.commands import models
-
-    models.run(
-        options.names,
-        as_json=options.json,
-        inputs_length=options.inputs_length,
-        targets_length=options.targets_length,
-    )
+def with_own_config(arguments: list[str]) -> list[str]:
+    """Adds the run directory's config to the arguments of `eval`, unless they name another one."""
+    finder = argparse.ArgumentParser("t5x-lite eval", add_help=False, allow_abbrev=False)
+    finder.add_argument("--checkpoint")
+    found, rest = finder.parse_known_args(arguments[1:])
+    if found.checkpoint is None:
+        return arguments
+    own = pathlib.Path(found.checkpoint) / "config.yaml"
+    has_config = any(argument.partition("=")[0] == "--config" for argument in rest)
+    config = ["--config", str(own)] if own.is_file() and not has_config else []
+    # `--checkpoint` comes last, because configs have a section `checkpoint` too.
+    return ["eval", "--run_dir", found.checkpoint, *config, *rest, "--checkpoint", found.checkpoint]
 
 
 def _instance(config: type[Config], options: Namespace) -> Config:
     names = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
     return config(**{name: options[name] for name in names})
-
-
-COMMANDS = {
-    "train": train,
-    "eval": evaluate,
-    "infer": infer,
-    "serve": serve,
-    "attention": attention,
-    "data": data,
-    "tokenizer": tokenizer,
-    "compile": compile_ahead,
-    "models": models,
-    "convert": convert,
-}

@@ -88,23 +88,11 @@ def _unknown_choice(line: CommandLine, argument: str, value: str, choices: str) 
     return f"{problem}: use {either(names)}{nearest(value, names)}"
 
 
-def _no_command(line: CommandLine, choices: str) -> str:
-    return f"the command is missing: use {either(choices.split(','))}"
-
-
 def _missing(line: CommandLine, keys: str) -> str:
     command = ".".join(line.parser.prog.split()[1:])
     keys_of_command = [key.removeprefix(f"{command}.") for key in keys.split(", ")]
     names = [f"--{key}" if f"--{key}" in line.options else key.upper() for key in keys_of_command]
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} required"
-
-
-def _no_value(line: CommandLine, option: str) -> str:
-    return f"{option} has no value"
-
-
-def _no_file(line: CommandLine, key: str, path: str) -> str:
-    return f"--{key}: there is no file {path}"
 
 
 def _wrong_value(line: CommandLine, key: str, details: str) -> str:
@@ -149,14 +137,12 @@ def _nearest_nested_field(line: CommandLine, key: str) -> str:
 
 
 def _bad_yaml(line: CommandLine, details: str) -> str:
-    file = next(iter(_config_files(line)), "the config")
     problem = details.replace('in "<unicode string>", ', "")
-    return f"{file} is not valid YAML: {problem}"
+    return f"{_last_config(line)} is not valid YAML: {problem}"
 
 
-def _no_mapping(line: CommandLine, text: str) -> str:
-    file = next(iter(_config_files(line)), "the config")
-    return f"{file} has no fields such as `run_dir: runs/first`"
+def _last_config(line: CommandLine) -> str:
+    return next(iter(_config_files(line)), "the config")
 
 
 def _place(line: CommandLine, key: str, default: str = "--") -> str:
@@ -173,24 +159,29 @@ def _place(line: CommandLine, key: str, default: str = "--") -> str:
 
 def _config_files(line: CommandLine) -> list[str]:
     """Returns the config files, last one first."""
-    pairs = zip(line.arguments, [*line.arguments[1:], ""], strict=True)
-    files = [value if name == "--config" else name.partition("=")[2] for name, value in pairs if _is_config(name)]
-    return [file for file in reversed(files) if pathlib.Path(file).is_file()]
-
-
-def _is_config(argument: str) -> bool:
-    return argument.partition("=")[0] == "--config"
+    files = []
+    for argument, following in zip(line.arguments, [*line.arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name == "--config":
+            files.insert(0, value if equals else following)
+    return [file for file in files if pathlib.Path(file).is_file()]
 
 
 REWRITES = (
     (r"unrecognized arguments: (.*)", _unknown_argument),
     (r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", _unknown_choice),
-    (r"to be one of \{(.*)\}, but it was not provided", _no_command),
+    (
+        r"to be one of \{(.*)\}, but it was not provided",
+        lambda line, choices: f"the command is missing: use {either(choices.split(','))}",
+    ),
     (r"arguments are required: (.*)", _missing),
-    (r"argument (\S+): expected .* argument", _no_value),
-    (r"Parser key \"(\S+)\": File does not exist: '(.*)'", _no_file),
+    (r"argument (\S+): expected .* argument", lambda line, option: f"{option} has no value"),
+    (
+        r"Parser key \"(\S+)\": File does not exist: '(.*)'",
+        lambda line, key, path: f"--{key}: there is no file {path}",
+    ),
     (r"Parser key \"(\S+)\":\s*(.*)", _wrong_value),
     (r"does not accept option '(.*)'", _unknown_key),
     (r"Problems parsing config: (.*)", _bad_yaml),
-    (r"Unexpected config: (.*)", _no_mapping),
+    (r"Unexpected config: ", lambda line: f"{_last_config(line)} has no fields such as `run_dir: runs/first`"),
 )

@@ -114,29 +114,26 @@ def make_parser(command: str | None = None) -> Parser:
         default=argparse.SUPPRESS,
         help="print a completion script for a shell and exit (extra completion)",
     )
-    subparsers = _add_commands(parser, COMMANDS, required=False, dest="subcommand")
-    for name in COMMANDS if command is None else COMMANDS.keys() & {command}:
-        COMMANDS[name].add_options(subparsers[name])
+    _add_commands(parser, COMMANDS, "subcommand", only=command, required=False)
     return parser
 
 
-def _add_commands(parser: Parser, commands: dict[str, Command], **options: Any) -> dict[str, Parser]:
-    """Adds commands without their options, and returns their parsers."""
+def _add_commands(
+    parser: Parser, commands: dict[str, Command], dest: str, *, only: str | None = None, required: bool = True
+) -> None:
+    """Adds commands, with the options of `only` one of them or, if None, of all."""
     description = f"Run {parser.prog} COMMAND --help for an example and the options of a command."
     parser.usage = f"{parser.prog} COMMAND [OPTIONS]"
-    subcommands = parser.add_subcommands(title="commands", description=description, metavar="COMMAND", **options)
-    subparsers = {}
+    subcommands = parser.add_subcommands(
+        title="commands", description=description, metavar="COMMAND", dest=dest, required=required
+    )
     for name, command in commands.items():
-        subparsers[name] = subparser = Parser(description=command.description, epilog=command.example, **PARSER_OPTIONS)
+        subparser = Parser(description=command.description, epilog=command.example, **PARSER_OPTIONS)
         subcommands.add_subcommand(name, subparser, help=command.description.partition(". ")[0].rstrip("."))
         subparser.prog = f"{parser.prog} {name}"
         subparser.usage = f"{subparser.prog} [OPTIONS]"
-    return subparsers
-
-
-def _add_actions(parser: Parser, actions: dict[str, Command], dest: str) -> None:
-    for name, subparser in _add_commands(parser, actions, dest=dest).items():
-        actions[name].add_options(subparser)
+        if only in (None, name):
+            command.add_options(subparser)
 
 
 def as_yaml(value: Any) -> str:
@@ -148,13 +145,8 @@ def as_yaml(value: Any) -> str:
     return repr(value) if value == "" or "\n" in str(value) else str(value)
 
 
-def _add_config(parser: Parser) -> None:
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        action="config",
-        help="YAML file with the fields of a run; options after it override its fields",
-    )
+def _add_config(parser: Parser, about: str = "; options after it override its fields") -> None:
+    parser.add_argument("--config", metavar="FILE", action="config", help=f"YAML file with the fields of a run{about}")
 
 
 def _add_json(parser: Parser, instead_of: str) -> None:
@@ -176,12 +168,7 @@ def _add_eval(parser: Parser) -> None:
         metavar="DIR",
         help="run directory, or a model in any format that convert reads",
     )
-    parser.add_argument(
-        "--config",
-        action="config",
-        metavar="FILE",
-        help="YAML file with the fields of a run, among them its tasks; null is the config of the run directory",
-    )
+    _add_config(parser, ", among them its tasks; null is the config of the run directory")
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -320,12 +307,12 @@ COMMANDS = {
     "data": Command(
         "Inspects, tokenises or measures the text of a task.",
         "t5x-lite data inspect --config configs/smoke/cpu.yaml",
-        lambda parser: _add_actions(parser, DATA_COMMANDS, dest="action"),
+        lambda parser: _add_commands(parser, DATA_COMMANDS, "action"),
     ),
     "tokenizer": Command(
         "Trains a SentencePiece vocabulary.",
         "t5x-lite tokenizer train --input text.txt --output my.model --vocab_size 8192",
-        lambda parser: _add_actions(parser, TOKENIZER_COMMANDS, dest="make"),
+        lambda parser: _add_commands(parser, TOKENIZER_COMMANDS, "make"),
     ),
     "models": Command(
         "Lists the published architectures with their sizes, memory and FLOPs per token.",
