@@ -21,7 +21,10 @@ def run(task: TaskConfig, cfg: PrepareConfig) -> None:
     for single in tasks_of(task).values():
         if single.prepared is not None:
             raise ValueError(f"task.prepared is {single.prepared}: leave it out to prepare the text of task.source")
-    _check_output(directory)
+    if directory.exists() and not directory.is_dir():
+        raise ValueError(f"--output {directory} is a file: name a directory")
+    if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).is_file():
+        raise ValueError(f"--output {directory} holds other files: name a new or empty directory")
 
     def tokenize(preparation: Preparation) -> list[Part]:
         portions = preparation.portions(cfg.num_shards)
@@ -47,13 +50,6 @@ def run(task: TaskConfig, cfg: PrepareConfig) -> None:
             f"tokens, {size:.1f} MB"
         )
     _print(f"Train on it with --task.prepared {directory}")
-
-
-def _check_output(directory: pathlib.Path) -> None:
-    if directory.exists() and not directory.is_dir():
-        raise ValueError(f"--output {directory} is a file: name a directory")
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).is_file():
-        raise ValueError(f"--output {directory} holds other files: name a new or empty directory")
 
 
 def _print(message: str) -> None:

@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, TextIO
+from typing import Any
 
 import jax
 import numpy as np
@@ -75,7 +75,8 @@ def run(
         bar.update(total=count_batches(evaluation, predict_all=output is not None))
         model, predictions = replicate(pretrained.model, evaluation.mesh), {}
         if output is not None:
-            with _writer(output if is_first else os.devnull) as file:  # all processes predict, the first writes
+            path = output if is_first else os.devnull  # all processes predict, the first writes
+            with contextlib.nullcontext(sys.stdout) if path == "-" else open(path, "w", encoding="utf-8") as file:
                 for row in rows(evaluation, model, predictions, name):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
         results = measure(evaluation, model, predictions)
@@ -138,12 +139,3 @@ def task_in_words(task: TaskConfig) -> str:
     if task.prepared is not None:
         return task.prepared
     return in_words(task, ("source",) if task.eval_source is None else ("eval_source",))
-
-
-@contextlib.contextmanager
-def _writer(path: str) -> Iterator[TextIO]:
-    if path == "-":
-        yield sys.stdout
-        return
-    with open(path, "w", encoding="utf-8") as file:
-        yield file

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`t5x-lite tokenizer train`: trains a SentencePiece model on any source of text and reports its quality."""
 
-import contextlib
 import pathlib
 import re
 import sys
@@ -19,9 +18,8 @@ from t5x_lite.files.atomic_write import write_atomically
 
 EXAMPLE_CHARACTERS = 80
 # This command's options by the task fields that appear in errors.
-OPTIONS = {"source": "input", "tokenizer.vocab_size": "vocab_size"} | {
-    name: name for name in ("text", "text_unit", "columns", "bad_records", "packages")
-}
+SHARED = ("text", "text_unit", "columns", "bad_records", "packages")
+OPTIONS = {"source": "input", "tokenizer.vocab_size": "vocab_size"} | {name: name for name in SHARED}
 FIELD = re.compile(rf"(?<![\w./-])task\.({'|'.join(map(re.escape, OPTIONS))})(?![\w./-])")
 
 
@@ -30,14 +28,12 @@ def run(cfg: TokenizerTrainConfig) -> None:
     model_path, listing_path = output_paths(cfg)
     names = cfg.input[0] if len(cfg.input) == 1 else cfg.input
     skipped: list[str] = []
-    with in_options():
+    try:
         print(f"Reading {named(names)}", file=sys.stderr)
         sample = sample_lines(read_texts(cfg, skipped), cfg.max_bytes)
         if skipped:
-            print(
-                f"Skipped {len(skipped):,} bad records or files; the first: {options_named(skipped[0])}",
-                file=sys.stderr,
-            )
+            first = options_named(skipped[0])
+            print(f"Skipped {len(skipped):,} bad records or files; the first: {first}", file=sys.stderr)
         print(f"Training {cfg.vocab_size:,} ids on {sample.num_sampled_bytes:,} bytes", file=sys.stderr)
         model = fit_sentencepiece_model(
             sample.lines,
@@ -47,6 +43,8 @@ def run(cfg: TokenizerTrainConfig) -> None:
             character_coverage=cfg.character_coverage,
             byte_fallback=cfg.byte_fallback,
         )
+    except ValueError as error:
+        raise ValueError(options_named(str(error))) from error
     write_atomically(listing_path, pieces_and_scores(model))
     write_atomically(model_path, model)
     print(report(cfg, sample, SentencePieceTokenizer(model, cfg.num_sentinels)))
@@ -68,12 +66,8 @@ def read_texts(cfg: TokenizerTrainConfig, skipped: list[str]) -> Iterator[str]:
     """Yields the documents of a source; appends the errors of bad records and files to `skipped`."""
     task = TaskConfig(
         source=cfg.input[0] if len(cfg.input) == 1 else cfg.input,
-        text=cfg.text,
-        text_unit=cfg.text_unit,
-        columns=cfg.columns,
-        bad_records=cfg.bad_records,
-        packages=cfg.packages,
         min_characters=1,
+        **{name: getattr(cfg, name) for name in SHARED},
     )
     with tempfile.TemporaryDirectory() as cache:
         source, bad_files = open_source(task, task.source, pathlib.Path(cache))
@@ -107,15 +101,6 @@ def report(cfg: TokenizerTrainConfig, sample: Sample, tokenizer: SentencePieceTo
             f"Train with    {used}",
         ]
     )
-
-
-@contextlib.contextmanager
-def in_options() -> Iterator[None]:
-    """Replaces task fields in error messages by this command's options."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(options_named(str(error))) from error
 
 
 def options_named(message: str) -> str:

@@ -86,9 +86,7 @@ def _as_json(contents: Contents, pretrained: Pretrained, options: AttentionConfi
         }
         for step in contents.steps
     ]
-    maps = [
-        {"name": one.name, "layers": one.layers, "heads": one.heads, "queries": one.queries, "keys": one.keys}
-        for one in contents.maps
-    ]
+    fields = ("name", "layers", "heads", "queries", "keys")
+    maps = [{field: getattr(one, field) for field in fields} for one in contents.maps]
     about = {"checkpoint": options.checkpoint, "step": pretrained.step, "architecture": pretrained.architecture.name}
     return about | {"facts": contents.facts, "steps": steps, "maps": maps, "files": files}

@@ -93,6 +93,7 @@ class _Grid:
 
     def draw(self, axes: Any, x: float, y: float) -> None:
         from matplotlib.colors import PowerNorm
+        from matplotlib.patches import Rectangle
 
         one, right = self.one, x + self.width - 0.25
         _write(axes, x, y + 0.12, one.name, fontsize=10, va="center", weight="bold")
@@ -112,7 +113,8 @@ class _Grid:
                     aspect="auto",
                     interpolation="nearest" if min(self.cell_width, self.cell_height) * DPI >= 1 else "auto",
                 )
-                _frame(axes, left, top, self.map_width, self.map_height)
+                size = self.map_width, self.map_height
+                axes.add_patch(Rectangle((left, top), *size, fill=False, edgecolor="#999999", linewidth=0.5))
         last = y + self.top + (len(one.layers) - 1) * self.step_y + self.map_height
         for head, number in enumerate(one.heads):
             left = x + self.left + head * self.step_x
@@ -143,9 +145,3 @@ def _short(token: str) -> str:
 
 def _write(axes: Any, x: float, y: float, text: str, **how: Any) -> None:
     axes.text(x, y, text, parse_math=False, **how)
-
-
-def _frame(axes: Any, x: float, y: float, width: float, height: float) -> None:
-    from matplotlib.patches import Rectangle
-
-    axes.add_patch(Rectangle((x, y), width, height, fill=False, edgecolor="#999999", linewidth=0.5))

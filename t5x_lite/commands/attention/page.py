@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from t5x_lite.commands.attention.contents import Candidate, Contents, Map, Step
+from t5x_lite.commands.attention.contents import Contents, Map, Step
 
 LEVELS = 255  # quantisation levels of a weight's square root
 TEMPLATE = "page.html"
@@ -59,27 +59,19 @@ def _json_in_html(value: Any) -> str:
 def _table(steps: Sequence[Step]) -> str:
     if not steps:
         return "<p>Nothing is predicted here.</p>"
-    rows = "".join(map(_row, steps))
-    heads = "".join(
-        f'<th scope="col">{name}</th>' for name in ("place", "reads", "token", "probability", "most probable")
-    )
-    return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+    columns = ("place", "reads", "token", "probability", "most probable")
+    heads = "".join(f'<th scope="col">{name}</th>' for name in columns)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{''.join(map(_row, steps))}</tbody></table>"
 
 
 def _row(step: Step) -> str:
     place = str(step.place) if step.place >= 0 else ""
-    best = "".join(map(_candidate, step.candidates))
-    cells = (place, _token(step.reads), _token(step.chosen.token), _bar(step.chosen.probability), best)
+    chosen, probability = step.chosen
+    bar = f'<span class="bar"><i style="width:{100 * probability:.1f}%"></i></span>{probability:.4f}'
+    best = "".join(f'<span class="candidate">{_token(token)} {p:.4f}</span> ' for token, p in step.candidates)
+    cells = (place, _token(step.reads), _token(chosen), bar, best)
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
 def _token(text: str) -> str:
     return f"<code>{html.escape(text)}</code>" if text else ""
-
-
-def _bar(probability: float) -> str:
-    return f'<span class="bar"><i style="width:{100 * probability:.1f}%"></i></span>{probability:.4f}'
-
-
-def _candidate(candidate: Candidate) -> str:
-    return f'<span class="candidate">{_token(candidate.token)} {candidate.probability:.4f}</span> '

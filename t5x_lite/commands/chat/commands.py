@@ -80,10 +80,10 @@ def format_setting(config: GenerationConfig, name: str) -> str:
 
 def differences(config: GenerationConfig, default: GenerationConfig) -> list[str]:
     """Returns a line for each setting that differs from the model's default."""
-    different = [name for name in FIELDS if getattr(config, name) != getattr(default, name)]
     return [
         f"{format_setting(config, name)}  (default: {format_setting(default, name).partition(' ')[2]})"
-        for name in different
+        for name in FIELDS
+        if getattr(config, name) != getattr(default, name)
     ]
 
 

@@ -40,7 +40,10 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
     config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
     shots = read_shots(options, seed=config.seed)
     pretrained = load(options.checkpoint)
-    print(_description(options.checkpoint, pretrained), file=sys.stderr, flush=True)
+    name = os.path.basename(os.path.abspath(options.checkpoint))
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(pretrained.model))
+    model = f"{name}: step {pretrained.step}, {pretrained.architecture.name}, {num_parameters:,} parameters"
+    print(model, file=sys.stderr, flush=True)
     prompts = Prompts(options, shots, pretrained=pretrained, seed=config.seed)
     terminal = Terminal(commands.completions)
     Session(for_decoding(pretrained), prompts, config=config, terminal=terminal).run()
@@ -131,7 +134,12 @@ class Session:
             case "help":
                 self._show("\n".join(commands.help_lines()))
             case setting if argument:
-                self._set(setting, argument)
+                config = commands.with_setting(self._config, setting, argument)
+                self._check(config)
+                self._config = config
+                if setting == "seed":
+                    self._stream = 0  # restarts the random streams
+                self._terminal.note(commands.format_setting(config, setting))
             case setting:
                 self._show(commands.format_setting(self._config, setting))
 
@@ -143,14 +151,6 @@ class Session:
         """Raises ValueError if the settings do not suit the model."""
         if self._traits.decodes:
             params_and_spec(self._pretrained, [Request("", config)], 1)
-
-    def _set(self, name: str, value: str) -> None:
-        config = commands.with_setting(self._config, name, value)
-        self._check(config)
-        self._config = config
-        if name == "seed":
-            self._stream = 0  # restarts the random streams
-        self._terminal.note(commands.format_setting(config, name))
 
     def _show(self, text: str) -> None:
         self._terminal.write(f"{text}\n")
@@ -204,16 +204,7 @@ def _answer_lines(answer: Answer) -> list[str]:
         return [f"{probability:.4f}  {label}" for label, probability in by_probability]
     if len(answer.sequences) == 1:
         return [answer.sequences[0].text]
-    return [
-        f"{number}. {decoded.score:.4f}  {decoded.text}" for number, decoded in enumerate(answer.sequences, start=1)
-    ]
-
-
-def _description(checkpoint: str, pretrained: Pretrained) -> str:
-    """Returns a line that describes the loaded model."""
-    name = os.path.basename(os.path.abspath(checkpoint))
-    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(pretrained.model))
-    return f"{name}: step {pretrained.step}, {pretrained.architecture.name}, {num_parameters:,} parameters"
+    return [f"{rank}. {decoded.score:.4f}  {decoded.text}" for rank, decoded in enumerate(answer.sequences, start=1)]
 
 
 def _count(number: int, noun: str) -> str:

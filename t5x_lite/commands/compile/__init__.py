@@ -5,7 +5,6 @@ import dataclasses
 import json
 import pathlib
 import sys
-from typing import Any
 
 import jax
 
@@ -41,22 +40,16 @@ def run(cfg: RunConfig, options: CompileConfig, *, as_json: bool = False) -> Com
 
 
 def _write(directory: pathlib.Path, compiled: Compiled, report: str) -> None:
+    from jax.experimental import serialize_executable
+
     write_atomically(directory / HLO_FILE, compiled.executable.as_text())
     write_atomically(directory / REPORT_FILE, report + "\n")
     written = [HLO_FILE, REPORT_FILE]
-    if content := _serialized(compiled.executable):
+    try:
+        content, _, _ = serialize_executable.serialize(compiled.executable)
+    except (ValueError, NotImplementedError, jax.errors.JaxRuntimeError) as error:  # not every backend can
+        print(f"Not writing {PROGRAM_FILE}: {error}", file=sys.stderr)
+    else:
         write_atomically(directory / PROGRAM_FILE, content)
         written.append(PROGRAM_FILE)
     print(f"Wrote {', '.join(written)} to {directory}", file=sys.stderr)
-
-
-def _serialized(executable: Any) -> bytes | None:
-    """Serialises the program with `jax.experimental.serialize_executable`; None if the backend cannot."""
-    from jax.experimental import serialize_executable
-
-    try:
-        content, _, _ = serialize_executable.serialize(executable)
-    except (ValueError, NotImplementedError, jax.errors.JaxRuntimeError) as error:
-        print(f"Not writing {PROGRAM_FILE}: {error}", file=sys.stderr)
-        return None
-    return content

@@ -72,17 +72,8 @@ def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str 
     saved = shapes.model, shapes.opt_state
     analysis = compiled.executable.memory_analysis()
     chip = chip_of(mesh.devices.flat[0].device_kind)
-    peak = analysis.peak_memory_in_bytes
     flops, recomputed = _flops(cfg, compiled, what)
-    bounds = None
-    if chip is not None:
-        bounds = roofline(
-            chip,
-            model_flops=flops / mesh.size,
-            recompute_flops=recomputed / mesh.size,
-            hbm_bytes=moved_bytes,
-            traffic=collectives,
-        )
+    per_chip = {"model_flops": flops / mesh.size, "recompute_flops": recomputed / mesh.size, "hbm_bytes": moved_bytes}
     return CompileReport(
         what=what,
         topology=topology,
@@ -95,18 +86,18 @@ def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str 
         remat=model.remat,
         trace_seconds=compiled.trace_seconds,
         compile_seconds=compiled.compile_seconds,
-        peak_gib=peak / GIB,
+        peak_gib=analysis.peak_memory_in_bytes / GIB,
         argument_gib=analysis.argument_size_in_bytes / GIB,
         temporary_gib=analysis.temp_size_in_bytes / GIB,
         hbm_gib=None if chip is None else chip.hbm_bytes / GIB,
-        fits=None if chip is None else peak <= chip.hbm_bytes,
+        fits=None if chip is None else analysis.peak_memory_in_bytes <= chip.hbm_bytes,
         model_flops=flops,
         recompute_flops=recomputed,
         hbm_bytes=moved_bytes,
         collectives=collectives,
         memory=_memory(cfg, compiled, what),
         checkpoint_gib=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(saved)) / GIB,
-        roofline=bounds,
+        roofline=None if chip is None else roofline(chip, **per_chip, traffic=collectives),
     )
 
 
@@ -156,8 +147,10 @@ def describe(report: CompileReport) -> str:
     mesh = " x ".join(f"{axis} {size}" for axis, size in report.mesh.items() if size > 1) or "one device"
     unit = "step" if report.what == "train" else "batch"
     topology = report.topology or "this machine's devices"
+    fits = "fits" if report.fits else "DOES NOT FIT"
     slices = f", {report.num_slices} slices" if report.num_slices > 1 else ""
     remat = report.remat if isinstance(report.remat, str) else ", ".join(report.remat)
+    fit = "" if report.hbm_gib is None else f", which {fits} its {report.hbm_gib:.2f} GiB"
     memory = "   ".join(f"{value / GIB:.3f} GiB {name}" for name, value in dataclasses.asdict(report.memory).items())
     collectives = [
         f"  {row.kind:<20} {row.network:<4} {row.count:>7,} times  {row.bytes_sent / GIB:10.3f} GiB"
@@ -168,7 +161,7 @@ def describe(report: CompileReport) -> str:
         f"remat {remat}, on {report.num_chips} chips ({topology}{slices}; {mesh})",
         f"compiled in {report.compile_seconds:.1f} s, after {report.trace_seconds:.1f} s of tracing",
         "",
-        _describe_fit(report),
+        f"peak memory per chip: {report.peak_gib:.3f} GiB{fit}",
         f"  XLA         {report.argument_gib:8.3f} GiB arguments   {report.temporary_gib:8.3f} GiB temporaries",
         f"  shapes      {memory}",
         "",
@@ -178,13 +171,6 @@ def describe(report: CompileReport) -> str:
         "",
     ]
     return "\n".join([*lines, *_describe_roofline(report.roofline, unit)])
-
-
-def _describe_fit(report: CompileReport) -> str:
-    peak = f"peak memory per chip: {report.peak_gib:.3f} GiB"
-    if report.hbm_gib is None:
-        return peak
-    return f"{peak}, which {'fits' if report.fits else 'DOES NOT FIT'} its {report.hbm_gib:.2f} GiB"
 
 
 def _describe_roofline(bounds: Roofline | None, unit: str) -> list[str]:

@@ -87,10 +87,7 @@ def _outline(values: np.ndarray) -> list[tuple[float, float]]:
     edges = edges[np.searchsorted(edges, numbers.min(), side="right") - 1 :]
     counts, _ = np.histogram(numbers, edges - 0.5)  # the last edge is above all numbers
     heights = 100 * counts / len(numbers) / (np.diff(np.log2(edges)) * BINS_PER_OCTAVE)
-    corners = [(float(edges[0]), 0.0)]
-    for left, right, height in zip(edges[:-1], edges[1:], heights, strict=True):
-        corners += [(float(left), float(height)), (float(right), float(height))]
-    return [*corners, (float(edges[-1]), 0.0)]
+    return list(zip(np.repeat(edges, 2).tolist(), [0.0, *np.repeat(heights, 2).tolist(), 0.0], strict=True))
 
 
 def _log_ticks(low: int, high: int) -> list[int]:

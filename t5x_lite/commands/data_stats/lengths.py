@@ -83,7 +83,7 @@ def padding(lengths_E2: np.ndarray, capacity: Sequence[int], num_rows: int) -> P
 def padding_by_packing(lengths_E2: np.ndarray, capacity: Sequence[int]) -> dict[str, Padding]:
     """Returns the padding of pairs `unpacked` and packed by each method, measured on PACKED_PAIRS pairs."""
     cut_E2 = np.minimum(lengths_E2, capacity)
-    packed = {method: _packed(method, cut_E2, capacity) for method in PLANS}
+    packed = {method: _packed(method, lengths_E2, capacity) for method in PLANS}
     return {"unpacked": padding(cut_E2, capacity, len(cut_E2))} | packed
 
 
@@ -99,12 +99,14 @@ def candidates(lengths_E2: np.ndarray, inputs_length: int) -> list[Candidate]:
     round_lengths = [quarters << shift for shift in range(1, 40) for quarters in (4, 5, 6, 7)]
     first = next(length for length in round_lengths if length >= max(shortest, equal / 2))
     tried = [length for length in round_lengths if first <= length <= max(first, 2 * equal)]
-    made = []
-    for length in tried[:MOST_CANDIDATES]:
-        capacity = (inputs_length, length)
-        packed = _packed("best_fit", np.minimum(lengths_E2, capacity), capacity)
-        made.append(Candidate(length, cut_off(lengths_E2[:, 1], length).num_examples, packed))
-    return made
+    return [
+        Candidate(
+            length,
+            num_cut=cut_off(lengths_E2[:, 1], length).num_examples,
+            padding=_packed("best_fit", lengths_E2, (inputs_length, length)),
+        )
+        for length in tried[:MOST_CANDIDATES]
+    ]
 
 
 def recommended(tried: Sequence[Candidate]) -> Candidate:
@@ -112,10 +114,10 @@ def recommended(tried: Sequence[Candidate]) -> Candidate:
     return min(tried, key=lambda candidate: candidate.padding.both)
 
 
-def _packed(method: str, cut_E2: np.ndarray, capacity: Sequence[int]) -> Padding:
+def _packed(method: str, lengths_E2: np.ndarray, capacity: Sequence[int]) -> Padding:
     """Returns the padding of packed pairs, extrapolated from a sample of PACKED_PAIRS."""
-    count = min(len(cut_E2), PACKED_PAIRS)
-    sample = cut_E2[np.arange(count) * len(cut_E2) // count]
+    count = min(len(lengths_E2), PACKED_PAIRS)
+    sample = np.minimum(lengths_E2[np.arange(count) * len(lengths_E2) // count], capacity)
     num_rows = len(PLANS[method](sample, capacity).ends_R)
     of_sample = padding(sample, capacity, num_rows)
-    return dataclasses.replace(of_sample, num_rows=round(num_rows * len(cut_E2) / count))
+    return dataclasses.replace(of_sample, num_rows=round(num_rows * len(lengths_E2) / count))

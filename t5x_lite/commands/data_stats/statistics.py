@@ -127,7 +127,7 @@ def measure(cfg: RunConfig, corpora: Corpora, timings: Timings) -> Statistics:
     cfg = with_targets_length(cfg, corpora, tried)
     examples = make_examples(cfg, corpora)
     run = _Run(cfg, corpora, examples, tried, timings)
-    tasks = {name or SINGLE: _task(name, corpus.task, run) for name, corpus in corpora.items()}
+    tasks = {name or SINGLE: _task(name, run) for name in corpora}
     return Statistics(
         inputs_length=cfg.train.inputs_length,
         targets_length=cfg.train.targets_length,
@@ -154,13 +154,8 @@ def with_targets_length(cfg: RunConfig, corpora: Corpora, tried: Mapping[str, li
     needed = [recommended(lengths).targets_length for lengths in tried.values()]
     for corpus in corpora.values():
         if not corpus.has_pairs:
-            mixture = make_objectives(
-                corpus.task,
-                corpus.tokenizer,
-                inputs_length=cfg.train.inputs_length,
-                targets_length=None,
-                seed=cfg.seed,
-            )
+            lengths = {"inputs_length": cfg.train.inputs_length, "targets_length": None}
+            mixture = make_objectives(corpus.task, corpus.tokenizer, **lengths, seed=cfg.seed)
             needed += [objective.targets_length for _, objective in mixture]
     return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, targets_length=max(needed)))
 
@@ -175,8 +170,8 @@ class _Run(NamedTuple):
     timings: Timings
 
 
-def _task(name: str, task: TaskConfig, run: _Run) -> Task:
-    cfg, corpus = run.cfg, run.corpora[name]
+def _task(name: str, run: _Run) -> Task:
+    cfg, corpus, task = run.cfg, run.corpora[name], run.corpora[name].task
     rows, held_out = run.examples.tasks[name], run.examples.eval[name]
     directory = corpus_directory(pathlib.Path(cfg.run_dir) / CORPUS, name, task)
     manifest = read_manifest(directory)
@@ -302,13 +297,10 @@ def held_out_padding(examples: Examples, batch_size: int) -> Padding:
 
 def padding_of(batches: Iterable[Batch]) -> Padding:
     """Returns the padding of batches of an encoder-decoder."""
-    filled, places, num_rows = np.zeros(2), np.zeros(2), 0
-    for batch in batches:
-        filled += [np.count_nonzero(batch[name]) for name in FEATURES]
-        places += [batch[name].size for name in FEATURES]
-        num_rows += len(batch[FEATURES[0]])
-    inputs, targets = 1 - filled / places
-    return Padding(num_rows, float(inputs), float(targets), float(1 - filled.sum() / places.sum()))
+    batches = list(batches)
+    inputs_BS, targets_BT = (np.concatenate([batch[name] for batch in batches]) for name in FEATURES)
+    lengths_B2 = np.stack([np.count_nonzero(ids, axis=1) for ids in (inputs_BS, targets_BT)], axis=1)
+    return padding(lengths_B2, (inputs_BS.shape[1], targets_BT.shape[1]), len(lengths_B2))
 
 
 def num_examples_of(batch: Batch) -> int:

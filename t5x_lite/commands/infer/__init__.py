@@ -45,7 +45,8 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
         # Check the settings before loading the model, which may take minutes.
         config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
         shots = read_shots(options, seed=config.seed)
-        mesh = _local_mesh(options)
+        local_mesh = make_mesh(options.mesh, jax.local_devices())  # each process answers its own lines
+        mesh = local_mesh if jax.device_count() > 1 else None
         batch_size = _batch_size(options, mesh)
         pretrained = load(options.checkpoint, mesh)
         identity = _identity(options, inputs, pretrained, config)
@@ -66,7 +67,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
                 batch_size=batch_size,
                 num_batches=1 if options.reads_pipe else WINDOW_BATCHES,  # answers a pipe's lines as they arrive
                 scores=options.log_probs or config.temperature > 0,
-                devices=_devices(mesh),
+                devices=LOCAL if mesh is None else Devices(lambda rows: jax.device_put(rows, batch_sharding(mesh))),
             )
             for (_, line), answer in zip(lines, answers, strict=True):
                 row = make_row(line, answer, pretrained, log_probs=options.log_probs)
@@ -93,22 +94,10 @@ def make_row(line: str, answer: Answer, pretrained: Pretrained, *, log_probs: bo
     return row
 
 
-def _local_mesh(options: InferConfig) -> Mesh | None:
-    """Returns a mesh of this process's devices, since each process answers its own lines; None for one device."""
-    mesh = make_mesh(options.mesh, jax.local_devices())
-    return mesh if jax.device_count() > 1 else None
-
-
 def _batch_size(options: InferConfig, mesh: Mesh | None) -> int:
     """Rounds the batch size up to a multiple of the number of data-parallel devices."""
     num_shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
     return -(-options.batch_size // num_shards) * num_shards
-
-
-def _devices(mesh: Mesh | None) -> Devices:
-    if mesh is None:
-        return LOCAL
-    return Devices(lambda rows: jax.device_put(rows, batch_sharding(mesh)))
 
 
 def _identity(
