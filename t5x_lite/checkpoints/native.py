@@ -17,13 +17,11 @@ from t5x_lite.checkpoints import safetensors
 from t5x_lite.checkpoints.arrays import Index, whole
 from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.checkpoints.param_names import check_arrays
-from t5x_lite.checkpoints.weights import LazyModel, Progress
+from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
 from t5x_lite.files.atomic_write import new_directory, write_atomically
-from t5x_lite.model.architectures import abstract
-from t5x_lite.parallel.param_paths import named_leaves
 
 MODEL_FILE = "model.json"
 FORMAT = "t5x_lite model"
@@ -32,32 +30,24 @@ PART_SIZE = 2**24  # elements in memory at once
 
 
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
-    """Opens a model in t5x_lite's own format; `tokenizer` replaces its own."""
-    model = open_weights(path)
-    return dataclasses.replace(model, tokenizer=tokenizer or load_tokenizer(path))
+    """Opens a model in t5x_lite's own format; `tokenizer` replaces its own.
 
-
-def open_weights(directory: pathlib.Path) -> LazyModel:
-    """Opens a directory's weights; raises ValueError if a file is missing or damaged, or model.json does not match."""
-    path = directory / MODEL_FILE
-    config, architecture, step = _parsed(read_json(path), path)
-    tensors = safetensors.open_weights(directory)
-    check_arrays(tensors, _shapes(config, architecture), f"{directory} does not match its {MODEL_FILE}: it")
+    Raises:
+      ValueError: if a file is missing or damaged, or model.json does not match the weights.
+    """
+    config, architecture, step = _parsed(read_json(path / MODEL_FILE), path / MODEL_FILE)
+    tensors = safetensors.open_weights(path)
+    check_arrays(tensors, param_shapes(config, architecture), f"{path} does not match its {MODEL_FILE}: it")
     dtype = next(iter(tensors.values())).dtype
 
     def read(name: str, index: Index) -> np.ndarray:
         return tensors[name].read(index).astype(np.float32)
 
-    return LazyModel(config, architecture, None, step, dtype, read)
+    return LazyModel(config, architecture, tokenizer or load_tokenizer(path), step, dtype, read)
 
 
 def save_model(
-    directory: pathlib.Path,
-    model: LazyModel,
-    tokenizer: Tokenizer,
-    *,
-    dtype: np.dtype,
-    progress: Progress = lambda num_bytes: None,
+    directory: pathlib.Path, model: LazyModel, tokenizer: Tokenizer, *, dtype: np.dtype, progress: Progress = IGNORE
 ) -> None:
     """Writes a model and its tokenizer into a new directory."""
     with new_directory(directory) as temporary:
@@ -70,11 +60,11 @@ def save_weights(
     model: LazyModel,
     *,
     dtype: np.dtype,
-    progress: Progress = lambda num_bytes: None,
+    progress: Progress = IGNORE,
     shard_bytes: int = safetensors.SHARD_BYTES,
 ) -> None:
     """Writes model.json and the weights of a model; see `safetensors.write_weights` for the arguments."""
-    shapes = _shapes(model.config, model.architecture)
+    shapes = param_shapes(model.config, model.architecture)
 
     def parts(name: str) -> Iterator[np.ndarray]:
         shape = shapes[name]
@@ -85,10 +75,6 @@ def save_weights(
     fields["architecture"] = model.architecture._asdict()
     # Written last, so that a directory with a model.json is complete.
     write_atomically(directory / MODEL_FILE, json.dumps(fields, indent=2) + "\n")
-
-
-def _shapes(cfg: ModelConfig, architecture: Architecture) -> dict[str, tuple[int, ...]]:
-    return {name: leaf.shape for name, leaf in named_leaves(abstract(cfg, architecture)).items()}
 
 
 def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:

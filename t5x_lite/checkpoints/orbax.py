@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from flax.traverse_util import unflatten_dict
 from jax.sharding import SingleDeviceSharding
 
 from t5x_lite.files.messages import first_line
@@ -30,12 +31,6 @@ MIN_SHARED_WRITE = 2**22  # bytes per device
 def shapes(tree: Any) -> dict[str, list[int]]:
     """Returns the shapes of a tree's arrays by path."""
     return {name: list(leaf.shape) for name, leaf in named_leaves(tree).items()}
-
-
-def bfloat16_names(tree: Any) -> dict[str, list[str]]:
-    """Returns the META entry that lists the paths of bfloat16 arrays, or {} if there are none."""
-    names = [name for name, leaf in named_leaves(tree).items() if leaf.dtype == jnp.bfloat16]
-    return {BFLOAT16: names} if names else {}
 
 
 def checksums(tree: Any) -> dict[str, int]:
@@ -94,9 +89,11 @@ class Checkpoints:
           OSError: if this checkpoint or the previous one cannot be written.
         """
         self._check_space(items)
-        args = {name: ocp.args.PyTreeSave(to_pure_dict(tree)) for name, tree in items.items()}
-        args |= {META: ocp.args.JsonSave(dict(meta) | bfloat16_names(items)), SHAPES: ocp.args.JsonSave(shapes(items))}
-        args |= {CHECKSUMS: ocp.args.JsonSave(checksums(items))}
+        narrow = [name for name, leaf in named_leaves(items).items() if leaf.dtype == jnp.bfloat16]
+        facts = {META: dict(meta) | ({BFLOAT16: narrow} if narrow else {}), SHAPES: shapes(items)}
+        facts[CHECKSUMS] = checksums(items)
+        args: dict[str, Any] = {name: ocp.args.PyTreeSave(to_pure_dict(tree)) for name, tree in items.items()}
+        args |= {name: ocp.args.JsonSave(fact) for name, fact in facts.items()}
         self._written(lambda: self._manager.save(step, args=ocp.args.Composite(**args)))
 
     def restore(self, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,17 +131,14 @@ class Checkpoints:
         saved = self._read(step, ocp.args.Composite(**{SHAPES: ocp.args.JsonRestore()}))[SHAPES]
         narrow = self.meta(step).get(BFLOAT16, ())
         place = SingleDeviceSharding(jax.local_devices()[0])
-        tree: dict[str, Any] = {}
+        leaves: dict[tuple[str, ...], jax.ShapeDtypeStruct] = {}
         for path, shape in saved.items():
-            first, *parents, name = path.split("/")
+            first, *names = path.split("/")
             if first == item:
-                node = tree
-                for parent in parents:
-                    node = node.setdefault(parent, {})
-                dtype = jnp.int32 if name == "count" else jnp.bfloat16 if path in narrow else jnp.float32
+                dtype = jnp.int32 if names[-1] == "count" else jnp.bfloat16 if path in narrow else jnp.float32
                 # Nested in a node `value` like a Flax variable, because a parameter named "value" would lose its name.
-                node[name] = {"value": jax.ShapeDtypeStruct(shape, dtype, sharding=place)}
-        return named_leaves(self.restore(step, {item: tree})[item])
+                leaves[(*names, "value")] = jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+        return named_leaves(self.restore(step, {item: unflatten_dict(leaves)})[item])
 
     def wait(self) -> None:
         """Waits until all checkpoints are on disk; raises OSError if a write failed."""

@@ -4,7 +4,6 @@
 import contextlib
 import functools
 import pathlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from t5x_lite.model.architectures import ENCODER_DECODER
 
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
     """Opens the newest checkpoint of a run directory; `tokenizer` replaces the run's own."""
-    with opened(path) as checkpoints:
+    with _opened(path) as checkpoints:
         step = checkpoints.latest_step()
         if step is None:
             raise ValueError(f"--checkpoint {path} has no checkpoint yet: wait until the run has saved its first one")
@@ -29,7 +28,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
         architecture = architecture_from_json(meta["architecture"])
 
     def restore(shapes: Any) -> Any:
-        with opened(path) as checkpoints:
+        with _opened(path) as checkpoints:
             return checkpoints.restore(step, {"model": shapes})["model"]
 
     @functools.cache
@@ -49,15 +48,9 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
 
 def read_slots(path: pathlib.Path, step: int) -> Slots | None:
     """Returns the Adafactor state of a run's checkpoint; None if the run uses another optimizer."""
-    with opened(path) as checkpoints:
+    with _opened(path) as checkpoints:
         return slots_of(checkpoints.arrays(step, "optimizer"))
 
 
-@contextlib.contextmanager
-def opened(path: pathlib.Path) -> Iterator[Checkpoints]:
-    """Opens the checkpoints of a run directory for reading."""
-    checkpoints = Checkpoints(path / "checkpoints")
-    try:
-        yield checkpoints
-    finally:
-        checkpoints.close()
+def _opened(path: pathlib.Path) -> contextlib.closing[Checkpoints]:
+    return contextlib.closing(Checkpoints(path / "checkpoints"))

@@ -19,7 +19,7 @@ import numpy as np
 
 from t5x_lite.checkpoints.arrays import DTYPES, Index, checked_index, num_bytes
 from t5x_lite.checkpoints.hf.config import read_json
-from t5x_lite.checkpoints.weights import Progress
+from t5x_lite.checkpoints.weights import IGNORE, Progress
 from t5x_lite.files.atomic_write import write_atomically, written_atomically
 from t5x_lite.files.messages import listed
 
@@ -32,6 +32,7 @@ NAMES = {DTYPES[name]: code for code, name in CODES.items()}
 DAMAGED = "it is damaged; download it again"
 TRUNCATED = "it is truncated, or not a safetensors file"
 
+Shapes = Mapping[str, tuple[int, ...]]
 Parts = Callable[[str], Iterator[np.ndarray]]  # given a name, yields consecutive parts of the array in C order
 
 
@@ -139,12 +140,12 @@ def _tensor(path: pathlib.Path, name: str, entry: Any, offset: int) -> Tensor:
 
 def write_weights(
     directory: pathlib.Path,
-    shapes: Mapping[str, tuple[int, ...]],
+    shapes: Shapes,
     read: Parts,
     dtype: np.dtype,
     *,
     shard_bytes: int = SHARD_BYTES,
-    progress: Progress = lambda num_bytes: None,
+    progress: Progress = IGNORE,
 ) -> None:
     """Writes arrays, in the order of `shapes`, into one file, or into several with an index.
 
@@ -168,12 +169,7 @@ def write_weights(
 
 
 def write_tensors(
-    path: pathlib.Path,
-    shapes: Mapping[str, tuple[int, ...]],
-    read: Parts,
-    dtype: np.dtype,
-    *,
-    progress: Progress = lambda num_bytes: None,
+    path: pathlib.Path, shapes: Shapes, read: Parts, dtype: np.dtype, *, progress: Progress = IGNORE
 ) -> None:
     """Writes one file, which appears only once it is complete; see `write_weights`."""
     header: dict[str, Any] = {METADATA: {"format": "pt"}}  # without it, transformers refuses the file

@@ -20,6 +20,7 @@ from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 Read = Callable[[str, Index], np.ndarray]
 Slots = Mapping[str, Mapping[str, np.ndarray]]  # by parameter: Adafactor's v_row, v_col, v and optionally m
 Progress = Callable[[int], object]  # called with the number of bytes written since the last call
+IGNORE: Progress = lambda num_bytes: None  # noqa: E731
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,15 +58,14 @@ def placed(cfg: ModelConfig, mesh: Mesh | None = None, architecture: Architectur
     shapes = abstract(cfg, architecture)
     if mesh is None:
         single = SingleDeviceSharding(jax.local_devices()[0])
-        places = jax.tree.map(lambda _: single, shapes)
-    else:
-        places = shardings(mesh, shapes, parameter_axes(shapes))
-    where = named_leaves(places)
-    leaves = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where[name])
-        for name, leaf in named_leaves(shapes).items()
-    }
-    return from_named_leaves(shapes, leaves)
+        return jax.tree.map(lambda leaf: leaf.update(sharding=single), shapes)
+    places = shardings(mesh, shapes, parameter_axes(shapes))
+    return jax.tree.map(lambda leaf, place: leaf.update(sharding=place), shapes, places)
+
+
+def param_shapes(cfg: ModelConfig, architecture: Architecture = ENCODER_DECODER) -> dict[str, tuple[int, ...]]:
+    """Returns the shapes of a model's parameters by name."""
+    return {name: leaf.shape for name, leaf in named_leaves(abstract(cfg, architecture)).items()}
 
 
 def read_arrays(

@@ -35,6 +35,7 @@ def new_directory(directory: pathlib.Path) -> Iterator[pathlib.Path]:
         raise ValueError(f"{directory} exists already: name a new directory, so that nothing is overwritten")
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(directory)
+    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process with the same id
     temporary.mkdir()
     try:
         yield temporary

@@ -6,7 +6,9 @@ import msgpack
 import numpy as np
 import tensorstore as ts
 
+from t5x_lite.checkpoints.hf.weights import open_checkpoint
 from t5x_lite.checkpoints.weights import read_arrays
+from t5x_lite.data.tokenizers import ByteTokenizer
 from t5x_lite.model.architectures import abstract
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 
@@ -67,6 +69,11 @@ class Array:
 
     def read(self, index=None):
         return self.array[index or ...]
+
+
+def open_hf(directory):
+    """A Hugging Face model, whose directory needs no tokenizer."""
+    return open_checkpoint(directory, ByteTokenizer())
 
 
 def model_of(checkpoint, shapes=None):

@@ -14,6 +14,7 @@ from t5x_lite.checkpoints.safetensors import open_weights, write_tensors
 from t5x_lite.checkpoints.weights import LazyModel, placed, reader
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
+from t5x_lite.data.tokenizers import ByteTokenizer
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny
@@ -40,7 +41,7 @@ def saved(directory, name="encoder_decoder", dtype=FLOAT32, **options):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_model_comes_back_as_it_was(name, tmp_path):
-    found = native.open_weights(saved(tmp_path / "a", name))
+    found = native.open_checkpoint(saved(tmp_path / "a", name), ByteTokenizer())
     assert (found.config, found.architecture, found.step, found.dtype) == (CFG, architecture(name), 7, FLOAT32)
     model = model_of(found, placed(CFG, None, found.architecture))
     assert type(model) is type(drawn(name))
@@ -54,12 +55,12 @@ def test_it_is_written_in_parts_and_in_files_and_read_onto_a_mesh(tmp_path, monk
     assert len(list(directory.glob("*.safetensors"))) > 3
     assert sum(told) == sum(leaf.nbytes for leaf in jax.tree.leaves(drawn("encoder_decoder")))
     mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))
-    model = model_of(native.open_weights(directory), placed(CFG, mesh))
+    model = model_of(native.open_checkpoint(directory, ByteTokenizer()), placed(CFG, mesh))
     jax.tree.map(np.testing.assert_array_equal, model, drawn("encoder_decoder"))
 
 
 def test_numbers_may_be_kept_in_bfloat16(tmp_path):
-    found = native.open_weights(saved(tmp_path / "a", dtype=np.dtype(ml_dtypes.bfloat16)))
+    found = native.open_checkpoint(saved(tmp_path / "a", dtype=np.dtype(ml_dtypes.bfloat16)), ByteTokenizer())
     assert found.dtype == ml_dtypes.bfloat16
     embedding = np.asarray(drawn("encoder_decoder").embedding[...])
     rounded = embedding.astype(ml_dtypes.bfloat16).astype(np.float32)
@@ -109,7 +110,7 @@ def test_a_damaged_or_contradicting_description_is_one_error(change, message, tm
     directory = saved(tmp_path / "a")
     described(directory, **change)
     with pytest.raises(ValueError, match=message):
-        native.open_weights(directory)
+        native.open_checkpoint(directory, ByteTokenizer())
 
 
 def test_a_missing_and_an_unknown_array_are_named(tmp_path):
@@ -119,7 +120,7 @@ def test_a_missing_and_an_unknown_array_are_named(tmp_path):
     shapes = {name: array.shape for name, array in arrays.items()}
     write_tensors(directory / "model.safetensors", shapes, lambda name: iter([arrays[name]]), FLOAT32)
     with pytest.raises(ValueError, match=r"does not match its model.json: it lacks embedding and has mine too"):
-        native.open_weights(directory)
+        native.open_checkpoint(directory, ByteTokenizer())
 
 
 def test_every_published_form_is_described(tmp_path):
@@ -127,4 +128,4 @@ def test_every_published_form_is_described(tmp_path):
         directory = tmp_path / str(number)
         directory.mkdir()
         save_weights(directory, lazy(cfg, Architecture(), reader(tiny.drawn(T5, cfg)), 0), dtype=FLOAT32)
-        assert native.open_weights(directory).config == cfg
+        assert native.open_checkpoint(directory, ByteTokenizer()).config == cfg

@@ -10,7 +10,6 @@ import pytest
 
 from t5x_lite.checkpoints import native
 from t5x_lite.checkpoints.hf.tokenizer import save_tokenizer
-from t5x_lite.checkpoints.hf.weights import open_weights as open_hf
 from t5x_lite.checkpoints.hf.weights import save_weights
 from t5x_lite.checkpoints.load import load
 from t5x_lite.checkpoints.orbax import Checkpoints
@@ -25,7 +24,7 @@ from t5x_lite.model.decoder import Decoder
 from t5x_lite.optim import make_optimizer
 from t5x_lite.parallel.mesh import parameter_axes
 from tests import tiny
-from tests.checkpoints.layouts import model_of
+from tests.checkpoints.layouts import model_of, open_hf
 from tests.checkpoints.test_run import CFG, run_dir  # noqa: F401 - a fixture
 
 

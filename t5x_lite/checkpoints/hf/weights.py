@@ -4,7 +4,6 @@
 To bound memory, parameters are converted one layer, or one slice of the vocabulary, at a time.
 """
 
-import dataclasses
 import json
 import pathlib
 from collections.abc import Iterator
@@ -16,12 +15,11 @@ from t5x_lite.checkpoints.arrays import Index, whole
 from t5x_lite.checkpoints.hf.config import CONFIG_FILE, config_fields, read_config
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer
 from t5x_lite.checkpoints.param_names import Form, Row, check_arrays, rows
-from t5x_lite.checkpoints.weights import LazyModel, Progress, Read
+from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import new_directory, write_atomically
-from t5x_lite.model.architectures import ENCODER_DECODER, abstract
-from t5x_lite.parallel.param_paths import named_leaves
+from t5x_lite.model.architectures import ENCODER_DECODER
 
 GENERATION_FILE = "generation_config.json"
 PART_SIZE = 2**24  # elements in memory at once, of an array without layers
@@ -31,24 +29,21 @@ UNUSED = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weigh
 
 
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
-    """Opens a Hugging Face model directory; `tokenizer` replaces its own."""
-    model = open_weights(path)
-    return dataclasses.replace(model, tokenizer=tokenizer or read_tokenizer(path))
+    """Opens a Hugging Face model directory; `tokenizer` replaces its own.
 
-
-def open_weights(directory: pathlib.Path) -> LazyModel:
-    """Opens a directory's weights; raises ValueError if a file is missing or damaged, or config.json does not match."""
-    tensors = safetensors.open_weights(directory)
-    config = read_config(directory, has_lm_head="lm_head.weight" in tensors)
+    Raises:
+      ValueError: if a file is missing or damaged, or config.json does not match the weights.
+    """
+    tensors = safetensors.open_weights(path)
+    config = read_config(path, has_lm_head="lm_head.weight" in tensors)
     expected = {name: hf_shape for name, (*_, hf_shape) in _layers(config).items()}
-    where = f"{directory} does not match its {CONFIG_FILE}: it"
-    check_arrays(tensors, expected, where, ignored=COPIES.keys() | UNUSED)
+    check_arrays(tensors, expected, f"{path} does not match its {CONFIG_FILE}: it", ignored=COPIES.keys() | UNUSED)
     for copy, name in COPIES.items():
         if copy in tensors and not _equal(tensors[copy], tensors[name]):
             raise ValueError(
-                f"{directory} has {copy} different from {name}, but a T5 has one embedding: correct one of them"
+                f"{path} has {copy} different from {name}, but a T5 has one embedding: correct one of them"
             )
-    rows_by_name, shapes = {row.ours: row for row in rows(config)}, _shapes(config)
+    rows_by_name, shapes = {row.ours: row for row in rows(config)}, param_shapes(config)
 
     def read_layer(row: Row, layer: int, index: Index, shape: tuple[int, ...]) -> np.ndarray:
         part = tensors[row.hf_name(layer)].read(row.hf_index(index, shape))
@@ -63,16 +58,12 @@ def open_weights(directory: pathlib.Path) -> LazyModel:
             out[place] = read_layer(row, layer, index[1:], shape[1:])
         return out
 
-    return LazyModel(config, ENCODER_DECODER, None, 0, next(iter(tensors.values())).dtype, read)
+    dtype = next(iter(tensors.values())).dtype
+    return LazyModel(config, ENCODER_DECODER, tokenizer or read_tokenizer(path), 0, dtype, read)
 
 
 def save_model(
-    directory: pathlib.Path,
-    model: LazyModel,
-    tokenizer: Tokenizer,
-    *,
-    dtype: np.dtype,
-    progress: Progress = lambda num_bytes: None,
+    directory: pathlib.Path, model: LazyModel, tokenizer: Tokenizer, *, dtype: np.dtype, progress: Progress = IGNORE
 ) -> None:
     """Writes a model and its tokenizer into a new directory; see `load.save_hf`."""
     with new_directory(directory) as temporary:
@@ -94,11 +85,11 @@ def save_weights(
     *,
     dtype: np.dtype,
     shard_bytes: int = safetensors.SHARD_BYTES,
-    progress: Progress = lambda num_bytes: None,
+    progress: Progress = IGNORE,
 ) -> None:
     """Writes config.json, generation_config.json and the weights of a model; see `safetensors.write_weights`."""
     fields = config_fields(cfg) | {"torch_dtype": dtype.name}
-    layers, shapes = _layers(cfg), _shapes(cfg)
+    layers, shapes = _layers(cfg), param_shapes(cfg)
 
     def parts(name: str) -> Iterator[np.ndarray]:
         row, layer, hf_shape = layers[name]
@@ -119,13 +110,9 @@ def save_weights(
     write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")
 
 
-def _shapes(cfg: ModelConfig) -> dict[str, tuple[int, ...]]:
-    return {name: leaf.shape for name, leaf in named_leaves(abstract(cfg)).items()}
-
-
 def _layers(cfg: ModelConfig) -> dict[str, tuple[Row, int, tuple[int, ...]]]:
     """Maps the name of each Hugging Face tensor to its parameter, layer and shape."""
-    shapes = _shapes(cfg)
+    shapes = param_shapes(cfg)
     return {
         row.hf_name(layer): (row, layer, row.hf_shape(shapes[row.ours][row.has_layers :]))
         for row in rows(cfg)

@@ -48,6 +48,9 @@ NOT_CHECKPOINTS = {
 }
 
 
+Entry = tuple[tuple[str, ...], Any]  # a leaf of an index: the path of keys and the value
+
+
 @dataclasses.dataclass(frozen=True)
 class T5XCheckpoint:
     """A train state on disk.
@@ -88,23 +91,6 @@ def looks_like_t5x(path: pathlib.Path) -> bool:
     if not path.is_dir():
         return path.is_file()
     return _with_index(path) is not None or any(STEP_NAME.fullmatch(child.name) for child in path.iterdir())
-
-
-@dataclasses.dataclass(frozen=True)
-class _Entry:
-    """A leaf of an index."""
-
-    names: tuple[str, ...]  # path of keys in the index
-    value: Any
-
-    @property
-    def path(self) -> str:
-        return "/".join(self.names[self.names[0] in OPTIMIZER :])
-
-    @property
-    def store_names(self) -> tuple[str, ...]:
-        """The allowed names of the array's directory: without the optimizer in T5X, with it in Orbax."""
-        return ".".join(self.names[self.names[0] in OPTIMIZER :]), ".".join(self.names)
 
 
 def _root(path: pathlib.Path) -> pathlib.Path:
@@ -167,7 +153,7 @@ def _gunzip(path: pathlib.Path, plain: Any) -> None:
         raise ValueError(f"{path} is empty: download it again")
 
 
-def _entries(index: dict[str, Any], where: pathlib.Path) -> Iterator[_Entry]:
+def _entries(index: dict[str, Any], where: pathlib.Path) -> Iterator[Entry]:
     """Yields the leaves of a MessagePack index."""
     version = index.pop("version", VERSIONS[-1])
     if version not in VERSIONS:
@@ -178,10 +164,10 @@ def _entries(index: dict[str, Any], where: pathlib.Path) -> Iterator[_Entry]:
         if isinstance(value, dict) and not {"driver", "kvstore"} <= value.keys():
             stack += [((*names, name), child) for name, child in value.items()]
         elif value is not None:
-            yield _Entry(names, value)
+            yield names, value
 
 
-def _orbax_entries(root: pathlib.Path) -> Iterator[_Entry]:
+def _orbax_entries(root: pathlib.Path) -> Iterator[Entry]:
     """Yields the leaves listed in `_METADATA`, the index of newer versions of Orbax."""
     path = root / ORBAX_TREE
     check_inside(path, root)
@@ -199,40 +185,41 @@ def _orbax_entries(root: pathlib.Path) -> Iterator[_Entry]:
         raise ValueError(f"{path} is not an Orbax index ({error!r:.200}): copy it again") from error
     for names, kind in leaves:
         if kind in ("jax.Array", "np.ndarray", "scalar"):
-            yield _Entry(names, PLACEHOLDER + ".".join(names))
+            yield names, PLACEHOLDER + ".".join(names)
         elif kind == "string":
-            yield _Entry(names, "text")
+            yield names, "text"
 
 
-def _checkpoint(entries: Iterator[_Entry], store: Folders | Database | None, where: pathlib.Path) -> T5XCheckpoint:
+def _checkpoint(entries: Iterator[Entry], store: Folders | Database | None, where: pathlib.Path) -> T5XCheckpoint:
     arrays: dict[str, LazyArray] = {}
-    for entry in entries:
-        for name in entry.names or ("",):
+    for names, value in entries:
+        for name in names or ("",):
             if not name.isprintable() or name in ("", ".", "..") or "/" in name or "\\" in name:
                 raise ValueError(f"{where} has an entry with the invalid name {name[:80]!r}: download it again")
-        if entry.path in arrays:
-            raise ValueError(f"{where} has two entries {entry.path}: download it again")
-        arrays[entry.path] = _array(entry, store, f"{where} entry {entry.path}")
+        path = "/".join(names[names[0] in OPTIMIZER :])
+        if path in arrays:
+            raise ValueError(f"{where} has two entries {path}: download it again")
+        # The array's directory is named without the optimizer in T5X, with it in Orbax.
+        directories = path.replace("/", "."), ".".join(names)
+        arrays[path] = _array(value, directories, store, f"{where} entry {path}")
     if not any(path.split("/")[0] in ("target", "state") for path in arrays):
         raise ValueError(f"{where} has no `target` or `state`, as T5X checkpoints do: name another")
     return T5XCheckpoint(_step(arrays, where), dict(sorted(arrays.items())))
 
 
-def _array(entry: _Entry, store: Folders | Database | None, where: str) -> LazyArray:
-    value = entry.value
+def _array(value: Any, directories: tuple[str, str], store: Folders | Database | None, where: str) -> LazyArray:
     if isinstance(value, MemoryArray):
         return value
     if isinstance(value, bool | int | float):
-        array = np.asarray(value)
-        return MemoryArray((), array.dtype, (memoryview(array.tobytes()),), where)
+        return MemoryArray.of(np.asarray(value), where)
     stated = _location(value)
     if stated is None:
         raise ValueError(f"{where} is not an array but {str(value)[:80]!r}: download it again")
     if store is None:
         raise ValueError(f"{where} is stored beside the file: name the directory that holds both")
-    if stated not in entry.store_names:
+    if stated not in directories:
         raise ValueError(
-            f"{where} claims to be in {stated[:200]!r}: only the directory {entry.store_names[0]} beside the index is "
+            f"{where} claims to be in {stated[:200]!r}: only the directory {directories[0]} beside the index is "
             "read; download the checkpoint again, from another source"
         )
     metadata = value.get("metadata") if isinstance(value, dict) else None

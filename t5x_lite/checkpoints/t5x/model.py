@@ -16,7 +16,6 @@ import pathlib
 import re
 import sys
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -24,7 +23,8 @@ import numpy as np
 from t5x_lite.checkpoints.arrays import Index, LazyArray
 from t5x_lite.checkpoints.param_names import Row, check_arrays, rows
 from t5x_lite.checkpoints.t5x.files import T5XCheckpoint, read_t5x
-from t5x_lite.checkpoints.weights import LazyModel
+from t5x_lite.checkpoints.t5x.msgpack import MemoryArray
+from t5x_lite.checkpoints.weights import LazyModel, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.messages import listed
@@ -48,23 +48,6 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     t5x = T5XModel(path)
     slots = t5x.all_slots if t5x.has_optimizer else None
     return LazyModel(t5x.config, ENCODER_DECODER, tokenizer, t5x.step, t5x.dtype, t5x.read, read_slots=slots)
-
-
-class InMemory(NamedTuple):
-    """A `LazyArray` over an array in memory."""
-
-    array: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.array.shape
-
-    @property
-    def dtype(self) -> np.dtype:
-        return self.array.dtype
-
-    def read(self, index: Index | None = None) -> np.ndarray:
-        return self.array[index or ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +117,7 @@ class T5XModel:
             name.removeprefix(TARGET): array for name, array in self._arrays.items() if name.startswith(TARGET)
         }
         self.config = infer_config(self._targets, self.where)
-        shapes = {name: leaf.shape for name, leaf in named_leaves(abstract(self.config)).items()}
+        shapes = param_shapes(self.config)
         self._places = {row.ours: self._place(row, shapes[row.ours]) for row in rows(self.config)}
         self._cached: tuple[str, np.ndarray] | None = None
         self._check()
@@ -248,7 +231,7 @@ class T5XModel:
         expected = {name: place.stored_shapes()[0] for place in self._places.values() for name in place.names}
         if LAST_NORM not in self._targets:
             print(f"{self.where} has no {LAST_NORM}: all ones are used, as in UL2", file=sys.stderr)
-            self._targets[LAST_NORM] = InMemory(np.broadcast_to(np.float32(1), expected[LAST_NORM]))
+            self._targets[LAST_NORM] = MemoryArray.of(np.ones(expected[LAST_NORM], np.float32), LAST_NORM)
         check_arrays(self._targets, expected, f"{self.where} is not a complete T5: it")
         for name, array in self._targets.items():
             if array.dtype.kind != "f" and array.dtype.name != "bfloat16":

@@ -9,7 +9,7 @@ arrays beyond 1 GiB are split into chunks.
 """
 
 import dataclasses
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import msgpack
 import numpy as np
@@ -39,6 +39,10 @@ class MemoryArray:
     dtype: np.dtype
     parts: tuple[memoryview, ...]  # consecutive, in C order
     where: str
+
+    @classmethod
+    def of(cls, array: np.ndarray, where: str) -> Self:
+        return cls(array.shape, array.dtype, (memoryview(array.tobytes()),), where)
 
     def read(self, index: Index | None = None) -> np.ndarray:
         part = checked_index(index, self.shape, self.where)

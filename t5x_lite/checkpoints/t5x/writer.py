@@ -7,30 +7,25 @@ the zarr arrays beside it.
 Source: `t5x/checkpoints.py`: version 3, gzip, chunks of at most 64 MiB, directories named by dotted paths.
 """
 
-import functools
 import math
-import os
 import pathlib
-import platform
-import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgpack
 import numpy as np
 import tensorstore as ts
+from flax.traverse_util import unflatten_dict
 
 from t5x_lite.checkpoints.arrays import DTYPES, whole
 from t5x_lite.checkpoints.param_names import rows
 from t5x_lite.checkpoints.t5x.model import SLOT_NAMES, SLOTS, TARGET, kept_dims, layer_axes, plain_slot
 from t5x_lite.checkpoints.t5x.msgpack import ARRAY
-from t5x_lite.checkpoints.weights import LazyModel, Progress, Read, Slots
+from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, Slots, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.files.atomic_write import new_directory
 from t5x_lite.files.messages import first_line
-from t5x_lite.model.architectures import abstract
 from t5x_lite.optim.adafactor import UNUSED_SHAPE
-from t5x_lite.parallel.param_paths import named_leaves
 
 VERSION = 3
 INDEX = "checkpoint"
@@ -43,25 +38,16 @@ Source = Any | Callable[[], Any]
 
 def save_model(directory: pathlib.Path, model: LazyModel, slots: Slots | None, *, progress: Progress) -> None:
     """Writes a model, and its Adafactor slots if any, into a new directory, reading one array at a time."""
-
-    def reported(path: str, make: Callable[[], np.ndarray]) -> np.ndarray:
-        array = make()
-        if path.startswith(TARGET):
-            progress(array.nbytes)
-        return array
-
-    arrays = plain_arrays(model.config, model.read, slots)
     with new_directory(directory) as temporary:
-        sources = {path: functools.partial(reported, path, make) for path, make in arrays.items()}
-        write_t5x(temporary, sources, model.step)
+        write_t5x(temporary, plain_arrays(model.config, model.read, slots), model.step, progress=progress)
 
 
 def plain_arrays(cfg: ModelConfig, read: Read, slots: Slots | None = None) -> dict[str, Callable[[], np.ndarray]]:
     """Returns functions that make a plain checkpoint's arrays, by path; without `slots`, the optimizer is left out."""
     arrays: dict[str, Callable[[], np.ndarray]] = {}
-    shapes, axes = named_leaves(abstract(cfg)), layer_axes(cfg)
+    shapes, axes = param_shapes(cfg), layer_axes(cfg)
     for row in rows(cfg):
-        shape = shapes[row.ours].shape
+        shape = shapes[row.ours]
         for layer in range(shape[0]) if row.has_layers else (None,):
             path = row.t5x if layer is None else row.t5x.format(layer=layer)
             index = whole(shape) if layer is None else (slice(layer, layer + 1), *whole(shape[1:]))
@@ -97,7 +83,9 @@ def _slot_sources(
     return sources
 
 
-def write_t5x(directory: str | pathlib.Path, arrays: Mapping[str, Source], step: int) -> pathlib.Path:
+def write_t5x(
+    directory: str | pathlib.Path, arrays: Mapping[str, Source], step: int, *, progress: Progress = IGNORE
+) -> pathlib.Path:
     """Writes a checkpoint, which appears only once it is complete, with one array in memory at a time.
 
     Args:
@@ -118,18 +106,15 @@ def write_t5x(directory: str | pathlib.Path, arrays: Mapping[str, Source], step:
     final = pathlib.Path(directory).absolute() / f"checkpoint_{step}"
     if final.exists():
         raise ValueError(f"{final} exists already: remove it, or write to another directory")
-    temporary = final.with_name(f".{final.name}.{platform.node()}.{os.getpid()}.tmp")  # hosts may share the directory
-    shutil.rmtree(temporary, ignore_errors=True)  # left by a killed process with the same id
-    temporary.mkdir(parents=True)
-    try:
-        index: dict[str, Any] = {"target": {}, "state": {}}
+    entries: dict[str, Any] = {}
+    with new_directory(final) as temporary:
         for path, source in ({"state/step": np.int32(step)} | dict(arrays)).items():
-            _insert(index, path, _write_array(temporary, path, source() if callable(source) else source, step))
+            array = np.asarray(source() if callable(source) else source)
+            if path.startswith(TARGET):
+                progress(array.nbytes)
+            entries[path] = _write_array(temporary, path, array, step)
+        index = {"target": {}, "state": {}} | unflatten_dict(entries, sep="/")
         (temporary / INDEX).write_bytes(_packed({"version": VERSION, "optimizer": index}))
-        os.rename(temporary, final)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return final
 
 
@@ -148,9 +133,8 @@ def _check_paths(arrays: Mapping[str, Source]) -> None:
             raise ValueError(f"arrays {above} and {path} cannot both exist: rename one")
 
 
-def _write_array(directory: pathlib.Path, path: str, value: Any, step: int) -> Any:
+def _write_array(directory: pathlib.Path, path: str, array: np.ndarray, step: int) -> Any:
     """Writes an array and returns its index entry; scalars are only returned, because the index holds them."""
-    array = np.asarray(value)
     if array.dtype.name not in DTYPES:
         raise ValueError(f"array {path} has dtype {array.dtype}: give one of {', '.join(DTYPES)}")
     if path == "state/step" and (array.shape or array.item() != step):
@@ -183,13 +167,6 @@ def chunk_shape(shape: tuple[int, ...], itemsize: int) -> list[int]:
         longest = chunks.index(max(chunks))
         chunks[longest] = -(-chunks[longest] // 2)
     return chunks
-
-
-def _insert(index: dict[str, Any], path: str, value: Any) -> None:
-    *parents, name = path.split("/")
-    for parent in parents:
-        index = index.setdefault(parent, {})
-    index[name] = value
 
 
 def _packed(index: dict[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ import math
 import pathlib
 import stat
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorstore as ts
@@ -32,11 +32,10 @@ ZARR_DTYPES = {
 }  # fmt: skip
 
 
-class Folders:
+class Folders(NamedTuple):
     """The arrays of a checkpoint with a directory per array; nothing outside `root` is read."""
 
-    def __init__(self, root: pathlib.Path):
-        self.root = root
+    root: pathlib.Path
 
     def chunks(self, name: str) -> tuple[frozenset[str], int]:
         """Returns the names of an array's chunks and metadata, and an upper bound on their total size."""
@@ -67,11 +66,11 @@ class Folders:
         return path.resolve()
 
 
+@dataclasses.dataclass(frozen=True)
 class Database:
     """The arrays of a checkpoint in OCDBT, the database of newer versions of Orbax; `root` holds its manifest."""
 
-    def __init__(self, root: pathlib.Path):
-        self.root = root
+    root: pathlib.Path
 
     def metadata(self, name: str) -> bytes:
         with tensorstore_errors(str(self.root)):

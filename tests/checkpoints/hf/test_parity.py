@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoints.hf.tokenizer import save_tokenizer
-from t5x_lite.checkpoints.hf.weights import open_weights as open_hf
 from t5x_lite.checkpoints.hf.weights import save_weights
 from tests.checkpoints.hf.test_tokenizer import TEXT, model  # noqa: F401 - a fixture
 from tests.checkpoints.hf.test_weights import assert_same_numbers, assert_same_tokens, computed
+from tests.checkpoints.layouts import open_hf
 from tests.paths import ROOT
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # of torch and transformers, which are not ours

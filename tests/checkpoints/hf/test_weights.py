@@ -13,7 +13,6 @@ import optax
 import pytest
 
 from t5x_lite.checkpoints.hf import weights
-from t5x_lite.checkpoints.hf.weights import open_weights as open_hf
 from t5x_lite.checkpoints.hf.weights import save_weights
 from t5x_lite.checkpoints.param_names import rows
 from t5x_lite.checkpoints.safetensors import open_weights, read_header, write_tensors
@@ -25,7 +24,7 @@ from t5x_lite.inference.loop import generate_ids
 from t5x_lite.model.architectures import ENCODER_DECODER
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
-from tests.checkpoints.layouts import model_of
+from tests.checkpoints.layouts import model_of, open_hf
 from tests.inference.toys import params_and_spec
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
