@@ -79,10 +79,7 @@ def save_weights(
 
 def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:
     """Returns the config in a JSON object; raises TypeError for unknown fields, ValueError for invalid values."""
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }
-    return ModelConfig(**values)
+    return ModelConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 def architecture_from_json(fields: dict[str, Any]) -> Architecture:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from t5x_lite.checkpoints.arrays import Index
 from t5x_lite.checkpoints.native import architecture_from_json, model_config_from_json
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.checkpoints.t5x.optimizer import slots_of
@@ -35,15 +36,11 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     def whole() -> Read:  # because checksums cover whole arrays
         return reader(restore(placed(config, None, architecture)))
 
-    return LazyModel(
-        config,
-        architecture,
-        tokenizer or load_tokenizer(path),
-        step,
-        np.dtype(np.float32),
-        lambda name, index: whole()(name, index),
-        restore=restore,
-    )
+    def read(name: str, index: Index) -> np.ndarray:
+        return whole()(name, index)
+
+    tokenizer = tokenizer or load_tokenizer(path)
+    return LazyModel(config, architecture, tokenizer, step, np.dtype(np.float32), read, restore=restore)
 
 
 def read_slots(path: pathlib.Path, step: int) -> Slots | None:

@@ -36,6 +36,7 @@ TRACED_SIZES: dict[str, Any] = {
     "num_decoder_layers": 17,
     "relative_position_buckets": 19,
 }
+SIZES = ("num_encoder_layers", "num_decoder_layers", "emb_dim", "num_heads", "head_dim", "mlp_dim", "vocab_size")
 COLUMNS = {
     "preset": "{name}",
     "parameters": "{num_parameters:,}",
@@ -86,6 +87,7 @@ def checked(names: Sequence[str]) -> tuple[str, ...]:
 def row(name: str, inputs_length: int, targets_length: int) -> dict[str, Any]:
     """Returns the JSON output for a preset, at these lengths in tokens."""
     cfg, num_tokens = presets[name], inputs_length + targets_length
+    bfloat16 = dataclasses.replace(cfg, dtype="bfloat16")
     one = Lengths(1, inputs_length, targets_length)
     shapes, adafactor_bytes, adamw_bytes = memory(cfg)
     num_parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
@@ -93,13 +95,7 @@ def row(name: str, inputs_length: int, targets_length: int) -> dict[str, Any]:
     return {
         "name": name,
         "num_parameters": num_parameters,
-        "num_encoder_layers": cfg.num_encoder_layers,
-        "num_decoder_layers": cfg.num_decoder_layers,
-        "emb_dim": cfg.emb_dim,
-        "num_heads": cfg.num_heads,
-        "head_dim": cfg.head_dim,
-        "mlp_dim": cfg.mlp_dim,
-        "vocab_size": cfg.vocab_size,
+        **{size: getattr(cfg, size) for size in SIZES},
         # Parameters, gradients and optimizer state, without activations.
         "train_adafactor_bytes": 2 * parameter_bytes + adafactor_bytes,
         "train_adamw_bytes": 2 * parameter_bytes + adamw_bytes,
@@ -111,16 +107,14 @@ def row(name: str, inputs_length: int, targets_length: int) -> dict[str, Any]:
         # Matrix products only, without recomputation.
         "forward_flops_per_token": forward_flops(cfg, inputs_length, targets_length) / num_tokens,
         "train_flops_per_token": train_flops(cfg, inputs_length, targets_length) / num_tokens,
-        # For the backward pass of one sequence, by train.remat.
-        **{f"activations_{remat}_bytes": kept_bytes(cfg, remat, one) for remat in REMAT_NAMES},
+        # bfloat16 activations for the backward pass of one sequence, by train.remat.
+        **{
+            f"activations_{remat}_bytes": activation_bytes(dataclasses.replace(bfloat16, remat=remat), one, UNSHARDED)
+            for remat in REMAT_NAMES
+        },
         # The float32 logits of one sequence and their bfloat16 gradient.
-        "logits_bytes": logit_bytes(dataclasses.replace(cfg, dtype="bfloat16"), one, UNSHARDED),
+        "logits_bytes": logit_bytes(bfloat16, one, UNSHARDED),
     }
-
-
-def kept_bytes(cfg: ModelConfig, remat: str, lengths: Lengths) -> int:
-    """Returns the bytes of bfloat16 activations that the layers store for the backward pass."""
-    return activation_bytes(dataclasses.replace(cfg, remat=remat, dtype="bfloat16"), lengths, UNSHARDED)
 
 
 @functools.cache

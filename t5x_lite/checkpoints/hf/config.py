@@ -58,6 +58,7 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
             f"{path} has architectures {architectures}: only {ARCHITECTURES[model_type]} is supported for model_type "
             f"{model_type}"
         )
+    activation = fields.get("feed_forward_proj", "relu")
     sizes: dict[str, Any] = {ours: _size(path, fields, name) for name, ours in SIZES.items()}
     sizes |= {ours: _size(path, fields, name) for name, ours in OPTIONAL_SIZES.items() if fields.get(name) is not None}
     sizes.setdefault("num_decoder_layers", sizes["num_encoder_layers"])
@@ -67,9 +68,11 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
     dropout_rate = fields.get("dropout_rate", 0.1)
     if not isinstance(dropout_rate, int | float) or not 0 <= dropout_rate < 1:
         raise ValueError(f"{path} has dropout_rate {dropout_rate!r}: it must be a number from 0 to below 1")
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
+        raise ValueError(f"{path} has feed_forward_proj {activation!r}: use one of {', '.join(ACTIVATIONS)}")
     return ModelConfig(
         **sizes,
-        mlp_activations=_activations(path, fields),
+        mlp_activations=ACTIVATIONS[activation],
         tie_embeddings=not has_lm_head,
         scale_logits=_scales_logits(fields),
         relative_bias_per_layer=model_type == "umt5",
@@ -122,13 +125,6 @@ def _size(path: pathlib.Path, fields: Mapping[str, Any], name: str) -> int:
     if type(value) is not int or not 0 < value <= MAX_SIZE:
         raise ValueError(f"{path} has {name} {value!r}: it must be a whole number above 0")
     return value
-
-
-def _activations(path: pathlib.Path, fields: Mapping[str, Any]) -> tuple[str, ...]:
-    name = fields.get("feed_forward_proj", "relu")
-    if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise ValueError(f"{path} has feed_forward_proj {name!r}: use one of {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
 
 
 def _scales_logits(fields: Mapping[str, Any]) -> bool:

@@ -99,15 +99,11 @@ def _root(path: pathlib.Path) -> pathlib.Path:
         return path.parent if path.name == INDEX else path
     if not path.is_dir():
         raise ValueError(f"{path} does not exist: name a T5X checkpoint, a file or a directory")
-    root = _with_index(path)
-    if root is not None:
+    if root := _with_index(path):
         return root
     children = [(int(match[1]), child) for child in path.iterdir() if (match := STEP_NAME.fullmatch(child.name))]
     for _, child in sorted(children, reverse=True):
-        if child.is_file():
-            return child
-        root = _with_index(child)
-        if root is not None:
+        if root := child if child.is_file() else _with_index(child):
             return root
     raise ValueError(
         f"{path} holds no T5X checkpoint, nor does a checkpoint_STEP in it: name the directory with the file `{INDEX}` "

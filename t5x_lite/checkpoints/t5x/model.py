@@ -72,30 +72,21 @@ class Place:
         """The shape of one layer, or of the whole parameter if it has no layers."""
         return self.shape[1:] if self.row.has_layers else self.shape
 
-    def stored_shapes(self, kept: tuple[int, ...] | None = None) -> list[tuple[int, ...]]:
+    @property
+    def dims(self) -> tuple[int, ...]:
+        return tuple(range(len(self.layer_shape)))
+
+    def stored_shapes(self, kept: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Returns the possible shapes of the stored array: the expected one, and the one with heads as a dimension.
 
         Args:
-          kept: the dimensions of a layer that a slot averaged over the others keeps; None keeps all.
+          kept: the dimensions of a layer that a slot averaged over the others keeps.
         """
-        sizes = tuple(self.layer_shape[dim] for dim in self._dims(kept))
-        flat = self.row.matrix_shape(sizes) if kept is None else (math.prod(sizes),)[: len(sizes)]
+        sizes = tuple(self.layer_shape[dim] for dim in kept)
+        flat = self.row.matrix_shape(sizes) if kept == self.dims else (math.prod(sizes),)[: len(sizes)]
         shapes = [sizes] if self.split else [flat, sizes]
-        if not self.scanned:
-            return shapes
-        axis = self.layer_axis(kept)
-        return [(*shape[:axis], self.shape[0], *shape[axis:]) for shape in shapes]
-
-    def layer_axis(self, kept: tuple[int, ...] | None) -> int:
-        """Returns the axis of the layers: after a layer's first dimension if that is kept, else first."""
-        return int(0 in self._dims(kept))
-
-    def slot_shape(self, kept: tuple[int, ...] | None) -> tuple[int, ...]:
-        """Returns the shape in t5x_lite of a slot that keeps some dimensions of a layer."""
-        return (*self.shape[: self.row.has_layers], *(self.layer_shape[dim] for dim in self._dims(kept)))
-
-    def _dims(self, kept: tuple[int, ...] | None) -> tuple[int, ...]:
-        return tuple(range(len(self.layer_shape))) if kept is None else kept
+        axis = layer_axis(kept)
+        return [(*shape[:axis], self.shape[0], *shape[axis:]) if self.scanned else shape for shape in shapes]
 
 
 class T5XModel:
@@ -158,18 +149,12 @@ class T5XModel:
             self._cached = name, self._targets[name].read()
         return self._cached[1][index]
 
-    def slot(self, name: str, slot: str, kept: tuple[int, ...] | None = None) -> np.ndarray | None:
-        """Returns an Adafactor slot of a parameter; None if the checkpoint does not use it.
+    def _slot(self, place: Place, slot: str, kept: tuple[int, ...]) -> np.ndarray | None:
+        """Returns an Adafactor slot that keeps some dimensions of a layer; None if the checkpoint does not use it.
 
-        Args:
-          slot: v, m, or v_row or v_col as in `optim.adafactor`; T5X's plain layout may swap the last two.
-          kept: the dimensions of a layer that v_row or v_col keeps.
-
-        Raises:
-          ValueError: if the slot is missing or has another shape.
+        T5X's plain layout may swap v_row and v_col of `optim.adafactor`.
         """
-        place = self._places[name]
-        if kept is not None and not place.scanned:
+        if slot in ("v_row", "v_col") and not place.scanned:
             slot = plain_slot(place.row.matrix_shape(place.layer_shape), kept)
         paths = [f"{SLOTS}{there}/{slot}" for there in place.names]
         for path in paths:
@@ -189,10 +174,11 @@ class T5XModel:
                     f"{list(shapes[0])}: its Adafactor factors otherwise; leave optimizer.from_pretrained out"
                 )
         if place.scanned:
-            whole = np.moveaxis(arrays[0].read(), place.layer_axis(kept), 0)
+            whole = np.moveaxis(arrays[0].read(), layer_axis(kept), 0)
         else:
             whole = np.stack([array.read() for array in arrays])
-        return whole.reshape(place.slot_shape(kept)).astype(np.float32)
+        sizes = (place.layer_shape[dim] for dim in kept)
+        return whole.reshape((*place.shape[: place.row.has_layers], *sizes)).astype(np.float32)
 
     def all_slots(self) -> dict[str, dict[str, np.ndarray]]:
         """Returns every parameter's Adafactor slots, named as in `optim.adafactor`; raises ValueError for others."""
@@ -207,11 +193,11 @@ class T5XModel:
         unused = np.zeros(UNUSED_SHAPE, np.float32)
         all_slots: dict[str, dict[str, np.ndarray]] = {}
         for name, axes in layer_axes(self.config).items():
-            kept = kept_dims(axes)
-            slots = {slot: self.slot(name, slot, kept.get(slot)) for slot in ("v_row", "v_col", "v")}
+            place, kept = self._places[name], kept_dims(axes)
+            slots = {slot: self._slot(place, slot, kept.get(slot, place.dims)) for slot in SLOT_NAMES}
+            if slots["m"] is None:
+                del slots["m"]
             all_slots[name] = {slot: unused if array is None else array for slot, array in slots.items()}
-            if (moment := self.slot(name, "m")) is not None:
-                all_slots[name]["m"] = moment
         return all_slots
 
     def _place(self, row: Row, shape: tuple[int, ...]) -> Place:
@@ -228,7 +214,7 @@ class T5XModel:
 
     def _check(self) -> None:
         """Raises ValueError unless the arrays are exactly those of the model."""
-        expected = {name: place.stored_shapes()[0] for place in self._places.values() for name in place.names}
+        expected = {name: place.stored_shapes(place.dims)[0] for place in self._places.values() for name in place.names}
         if LAST_NORM not in self._targets:
             print(f"{self.where} has no {LAST_NORM}: all ones are used, as in UL2", file=sys.stderr)
             self._targets[LAST_NORM] = MemoryArray.of(np.ones(expected[LAST_NORM], np.float32), LAST_NORM)
@@ -313,6 +299,11 @@ def scanned_container(targets: Mapping[str, LazyArray], stack: str) -> str | Non
     """Returns the key of a stack's scanned layers; None if the stack has an array per layer."""
     names = ("layers", stack)
     return next((name for name in names if any(path.startswith(f"{stack}/{name}/") for path in targets)), None)
+
+
+def layer_axis(kept: tuple[int, ...]) -> int:
+    """Returns the axis of scanned layers: after a layer's first dimension if that is kept, else first."""
+    return int(0 in kept)
 
 
 def plain_slot(matrix_shape: tuple[int, ...], kept: tuple[int, ...]) -> str:

@@ -121,7 +121,7 @@ def test_a_write_that_fails_leaves_nothing(tmp_path):
 
 
 def test_what_a_killed_process_left_is_in_nobodys_way(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer.platform, "node", lambda: "host")
+    monkeypatch.setattr("platform.node", lambda: "host")
     leftover = tmp_path / f".checkpoint_3.host.{os.getpid()}.tmp"
     leftover.mkdir()
     (leftover / "old").write_text("old")
