@@ -55,22 +55,15 @@ def save_model(
         save_weights(temporary, model, dtype=dtype, progress=progress)
 
 
-def save_weights(
-    directory: pathlib.Path,
-    model: LazyModel,
-    *,
-    dtype: np.dtype,
-    progress: Progress = IGNORE,
-    shard_bytes: int = safetensors.SHARD_BYTES,
-) -> None:
-    """Writes model.json and the weights of a model; see `safetensors.write_weights` for the arguments."""
+def save_weights(directory: pathlib.Path, model: LazyModel, *, dtype: np.dtype, progress: Progress = IGNORE) -> None:
+    """Writes model.json and the weights of a model."""
     shapes = param_shapes(model.config, model.architecture)
 
     def parts(name: str) -> Iterator[np.ndarray]:
         shape = shapes[name]
         return (model.read(name, (part, *whole(shape[1:]))) for part in safetensors.parts_of(shape, PART_SIZE))
 
-    safetensors.write_weights(directory, shapes, parts, dtype, shard_bytes=shard_bytes, progress=progress)
+    safetensors.write_weights(directory, shapes, parts, dtype, progress=progress)
     fields = {"format": FORMAT, "step": model.step, "model": dataclasses.asdict(model.config)}
     fields["architecture"] = model.architecture._asdict()
     # Written last, so that a directory with a model.json is complete.

@@ -41,10 +41,6 @@ class Row(NamedTuple):
         """Whether the parameter exists in every layer."""
         return "{layer}" in self.hf
 
-    def hf_name(self, layer: int) -> str:
-        """Returns Hugging Face's name of the parameter in a layer."""
-        return self.hf.format(layer=layer)
-
     def matrix_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Converts a shape in t5x_lite to T5X's."""
         if self.form is Form.INTO_HEADS:
@@ -129,10 +125,8 @@ def check_arrays(
     problems = [f"lacks {listed(sorted(missing), 5)}"] * bool(missing)
     problems += [f"has {listed(sorted(unexpected), 5)} too"] * bool(unexpected)
     if not problems:
-        for name, shape in shapes.items():
-            if arrays[name].shape != shape:
-                problems = [f"has {name} of shape {list(arrays[name].shape)}, not {list(shape)}"]
-                break
+        wrong = (name for name, shape in shapes.items() if arrays[name].shape != shape)
+        problems = [f"has {name} of shape {list(arrays[name].shape)}, not {list(shapes[name])}" for name in wrong][:1]
     if problems:
         raise ValueError(f"{where} {' and '.join(problems)}. Use the files of one model")
 

@@ -24,7 +24,7 @@ from t5x_lite.files.atomic_write import write_atomically, written_atomically
 from t5x_lite.files.messages import listed
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
-SHARD_BYTES = 2 * 10**9  # per file
+SHARD_BYTES = 2 * 10**9  # per file; only a single larger array exceeds it
 MAX_HEADER_BYTES = 100_000_000  # the format's limit
 METADATA = "__metadata__"
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -139,22 +139,13 @@ def _tensor(path: pathlib.Path, name: str, entry: Any, offset: int) -> Tensor:
 
 
 def write_weights(
-    directory: pathlib.Path,
-    shapes: Shapes,
-    read: Parts,
-    dtype: np.dtype,
-    *,
-    shard_bytes: int = SHARD_BYTES,
-    progress: Progress = IGNORE,
+    directory: pathlib.Path, shapes: Shapes, read: Parts, dtype: np.dtype, *, progress: Progress = IGNORE
 ) -> None:
-    """Writes arrays, in the order of `shapes`, into one file, or into several with an index.
-
-    A file exceeds `shard_bytes` only if it holds a single larger array.
-    """
+    """Writes arrays, in the order of `shapes`, into one file, or into several with an index."""
     sizes = {name: num_bytes(shape, dtype) for name, shape in shapes.items()}
     shards: list[list[str]] = [[]]
     for name in shapes:
-        if shards[-1] and sum(sizes[other] for other in shards[-1]) + sizes[name] > shard_bytes:
+        if shards[-1] and sum(sizes[other] for other in shards[-1]) + sizes[name] > SHARD_BYTES:
             shards.append([])
         shards[-1].append(name)
     files = {f"model-{i:05d}-of-{len(shards):05d}.safetensors": names for i, names in enumerate(shards, 1)}

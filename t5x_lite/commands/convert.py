@@ -16,7 +16,7 @@ from t5x_lite.checkpoints.t5x import writer as t5x
 from t5x_lite.checkpoints.t5x.model import unstored_fields
 from t5x_lite.checkpoints.weights import LazyModel, Progress, Slots
 from t5x_lite.config import TokenizerConfig
-from t5x_lite.data.tokenizers import Tokenizer, build_tokenizer
+from t5x_lite.data.tokenizers import build_tokenizer
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.model.architectures import ENCODER_DECODER, abstract
 
@@ -40,7 +40,11 @@ def run(
       dtype: the dtype to store; None keeps the source's, or float32 for a run. T5X only supports float32.
       tokenizer: a SentencePiece model, a tokenizer.json or one of BYTES; None keeps the source's.
     """
-    model = open_pretrained(source, tokenizer=None if tokenizer is None else named_tokenizer(tokenizer))
+    replacement = None
+    if tokenizer is not None:
+        kind: Any = tokenizer if tokenizer in BYTES else "sentencepiece"
+        replacement = build_tokenizer(TokenizerConfig(kind=kind, path=None if tokenizer in BYTES else tokenizer), ())
+    model = open_pretrained(source, tokenizer=replacement)
     if format != "t5x-lite" and model.architecture != ENCODER_DECODER:
         raise ValueError(
             f"{source} is a {model.architecture.name}, but --format {format} supports only encoder-decoders: use "
@@ -61,12 +65,6 @@ def run(
             own = check_has_tokenizer(model, pathlib.Path(source))
             save_model(pathlib.Path(destination), model, own, dtype=stored, progress=bar.advance)
     print(f"{destination} holds the model: load it with {READERS[format]}", file=sys.stderr)
-
-
-def named_tokenizer(name: str) -> Tokenizer:
-    """Returns the tokenizer that --tokenizer names."""
-    kind: Any = name if name in BYTES else "sentencepiece"
-    return build_tokenizer(TokenizerConfig(kind=kind, path=None if name in BYTES else name), ())
 
 
 def write_t5x(model: LazyModel, source: pathlib.Path, destination: pathlib.Path, progress: Progress) -> None:

@@ -60,7 +60,10 @@ COLUMNS = {
 
 def run(names: Sequence[str], *, as_json: bool, inputs_length: int, targets_length: int) -> None:
     """Prints presets, all of them if `names` is empty, as a table or as a JSON list of `row`'s objects."""
-    rows = [row(name, inputs_length, targets_length) for name in checked(names) or presets]
+    for name in names:
+        if name not in presets:
+            raise ValueError(f"NAME is {name!r}: {no_such_preset(name)}")
+    rows = [row(name, inputs_length, targets_length) for name in dict.fromkeys(names) or presets]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -74,14 +77,6 @@ def run(names: Sequence[str], *, as_json: bool, inputs_length: int, targets_leng
         f"GFLOPs: matrix products per token, at {inputs_length:,} tokens of inputs and {targets_length:,} of targets.",
     ):
         console.print(line, soft_wrap=True)
-
-
-def checked(names: Sequence[str]) -> tuple[str, ...]:
-    """Returns the distinct names; raises ValueError for an unknown preset."""
-    for name in names:
-        if name not in presets:
-            raise ValueError(f"NAME is {name!r}: {no_such_preset(name)}")
-    return tuple(dict.fromkeys(names))
 
 
 def row(name: str, inputs_length: int, targets_length: int) -> dict[str, Any]:

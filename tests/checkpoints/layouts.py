@@ -1,11 +1,13 @@
 """T5X's files, made by hand, and models read from anything that has a `config` and `read`."""
 
 import dataclasses
+from unittest import mock
 
 import msgpack
 import numpy as np
 import tensorstore as ts
 
+from t5x_lite.checkpoints import safetensors
 from t5x_lite.checkpoints.hf.weights import open_checkpoint
 from t5x_lite.checkpoints.weights import read_arrays
 from t5x_lite.data.tokenizers import ByteTokenizer
@@ -69,6 +71,11 @@ class Array:
 
     def read(self, index=None):
         return self.array[index or ...]
+
+
+def files_of(num_bytes):
+    """Limits the size of the safetensors files that the block writes."""
+    return mock.patch.object(safetensors, "SHARD_BYTES", num_bytes)
 
 
 def open_hf(directory):

@@ -18,7 +18,7 @@ from t5x_lite.data.tokenizers import ByteTokenizer
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny
-from tests.checkpoints.layouts import model_of
+from tests.checkpoints.layouts import files_of, model_of
 
 CFG = tiny.T5_1_1
 FLOAT32 = np.dtype(np.float32)
@@ -51,7 +51,8 @@ def test_every_model_comes_back_as_it_was(name, tmp_path):
 def test_it_is_written_in_parts_and_in_files_and_read_onto_a_mesh(tmp_path, monkeypatch):
     monkeypatch.setattr(native, "PART_SIZE", 50)
     told = []
-    directory = saved(tmp_path / "a", shard_bytes=3_000, progress=told.append)
+    with files_of(3_000):
+        directory = saved(tmp_path / "a", progress=told.append)
     assert len(list(directory.glob("*.safetensors"))) > 3
     assert sum(told) == sum(leaf.nbytes for leaf in jax.tree.leaves(drawn("encoder_decoder")))
     mesh = make_mesh(MeshConfig(data=2, fsdp=4, tensor=1))

@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from t5x_lite.checkpoints.safetensors import open_weights, read_header, write_tensors, write_weights
+from tests.checkpoints.layouts import files_of
 
 RNG = np.random.default_rng(0)
 ARRAYS = {"b": RNG.normal(size=(7, 5)), "a": RNG.normal(size=11), "c": RNG.normal(size=(3, 4, 2))}
@@ -145,7 +146,8 @@ SIZED = {name: np.full((size, 2), size, np.float32) for name, size in (("a", 3),
 def shards(directory, shard_bytes):
     shapes = {name: array.shape for name, array in SIZED.items()}
     dtype = np.dtype(np.float32)
-    write_weights(directory, shapes, lambda name: iter(np.split(SIZED[name], 1)), dtype, shard_bytes=shard_bytes)
+    with files_of(shard_bytes):
+        write_weights(directory, shapes, lambda name: iter(np.split(SIZED[name], 1)), dtype)
     return sorted(path.name for path in directory.iterdir())
 
 

@@ -56,9 +56,7 @@ ONLY = {
 }
 
 
-def read_generation_config(
-    directory: pathlib.Path, *, tell: Callable[[str], object] = lambda line: None
-) -> GenerationConfig | None:
+def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], object]) -> GenerationConfig | None:
     """Reads a model directory's decoding settings, if any; calls `tell` with a warning about unsupported ones."""
     path = directory / FILE
     if not path.is_file():

@@ -46,7 +46,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     rows_by_name, shapes = {row.ours: row for row in rows(config)}, param_shapes(config)
 
     def read_layer(row: Row, layer: int, index: Index, shape: tuple[int, ...]) -> np.ndarray:
-        part = tensors[row.hf_name(layer)].read(row.hf_index(index, shape))
+        part = tensors[row.hf.format(layer=layer)].read(row.hf_index(index, shape))
         return row.from_hf(part, tuple(size.stop - size.start for size in index)).astype(np.float32)
 
     def read(name: str, index: Index) -> np.ndarray:
@@ -79,15 +79,9 @@ def _equal(one: safetensors.Tensor, other: safetensors.Tensor) -> bool:
 
 
 def save_weights(
-    directory: pathlib.Path,
-    cfg: ModelConfig,
-    read: Read,
-    *,
-    dtype: np.dtype,
-    shard_bytes: int = safetensors.SHARD_BYTES,
-    progress: Progress = IGNORE,
+    directory: pathlib.Path, cfg: ModelConfig, read: Read, *, dtype: np.dtype, progress: Progress = IGNORE
 ) -> None:
-    """Writes config.json, generation_config.json and the weights of a model; see `safetensors.write_weights`."""
+    """Writes config.json, generation_config.json and the weights of a model."""
     fields = config_fields(cfg) | {"torch_dtype": dtype.name}
     layers, shapes = _layers(cfg), param_shapes(cfg)
 
@@ -103,7 +97,7 @@ def save_weights(
             yield row.to_hf(read(row.ours, tuple(index)))
 
     hf_shapes = {name: hf_shape for name, (*_, hf_shape) in layers.items()}
-    safetensors.write_weights(directory, hf_shapes, parts, dtype, shard_bytes=shard_bytes, progress=progress)
+    safetensors.write_weights(directory, hf_shapes, parts, dtype, progress=progress)
     generation = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
     write_atomically(directory / GENERATION_FILE, json.dumps(generation, indent=2) + "\n")
     # Written last, so that a directory with a config.json is complete.
@@ -114,7 +108,7 @@ def _layers(cfg: ModelConfig) -> dict[str, tuple[Row, int, tuple[int, ...]]]:
     """Maps the name of each Hugging Face tensor to its parameter, layer and shape."""
     shapes = param_shapes(cfg)
     return {
-        row.hf_name(layer): (row, layer, row.hf_shape(shapes[row.ours][row.has_layers :]))
+        row.hf.format(layer=layer): (row, layer, row.hf_shape(shapes[row.ours][row.has_layers :]))
         for row in rows(cfg)
         for layer in range(shapes[row.ours][0] if row.has_layers else 1)
     }

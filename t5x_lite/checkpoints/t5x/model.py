@@ -85,7 +85,7 @@ class Place:
         sizes = tuple(self.layer_shape[dim] for dim in kept)
         flat = self.row.matrix_shape(sizes) if kept == self.dims else (math.prod(sizes),)[: len(sizes)]
         shapes = [sizes] if self.split else [flat, sizes]
-        axis = layer_axis(kept)
+        axis = int(0 in kept)  # of the layers: after a layer's first dimension if that is kept, else first
         return [(*shape[:axis], self.shape[0], *shape[axis:]) if self.scanned else shape for shape in shapes]
 
 
@@ -111,7 +111,14 @@ class T5XModel:
         shapes = param_shapes(self.config)
         self._places = {row.ours: self._place(row, shapes[row.ours]) for row in rows(self.config)}
         self._cached: tuple[str, np.ndarray] | None = None
-        self._check()
+        expected = {name: place.stored_shapes(place.dims)[0] for place in self._places.values() for name in place.names}
+        if LAST_NORM not in self._targets:
+            print(f"{self.where} has no {LAST_NORM}: all ones are used, as in UL2", file=sys.stderr)
+            self._targets[LAST_NORM] = MemoryArray.of(np.ones(expected[LAST_NORM], np.float32), LAST_NORM)
+        check_arrays(self._targets, expected, f"{self.where} is not a complete T5: it")
+        for name, array in self._targets.items():
+            if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+                raise ValueError(f"{self.where} has {TARGET}{name} of dtype {array.dtype}: parameters must be floats")
 
     @property
     def dtype(self) -> np.dtype:
@@ -174,7 +181,7 @@ class T5XModel:
                     f"{list(shapes[0])}: its Adafactor factors otherwise; leave optimizer.from_pretrained out"
                 )
         if place.scanned:
-            whole = np.moveaxis(arrays[0].read(), layer_axis(kept), 0)
+            whole = np.moveaxis(arrays[0].read(), int(0 in kept), 0)  # as in `stored_shapes`
         else:
             whole = np.stack([array.read() for array in arrays])
         sizes = (place.layer_shape[dim] for dim in kept)
@@ -211,17 +218,6 @@ class T5XModel:
         name = next((alias for alias in aliases if alias in self._targets), name)
         split = name in self._targets and len(self._targets[name].shape) == len(shape)
         return Place(row, (name,), shape, scanned=True, split=split)
-
-    def _check(self) -> None:
-        """Raises ValueError unless the arrays are exactly those of the model."""
-        expected = {name: place.stored_shapes(place.dims)[0] for place in self._places.values() for name in place.names}
-        if LAST_NORM not in self._targets:
-            print(f"{self.where} has no {LAST_NORM}: all ones are used, as in UL2", file=sys.stderr)
-            self._targets[LAST_NORM] = MemoryArray.of(np.ones(expected[LAST_NORM], np.float32), LAST_NORM)
-        check_arrays(self._targets, expected, f"{self.where} is not a complete T5: it")
-        for name, array in self._targets.items():
-            if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
-                raise ValueError(f"{self.where} has {TARGET}{name} of dtype {array.dtype}: parameters must be floats")
 
 
 def infer_config(targets: Mapping[str, LazyArray], where: str) -> ModelConfig:
@@ -301,11 +297,6 @@ def scanned_container(targets: Mapping[str, LazyArray], stack: str) -> str | Non
     return next((name for name in names if any(path.startswith(f"{stack}/{name}/") for path in targets)), None)
 
 
-def layer_axis(kept: tuple[int, ...]) -> int:
-    """Returns the axis of scanned layers: after a layer's first dimension if that is kept, else first."""
-    return int(0 in kept)
-
-
 def plain_slot(matrix_shape: tuple[int, ...], kept: tuple[int, ...]) -> str:
     """Returns the slot where T5X keeps some dimensions of a matrix: v_row for the smaller side, the first if equal."""
     first_is_row = len(matrix_shape) < 2 or matrix_shape[0] <= matrix_shape[1]
@@ -316,10 +307,7 @@ def layer_axes(cfg: ModelConfig) -> dict[str, tuple[str, ...]]:
     """Returns the axis names of every parameter, without the layers."""
     shapes = abstract(cfg)
     axes = jax.tree.structure(shapes).flatten_up_to(parameter_axes(shapes))
-    return {
-        name: names[1:] if names[0] == "layers" else names
-        for name, names in zip(named_leaves(shapes), axes, strict=True)
-    }
+    return {name: names[names[0] == "layers" :] for name, names in zip(named_leaves(shapes), axes, strict=True)}
 
 
 def kept_dims(axes: tuple[str, ...]) -> dict[str, tuple[int, ...]]:

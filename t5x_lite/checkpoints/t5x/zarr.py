@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorstore as ts
 
-from t5x_lite.checkpoints.arrays import Index, checked_dtype, checked_index, checked_shape, num_bytes
+from t5x_lite.checkpoints.arrays import DTYPES, Index, checked_dtype, checked_index, checked_shape, num_bytes
 from t5x_lite.files.messages import first_line
 
 METADATA = ".zarray"
@@ -26,10 +26,9 @@ MAX_METADATA_BYTES = 2**16
 # The maximum expansion of a byte in each format, rounded up, to reject false claims. Blosc is missing: neither T5X nor
 # Orbax uses it, and tensorstore lets its chunks expand to any size.
 EXPANSION = {None: 1, "zlib": 1_100, "gzip": 1_100, "zstd": 2**16}
-ZARR_DTYPES = {
-    "<f2": "float16", "<f4": "float32", "<f8": "float64", "bfloat16": "bfloat16", "|b1": "bool", "|i1": "int8",
-    "<i2": "int16", "<i4": "int32", "<i8": "int64", "|u1": "uint8", "<u2": "uint16", "<u4": "uint32", "<u8": "uint64",
-}  # fmt: skip
+# Zarr's names of dtypes, such as "<f4".
+ZARR_DTYPES = {dtype.str: name for name, dtype in DTYPES.items() if name != "bfloat16"}
+ZARR_DTYPES |= {"<u2": "uint16", "bfloat16": "bfloat16"}
 
 
 class Folders(NamedTuple):

@@ -30,7 +30,7 @@ def same(**fields):
 
 
 def test_a_directory_without_the_file_says_nothing(tmp_path):
-    assert read_generation_config(tmp_path) is None
+    assert read_generation_config(tmp_path, tell=print) is None
 
 
 def test_a_published_file_is_greedy_and_ends_at_its_eos(tmp_path):
@@ -175,4 +175,4 @@ def test_a_file_that_is_out_of_range_or_contradicts_itself_is_refused(tmp_path, 
 def test_a_file_that_is_no_json_object_is_refused(tmp_path, content, message):
     (tmp_path / "generation_config.json").write_bytes(content)
     with pytest.raises(ValueError, match=f"generation_config.json {message}.*: download it again, or delete it"):
-        read_generation_config(tmp_path)
+        read_generation_config(tmp_path, tell=print)

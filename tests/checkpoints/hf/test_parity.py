@@ -13,7 +13,7 @@ from t5x_lite.checkpoints.hf.tokenizer import save_tokenizer
 from t5x_lite.checkpoints.hf.weights import save_weights
 from tests.checkpoints.hf.test_tokenizer import TEXT, model  # noqa: F401 - a fixture
 from tests.checkpoints.hf.test_weights import assert_same_numbers, assert_same_tokens, computed
-from tests.checkpoints.layouts import open_hf
+from tests.checkpoints.layouts import files_of, open_hf
 from tests.paths import ROOT
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # of torch and transformers, which are not ours
@@ -54,7 +54,8 @@ def test_transformers_opens_what_is_exported_and_computes_the_same(golden, famil
 
     module, directory = golden
     checkpoint = open_hf(directory / family)
-    save_weights(tmp_path, checkpoint.config, checkpoint.read, dtype=np.dtype(np.float32), shard_bytes=10_000)
+    with files_of(10_000):
+        save_weights(tmp_path, checkpoint.config, checkpoint.read, dtype=np.dtype(np.float32))
     opened = transformers.AutoModelForSeq2SeqLM.from_pretrained(tmp_path).eval()
     again = module.compute(opened, seed=5)
     expected = dict(np.load(directory / family / "expected.npz"))

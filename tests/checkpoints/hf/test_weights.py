@@ -24,7 +24,7 @@ from t5x_lite.inference.loop import generate_ids
 from t5x_lite.model.architectures import ENCODER_DECODER
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
-from tests.checkpoints.layouts import model_of, open_hf
+from tests.checkpoints.layouts import files_of, model_of, open_hf
 from tests.inference.toys import params_and_spec
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
@@ -33,9 +33,10 @@ FAMILIES = sorted(path.name for path in GOLDEN.iterdir())
 COMPILED = [pytest.param(name, marks=pytest.mark.slow) if name in ("mt5", "byt5", "ul2") else name for name in FAMILIES]
 
 
-def exported(checkpoint, directory, **options):
+def exported(checkpoint, directory, shard_bytes=10**9):
     directory.mkdir(exist_ok=True)
-    save_weights(directory, checkpoint.config, checkpoint.read, dtype=np.dtype(np.float32), **options)
+    with files_of(shard_bytes):
+        save_weights(directory, checkpoint.config, checkpoint.read, dtype=np.dtype(np.float32))
     return directory
 
 
@@ -66,7 +67,7 @@ def computed(family, directory=GOLDEN):
     for row in rows(checkpoint.config):
         array = np.asarray(leaves[row.ours])
         for layer in range(len(array)) if row.has_layers else (0,):
-            by_name[row.hf_name(layer)] = row.to_hf(array[layer] if row.has_layers else array)
+            by_name[row.hf.format(layer=layer)] = row.to_hf(array[layer] if row.has_layers else array)
     return expected, {"encoded": encoded_BSD, "logits": logits_BTV, "loss": value, "gradients": by_name}
 
 
