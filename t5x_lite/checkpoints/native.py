@@ -72,7 +72,10 @@ def save_weights(directory: pathlib.Path, model: LazyModel, *, dtype: np.dtype, 
 
 def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:
     """Returns the config in a JSON object; raises TypeError for unknown fields, ValueError for invalid values."""
-    return ModelConfig(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return ModelConfig(**values)
 
 
 def architecture_from_json(fields: dict[str, Any]) -> Architecture:

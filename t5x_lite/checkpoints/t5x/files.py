@@ -8,7 +8,6 @@ the directory that its name implies.
 Source: `t5x/checkpoints.py` for the index, and the checkpoints in `t5x/testdata`.
 """
 
-import dataclasses
 import gzip
 import json
 import mmap
@@ -17,7 +16,7 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -51,8 +50,7 @@ NOT_CHECKPOINTS = {
 Entry = tuple[tuple[str, ...], Any]  # a leaf of an index: the path of keys and the value
 
 
-@dataclasses.dataclass(frozen=True)
-class T5XCheckpoint:
+class T5XCheckpoint(NamedTuple):
     """A train state on disk.
 
     Args:

@@ -8,8 +8,7 @@ Source: `flax.serialization`: extension types 1 (array) and 3 (NumPy scalar) hol
 arrays beyond 1 GiB are split into chunks.
 """
 
-import dataclasses
-from typing import Any, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Self
 
 import msgpack
 import numpy as np
@@ -31,8 +30,7 @@ EXTENSIONS = {0xC7: 1, 0xC8: 2, 0xC9: 4} | dict.fromkeys(range(0xD4, 0xD9), 0)
 BYTES = {0xC4: 1, 0xC5: 2, 0xC6: 4}
 
 
-@dataclasses.dataclass(frozen=True)
-class MemoryArray:
+class MemoryArray(NamedTuple):
     """A `LazyArray` over bytes in memory, or in a memory-mapped file."""
 
     shape: tuple[int, ...]
