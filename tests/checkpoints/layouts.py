@@ -10,7 +10,7 @@ import tensorstore as ts
 from t5x_lite.checkpoints import safetensors
 from t5x_lite.checkpoints.hf.weights import open_checkpoint
 from t5x_lite.checkpoints.weights import read_arrays
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.model.architectures import abstract
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 

@@ -14,7 +14,7 @@ from t5x_lite.checkpoints.safetensors import open_weights, write_tensors
 from t5x_lite.checkpoints.weights import LazyModel, placed, reader
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
-from t5x_lite.data.tokenizers import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh
 from tests import tiny
