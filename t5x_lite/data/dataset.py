@@ -60,13 +60,9 @@ def _examples(cfg: RunConfig, corpus: Corpus, *, held_out: bool) -> Examples:
     split = corpus.eval if held_out else corpus.train
     if corpus.has_pairs:
         return _pairs(cfg, corpus, split, held_out=held_out)
-    seed = EVAL_SEED if held_out else cfg.seed
+    seed, train = EVAL_SEED if held_out else cfg.seed, cfg.train
     mixture = make_objectives(
-        corpus.task,
-        corpus.tokenizer,
-        inputs_length=cfg.train.inputs_length,
-        targets_length=cfg.train.targets_length,
-        seed=seed,
+        corpus.task, corpus.tokenizer, inputs_length=train.inputs_length, targets_length=train.targets_length, seed=seed
     )
     chunks = [Chunks(split.tokens, objective) for _, objective in mixture]
     if len(chunks) == 1:

@@ -57,11 +57,7 @@ def _row(cfg: RunConfig, tokenizer: Tokenizer) -> dict[str, np.ndarray]:
     task, train = next(iter(tasks_of(cfg.task).values())), cfg.train
     if task.inputs is None:
         _, objective = make_objectives(
-            task,
-            tokenizer,
-            inputs_length=train.inputs_length,
-            targets_length=train.targets_length,
-            seed=cfg.seed,
+            task, tokenizer, inputs_length=train.inputs_length, targets_length=train.targets_length, seed=cfg.seed
         )[0]
         tokens_1L = np.full((1, objective.chunk_length), tokenizer.eos_id + 1)
         return objective(tokens_1L, np.zeros(1, np.int64))

@@ -15,22 +15,14 @@ UNKNOWN_LABEL = -1
 def from_tfds(
     dataset: str,
     *,
-    preprocess: str | None = None,
     inputs: str = "{inputs}",
     targets: str = "{targets}",
-    metrics: tuple[str, ...] = (),
     splits: tuple[str, str] = ("train", "validation"),
+    **fields: Any,
 ) -> TaskConfig:
     """Returns a task on the training and held-out `splits` of a TFDS dataset, NAME/CONFIG:VERSION."""
-    train, held_out = splits
-    return TaskConfig(
-        source=f"tfds:{dataset}@{train}",
-        eval_source=f"tfds:{dataset}@{held_out}",
-        preprocess=preprocess,
-        inputs=inputs,
-        targets=targets,
-        metrics=metrics,
-    )
+    source, eval_source = (f"tfds:{dataset}@{split}" for split in splits)
+    return TaskConfig(source=source, eval_source=eval_source, inputs=inputs, targets=targets, **fields)
 
 
 class Classification:

@@ -89,7 +89,10 @@ def open_corpora(task: TaskConfig, root: pathlib.Path, tokenizer_directory: path
     for name, single in tasks_of(task).items():
         directory = corpus_directory(root, name, single)
         manifest = read_manifest(directory)
-        _check_files(directory, manifest)
+        parts = [counts for part in manifest["parts"] for counts in part["splits"].values()]
+        files = {file: written for counts in parts for file, written in counts["files"].items()}
+        if damage := damaged_file(directory, files):
+            raise ValueError(f"{damage}: delete {directory} and prepare the text again")
         if manifest["tokenizer"] != digest:
             raise ValueError(
                 f"the text in {directory} was tokenised with a different tokenizer from the one in "
@@ -104,13 +107,6 @@ def open_corpora(task: TaskConfig, root: pathlib.Path, tokenizer_directory: path
             **splits,
         )
     return corpora
-
-
-def _check_files(directory: pathlib.Path, manifest: dict[str, Any]) -> None:
-    splits = [counts for part in manifest["parts"] for counts in part["splits"].values()]
-    damage = damaged_file(directory, {name: entry for counts in splits for name, entry in counts["files"].items()})
-    if damage:
-        raise ValueError(f"{damage}: delete {directory} and prepare the text again")
 
 
 def _open_split(directory: pathlib.Path, manifest: dict[str, Any], split: str, dtype: np.dtype) -> Split:

@@ -5,7 +5,6 @@ The text is prepared in the run directory, or beforehand by `t5x-lite data prepa
 exactly the same ids, even if the source has changed.
 """
 
-import contextlib
 import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -93,8 +92,12 @@ def prepare_text(
         _make_tokenizer(task, list(preparations.values()), tokenizer_directory, announce)
     for name, preparation in preparations.items():
         if preparation.task.prepared is None:
-            with _errors_name_task(name):
+            try:
                 _prepare_task(preparation, _prefixed(name, announce), tokenize)
+            except ValueError as error:
+                if not name:
+                    raise
+                raise ValueError(f"task.mixture.tasks.{name.replace('/', '.mixture.tasks.')}: {error}") from error
 
 
 def _begin(
@@ -176,17 +179,6 @@ def _prepare_task(preparation: Preparation, announce: Announce, tokenize: Tokeni
         announce(line)
     write_manifest(directory, manifest)
     remove_leftovers(directory)
-
-
-@contextlib.contextmanager
-def _errors_name_task(name: str) -> Iterator[None]:
-    """Prefixes errors with the config path of a mixture's task."""
-    try:
-        yield
-    except ValueError as error:
-        if not name:
-            raise
-        raise ValueError(f"task.mixture.tasks.{name.replace('/', '.mixture.tasks.')}: {error}") from error
 
 
 def _prefixed(name: str, announce: Announce) -> Announce:

@@ -36,7 +36,20 @@ class Source(Protocol):
 
 
 class IndexedSource:
-    """Base class of sources that read records one by one; subclasses define `__len__`, `__getitem__` and `where`."""
+    """Base class of sources that read records one by one; subclasses define `__getitem__`.
+
+    Args:
+      items: the records in the source's own form.
+      name: the name of the source in errors.
+    """
+
+    unit = "record"  # in errors
+
+    def __init__(self, items: Any, name: str):
+        self._items, self._name = items, name
+
+    def __len__(self) -> int:
+        return len(self._items)
 
     def __getitem__(self, number: int) -> Record:
         """Returns a record, or raises BadRecord if it is malformed."""
@@ -44,7 +57,7 @@ class IndexedSource:
 
     def where(self, number: int) -> str:
         """Returns the location of a record."""
-        raise NotImplementedError
+        return f"{self._name} {self.unit} {number}"
 
     def read(self, numbers: Iterable[int]) -> Iterator[Located]:
         for number in numbers:
@@ -72,16 +85,10 @@ class Concatenated:
 
 
 class InMemory(IndexedSource):
-    """A Python sequence of mappings, or of strings, which become the field `text`; `name` is for errors."""
-
-    def __init__(self, records: Sequence[Any], name: str):
-        self._records, self._name = records, name
-
-    def __len__(self) -> int:
-        return len(self._records)
+    """A Python sequence of mappings, or of strings, which become the field `text`."""
 
     def __getitem__(self, number: int) -> Record:
-        record = self._records[number]
+        record = self._items[number]
         if isinstance(record, str):
             return {"text": record}
         try:
@@ -90,9 +97,6 @@ class InMemory(IndexedSource):
             raise BadRecord(
                 f"{self.where(number)} is a {type(record).__name__}: make the function return mappings or strings"
             ) from error
-
-    def where(self, number: int) -> str:
-        return f"{self._name} record {number}"
 
 
 def decoded(content: bytes, where: str) -> str:

@@ -15,18 +15,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 
 # Import names of the largest packages among the dependencies of t5x_lite.
-DEFAULT_PACKAGES = (
-    "stdlib",
-    "jax",
-    "numpy",
-    "scipy",
-    "flax",
-    "optax",
-    "orbax",
-    "grain",
-    "tensorflow_datasets",
-    "pyarrow",
-)
+LIBRARIES = ("jax", "numpy", "scipy", "flax", "optax", "orbax", "grain", "tensorflow_datasets", "pyarrow")
 STDLIB = "stdlib"
 # Tests have few docstrings, and the standard library's contain invalid Python on purpose.
 LEFT_OUT_DIRECTORIES = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__"})
@@ -39,13 +28,13 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
     """Returns the distinct docstrings of installed packages, without tests, in order of package, path and line.
 
     Args:
-      packages: top-level import names or `stdlib`; None means DEFAULT_PACKAGES.
+      packages: top-level import names or `stdlib`; None means `stdlib` and LIBRARIES.
       min_characters: the minimum length of a docstring, without its indentation.
 
     Raises:
       ValueError: if a package is not installed or has no Python source, or if there are no docstrings at all.
     """
-    packages = DEFAULT_PACKAGES if packages is None else tuple(packages)
+    packages = (STDLIB, *LIBRARIES) if packages is None else tuple(packages)
     documents: dict[str, None] = {}  # a dict serves as an ordered set
     with _no_garbage_collection():
         for package in packages:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds the files of a source and opens them according to their suffix."""
 
+import functools
 import gzip
 import pathlib
 import re
+import shutil
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyarrow
 
@@ -130,20 +133,12 @@ def _matching(pattern: pathlib.Path, field: str) -> list[pathlib.Path]:
 
 def _decompress(path: pathlib.Path, plain: pathlib.Path) -> None:
     compression = _compression(path)
+    zstd = functools.partial(pyarrow.input_stream, compression="zstd")
+    open_compressed: Callable[[str], Any] = gzip.open if compression == ".gz" else zstd
     try:
-        with written_atomically(plain) as temporary, temporary.open("wb") as out:
-            for block in _blocks(path):
-                out.write(block)
+        with open_compressed(str(path)) as file, written_atomically(plain) as temporary, temporary.open("wb") as out:
+            shutil.copyfileobj(file, out, BLOCK_BYTES)
     except (EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # an I/O error; decompression errors have no errno
             raise
         raise ValueError(f"{path} is not a complete {compression} file ({error}): fetch or write it again") from error
-
-
-def _blocks(path: pathlib.Path) -> Iterator[bytes]:
-    def zstd(path: pathlib.Path) -> pyarrow.NativeFile:
-        return pyarrow.input_stream(str(path), compression="zstd")
-
-    with (gzip.open if _compression(path) == ".gz" else zstd)(path) as file:
-        while block := file.read(BLOCK_BYTES):
-            yield block

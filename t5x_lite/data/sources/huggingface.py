@@ -23,20 +23,16 @@ NOT_THERE = "it has not been downloaded before"
 class HuggingFaceRecords(IndexedSource):
     """The examples of a datasets.Dataset as plain Python values, without decoding images and the like."""
 
-    def __init__(self, dataset: Any, name: str):
-        self._name, self._tables = name, dataset.with_format("arrow")
+    unit = "example"
 
-    def __len__(self) -> int:
-        return len(self._tables)
+    def __init__(self, dataset: Any, name: str):
+        super().__init__(dataset.with_format("arrow"), name)
 
     def __getitem__(self, number: int) -> Record:
         try:
-            return self._tables[number].to_pylist()[0]
+            return self._items[number].to_pylist()[0]
         except (ValueError, OverflowError, pyarrow.ArrowException) as error:
             raise BadRecord(f"{self.where(number)} has a value that cannot be read ({error}): leave it out") from error
-
-    def where(self, number: int) -> str:
-        return f"{self._name} example {number}"
 
 
 def open_dataset(name: str, field: str = "task.source") -> HuggingFaceRecords:

@@ -25,26 +25,23 @@ class ParquetRows(IndexedSource):
     """
 
     def __init__(self, path: pathlib.Path, copy: pathlib.Path):
-        self.path, self.copy = path, copy
+        self.copy = copy
         if not copy.is_file():
             _uncompress(path, copy)
         with pyarrow.memory_map(str(copy)) as file:
-            self._table = pyarrow.ipc.open_file(file).read_all()
-        names = self._table.column_names
+            super().__init__(pyarrow.ipc.open_file(file).read_all(), str(path))
+        names = self._items.column_names
         if len(set(names)) < len(names):
             raise ValueError(f"{path} has duplicate column names ({listed(names)}): give each a different name")
 
-    def __len__(self) -> int:
-        return self._table.num_rows
-
     def __getitem__(self, number: int) -> Record:
         try:
-            return self._table.slice(number, 1).to_pylist()[0]
+            return self._items.slice(number, 1).to_pylist()[0]
         except (ValueError, OverflowError, pyarrow.ArrowException) as error:  # such as invalid UTF-8 or the year 20,000
             raise BadRecord(f"{self.where(number)} has a value that cannot be read ({error}): fix the file") from error
 
     def where(self, number: int) -> str:
-        return f"{self.path} row {number + 1}"
+        return f"{self._name} row {number + 1}"
 
 
 def _uncompress(path: pathlib.Path, copy: pathlib.Path) -> None:

@@ -24,8 +24,9 @@ class TfdsRecords(IndexedSource):
       ValueError: if the dataset is not prepared as ArrayRecord files, or has no such split.
     """
 
+    unit = "example"
+
     def __init__(self, builder: Any, split: str | None, name: str, field: str = "task.source"):
-        self._name = name
         split = split or DEFAULT_SPLIT
         how = "tfds.builder(NAME, file_format='array_record').download_and_prepare()"
         if not builder.info.splits:
@@ -34,7 +35,7 @@ class TfdsRecords(IndexedSource):
                 "TFDS_DATA_DIR to the directory that has it"
             )
         try:
-            self._examples = builder.as_data_source(split)
+            super().__init__(builder.as_data_source(split), name)
         except NotImplementedError as error:
             raise ValueError(
                 f"{field} {name!r} is prepared as {builder.info.file_format.value} in {builder.data_dir}, which "
@@ -46,17 +47,11 @@ class TfdsRecords(IndexedSource):
                 "write @SPLIT after the name"
             ) from error
 
-    def __len__(self) -> int:
-        return len(self._examples)
-
     def __getitem__(self, number: int) -> Record:
         try:
-            return _plain(self._examples[number])
+            return _plain(self._items[number])
         except UnicodeDecodeError as error:
             raise BadRecord(f"{self.where(number)} has text that is not UTF-8: fix the dataset") from error
-
-    def where(self, number: int) -> str:
-        return f"{self._name} example {number}"
 
 
 def open_named(name: str, field: str = "task.source") -> TfdsRecords:
