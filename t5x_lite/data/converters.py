@@ -69,7 +69,7 @@ def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_target
     Returns:
       The features of `decoder_only`, and `decoder_causal_attention` [B, T], 1 for decoder inputs in the prefix.
     """
-    features = decoder_only({name: ids for name, ids in rows.items() if name != "inputs_width"}, bos_id=bos_id)
+    features = decoder_only(rows, bos_id=bos_id)
     width_BT, positions_BT = rows["inputs_width"], rows.get("targets_positions")
     if positions_BT is None:
         positions_BT = np.broadcast_to(np.arange(width_BT.shape[1]), width_BT.shape)

@@ -129,18 +129,15 @@ class TokenStream:
     def _slice(self, begin: int, end: int) -> np.ndarray:
         shard, parts = bisect.bisect_right(self._starts, begin) - 1, [np.zeros(0, self.dtype)]
         while begin < end:
+            if shard not in self._readers:
+                self._readers[shard] = ArrayRecordReader(str(self.paths[shard]), READER_OPTIONS)
             local, stop = begin - self._starts[shard], min(end, self._starts[shard + 1]) - self._starts[shard]
             for block in range(local // BLOCK_LENGTH, -(-stop // BLOCK_LENGTH)):
                 first = block * BLOCK_LENGTH
-                (content,) = self._reader(shard).read([block])
+                (content,) = self._readers[shard].read([block])
                 parts.append(np.frombuffer(content, self.dtype)[max(local - first, 0) : stop - first])
             begin, shard = self._starts[shard] + stop, shard + 1
         return parts[1] if len(parts) == 2 else np.concatenate(parts)
-
-    def _reader(self, shard: int) -> ArrayRecordReader:
-        if shard not in self._readers:
-            self._readers[shard] = ArrayRecordReader(str(self.paths[shard]), READER_OPTIONS)
-        return self._readers[shard]
 
 
 def shard_name(split: str, number: int, count: int) -> str:

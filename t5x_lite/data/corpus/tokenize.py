@@ -172,17 +172,14 @@ class PortionTokenizer:
 
     def _write(self, batch: Sequence[Row], splits: Sequence[str], writers: Mapping[str, ShardWriter]) -> int:
         """Writes the rows whose splits have a writer, and returns their number of characters."""
-        placed = [(row, self._split_of(row, splits)) for row in batch]
+        eval_percent = self._preparation.task.eval_percent
+        placed = [(row, splits[-1] if is_held_out(row.texts[0], eval_percent) else splits[0]) for row in batch]
         placed = [(row, split) for row, split in placed if split in writers]
         texts = [text for row, _ in placed for text in row.texts]
         ids = iter(self._tokenizer.encode_batch(texts))
         for row, split in placed:
             writers[split].add([next(ids) for _ in row.texts], row.reference)
         return sum(map(len, texts))
-
-    def _split_of(self, row: Row, splits: Sequence[str]) -> str:
-        held_out = len(splits) > 1 and is_held_out(row.texts[0], self._preparation.task.eval_percent)
-        return splits[1] if held_out else splits[0]
 
 
 def remove_leftovers(directory: pathlib.Path) -> None:

@@ -100,14 +100,10 @@ def _part(record: Mapping[str, Any], field: str) -> Any:
     """Returns the value of a possibly nested field, or None if it is missing."""
     value: Any = record
     for key in field.split("."):
-        value = _item(value, key)
+        if isinstance(value, Mapping):
+            value = value.get(key)
+        elif _is_list(value) and key.isdecimal() and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return None
     return value
-
-
-def _item(value: Any, key: str) -> Any:
-    """Returns an item of a mapping or list, or None if it is missing."""
-    if isinstance(value, Mapping):
-        return value.get(key)
-    if _is_list(value) and key.isdecimal() and int(key) < len(value):
-        return value[int(key)]
-    return None

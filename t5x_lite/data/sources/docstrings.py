@@ -5,10 +5,10 @@ They are parsed with `ast`, so no package is imported.
 """
 
 import ast
-import contextlib
 import gc
 import importlib.util
 import inspect
+import itertools
 import pathlib
 import sysconfig
 import warnings
@@ -35,30 +35,21 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
       ValueError: if a package is not installed or has no Python source, or if there are no docstrings at all.
     """
     packages = (STDLIB, *LIBRARIES) if packages is None else tuple(packages)
-    documents: dict[str, None] = {}  # a dict serves as an ordered set
-    with _no_garbage_collection():
-        for package in packages:
-            for path in _python_files(package):
-                for docstring in _docstrings_of_file(path, min_characters):
-                    documents.setdefault(docstring)
+    was_enabled = gc.isenabled()
+    gc.disable()  # it takes 30% of the time, although syntax trees have no cycles
+    try:
+        paths = itertools.chain.from_iterable(map(_python_files, packages))
+        # A dict serves as an ordered set.
+        documents = dict.fromkeys(text for path in paths for text in _docstrings_of_file(path, min_characters))
+    finally:
+        if was_enabled:
+            gc.enable()
     if not documents:
         raise ValueError(
             f"task.packages {', '.join(packages)} have no docstring of at least task.min_characters {min_characters}: "
             "name other packages or lower min_characters"
         )
     return list(documents)
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Pauses garbage collection, which takes 30% of the time although syntax trees have no cycles."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _python_files(package: str) -> Iterator[pathlib.Path]:

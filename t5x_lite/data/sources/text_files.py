@@ -115,10 +115,9 @@ class TextFile:
     def _index(self) -> np.ndarray:
         """Returns int64 rows: (the number of records, 0), then (offset, line) of every 64th record."""
         starts, count = array.array("q"), 0
-        for raw in self._raw_records():
-            if count % RECORDS_PER_OFFSET == 0:
+        for count, raw in enumerate(self._raw_records(), 1):
+            if count % RECORDS_PER_OFFSET == 1:
                 starts.extend((raw.offset, raw.line))
-            count += 1
         return np.array([count, 0, *starts], np.int64).reshape(-1, 2)
 
     def _cached_index(self, path: pathlib.Path) -> np.ndarray:

@@ -8,8 +8,6 @@ import numpy as np
 from t5x_lite.data.sources.base import TFDS, BadRecord, IndexedSource, Record
 from t5x_lite.files.messages import first_line
 
-DEFAULT_SPLIT = "train"
-
 
 class TfdsRecords(IndexedSource):
     """The examples of a split as plain Python values: strings, numbers and lists.
@@ -27,7 +25,7 @@ class TfdsRecords(IndexedSource):
     unit = "example"
 
     def __init__(self, builder: Any, split: str | None, name: str, field: str = "task.source"):
-        split = split or DEFAULT_SPLIT
+        split = split or "train"
         how = "tfds.builder(NAME, file_format='array_record').download_and_prepare()"
         if not builder.info.splits:
             raise ValueError(
@@ -84,10 +82,8 @@ def _plain(value: Any) -> Any:
         return {name: _plain(part) for name, part in value.items()}
     if isinstance(value, bytes):
         return value.decode()
-    if isinstance(value, np.ndarray):
+    if isinstance(value, (np.ndarray, np.generic)):
         return _plain(value.tolist())
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, (list, tuple)):
         return [_plain(part) for part in value]
     return value
