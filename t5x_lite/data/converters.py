@@ -11,7 +11,7 @@ Source: SeqIO `feature_converters.py`.
 
 import functools
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -157,6 +157,12 @@ def targets_of(batch: Mapping[str, Any]) -> tuple[Any, Any]:
     """Returns the targets and their loss weights from a batch of any architecture."""
     name = next(name for name in TARGETS if name in batch)
     return batch[name], batch[TARGETS[name]]
+
+
+def stack_lengths(shapes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
+    """Returns the encoder's and the decoder's tokens per row, given the shapes of a batch or a row."""
+    inputs, targets = (shapes.get(f"{stack}_input_tokens", (0,))[-1] for stack in ("encoder", "decoder"))
+    return inputs, targets
 
 
 def autoregressive_inputs(

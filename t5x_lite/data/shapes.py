@@ -3,7 +3,6 @@
 
 import pathlib
 import sys
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -44,12 +43,6 @@ def feature_shapes(cfg: RunConfig) -> dict[str, tuple[int, ...]]:
         return {"encoder_input_tokens": (cfg.train.inputs_length,)} | shapes
     features = convert(_row(cfg, tokenizer))
     return {name: values.shape[1:] for name, values in features.items()}
-
-
-def stack_lengths(shapes: Mapping[str, Sequence[int]]) -> tuple[int, int]:
-    """Returns the encoder's and the decoder's tokens per row, given the shapes of a batch or a row."""
-    inputs, targets = (shapes.get(f"{stack}_input_tokens", (0,))[-1] for stack in ("encoder", "decoder"))
-    return inputs, targets
 
 
 def _row(cfg: RunConfig, tokenizer: Tokenizer) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from t5x_lite.data.shapes import stack_lengths
+from t5x_lite.data.converters import stack_lengths
 from t5x_lite.evaluation.results import PREFIX, as_json, by_task
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.progress import ProgressBar

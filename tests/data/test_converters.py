@@ -16,6 +16,7 @@ from t5x_lite.data.converters import (
     labels_of,
     make_converter,
     prefix_lm,
+    stack_lengths,
     targets_of,
 )
 from t5x_lite.data.packing import fill_rows, first_fit
@@ -380,3 +381,8 @@ def test_tasks_of_a_mixture_share_their_labels():
 def test_a_task_that_asks_for_something_else_is_refused(architecture, task, message):
     with pytest.raises(ValueError, match=message):
         converter(architecture, **task)
+
+
+def test_a_stack_that_the_model_lacks_reads_no_tokens():
+    assert stack_lengths({"encoder_input_tokens": (40,), "decoder_input_tokens": (12,)}) == (40, 12)
+    assert stack_lengths({"decoder_input_tokens": (5, 12)}) == (0, 12)

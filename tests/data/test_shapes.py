@@ -8,7 +8,7 @@ import pytest
 from t5x_lite.config import DataConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
-from t5x_lite.data.shapes import feature_shapes, stack_lengths, vocab_rows
+from t5x_lite.data.shapes import feature_shapes, vocab_rows
 
 TEXT = TaskConfig(packages=("optax",), tokenizer=TokenizerConfig(kind="bytes_and_sentinels"))
 LENGTHS = TrainConfig(inputs_length=40)
@@ -65,11 +65,6 @@ def test_packed_pairs_have_segments_and_positions():
 def test_classifiers_have_a_label_a_sequence_or_a_token():
     assert features(architecture="sequence_classifier")["target_labels"] == (1,)
     assert features(architecture="token_classifier")["target_labels"] == (40,)
-
-
-def test_a_stack_that_the_model_lacks_reads_no_tokens():
-    assert stack_lengths({"encoder_input_tokens": (40,), "decoder_input_tokens": (12,)}) == (40, 12)
-    assert stack_lengths({"decoder_input_tokens": (5, 12)}) == (0, 12)
 
 
 def test_pairs_without_a_length_of_targets_are_refused():

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 
 from t5x_lite.commands.compile.compiling import Compiled
 from t5x_lite.config import RunConfig
-from t5x_lite.data.shapes import stack_lengths
+from t5x_lite.data.converters import stack_lengths
 from t5x_lite.parallel.mesh import by_slice
 from t5x_lite.perf.chips import GIB, chip_of
 from t5x_lite.perf.collectives import Traffic, traffic
