@@ -13,23 +13,14 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Traits:
-    """The traits of an architecture.
+    """The traits of an architecture; classes and functions are named as package.module:NAME."""
 
-    Args:
-      model: the model's class, as package.module:NAME.
-      converter: the factory of its feature converter, as package.module:NAME; see `data.converters.make_converter`.
-      has_encoder: whether an encoder reads the inputs.
-      decodes: whether a decoder writes text, one token at a time.
-      sees_prefix: whether a decoder without an encoder reads its inputs bidirectionally.
-      labels_per: the unit that a classifier labels; None for models that predict token ids.
-    """
-
-    model: str
-    converter: str
-    has_encoder: bool
-    decodes: bool = False
-    sees_prefix: bool = False
-    labels_per: Literal["sequence", "token"] | None = None
+    model: str  # the model's class
+    converter: str  # the factory of its feature converter; see `data.converters.make_converter`
+    has_encoder: bool  # whether an encoder reads the inputs
+    decodes: bool = False  # whether a decoder writes text, one token at a time
+    sees_prefix: bool = False  # whether a decoder without an encoder reads its inputs bidirectionally
+    labels_per: Literal["sequence", "token"] | None = None  # what a classifier labels; None predicts token ids
 
     @property
     def fills_spans(self) -> bool:
@@ -87,15 +78,10 @@ else:
 
 
 class Architecture(NamedTuple):
-    """The architecture of one model, as checkpoints store it.
+    """The architecture of one model, as checkpoints store it."""
 
-    Args:
-      name: a key of ARCHITECTURES.
-      labels: a classifier's labels, in the order of its logits; empty for other architectures.
-    """
-
-    name: str = DEFAULT
-    labels: tuple[str, ...] = ()
+    name: str = DEFAULT  # a key of ARCHITECTURES
+    labels: tuple[str, ...] = ()  # a classifier's labels, in the order of its logits; empty for other architectures
 
     @property
     def traits(self) -> Traits:

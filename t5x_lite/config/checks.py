@@ -34,10 +34,7 @@ def not_empty(remedy: str) -> Rule:
 def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None:
     """Raises ValueError at the first field that violates its rule; None is always allowed.
 
-    Args:
-      config: the dataclass to check.
-      prefix: the text before the field's name in messages, such as "train." or "--".
-      rules: the space-separated names of the fields that each rule applies to.
+    A rule applies to space-separated fields; messages show their names after the prefix, such as "train." or "--".
     """
     for rule, fields in rules.items():
         for field in fields.split():

@@ -221,7 +221,6 @@ READ_BY_MIXTURE = frozenset({"mixture", "tokenizer", "prepared"})
 
 
 def _check_mixture(task: TaskConfig) -> None:
-    """Raises ValueError if a mixture is given together with a field that belongs to its tasks."""
     if task.mixture is None:
         return
     for field in task.given().keys() - READ_BY_MIXTURE:
@@ -232,7 +231,6 @@ def _check_mixture(task: TaskConfig) -> None:
 
 
 def _check_labels(task: TaskConfig) -> None:
-    """Raises ValueError unless there are at least two labels, all different."""
     if task.labels is None:
         return
     require(
@@ -240,14 +238,10 @@ def _check_labels(task: TaskConfig) -> None:
         "task.labels is given without task.targets, which they classify: give both",
     )
     words = {label for label in task.labels if label.strip()}
-    require(
-        len(words) == len(task.labels) > 1,
-        f"task.labels is {list(task.labels)}: use two or more different labels",
-    )
+    require(len(words) == len(task.labels) > 1, f"task.labels is {list(task.labels)}: use two or more different labels")
 
 
 def _check_objective(task: TaskConfig) -> None:
-    """Raises ValueError if a field is set that the objective does not use."""
     name = task.objective
     require(
         task.inputs is None or name == TaskConfig.objective,

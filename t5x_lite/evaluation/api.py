@@ -96,13 +96,9 @@ def with_architecture(cfg: RunConfig, architecture: Architecture) -> RunConfig:
 def held_out_corpora(
     cfg: RunConfig, tokenizer: Tokenizer, run_dir: pathlib.Path, *, announce: Announce = lambda message: None
 ) -> Iterator[Corpora]:
-    """Opens the held-out text of a config's tasks, encoded with the model's tokenizer.
+    """Opens the held-out text of a resolved config's tasks, encoded with the model's tokenizer.
 
-    Args:
-      cfg: the config, with its task resolved.
-      tokenizer: the model's tokenizer.
-      run_dir: the run directory, whose text is used if it matches the task; never written to.
-      announce: called with a message at the start of each slow stage.
+    The text in `run_dir` is used if it matches the task. `announce` is called with a message before each slow stage.
     """
     with tempfile.TemporaryDirectory(prefix="t5x_lite_eval_") as temporary:
         directory = pathlib.Path(temporary)
@@ -116,13 +112,9 @@ def held_out_corpora(
 
 
 def check_tokenizer(asked: TokenizerConfig, tokenizer: Tokenizer, digest: str, run_dir: pathlib.Path) -> None:
-    """Raises ValueError if a config asks for a tokenizer other than the model's.
+    """Raises ValueError if a config asks for a tokenizer other than the model's, which has this `tokenizer_hash`.
 
-    Args:
-      asked: the config's tokenizer; the defaults accept any.
-      tokenizer: the model's tokenizer.
-      digest: the `tokenizer_hash` of `tokenizer`.
-      run_dir: a run directory; if it has the model's tokenizer, the one its config asked for is accepted too.
+    The default config accepts any. If `run_dir` has the model's tokenizer, what its config asked for is accepted too.
     """
     if asked == TokenizerConfig():
         return
@@ -131,11 +123,8 @@ def check_tokenizer(asked: TokenizerConfig, tokenizer: Tokenizer, digest: str, r
         if stored.get("task", {}).get("tokenizer") == dataclasses.asdict(asked):
             return
     if asked.kind == "sentencepiece" and asked.path is None:  # not trained yet, so its ids cannot be compared
-        same = (tokenizer.kind, tokenizer.vocab_size, tokenizer.num_sentinels) == (
-            asked.kind,
-            asked.vocab_size,
-            asked.num_sentinels,
-        )
+        fields = ("kind", "vocab_size", "num_sentinels")
+        same = all(getattr(tokenizer, field) == getattr(asked, field) for field in fields)
     else:
         with tempfile.TemporaryDirectory() as temporary:
             build_tokenizer(asked, ()).save(pathlib.Path(temporary))
@@ -162,9 +151,8 @@ def stored_corpora(task: TaskConfig, run_dir: pathlib.Path, digest: str) -> Corp
                 f"task.prepared {single.prepared} was prepared with a tokenizer other than the model's: leave it out "
                 "to read task.source, or prepare the text with the model's"
             )
-    if not (run_dir / KIND_FILE).is_file() or tokenizer_hash(run_dir) != digest:
-        return {}
-    if not all(_is_stored(single, name, run_dir) for name, single in tasks.items()):
+    is_same_tokenizer = (run_dir / KIND_FILE).is_file() and tokenizer_hash(run_dir) == digest
+    if not is_same_tokenizer or not all(_is_stored(single, name, run_dir) for name, single in tasks.items()):
         return {}
     return open_corpora(task, run_dir / CORPUS, run_dir)
 
@@ -185,14 +173,9 @@ def make_evaluation(
     *,
     on_batch: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Returns an evaluation on as many devices as divide the batch size.
+    """Returns an evaluation of a resolved config's tasks, on as many devices as divide the batch size.
 
-    Args:
-      cfg: the config, with its task resolved.
-      corpora: the held-out text of its tasks.
-      architecture: the models' architecture.
-      num_batches: the maximum number of batches per task; None for all.
-      on_batch: called after each batch.
+    `num_batches` is the maximum per task, None for all; `on_batch` is called after each batch.
     """
     examples, batch_size = held_out_examples(cfg, corpora), cfg.train.batch_size
     tasks = {name: corpus.task for name, corpus in corpora.items()}

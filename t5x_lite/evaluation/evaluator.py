@@ -135,17 +135,16 @@ class Evaluation:
 
     def predictions(self, name: str, model: Model) -> list[str]:
         """Returns a task's greedy predictions, in the order of `numbers`."""
-        from t5x_lite.config.generation import GenerationConfig
         from t5x_lite.inference.loop import Devices
         from t5x_lite.inference.predict import predict
         from t5x_lite.model.kernels.cpu import decode_layout
 
-        config = GenerationConfig(max_new_tokens=self.examples[name].targets_length)
         devices = Devices(functools.partial(on_mesh, mesh=self.mesh), fetched)
         model = decode_layout(model)  # once for all batches
+        max_new_tokens = self.examples[name].targets_length
         answers: list[str] = []
-        for rows in self._task_batches(name):
-            answers += predict(model, self.architecture, rows["inputs"], self._tokenizer, config, devices)
+        for rows in self._host_batches(name, convert=dict):
+            answers += predict(model, self.architecture, rows["inputs"], self._tokenizer, max_new_tokens, devices)
             self.on_batch()
         return answers[: len(self.numbers(name))]
 
@@ -165,7 +164,7 @@ class Evaluation:
         """Returns a task's inputs and targets as the model sees them, in the order of `numbers`."""
         batches = (
             zip(*(self._tokenizer.decode_batch(rows[side]) for side in ("inputs", "targets")), strict=True)
-            for rows in self._task_batches(name)
+            for rows in self._host_batches(name, convert=dict)
         )
         return list(itertools.chain.from_iterable(batches))[: len(self.numbers(name))]
 
@@ -193,11 +192,8 @@ class Evaluation:
             self.on_batch()
         return results
 
-    def _task_batches(self, name: str) -> Iterator[Batch]:
-        """Yields batches of a task's features before conversion, with the rows of all hosts."""
-        return self._host_batches(name, convert=dict)
-
     def _host_batches(self, name: str, rows: slice = slice(None), convert: Converter | None = None) -> Iterator[Batch]:
+        """Yields a task's batches with these rows; `dict` for `convert` leaves the features as they are."""
         return eval_batches(
             self.examples[name],
             batch_size=self.batch_size,

@@ -2,7 +2,6 @@
 """Text generation for any number of inputs, batched by length."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -51,8 +50,8 @@ def answer_all(
 
     Reads `num_batches` batches ahead, to decode texts of similar length together.
     """
-    pretrained, remaining = for_decoding(pretrained), iter(requests)
-    while window := list(itertools.islice(remaining, batch_size * num_batches)):
+    pretrained = for_decoding(pretrained)
+    for window in batched(requests, batch_size * num_batches):
         by_length = sorted(range(len(window)), key=lambda number: -len(window[number].text))
         answers: dict[int, Answer] = {}
         for numbers in batched(by_length, batch_size):

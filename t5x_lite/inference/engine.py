@@ -146,9 +146,9 @@ def bucket(length: int) -> int:
     return -(-length // LENGTH_BUCKET) * LENGTH_BUCKET
 
 
-def pad_inputs(encoded: Sequence[Sequence[int]], batch_size: int) -> np.ndarray:
-    """Returns inputs_BS, zero-padded to the batch size and a bucketed length."""
-    inputs_BS = np.zeros((batch_size, bucket(max(map(len, encoded)))), np.int32)
+def pad_inputs(encoded: Sequence[Sequence[int]], batch_size: int, *, length: int | None = None) -> np.ndarray:
+    """Returns inputs_BS, zero-padded to the batch size and the length, or else a bucketed length."""
+    inputs_BS = np.zeros((batch_size, length or bucket(max(map(len, encoded)))), np.int32)
     for row, ids in zip(inputs_BS, encoded, strict=False):
         row[: len(ids)] = ids
     return inputs_BS
@@ -195,7 +195,7 @@ def _answer_with_encoder(
     pretrained: Pretrained, inputs_BS: np.ndarray, lengths: Sequence[int], devices: Devices
 ) -> list[Answer]:
     architecture = pretrained.architecture
-    texts = predict(pretrained.model, architecture, inputs_BS, pretrained.tokenizer, GenerationConfig(), devices)
+    texts = predict(pretrained.model, architecture, inputs_BS, pretrained.tokenizer, devices=devices)
     probabilities: Sequence[dict[str, float]] = [{}] * len(lengths)
     if architecture.traits.labels_per == "sequence":
         probabilities = label_probabilities(pretrained.model, inputs_BS, architecture.labels)

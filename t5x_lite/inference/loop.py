@@ -52,15 +52,9 @@ def generate_ids(
     spec: DecodeSpec,
     devices: Devices = LOCAL,
 ) -> Generated:
-    """Decodes a batch.
+    """Decodes a batch of zero-padded input ids with EOS, which decoder-only models do not read.
 
-    Args:
-      model: a model that decodes, run without dropout; for many batches, pass `decode_layout(model)`.
-      architecture: the model's architecture.
-      inputs_BS: zero-padded input ids with EOS, which decoder-only models do not read.
-      params: per-example decoding parameters.
-      spec: the decoding program.
-      devices: the model's devices.
+    For many batches, pass `decode_layout(model)`.
     """
     model = decode_layout(model)
     state, placed = prefill(model, architecture, inputs_BS, params, spec, devices)
@@ -68,13 +62,18 @@ def generate_ids(
 
 
 def greedy_ids(
-    model: Any, architecture: Architecture, inputs_BS: np.ndarray, tokenizer: Tokenizer, *, max_new_tokens: int
+    model: Any,
+    architecture: Architecture,
+    inputs_BS: np.ndarray,
+    tokenizer: Tokenizer,
+    max_new_tokens: int,
+    devices: Devices = LOCAL,
 ) -> np.ndarray:
     """Returns greedily decoded tokens_BT; a sequence ends with EOS, and zeros follow."""
     configs = [GenerationConfig(max_new_tokens=max_new_tokens)] * len(inputs_BS)
     params = make_sampling_params(configs, range(len(inputs_BS)), eos_id=tokenizer.eos_id)
     spec = make_decode_spec(configs, vocab_size=tokenizer.vocab_size, num_steps=max_new_tokens)
-    return generate_ids(model, architecture, inputs_BS, params, spec).tokens_BKT[:, 0]
+    return generate_ids(model, architecture, inputs_BS, params, spec, devices).tokens_BKT[:, 0]
 
 
 def stream_ids(

@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.labels import Words
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.inference.loop import LOCAL, Devices, generate_ids
-from t5x_lite.inference.params import make_decode_spec, make_sampling_params
+from t5x_lite.inference.loop import LOCAL, Devices, greedy_ids
 from t5x_lite.model.architectures import Architecture
+
+cached_words = functools.lru_cache(maxsize=2)(Words)
 
 
 def predict(
@@ -25,19 +25,17 @@ def predict(
     architecture: Architecture,
     inputs_BS: np.ndarray,
     tokenizer: Tokenizer,
-    config: GenerationConfig,
+    max_new_tokens: int = 0,
     devices: Devices = LOCAL,
 ) -> list[str]:
-    """Returns the prediction for each input: the best decoded sequence, or the most probable tokens or labels.
+    """Returns the prediction for each input: the greedily decoded output, or the most probable tokens or labels.
 
-    `inputs_BS` holds zero-padded ids with EOS, on the host; encoder models ignore the config.
+    `inputs_BS` holds zero-padded ids with EOS, on the host; encoder models ignore `max_new_tokens`.
     """
     if architecture.traits.decodes:
-        B = len(inputs_BS)
-        params = make_sampling_params([config] * B, range(B), eos_id=tokenizer.eos_id)
-        spec = make_decode_spec([config], vocab_size=tokenizer.vocab_size, num_steps=config.max_new_tokens)
-        generated = generate_ids(model, architecture, inputs_BS, params, spec, devices)
-        return tokenizer.decode_batch(generated.tokens_BKT[:, 0])
+        return tokenizer.decode_batch(
+            greedy_ids(model, architecture, inputs_BS, tokenizer, max_new_tokens, devices=devices)
+        )
     if architecture.traits.fills_masks:
         chosen_BS = devices.fetch(most_probable(model, devices.place(inputs_BS), vocab_size=tokenizer.vocab_size))
         return tokenizer.decode_batch(np.where(inputs_BS == tokenizer.sentinel_id(0), chosen_BS, inputs_BS))
@@ -45,7 +43,7 @@ def predict(
     chosen = labels[devices.fetch(most_probable(model, devices.place(inputs_BS)))]
     if chosen.ndim == 1:
         return chosen.tolist()
-    starts_BS = _words(tokenizer).starts(inputs_BS)
+    starts_BS = cached_words(tokenizer).starts(inputs_BS)
     return [" ".join(chosen_S[starts_S]) for chosen_S, starts_S in zip(chosen, starts_BS, strict=True)]
 
 
@@ -68,8 +66,3 @@ def label_probabilities(model: Any, inputs_BS: np.ndarray, labels: Sequence[str]
 @jax.jit
 def _probabilities(model: Any, inputs_BS: jax.Array) -> jax.Array:
     return jax.nn.softmax(model(inputs_BS), axis=-1)
-
-
-@functools.lru_cache(maxsize=2)
-def _words(tokenizer: Tokenizer) -> Words:
-    return Words(tokenizer)

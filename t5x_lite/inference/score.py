@@ -101,11 +101,8 @@ def rank(
     def value(one: Score) -> float:
         return one.log_likelihood / len(one.log_probs) if by_token else one.log_likelihood
 
-    rankings = []
-    for group in batched(scored, len(choices)):
-        scores = dict(zip(choices, group, strict=True))
-        rankings.append(Ranking(max(choices, key=lambda choice: value(scores[choice])), scores))
-    return rankings
+    scores_of_inputs = [dict(zip(choices, group, strict=True)) for group in batched(scored, len(choices))]
+    return [Ranking(max(choices, key=lambda choice: value(scores[choice])), scores) for scores in scores_of_inputs]
 
 
 @jax.jit

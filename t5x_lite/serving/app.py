@@ -46,12 +46,7 @@ def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, mode
             Middleware(RequestMetrics, telemetry=telemetry),
             Middleware(BearerToken, key=options.api_key),
         ],
-        exception_handlers={
-            RequestError: _report_request_error,
-            HTTPException: _report_route_error,
-            ClientDisconnected: _report_disconnect,
-            Exception: _report_failure,
-        },
+        exception_handlers=dict.fromkeys((RequestError, HTTPException, ClientDisconnected, Exception), _report),
     )
 
 
@@ -73,7 +68,7 @@ class Service:
             subscription.submit(_jobs(completion))
             deltas = _deltas(completion, choices, subscription)
             first = await anext(deltas)  # until here, errors can still set the response status
-            self._telemetry.first_tokens(time.monotonic() - begin)
+            self._telemetry.first_token_seconds.observe(time.monotonic() - begin)
         except BaseException:
             await subscription.close()
             raise
@@ -97,7 +92,7 @@ class Service:
         subscription = self._subscription(request)
         vectors: dict[int, Any] = {}
         try:
-            subscription.submit([Job(ids=prompt.ids, notify=_unsubscribed) for prompt in asked.input])
+            subscription.submit([Job(ids=prompt.ids) for prompt in asked.input])
             async for number, event in subscription.events():
                 assert isinstance(event, Embedded)
                 vectors[number] = event.values_D
@@ -239,7 +234,7 @@ def _jobs(completion: Completion) -> list[Job]:
     request, config = completion
     log_probs = request.logprobs is not None
     return [
-        Job(ids=prompt.ids, notify=_unsubscribed, config=config, stream=number, log_probs=log_probs)
+        Job(ids=prompt.ids, config=config, stream=number, log_probs=log_probs)
         for number, prompt in enumerate(request.prompt)
     ]
 
@@ -272,17 +267,13 @@ def _num_tokens(prompts: list[Prompt]) -> int:
     return sum(prompt.num_tokens for prompt in prompts)
 
 
-def _unsubscribed(event: object) -> None:
-    raise AssertionError(f"no subscription to {event}")
-
-
-async def _report_request_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)
-    return error_response(error)
-
-
-async def _report_route_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _report(request: Request, error: Exception) -> Response:
+    if isinstance(error, ClientDisconnected):
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
+    if isinstance(error, RequestError):
+        return error_response(error)
+    if not isinstance(error, HTTPException):
+        return error_response(RequestError(500, f"the server failed ({type(error).__name__}): see its log"))
     allowed = (error.headers or {}).get("Allow", "")
     hint = f"use {allowed}" if allowed else "see /v1/models, /v1/completions, /v1/embeddings, /health, /metrics"
     message = f"{request.method} {request.url.path} is not served: {hint}"
@@ -290,12 +281,3 @@ async def _report_route_error(request: Request, error: Exception) -> Response:
     if allowed:
         response.headers["Allow"] = allowed
     return response
-
-
-async def _report_failure(_: Request, error: Exception) -> Response:
-    return error_response(RequestError(500, f"the server failed ({type(error).__name__}): see its log"))
-
-
-async def _report_disconnect(_: Request, error: Exception) -> Response:
-    del error
-    return Response(status_code=CLIENT_CLOSED_REQUEST)

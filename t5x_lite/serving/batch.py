@@ -20,9 +20,9 @@ from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import trim
 from t5x_lite.inference import beam_search
-from t5x_lite.inference.engine import Request, params_and_spec
+from t5x_lite.inference.engine import Request, pad_inputs, params_and_spec
 from t5x_lite.inference.loop import LOCAL, State, collect, decode_until, prefill
-from t5x_lite.inference.params import DecodeSpec, batch_key
+from t5x_lite.inference.params import DecodeSpec, batch_key, power_of_two
 from t5x_lite.model.encoder import mean_of_tokens
 
 STEPS_PER_UPDATE = 4  # tokens decoded between notifications and checks for cancelled jobs
@@ -69,23 +69,14 @@ Event = Progress | Embedded | Failed
 
 @dataclasses.dataclass(eq=False, kw_only=True)
 class Job:
-    """A text in the queue.
+    """A text in the queue."""
 
-    Args:
-      ids: token ids of the text, including EOS.
-      notify: callback for events, called on the worker thread; must not block.
-      config: decoding settings; None computes an embedding.
-      stream: number of the random stream; jobs with the same seed and stream sample the same tokens.
-      log_probs: whether to return log-probabilities; not available in beam search.
-      cancelled: whether to drop the job; set by `Engine.cancel`.
-    """
-
-    ids: list[int]
-    notify: Callable[[Event], None]
-    config: GenerationConfig | None = None
-    stream: int = 0
-    log_probs: bool = False
-    cancelled: bool = False
+    ids: list[int]  # token ids of the text, including EOS
+    notify: Callable[[Event], None] = lambda event: None  # called on the worker thread; must not block
+    config: GenerationConfig | None = None  # decoding settings; None computes an embedding
+    stream: int = 0  # random stream: jobs with the same seed and stream sample the same tokens
+    log_probs: bool = False  # whether to return log-probabilities; not available in beam search
+    cancelled: bool = False  # whether to drop the job; set by `Engine.cancel`
 
     @property
     def num_rows(self) -> int:
@@ -126,13 +117,7 @@ def warm_up(pretrained: Pretrained, *, most_rows: int, num_tokens: int, decodes:
         configs = [GenerationConfig(max_new_tokens=USUAL_NEW_TOKENS, temperature=value) for value in (0.0, 1.0)]
     for num_rows in batch_sizes(most_rows):
         for config in configs:
-            jobs = [Job(ids=ids, notify=lambda event: None, config=config) for _ in range(num_rows)]
-            run_batch(pretrained, jobs, most_rows=most_rows)
-
-
-def power_of_two(number: int) -> int:
-    """Rounds a number up to a power of two."""
-    return 1 << max(number - 1, 0).bit_length()
+            run_batch(pretrained, [Job(ids=ids, config=config) for _ in range(num_rows)], most_rows=most_rows)
 
 
 def batch_sizes(most: int) -> list[int]:
@@ -142,11 +127,8 @@ def batch_sizes(most: int) -> list[int]:
 
 def padded_inputs(jobs: Sequence[Job], num_rows: int) -> np.ndarray:
     """Returns inputs_BS, padded with zeros; unused rows are all zeros."""
-    length = max(MIN_LENGTH, power_of_two(max(len(job.ids) for job in jobs)))
-    inputs_BS = np.zeros((num_rows, length), np.int32)
-    for row, job in zip(inputs_BS, jobs, strict=False):
-        row[: len(job.ids)] = job.ids
-    return inputs_BS
+    longest = max(len(job.ids) for job in jobs)
+    return pad_inputs([job.ids for job in jobs], num_rows, length=max(MIN_LENGTH, power_of_two(longest)))
 
 
 @jax.jit
@@ -165,13 +147,7 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
     spec = spec._replace(num_steps=power_of_two(spec.num_steps))
     stops = [set(row.tolist()) for row in params.stop_BW]
     # Prefill does not depend on how tokens are chosen, so one program serves all specs.
-    reading = DecodeSpec(
-        vocab_size=None,
-        num_steps=spec.num_steps,
-        num_sequences=spec.num_sequences,
-        scores=spec.scores,
-        beam_variant=spec.beam_variant,
-    )
+    reading = DecodeSpec(None, spec.num_steps, spec.num_sequences, scores=spec.scores, beam_variant=spec.beam_variant)
     state, placed = prefill(model, pretrained.architecture, inputs_BS, params, reading, LOCAL)
     for until in itertools.count(STEPS_PER_UPDATE, STEPS_PER_UPDATE):
         state = decode_until(model, state, placed, until, spec=spec)
@@ -185,8 +161,12 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
         cancelled_B = np.asarray([job.cancelled for job in jobs] + [False] * (len(inputs_BS) - len(jobs)))
         if (finished_BK.all(axis=1) | cancelled_B).all():
             return
-        if cancelled_B.any():
-            state = _finish_rows(state, cancelled_B)
+        if not cancelled_B.any():
+            continue
+        if isinstance(state, beam_search.Beams):
+            state = state._replace(over_B=state.over_B | cancelled_B)
+        else:
+            state = state._replace(finished_BK=state.finished_BK | cancelled_B[:, None])
 
 
 def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int, int, set[int]], Output]]:
@@ -210,13 +190,6 @@ def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int
         return Output(ids, log_probs, len(ids) + stopped, "stop" if stopped else "length")
 
     return finished_BK, output
-
-
-def _finish_rows(state: State, rows_B: np.ndarray) -> State:
-    """Marks rows as finished."""
-    if isinstance(state, beam_search.Beams):
-        return state._replace(over_B=state.over_B | rows_B)
-    return state._replace(finished_BK=state.finished_BK | rows_B[:, None])
 
 
 def _notify(job: Job, event: Event) -> None:

@@ -17,7 +17,6 @@ CANCEL_SECONDS = 5.0  # for the worker to notice that all its jobs are cancelled
 
 logger = logging.getLogger(__name__)
 
-
 LOADING = "the model is loading: try again later"
 CLOSING = "the server is shutting down: use another one"
 
@@ -33,22 +32,18 @@ class NotServing(Exception):
 class Engine:
     """Batches jobs dynamically: when the model becomes idle, the queued jobs form its next batch.
 
-    Args:
-      on_batch: callback for the number of jobs in each batch, called on the worker thread.
+    `on_batch` is called on the worker thread with the number of jobs in each batch.
     """
 
     def __init__(self, options: ServeConfig, *, on_batch: Callable[[int], object] = lambda num_jobs: None):
         self.state: Literal["new", "loading", "ready", "closing", "failed"] = "new"
         self.error: Exception | None = None  # why loading the model failed
-        self._options = options
-        self._on_batch = on_batch
+        self._options, self._on_batch = options, on_batch
         self._pretrained: Pretrained | None = None
         self._waiting: collections.deque[Job] = collections.deque()
         self._running: Sequence[Job] = ()
         self._changed = threading.Condition()
-        self._worker = threading.Thread(target=self._work, name="t5x-lite-engine", daemon=True)
-        self._load: Callable[[], Pretrained] | None = None
-        self._on_loaded: Callable[[], object] = lambda: None
+        self._worker = threading.Thread()  # replaced by `start`
 
     @property
     def pretrained(self) -> Pretrained:
@@ -64,7 +59,8 @@ class Engine:
 
     def start(self, load: Callable[[], Pretrained], on_loaded: Callable[[], object] = lambda: None) -> None:
         """Loads and warms up the model on the worker thread, calls `on_loaded` when ready or failed, then serves."""
-        self.state, self._load, self._on_loaded = "loading", load, on_loaded
+        self.state = "loading"
+        self._worker = threading.Thread(target=self._work, args=(load, on_loaded), name="t5x-lite-engine", daemon=True)
         self._worker.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
@@ -103,23 +99,22 @@ class Engine:
             self.cancel(late)
             self._worker.join(CANCEL_SECONDS)
 
-    def _work(self) -> None:
-        assert self._load is not None
+    def _work(self, load: Callable[[], Pretrained], on_loaded: Callable[[], object]) -> None:
         options = self._options
         try:
-            pretrained = for_decoding(self._load())
+            pretrained = for_decoding(load())
             decodes = pretrained.architecture.traits.decodes
             if options.warm_up_tokens:
                 warm_up(pretrained, most_rows=options.batch_size, num_tokens=options.warm_up_tokens, decodes=decodes)
         except Exception as error:
             self.error, self.state = error, "failed"
-            self._on_loaded()
+            on_loaded()
             return
         with self._changed:
             self._pretrained = pretrained
             if self.state == "loading":
                 self.state = "ready"
-        self._on_loaded()
+        on_loaded()
         while jobs := self._take():
             self._run(pretrained, jobs)
 
@@ -139,8 +134,7 @@ class Engine:
             first = self._waiting[0]
             group, room = group_of(first), max(1, most // first.num_rows)
             chosen = [job for job in self._waiting if group_of(job) == group][:room]
-            taken = set(map(id, chosen))
-            self._waiting = collections.deque(job for job in self._waiting if id(job) not in taken)
+            self._waiting = collections.deque(job for job in self._waiting if job not in chosen)
             self._running = chosen
             return chosen
 

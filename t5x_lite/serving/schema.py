@@ -41,10 +41,7 @@ RETRY_AFTER_SECONDS = {429: 1, 503: 5}
 class RequestError(Exception):
     """A request that gets an error response.
 
-    Args:
-      message: the problem and its remedy.
-      param: name of the invalid field.
-      code: machine-readable reason; None is the status's usual one.
+    `param` is the name of the invalid field; `code` is a machine-readable reason, by default the status's usual one.
     """
 
     def __init__(self, status: int, message: str, param: str | None = None, *, code: str | None = None):
@@ -241,9 +238,8 @@ def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:
     request = _validate(CompletionRequest, fields, served)
     architecture = served.pretrained.architecture
     if not architecture.traits.decodes:
-        raise RequestError(
-            400, f"the model is a {architecture.name}, which generates no text: use /v1/embeddings", "model"
-        )
+        message = f"the model is a {architecture.name}, which generates no text: use /v1/embeddings"
+        raise RequestError(400, message, "model")
     return Completion(request, _generation_config(request, served))
 
 
@@ -252,9 +248,8 @@ def parse_embedding(fields: Mapping[str, Any], served: Served) -> EmbeddingReque
     request = _validate(EmbeddingRequest, fields, served)
     architecture, emb_dim = served.pretrained.architecture, served.pretrained.config.emb_dim
     if not architecture.traits.has_encoder:
-        raise RequestError(
-            400, f"the model is a {architecture.name}, which has no encoder: use /v1/completions", "model"
-        )
+        message = f"the model is a {architecture.name}, which has no encoder: use /v1/completions"
+        raise RequestError(400, message, "model")
     if request.dimensions not in (None, emb_dim):
         message = f"dimensions is {request.dimensions:g}, but the model has {emb_dim}: leave it out"
         raise RequestError(400, message, "dimensions")

@@ -24,7 +24,7 @@ BACKLOG = 2048
 def serve(options: ServeConfig) -> None:
     """Serves a model until SIGTERM or Ctrl-C; a second Ctrl-C stops immediately and raises KeyboardInterrupt."""
     telemetry = Telemetry(lambda: engine.num_waiting)
-    engine = Engine(options, on_batch=telemetry.batch)
+    engine = Engine(options, on_batch=telemetry.batch_sizes.observe)
     name = model_name(options)
     with listening_socket(options) as listener:
         app = make_app(engine, options, telemetry, model_name=name)

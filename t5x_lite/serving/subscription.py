@@ -3,14 +3,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+import functools
+from collections.abc import AsyncIterator
+
+from starlette.types import Receive
 
 from t5x_lite.serving.batch import Event, Failed, Job, Progress
 from t5x_lite.serving.engine import Engine, NotServing, QueueFull
 from t5x_lite.serving.schema import RequestError
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 
 class ClientDisconnected(Exception):
@@ -36,7 +36,7 @@ class Subscription:
     def submit(self, jobs: list[Job]) -> None:
         """Queues the jobs; raises RequestError if the queue is full or the server is not serving."""
         for number, job in enumerate(jobs):
-            job.notify = self._callback(number)
+            job.notify = functools.partial(self._notify, number)
         try:
             self._engine.submit(jobs)
         except QueueFull as error:
@@ -82,12 +82,9 @@ class Subscription:
         with contextlib.suppress(asyncio.CancelledError):
             await self._watch
 
-    def _callback(self, number: int) -> Callable[[Event], None]:
-        def notify(event: Event) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._events.put_nowait, (number, event))
-
-        return notify
+    def _notify(self, number: int, event: Event) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._events.put_nowait, (number, event))
 
     async def _watch_client(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

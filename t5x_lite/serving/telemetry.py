@@ -19,7 +19,7 @@ class Telemetry:
         )
         self._input_tokens = Counter("t5x_lite_input_tokens", "Prompt tokens of finished requests.", registry=registry)
         self._new_tokens = Counter("t5x_lite_new_tokens", "Generated tokens.", registry=registry)
-        self._batches = Histogram("t5x_lite_batch_size", "Prompts per batch.", buckets=SIZES, registry=registry)
+        self.batch_sizes = Histogram("t5x_lite_batch_size", "Prompts per batch.", buckets=SIZES, registry=registry)
         self._seconds = Histogram(
             "t5x_lite_request_seconds",
             "Seconds from a request to the end of its response.",
@@ -27,14 +27,13 @@ class Telemetry:
             buckets=SECONDS,
             registry=registry,
         )
-        self._first = Histogram(
+        self.first_token_seconds = Histogram(
             "t5x_lite_first_token_seconds",
             "Seconds from a completions request to its first tokens.",
             buckets=SECONDS,
             registry=registry,
         )
-        waiting = Gauge("t5x_lite_queue_length", "Prompts in the queue.", registry=registry)
-        waiting.set_function(num_waiting)
+        Gauge("t5x_lite_queue_length", "Prompts in the queue.", registry=registry).set_function(num_waiting)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Records a finished request."""
@@ -45,14 +44,6 @@ class Telemetry:
         """Records the tokens of a finished request."""
         self._input_tokens.inc(num_input)
         self._new_tokens.inc(num_new)
-
-    def first_tokens(self, seconds: float) -> None:
-        """Records the time to first token of a completions request."""
-        self._first.observe(seconds)
-
-    def batch(self, num_jobs: int) -> None:
-        """Records the size of a batch."""
-        self._batches.observe(num_jobs)
 
     def text(self) -> bytes:
         """Returns all metrics in the Prometheus text format."""

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 import pytest
 
-from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.predict import label_probabilities, predict
 from t5x_lite.model.architectures import Architecture
@@ -20,7 +19,6 @@ CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
 LABELS = ("bad", "good", "neither")
 TEXTS = ["ab cd", "", "the longest"]
 NEW = 4
-CONFIG = GenerationConfig(max_new_tokens=NEW)
 
 
 def inputs():
@@ -30,7 +28,7 @@ def inputs():
 
 def test_an_encoder_decoder_predicts_its_greedy_output():
     model = tiny.drawn(T5, CFG)
-    predictions = predict(model, Architecture(), inputs(), BYTES, CONFIG)
+    predictions = predict(model, Architecture(), inputs(), BYTES, NEW)
     for text, found in zip(inputs(), predictions, strict=True):
         decoder_inputs_1T = np.zeros((1, NEW + 1), np.int32)
         for place in range(NEW):
@@ -42,7 +40,7 @@ def test_an_encoder_decoder_predicts_its_greedy_output():
 @pytest.mark.parametrize("name", [pytest.param("causal_lm", marks=pytest.mark.slow), "prefix_lm"])
 def test_a_decoder_continues_the_inputs_without_their_eos(name):
     model = tiny.drawn(Decoder, CFG)
-    answers = predict(model, Architecture(name), inputs(), BYTES, CONFIG)
+    answers = predict(model, Architecture(name), inputs(), BYTES, NEW)
     logits = jax.jit(model)
     for text, found in zip(TEXTS, answers, strict=True):
         ids = [0, *BYTES.encode(text)]
@@ -60,7 +58,7 @@ def test_a_decoder_continues_the_inputs_without_their_eos(name):
 def test_a_masked_language_model_fills_in_only_the_masks():
     model, inputs_BS = tiny.drawn(MaskedLM, CFG), inputs()
     inputs_BS[0, 1], inputs_BS[2, 3] = BYTES.sentinel_id(0), BYTES.sentinel_id(0)
-    answers = predict(model, Architecture("masked_lm"), inputs_BS, BYTES, CONFIG)
+    answers = predict(model, Architecture("masked_lm"), inputs_BS, BYTES, NEW)
     expected_BS = inputs_BS.copy()
     logits_BSV = np.asarray(model(inputs_BS))[..., : BYTES.vocab_size]
     for b, s in ((0, 1), (2, 3)):
@@ -71,7 +69,7 @@ def test_a_masked_language_model_fills_in_only_the_masks():
 
 def test_a_sequence_classifier_answers_with_its_most_probable_label():
     model, inputs_BS = tiny.drawn(SequenceClassifier, CFG, 3), inputs()
-    answers = predict(model, Architecture("sequence_classifier", LABELS), inputs_BS, BYTES, CONFIG)
+    answers = predict(model, Architecture("sequence_classifier", LABELS), inputs_BS, BYTES, NEW)
     logits_BC = np.asarray(model(inputs_BS)).astype(np.float64)
     assert answers == [LABELS[c] for c in logits_BC.argmax(-1)]
     expected_BC = np.exp(logits_BC) / np.exp(logits_BC).sum(-1, keepdims=True)
@@ -81,7 +79,7 @@ def test_a_sequence_classifier_answers_with_its_most_probable_label():
 
 def test_a_token_classifier_answers_with_a_label_a_word():
     model, inputs_BS = tiny.drawn(TokenClassifier, CFG, 3), inputs()
-    answers = predict(model, Architecture("token_classifier", LABELS), inputs_BS, BYTES, CONFIG)
+    answers = predict(model, Architecture("token_classifier", LABELS), inputs_BS, BYTES, NEW)
     chosen_BS = np.asarray(model(inputs_BS)).argmax(-1)
     words = [[chosen_BS[0, 0], chosen_BS[0, 3]], [], [chosen_BS[2, 0], chosen_BS[2, 4]]]
     assert answers == [" ".join(LABELS[c] for c in row) for row in words]

@@ -31,7 +31,7 @@ class Asked:
     def __init__(self, name="encoder_decoder", load=None, **fields):
         self.telemetry = Telemetry(lambda: self.engine.num_waiting)
         chosen = options(**fields)
-        self.engine = Engine(chosen, on_batch=self.telemetry.batch)
+        self.engine = Engine(chosen, on_batch=self.telemetry.batch_sizes.observe)
         self.app = make_app(self.engine, chosen, self.telemetry, model_name="mine")
         loaded = threading.Event()
         self.engine.start(load or (lambda: pretrained(name)), loaded.set)

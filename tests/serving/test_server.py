@@ -40,7 +40,7 @@ class Running:
     def __init__(self, **fields):
         chosen = options(**fields)
         self.telemetry = Telemetry(lambda: self.engine.num_waiting)
-        self.engine = Engine(chosen, on_batch=self.telemetry.batch)
+        self.engine = Engine(chosen, on_batch=self.telemetry.batch_sizes.observe)
         loaded = threading.Event()
         self.engine.start(pretrained, loaded.set)
         assert loaded.wait(SECONDS)

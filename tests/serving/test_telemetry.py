@@ -17,8 +17,8 @@ def test_events_are_counted():
         telemetry.request("/v1/completions", status, 0.3)
     telemetry.tokens(11, 5)
     telemetry.tokens(2, 1)
-    telemetry.batch(3)
-    telemetry.first_tokens(0.2)
+    telemetry.batch_sizes.observe(3)
+    telemetry.first_token_seconds.observe(0.2)
     assert value(telemetry, "t5x_lite_requests_total", route="/v1/completions", status="200") == 2
     assert value(telemetry, "t5x_lite_requests_total", route="/v1/completions", status="429") == 1
     assert value(telemetry, "t5x_lite_request_seconds_sum", route="/v1/completions") == pytest.approx(0.9)

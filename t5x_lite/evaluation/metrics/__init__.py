@@ -56,12 +56,7 @@ def check_names(names: Sequence[str]) -> None:
 
 
 def measure(names: Sequence[str], predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """Computes metrics.
-
-    Args:
-      names: the metrics, NAME or NAME:ARGUMENT.
-      predictions: one text per example.
-      references: one per example, in the same order.
+    """Computes metrics of predictions, given the references in the same order.
 
     Returns:
       Values by name: the metric's own (accuracy, rouge2), or metric/value if it has several (squad/em, f1/LABEL); nan

@@ -6,6 +6,7 @@ Both packages come with the `eval` extra and are imported on first use.
 Source: T5 `bleu` and `rouge` in `t5/evaluation/metrics.py`.
 """
 
+import itertools
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -18,8 +19,7 @@ def bleu(predictions: Sequence[str], references: Sequence[Reference]) -> dict[st
     """Corpus BLEU, 0 to 100, with sacrebleu's international tokenizer and all accepted texts as references."""
     import sacrebleu
 
-    num_streams = max(len(reference.accepted) for reference in references)
-    streams = [[_nth(reference.accepted, n) for reference in references] for n in range(num_streams)]
+    streams = [list(stream) for stream in itertools.zip_longest(*(reference.accepted for reference in references))]
     score = sacrebleu.corpus_bleu(
         predictions,
         streams,  # pyright: ignore[reportArgumentType] - None, for no reference, is missing from its annotation
@@ -49,10 +49,6 @@ def rouge(predictions: Sequence[str], references: Sequence[Reference]) -> dict[s
         for prediction, reference in zip(predictions, references, strict=True)
     ]
     return {name: 100 * fmean(score[name].fmeasure for score in scores) for name in ROUGE_TYPES}
-
-
-def _nth(texts: Sequence[str], n: int) -> str | None:
-    return texts[n] if n < len(texts) else None
 
 
 def _lines(summary: str) -> str:

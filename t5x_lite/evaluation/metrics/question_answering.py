@@ -22,8 +22,7 @@ SPACED_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´"
 
 def squad(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """SQuAD v1.1's exact match and F1, in percent: squad/em and squad/f1."""
-    answers = [reference.accepted for reference in references]
-    return _scores("squad", predictions, answers, normalize=normalize_squad)
+    return _scores("squad", predictions, [r.accepted for r in references], normalize=normalize_squad)
 
 
 def deduplicated_squad(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
@@ -39,8 +38,7 @@ def deduplicated_squad(predictions: Sequence[str], references: Sequence[Referenc
 
 def trivia_qa(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """TriviaQA's exact match and F1, in percent: trivia_qa/em and trivia_qa/f1."""
-    answers = [reference.accepted for reference in references]
-    return _scores("trivia_qa", predictions, answers, normalize=normalize_trivia_qa)
+    return _scores("trivia_qa", predictions, [r.accepted for r in references], normalize=normalize_trivia_qa)
 
 
 def normalize_squad(text: str) -> str:
