@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of config fields. Each error names the field, its value and the remedy."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -15,10 +14,7 @@ class Rule(NamedTuple):
 
 POSITIVE = Rule(lambda value: value > 0, "use a number above 0")
 NON_NEGATIVE = Rule(lambda value: value >= 0, "use 0 or more")
-FINITE_POSITIVE = Rule(lambda value: 0 < value < math.inf, "use a finite number above 0")
-FINITE_NON_NEGATIVE = Rule(lambda value: 0 <= value < math.inf, "use 0 or a finite number above 0")
 FRACTION = Rule(lambda value: 0 <= value < 1, "use a number from 0 up to, but not including, 1")
-AXIS_SIZE = Rule(lambda value: value == -1 or value > 0, "use a number above 0, or -1 for all remaining devices")
 
 
 def between(low: float, high: float) -> Rule:

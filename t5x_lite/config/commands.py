@@ -2,19 +2,10 @@
 """Configuration of the commands other than train."""
 
 import dataclasses
+import math
 from typing import Literal
 
-from t5x_lite.config.checks import (
-    FINITE_NON_NEGATIVE,
-    FINITE_POSITIVE,
-    NON_NEGATIVE,
-    POSITIVE,
-    Rule,
-    between,
-    check_fields,
-    not_empty,
-    require,
-)
+from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, between, check_fields, not_empty, require
 from t5x_lite.config.run import MeshConfig
 from t5x_lite.config.task import VOCABULARY_BYTES
 
@@ -192,8 +183,10 @@ class ServeConfig:
             not_empty("give a secret, or leave it out"): "api_key",
             POSITIVE: "batch_size max_queue max_input_tokens max_new_tokens max_body_bytes",
             NON_NEGATIVE: "warm_up_tokens",
-            FINITE_POSITIVE: "timeout_seconds",
-            FINITE_NON_NEGATIVE: "shutdown_seconds batch_wait_ms",
+            Rule(lambda value: 0 < value < math.inf, "use a finite number above 0"): "timeout_seconds",
+            Rule(
+                lambda value: 0 <= value < math.inf, "use 0 or a finite number above 0"
+            ): "shutdown_seconds batch_wait_ms",
         }
         check_fields(self, "--", rules)
         require(

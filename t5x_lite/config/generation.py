@@ -5,7 +5,7 @@ import dataclasses
 import math
 from typing import Literal
 
-from t5x_lite.config.checks import FINITE_NON_NEGATIVE, NON_NEGATIVE, POSITIVE, Rule, check_fields, require
+from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, check_fields, require
 
 MOST_BEAMS = 64
 MOST_NGRAM = 16
@@ -16,7 +16,7 @@ RULES = {
     NON_NEGATIVE: "min_new_tokens top_k seed no_repeat_ngram_size",
     Rule(lambda value: value < 2**32, "use a number below 2**32"): "seed",
     Rule(lambda value: value < MOST, "use a number below 2**31"): "max_new_tokens top_k",
-    Rule(FINITE_NON_NEGATIVE.holds, "use 0 (greedy) or a finite number above 0"): "temperature",
+    Rule(lambda value: 0 <= value < math.inf, "use 0 (greedy) or a finite number above 0"): "temperature",
     Rule(lambda value: 0 < value <= 1, "use a probability above 0 and at most 1"): "top_p",
     Rule(lambda value: 0 <= value < 1, "use a probability from 0 up to, but not including, 1"): "min_p",
     Rule(lambda value: 0 < value < math.inf, "use a factor above 0; 1 has no effect"): "repetition_penalty",

@@ -4,16 +4,7 @@
 import dataclasses
 from typing import Literal
 
-from t5x_lite.config.checks import (
-    AXIS_SIZE,
-    FRACTION,
-    NON_NEGATIVE,
-    POSITIVE,
-    between,
-    check_fields,
-    not_empty,
-    require,
-)
+from t5x_lite.config.checks import FRACTION, NON_NEGATIVE, POSITIVE, Rule, between, check_fields, not_empty, require
 from t5x_lite.config.model import ModelOptions
 from t5x_lite.config.task import TaskConfig
 
@@ -185,7 +176,8 @@ class MeshConfig:
     slices: int | None = None
 
     def __post_init__(self):
-        check_fields(self, "mesh.", {POSITIVE: "slices", AXIS_SIZE: "data fsdp context tensor"})
+        axis_size = Rule(lambda size: size == -1 or size > 0, "use a number above 0, or -1 for all remaining devices")
+        check_fields(self, "mesh.", {POSITIVE: "slices", axis_size: "data fsdp context tensor"})
         sizes = {axis: getattr(self, axis) for axis in ("data", "fsdp", "context", "tensor")}
         require(list(sizes.values()).count(-1) <= 1, f"mesh is {sizes}: use -1 for one axis only")
 

@@ -20,7 +20,7 @@ from t5x_lite.config.plain import as_plain
 from t5x_lite.data.converters import class_labels, labels_of, make_converter
 from t5x_lite.data.corpus.manifest import OBJECTIVE_FIELDS, is_finished, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, open_corpora
-from t5x_lite.data.corpus.prepare import prepare_corpora
+from t5x_lite.data.corpus.prepare import Announce, prepare_corpora
 from t5x_lite.data.dataset import held_out_examples
 from t5x_lite.data.task_specs import resolved, tasks_of
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash
@@ -30,8 +30,6 @@ from t5x_lite.model.architectures import Architecture, Model
 from t5x_lite.parallel.mesh import make_mesh, replicated
 
 HELD_OUT = ("eval",)  # the only split needed
-
-Announce = Callable[[str], object]
 
 
 def evaluate(

@@ -16,14 +16,7 @@ from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import Tokenizer, trim
 from t5x_lite.inference.loop import LOCAL, Devices, Generated, generate_ids, stream_ids
-from t5x_lite.inference.params import (
-    DecodeSpec,
-    SamplingParams,
-    batch_key,
-    make_decode_spec,
-    make_sampling_params,
-    power_of_two,
-)
+from t5x_lite.inference.params import DecodeSpec, SamplingParams, make_decode_spec, make_sampling_params, power_of_two
 from t5x_lite.inference.predict import label_probabilities, predict
 from t5x_lite.model.kernels.cpu import decode_layout
 
@@ -111,7 +104,6 @@ def params_and_spec(
     """Returns the parameters and spec of a padded batch; raises ValueError if a setting does not suit the model."""
     tokenizer = pretrained.tokenizer
     configs = [request.config for request in requests]
-    assert len({batch_key(config) for config in configs}) == 1, "these cannot be decoded in one batch"
     forced = [tokenizer.encode(config.forced_prefix) if config.forced_prefix else [] for config in configs]
     for config, ids in zip(configs, forced, strict=True):
         check_tokens(config, ids, pretrained)

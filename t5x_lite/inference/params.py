@@ -87,6 +87,7 @@ def make_decode_spec(
     configs: Sequence[GenerationConfig], *, vocab_size: int | None, num_steps: int, scores: bool = False
 ) -> DecodeSpec:
     """Returns the spec of a batch whose configs have the same `batch_key`."""
+    assert len(set(map(batch_key, configs))) == 1, "these cannot be decoded in one batch"
     shared = configs[0]
     top_k = max(config.top_k for config in configs)
     return DecodeSpec(

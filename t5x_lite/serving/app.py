@@ -206,7 +206,6 @@ class EventStream(Response):
         self.status_code, self.background = 200, None
         self._events, self._subscription = events, subscription
         self.init_headers({"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends the events. The subscription watches for a disconnect."""

@@ -109,11 +109,11 @@ def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) ->
                     done.add(row)
 
 
-def warm_up(pretrained: Pretrained, *, most_rows: int, num_tokens: int, decodes: bool) -> None:
+def warm_up(pretrained: Pretrained, *, most_rows: int, num_tokens: int) -> None:
     """Compiles the most common programs: inputs of up to `num_tokens` tokens, greedy and sampled."""
     ids = [3] * (num_tokens - 1) + [pretrained.tokenizer.eos_id]
     configs: list[GenerationConfig | None] = [None]
-    if decodes:
+    if pretrained.architecture.traits.decodes:
         configs = [GenerationConfig(max_new_tokens=USUAL_NEW_TOKENS, temperature=value) for value in (0.0, 1.0)]
     for num_rows in batch_sizes(most_rows):
         for config in configs:
@@ -173,17 +173,15 @@ def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int
     """Returns finished_BK, and a function that maps a row, sequence and stop tokens to the output so far."""
     count = int(state.count)
     if isinstance(state, beam_search.Beams):
-        finished_BK = np.asarray(state.over_B)[:, None]
-        best = collect(state, spec, LOCAL)
-        tokens_BKT, log_probs_BKT = best.tokens_BKT, best.log_probs_BKT
-        flags_BK = np.broadcast_to(finished_BK, tokens_BKT.shape[:2])
+        tokens_BKT, _, log_probs_BKT = collect(state, spec, LOCAL)
+        finished_BK = np.broadcast_to(np.asarray(state.over_B)[:, None], tokens_BKT.shape[:2])
     else:
-        finished_BK = flags_BK = np.asarray(state.finished_BK)
+        finished_BK = np.asarray(state.finished_BK)
         tokens_BKT, log_probs_BKT = np.asarray(state.tokens_BKT), np.asarray(state.log_probs_BKT)
 
     def output(row: int, k: int, stops: set[int]) -> Output:
         tokens_T = tokens_BKT[row, k, :count]
-        if not flags_BK[row, k]:
+        if not finished_BK[row, k]:
             return Output(tokens_T.tolist(), log_probs_BKT[row, k, :count].tolist(), count, None)
         ids, stopped = trim(tokens_T, stops)
         log_probs = log_probs_BKT[row, k, : len(ids)].tolist()

@@ -30,11 +30,9 @@ class Delta(NamedTuple):
 
 
 class Choice:
-    """One choice of a completion, whose text grows with its tokens.
+    """One choice of a completion, whose text grows with its tokens, up to a stop string, which is not part of it.
 
-    Args:
-      surfaces: the string of each token id, from `Tokenizer.surfaces`; None if log-probabilities are not requested.
-      stops: strings that end the text and are not part of it.
+    `surfaces` is the string of each token id, from `Tokenizer.surfaces`; None if log-probabilities are not requested.
     """
 
     def __init__(self, tokenizer: Tokenizer, *, surfaces: Sequence[str] | None = None, stops: Sequence[str] = ()):
@@ -66,10 +64,8 @@ class Choice:
     def _partial_stop_length(self, text: str) -> int:
         """Returns the length of the longest suffix that may be the start of a stop string."""
         longest = max(map(len, self._stops), default=0)
-        for length in range(min(longest - 1, len(text)), 0, -1):
-            if any(stop.startswith(text[-length:]) for stop in self._stops):
-                return length
-        return 0
+        lengths = range(min(longest - 1, len(text)), 0, -1)
+        return next((n for n in lengths if any(stop.startswith(text[-n:]) for stop in self._stops)), 0)
 
     def _new_tokens(self, output: Output, whole: str, end: int | None) -> tuple[list[str], list[float], list[int]]:
         """Returns strings, log-probabilities and offsets of the new tokens that start before `end`; all if None."""

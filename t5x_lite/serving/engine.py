@@ -103,9 +103,8 @@ class Engine:
         options = self._options
         try:
             pretrained = for_decoding(load())
-            decodes = pretrained.architecture.traits.decodes
             if options.warm_up_tokens:
-                warm_up(pretrained, most_rows=options.batch_size, num_tokens=options.warm_up_tokens, decodes=decodes)
+                warm_up(pretrained, most_rows=options.batch_size, num_tokens=options.warm_up_tokens)
         except Exception as error:
             self.error, self.state = error, "failed"
             on_loaded()

@@ -17,7 +17,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainValidator,
     ValidationError,
@@ -139,10 +138,8 @@ Stops = Annotated[
 ]
 
 
-class _Request(BaseModel):
+class _Request(BaseModel, strict=True, extra="forbid", allow_inf_nan=False):
     """A JSON object with strict types and no unknown fields; null fields count as absent."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod

@@ -18,11 +18,9 @@ class ClientDisconnected(Exception):
 
 
 class Subscription:
-    """The events of the jobs of one request. Must be closed.
+    """The events of the jobs of one request, which may take `seconds`. Must be closed.
 
-    Args:
-      receive: the ASGI callable, after the body has been read, so that it only reports a disconnect.
-      seconds: time limit of the request.
+    The request's body must have been read, so that `receive` only reports a disconnect.
     """
 
     def __init__(self, engine: Engine, receive: Receive, *, seconds: float):
@@ -39,10 +37,8 @@ class Subscription:
             job.notify = functools.partial(self._notify, number)
         try:
             self._engine.submit(jobs)
-        except QueueFull as error:
-            raise RequestError(429, str(error)) from error
-        except NotServing as error:
-            raise RequestError(503, str(error)) from error
+        except (QueueFull, NotServing) as error:
+            raise RequestError(429 if isinstance(error, QueueFull) else 503, str(error)) from error
         self._jobs = jobs
 
     async def events(self) -> AsyncIterator[tuple[int, Event]]:

@@ -171,5 +171,5 @@ def test_warm_up_runs_every_size_greedy_and_sampled(monkeypatch):
         seen.append((len(jobs), len(jobs[0].ids), jobs[0].config and jobs[0].config.temperature))
 
     monkeypatch.setattr(batch, "run_batch", see)
-    warm_up(pretrained(), most_rows=3, num_tokens=9, decodes=True)
+    warm_up(pretrained(), most_rows=3, num_tokens=9)
     assert seen == [(rows, 9, temperature) for rows in (1, 3) for temperature in (0.0, 1.0)]

@@ -205,5 +205,5 @@ def test_warm_up_ends_before_the_engine_is_ready(make, monkeypatch):
     loaded = threading.Event()
     engine_of[0].start(pretrained, loaded.set)
     assert loaded.wait(SECONDS)
-    assert states == [("loading", {"most_rows": 4, "num_tokens": 20, "decodes": True})]
+    assert states == [("loading", {"most_rows": 4, "num_tokens": 20})]
     engine_of[0].close(SECONDS)

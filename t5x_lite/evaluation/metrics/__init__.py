@@ -11,8 +11,6 @@ from typing import NamedTuple
 from t5x_lite.evaluation.metrics import classification, correlation, edit_distance, ngrams, question_answering
 from t5x_lite.evaluation.metrics.reference import Reference as Reference
 
-__all__ = ["Reference", "check_names", "measure"]
-
 
 class _Metric(NamedTuple):
     function: Callable[..., dict[str, float]]  # takes predictions, references and the argument, if any

@@ -21,8 +21,7 @@ NOT_A_NUMBER = -1.0  # T5's value for an unreadable prediction; STS-B scores ran
 def pearson(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """Pearson's correlation coefficient, times 100; nan if the predictions or the targets are constant.
 
-    Raises:
-      ValueError: if a target is not a number.
+    Raises ValueError if a target is not a number.
     """
     return {"pearson": 100 * _correlation(_predicted(predictions), _targets("pearson", references))}
 
@@ -30,10 +29,7 @@ def pearson(predictions: Sequence[str], references: Sequence[Reference]) -> dict
 def spearman(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """Spearman's rank correlation coefficient, times 100; ties share their mean rank.
 
-    It is nan if the predictions or the targets are constant.
-
-    Raises:
-      ValueError: if a target is not a number.
+    It is nan if the predictions or the targets are constant. Raises ValueError if a target is not a number.
     """
     from scipy import stats  # takes a second to import
 
