@@ -77,9 +77,6 @@ class GenerationConfig:
         for field in ("banned_tokens", "stop_tokens"):
             wrong = [token for token in getattr(self, field) if not 0 <= token < MOST]
             require(not wrong, f"{field} has {wrong}: use ids from 0 up to the model's vocab_size")
-        self._check_combinations()
-
-    def _check_combinations(self) -> None:
         if self.num_beams > 1:
             require(
                 self.temperature == 0,

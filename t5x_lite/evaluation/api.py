@@ -137,10 +137,7 @@ def check_tokenizer(asked: TokenizerConfig, tokenizer: Tokenizer, digest: str, r
 
 
 def stored_corpora(task: TaskConfig, run_dir: pathlib.Path, digest: str) -> Corpora:
-    """Returns the text in a run directory, or nothing if it is not the text of this task.
-
-    `digest` is the `tokenizer_hash` of the model's tokenizer.
-    """
+    """Returns the text in a run directory, or nothing unless it is of this task and this `tokenizer_hash`."""
     tasks = tasks_of(task)
     for single in tasks.values():
         manifest = {} if single.prepared is None else read_manifest(pathlib.Path(single.prepared))

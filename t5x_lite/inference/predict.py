@@ -33,9 +33,8 @@ def predict(
     `inputs_BS` holds zero-padded ids with EOS, on the host; encoder models ignore `max_new_tokens`.
     """
     if architecture.traits.decodes:
-        return tokenizer.decode_batch(
-            greedy_ids(model, architecture, inputs_BS, tokenizer, max_new_tokens, devices=devices)
-        )
+        tokens_BT = greedy_ids(model, architecture, inputs_BS, tokenizer, max_new_tokens, devices)
+        return tokenizer.decode_batch(tokens_BT)
     if architecture.traits.fills_masks:
         chosen_BS = devices.fetch(most_probable(model, devices.place(inputs_BS), vocab_size=tokenizer.vocab_size))
         return tokenizer.decode_batch(np.where(inputs_BS == tokenizer.sentinel_id(0), chosen_BS, inputs_BS))

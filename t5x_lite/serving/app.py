@@ -22,7 +22,7 @@ from t5x_lite.serving.batch import Embedded, Job, Progress
 from t5x_lite.serving.choices import Choice, Delta
 from t5x_lite.serving.engine import Engine, NotServing
 from t5x_lite.serving.middleware import BearerToken, BodyTooLarge, RequestMetrics, error_response
-from t5x_lite.serving.schema import Completion, Prompt, RequestError, Served
+from t5x_lite.serving.schema import Completion, RequestError, Served
 from t5x_lite.serving.subscription import ClientDisconnected, Subscription
 from t5x_lite.serving.telemetry import Telemetry
 
@@ -98,7 +98,7 @@ class Service:
                 vectors[number] = event.values_D
         finally:
             await subscription.close()
-        num_tokens = _num_tokens(asked.input)
+        num_tokens = sum(prompt.num_tokens for prompt in asked.input)
         self._telemetry.tokens(num_tokens, 0)
         data = [schema.EmbeddingReply.of(vectors[i], i, asked.encoding_format) for i in range(len(vectors))]
         usage = schema.EmbeddingUsage(prompt_tokens=num_tokens, total_tokens=num_tokens)
@@ -189,7 +189,7 @@ class Service:
             yield reply.model_copy(update={"usage": usage}).model_dump()
 
     def _usage(self, completion: Completion, choices: list[Choice]) -> schema.CompletionUsage:
-        num_input = _num_tokens(completion.request.prompt)
+        num_input = sum(prompt.num_tokens for prompt in completion.request.prompt)
         num_new = sum(choice.num_tokens for choice in choices)
         self._telemetry.tokens(num_input, num_new)
         return schema.CompletionUsage(
@@ -260,10 +260,6 @@ async def _deltas(
                 yield index, delta
         if not event.is_last and all(choices[index].finish for index in indices):
             subscription.cancel(number)
-
-
-def _num_tokens(prompts: list[Prompt]) -> int:
-    return sum(prompt.num_tokens for prompt in prompts)
 
 
 async def _report(request: Request, error: Exception) -> Response:

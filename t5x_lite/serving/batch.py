@@ -78,6 +78,11 @@ class Job:
     log_probs: bool = False  # whether to return log-probabilities; not available in beam search
     cancelled: bool = False  # whether to drop the job; set by `Engine.cancel`
 
+    def send(self, event: Event) -> None:
+        """Notifies the job of an event unless it is cancelled."""
+        if not self.cancelled:
+            self.notify(event)
+
     @property
     def num_rows(self) -> int:
         """The number of sequences to decode."""
@@ -97,14 +102,14 @@ def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) ->
     if jobs[0].config is None:
         means_BD = np.asarray(embed(pretrained.model, inputs_BS))
         for job, mean_D in zip(jobs, means_BD, strict=False):
-            _notify(job, Embedded(mean_D))
+            job.send(Embedded(mean_D))
         return
     done: set[int] = set()
     for outputs_BK in _decode(pretrained, jobs, inputs_BS):
         for row, (job, outputs) in enumerate(zip(jobs, outputs_BK, strict=True)):
             if row not in done and outputs:
                 progress = Progress(outputs)
-                _notify(job, progress)
+                job.send(progress)
                 if progress.is_last:
                     done.add(row)
 
@@ -188,8 +193,3 @@ def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int
         return Output(ids, log_probs, len(ids) + stopped, "stop" if stopped else "length")
 
     return finished_BK, output
-
-
-def _notify(job: Job, event: Event) -> None:
-    if not job.cancelled:
-        job.notify(event)

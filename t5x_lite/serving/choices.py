@@ -51,11 +51,10 @@ class Choice:
         if output.finish is None:
             text = whole[: _common_length(whole, self._tokenizer.decode(output.ids[:-MAX_INCOMPLETE_TOKENS]))]
         ends = [position for stop in self._stops if (position := text.find(stop)) >= 0]
+        self.finish = "stop" if ends else output.finish
         if ends:
-            text, self.finish = text[: min(ends)], "stop"
-        else:
-            self.finish = output.finish
-        if self.finish is None:
+            text = text[: min(ends)]
+        elif self.finish is None:
             text = text[: len(text) - self._partial_stop_length(text)]
         tokens, log_probs, offsets = self._new_tokens(output, whole, None if self.finish and not ends else len(text))
         new, self._sent = text[len(self._sent) :], max(text, self._sent, key=len)

@@ -95,7 +95,8 @@ class Engine:
         self._worker.join(seconds)
         if self._worker.is_alive():
             late = [*self._waiting, *self._running]
-            self._fail(late, Failed("closed", "the server shut down before the request was finished: use another one"))
+            for job in late:
+                job.send(Failed("closed", "the server shut down before the request was finished: use another one"))
             self.cancel(late)
             self._worker.join(CANCEL_SECONDS)
 
@@ -143,10 +144,6 @@ class Engine:
             run_batch(pretrained, jobs, most_rows=self._options.batch_size)
         except Exception as error:
             logger.exception("a batch of %d jobs failed", len(jobs))
-            self._fail(jobs, Failed("error", f"the model failed ({type(error).__name__}): see the server's log"))
+            for job in jobs:
+                job.send(Failed("error", f"the model failed ({type(error).__name__}): see the server's log"))
         self._running = ()
-
-    def _fail(self, jobs: Sequence[Job], failure: Failed) -> None:
-        for job in jobs:
-            if not job.cancelled:
-                job.notify(failure)

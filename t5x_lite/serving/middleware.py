@@ -2,6 +2,7 @@
 """ASGI middleware for metrics and authentication, and error responses."""
 
 import asyncio
+import contextlib
 import hmac
 import time
 
@@ -79,13 +80,11 @@ class DrainingResponse(JSONResponse):
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
         num_bytes = 0
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(MAX_DRAIN_SECONDS):
                 while num_bytes < MAX_DRAINED_BYTES:
                     message = await receive()
                     num_bytes += len(message.get("body", b""))
                     if message["type"] == "http.disconnect" or not message.get("more_body"):
                         break
-        except TimeoutError:
-            pass
         await send({"type": "http.response.body", "body": b"", "more_body": False})
