@@ -42,13 +42,15 @@ class CommandLine(NamedTuple):
 
 def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:
     """Rewrites the message of an `argparse.ArgumentError` as the error with its remedy, and a hint on getting help."""
-    parser, rest = _subcommand(parser, arguments)
-    line = CommandLine(parser, rest)
+    innermost: Any = parser
+    while (action := innermost._subcommands_action) and arguments and arguments[0] in action._name_parser_map:
+        innermost, arguments = action._name_parser_map[arguments[0]], arguments[1:]
+    line = CommandLine(innermost, arguments)
     for pattern, rewrite in REWRITES:
         if match := re.search(pattern, message, re.DOTALL):
             message = rewrite(line, *match.groups())
             break
-    return f"{parser.prog}: {' '.join(message.split())}\nSee: {parser.prog} --help"
+    return f"{line.parser.prog}: {' '.join(message.split())}\nSee: {line.parser.prog} --help"
 
 
 def cause(message: str) -> str:
@@ -66,13 +68,6 @@ def nearest(name: str, names: Iterable[str]) -> str:
 def either(words: Sequence[str]) -> str:
     """Joins words as "a, b or c"."""
     return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
-
-
-def _subcommand(parser: Any, arguments: Sequence[str]) -> tuple[Any, Sequence[str]]:
-    """Returns the parser of the innermost subcommand, and the arguments after its name."""
-    while parser._subcommands_action and arguments and arguments[0] in parser._subcommands_action._name_parser_map:
-        parser, arguments = parser._subcommands_action._name_parser_map[arguments[0]], arguments[1:]
-    return parser, arguments
 
 
 def _unknown_argument(line: CommandLine, text: str) -> str:

@@ -114,19 +114,15 @@ def make_parser(command: str | None = None) -> Parser:
         default=argparse.SUPPRESS,
         help="print a completion script for a shell and exit (extra completion)",
     )
-    _add_commands(parser, COMMANDS, "subcommand", only=command, required=False)
+    _add_commands(parser, COMMANDS, only=command, dest="subcommand", required=False)
     return parser
 
 
-def _add_commands(
-    parser: Parser, commands: dict[str, Command], dest: str, *, only: str | None = None, required: bool = True
-) -> None:
+def _add_commands(parser: Parser, commands: dict[str, Command], *, only: str | None = None, **options: Any) -> None:
     """Adds commands, with the options of `only` one of them or, if None, of all."""
     description = f"Run {parser.prog} COMMAND --help for an example and the options of a command."
     parser.usage = f"{parser.prog} COMMAND [OPTIONS]"
-    subcommands = parser.add_subcommands(
-        title="commands", description=description, metavar="COMMAND", dest=dest, required=required
-    )
+    subcommands = parser.add_subcommands(title="commands", description=description, metavar="COMMAND", **options)
     for name, command in commands.items():
         subparser = Parser(description=command.description, epilog=command.example, **PARSER_OPTIONS)
         subcommands.add_subcommand(name, subparser, help=command.description.partition(". ")[0].rstrip("."))
@@ -193,9 +189,7 @@ def _add_infer(parser: Parser) -> None:
 
 def _add_convert(parser: Parser) -> None:
     parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="run directory, Hugging Face or t5x_lite model directory, or T5X checkpoint",
+        "source", metavar="SOURCE", help="run directory, Hugging Face or t5x_lite model directory, or T5X checkpoint"
     )
     parser.add_argument("destination", metavar="DESTINATION", help="new directory")
     parser.add_argument(
@@ -307,12 +301,12 @@ COMMANDS = {
     "data": Command(
         "Inspects, tokenises or measures the text of a task.",
         "t5x-lite data inspect --config configs/smoke/cpu.yaml",
-        lambda parser: _add_commands(parser, DATA_COMMANDS, "action"),
+        lambda parser: _add_commands(parser, DATA_COMMANDS, dest="action"),
     ),
     "tokenizer": Command(
         "Trains a SentencePiece vocabulary.",
         "t5x-lite tokenizer train --input text.txt --output my.model --vocab_size 8192",
-        lambda parser: _add_commands(parser, TOKENIZER_COMMANDS, "make"),
+        lambda parser: _add_commands(parser, TOKENIZER_COMMANDS, dest="make"),
     ),
     "models": Command(
         "Lists the published architectures with their sizes, memory and FLOPs per token.",

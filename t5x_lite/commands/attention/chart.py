@@ -14,7 +14,7 @@ from typing import Any
 from t5x_lite.commands.attention.contents import Contents, Map
 
 DPI = 100
-LABEL_POINTS, LABEL_PITCH = 6.5, 0.1  # font size of token names, and their minimum distance
+LABEL, LABEL_PITCH = {"fontsize": 6.5, "family": "monospace"}, 0.1  # of token names: font, and minimum distance
 LABEL_LENGTH, CHARACTER_WIDTH = 18, 0.058
 CELL, MIN_SIDE, MAX_SIDE = 0.13, 0.6, 5.2  # sides of a weight and of a map; 512 weights get a pixel each
 MAX_WIDTH, MAX_HEIGHT = 60.0, 150.0  # of all maps in a row, and in a column
@@ -102,7 +102,7 @@ class _Grid:
             top = y + self.top + layer * self.step_y
             _write(axes, right, top + self.map_height / 2, f"layer {number}", fontsize=7, rotation=270, va="center")
             for place, token in _named(one.queries, self.cell_height):
-                self._name(axes, x + self.left - 0.04, top + place, token, rotation=0)
+                _write(axes, x + self.left - 0.04, top + place, token, ha="right", va="center_baseline", **LABEL)
             for head in range(len(one.heads)):
                 left = x + self.left + head * self.step_x
                 axes.imshow(
@@ -121,11 +121,7 @@ class _Grid:
             center = left + self.map_width / 2
             _write(axes, center, y + self.top - 0.09, str(number), fontsize=7, ha="center", va="center")
             for place, token in _named(one.keys, self.cell_width):
-                self._name(axes, left + place, last + 0.04, token, rotation=90)
-
-    def _name(self, axes: Any, x: float, y: float, token: str, *, rotation: int) -> None:
-        beside = {"ha": "center", "va": "top"} if rotation else {"ha": "right", "va": "center_baseline"}
-        _write(axes, x, y, token, fontsize=LABEL_POINTS, rotation=rotation, family="monospace", **beside)
+                _write(axes, left + place, last + 0.04, token, rotation=90, ha="center", va="top", **LABEL)
 
 
 def _label_side(tokens: Sequence[str]) -> float:

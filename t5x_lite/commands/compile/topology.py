@@ -16,9 +16,8 @@ import jax
 from t5x_lite.commands.compile.gpus import GPUS, gpu_topology
 from t5x_lite.files.messages import first_line
 
-CHIP_NAMES = ("v4", "v5e", "v5p", "v6e", "tpu7x")
 TOPOLOGY = re.compile(r"(?P<chip>[a-z0-9]+):(?P<bounds>\d+(x\d+){0,2})")
-# Units per chip in the accelerator-type name (v4 counts cores).
+# TPUs, and the units per chip in their accelerator-type names (v4 counts cores).
 UNITS = {"v4": 2, "v5e": 1, "v5p": 2, "v6e": 1, "tpu7x": 2}
 HOST_BOUNDS = (2, 2, 1)  # chips of one host along each dimension
 
@@ -27,10 +26,10 @@ def bounds_of(name: str) -> tuple[int, ...]:
     """Returns the number of chips along each dimension of a topology, or the GPUs per host."""
     match = TOPOLOGY.fullmatch(name)
     bounds = match["bounds"].split("x") if match else []
-    known = match and (len(bounds) > 1 if match["chip"] in CHIP_NAMES else match["chip"] in GPUS and len(bounds) == 1)
+    known = match and (len(bounds) > 1 if match["chip"] in UNITS else match["chip"] in GPUS and len(bounds) == 1)
     if not known or any(int(bound) == 0 for bound in bounds):
         raise ValueError(
-            f"topology is {name!r}: give a TPU ({', '.join(CHIP_NAMES)}) and its chips along each dimension, such as "
+            f"topology is {name!r}: give a TPU ({', '.join(UNITS)}) and its chips along each dimension, such as "
             f"v5e:4x4, v5p:4x4x8 or v6e:16x16; or a GPU ({', '.join(GPUS)}) and the GPUs per host, such as h100:8"
         )
     return tuple(int(bound) for bound in bounds)

@@ -5,9 +5,6 @@ import dataclasses
 import json
 import pathlib
 import sys
-from collections.abc import Mapping
-
-import numpy as np
 
 from t5x_lite.commands.data_stats.histogram import histogram
 from t5x_lite.commands.data_stats.lengths import side_lengths
@@ -48,8 +45,8 @@ def picture(statistics: Statistics, corpora: Corpora) -> str:
     limits = {"inputs": inputs, "documents": inputs}
     if statistics.targets_length is not None:
         limits["targets"] = (f"train.targets_length {statistics.targets_length:,}", statistics.targets_length)
-    panels: dict[str, Mapping[str, np.ndarray]] = {}
-    for corpus, (name, task) in zip(corpora.values(), statistics.tasks.items(), strict=True):
-        title = f"{name}: {task.train.num_examples:,} {task.what} to learn from"
-        panels[title] = side_lengths(corpus.train.ends_EF)
+    panels = {
+        f"{name}: {task.train.num_examples:,} {task.what} to learn from": side_lengths(corpus.train.ends_EF)
+        for corpus, (name, task) in zip(corpora.values(), statistics.tasks.items(), strict=True)
+    }
     return histogram(panels, x_label="tokens", y_label="% of them, a quarter of a doubling", limits=limits)

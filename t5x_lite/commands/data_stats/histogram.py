@@ -15,11 +15,7 @@ MAX_LOG_TICKS = 13  # more labels would touch
 
 
 def histogram(
-    panels: Mapping[str, Mapping[str, np.ndarray]],
-    *,
-    x_label: str,
-    y_label: str,
-    limits: Mapping[str, tuple[str, int]],
+    panels: Mapping[str, Mapping[str, np.ndarray]], *, x_label: str, y_label: str, limits: Mapping[str, tuple[str, int]]
 ) -> str:
     """Returns an SVG document of histograms with a shared logarithmic x axis, one panel each.
 

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import pathlib
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -126,8 +126,10 @@ def measure(cfg: RunConfig, corpora: Corpora, timings: Timings) -> Statistics:
     given = cfg.train.targets_length
     cfg = with_targets_length(cfg, corpora, tried)
     examples = make_examples(cfg, corpora)
-    run = _Run(cfg, corpora, examples, tried, timings)
-    tasks = {name or SINGLE: _task(name, run) for name in corpora}
+    tasks = {
+        name or SINGLE: _task(name, cfg, corpus, examples, tried.get(name, []), timings)
+        for name, corpus in corpora.items()
+    }
     return Statistics(
         inputs_length=cfg.train.inputs_length,
         targets_length=cfg.train.targets_length,
@@ -160,25 +162,15 @@ def with_targets_length(cfg: RunConfig, corpora: Corpora, tried: Mapping[str, li
     return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, targets_length=max(needed)))
 
 
-class _Run(NamedTuple):
-    """The inputs of a task's statistics."""
-
-    cfg: RunConfig
-    corpora: Corpora
-    examples: RunExamples
-    tried: Mapping[str, list[Candidate]]
-    timings: Timings
-
-
-def _task(name: str, run: _Run) -> Task:
-    cfg, corpus, task = run.cfg, run.corpora[name], run.corpora[name].task
-    rows, held_out = run.examples.tasks[name], run.examples.eval[name]
+def _task(
+    name: str, cfg: RunConfig, corpus: Corpus, examples: RunExamples, tried: list[Candidate], timings: Timings
+) -> Task:
+    task, rows, held_out = corpus.task, examples.tasks[name], examples.eval[name]
     directory = corpus_directory(pathlib.Path(cfg.run_dir) / CORPUS, name, task)
     manifest = read_manifest(directory)
     batches = measure_batches(rows, cfg)
-    num_steps = len(rows) / _row_share(name, run.examples) / cfg.train.batch_size
-    counts = {known: len(unpacked(examples)) for known, examples in run.examples.tasks.items()}
-    tried = run.tried.get(name, [])
+    num_steps = len(rows) / _row_share(name, examples) / cfg.train.batch_size
+    counts = {known: len(unpacked(those)) for known, those in examples.tasks.items()}
     return Task(
         source=_source(manifest, task),
         what="pairs" if corpus.has_pairs else "documents",
@@ -196,7 +188,7 @@ def _task(name: str, run: _Run) -> Task:
         num_epochs=cfg.train.num_steps / num_steps,
         targets_lengths=tried,
         recommended_targets_length=recommended(tried).targets_length if tried else None,
-        making=run.timings.making.get(str(directory)),
+        making=timings.making.get(str(directory)),
         batches=batches,
     )
 

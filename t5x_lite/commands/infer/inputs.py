@@ -33,7 +33,10 @@ class Inputs(NamedTuple):
 def open_inputs(options: InferConfig) -> Iterator[Inputs]:
     """Opens the input or the task split; raises ValueError if it cannot be read, or once a malformed record is read."""
     if options.split is not None:
-        task, names, held_out = _split(options)
+        task = template_task(options)
+        names, held_out = task.source, options.split == "eval"
+        if task.eval_source is not None:  # no record is held out of the source
+            names, held_out = task.eval_source if held_out else task.source, None
         with _opened(task, names, f"the source of --task {options.task}") as records:
             is_counted = held_out is None and task.preprocess is None and task.bad_records == "error"
             identity = {"split": options.split, "source": named(names), "records": len(records)}
@@ -73,14 +76,6 @@ def texts_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
         if not isinstance(record, dict):
             raise ValueError(f"{where} is a JSON {type(record).__name__}, not an object with fields: fix it")
         yield from make_inputs(record, where)
-
-
-def _split(options: InferConfig) -> tuple[TaskConfig, str | tuple[str, ...], bool | None]:
-    """Returns the task, the split's source, and whether to read its held-out texts or the others; None for all."""
-    task = template_task(options)
-    if task.eval_source is not None:
-        return task, task.eval_source if options.split == "eval" else task.source, None
-    return task, task.source, options.split == "eval"
 
 
 @contextlib.contextmanager
