@@ -58,8 +58,7 @@ def first_examples(cfg: RunConfig, corpora: Corpora, start: int) -> Iterator[dic
 def shown(batch: Batch, tokenizer: Tokenizer) -> Iterator[dict]:
     """Yields each example in the first row of a batch, as texts and ids without padding."""
     row = {name: ids[0] for name, ids in batch.items()}
-    inputs_length, targets_length = len(row["encoder_input_tokens"]), len(row["decoder_target_tokens"])
-    lengths = {"inputs_length": inputs_length, "targets_length": targets_length}
+    lengths = {"inputs_length": len(row["encoder_input_tokens"]), "targets_length": len(row["decoder_target_tokens"])}
     if "encoder_segment_ids" not in row:
         yield _shown(row, tokenizer) | lengths
         return
@@ -72,13 +71,13 @@ def shown(batch: Batch, tokenizer: Tokenizer) -> Iterator[dict]:
 def _shown(row: Batch, tokenizer: Tokenizer) -> dict:
     (inputs, _), (targets, _) = (trim(row[name]) for name in ("encoder_input_tokens", "decoder_target_tokens"))
     weights = row["decoder_loss_weights"][: len(targets)]
-    predicted = None if weights.all() else [i for i, weight in zip(targets, weights, strict=True) if weight]
-    texts = {"inputs": tokenizer.decode(inputs), "targets": tokenizer.decode(targets)}
+    predicted = None if weights.all() else [tokenizer.decode([i]) for i, w in zip(targets, weights, strict=True) if w]
     has_blanks = tokenizer.num_sentinels > 0 and tokenizer.sentinel_id(0) in inputs
     return {
         "text": marked_text(inputs, targets, tokenizer) if has_blanks else None,
-        **texts,
-        "predicted": None if predicted is None else [tokenizer.decode([i]) for i in predicted],
+        "inputs": tokenizer.decode(inputs),
+        "targets": tokenizer.decode(targets),
+        "predicted": predicted,
         "encoder_input_tokens": inputs,
         "decoder_input_tokens": row["decoder_input_tokens"][: len(targets)].tolist(),
         "decoder_target_tokens": targets,

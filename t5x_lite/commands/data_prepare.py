@@ -41,16 +41,13 @@ def run(task: TaskConfig, cfg: PrepareConfig) -> None:
                 progress=lambda done, total: bar.update(completed=done, total=total),
             )
 
-    prepare_text(task, directory, announce=_print, tokenize=tokenize)
+    prepare_text(task, directory, announce=lambda message: print(message, file=sys.stderr), tokenize=tokenize)
     for name, corpus in open_corpora(task, directory, directory).items():
         size = sum(path.stat().st_size for path in (directory / name).iterdir()) / 1e6
-        _print(
+        print(
             f"{directory / name} holds {corpus.train.num_documents:,} training documents and "
             f"{corpus.eval.num_documents:,} held-out ones, {len(corpus.train.tokens) + len(corpus.eval.tokens):,} "
-            f"tokens, {size:.1f} MB"
+            f"tokens, {size:.1f} MB",
+            file=sys.stderr,
         )
-    _print(f"Train on it with --task.prepared {directory}")
-
-
-def _print(message: str) -> None:
-    print(message, file=sys.stderr)
+    print(f"Train on it with --task.prepared {directory}", file=sys.stderr)

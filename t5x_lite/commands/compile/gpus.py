@@ -33,13 +33,7 @@ RESERVED_SHARED_MEMORY = 1024  # bytes per block
 
 
 def gpu_topology(name: str, per_host: int, num_hosts: int) -> dict[str, Any]:
-    """Prepares the process for a topology and returns JAX's arguments for it.
-
-    Args:
-      name: a key of GPUS.
-      per_host: the number of GPUs per host, connected by NVLink.
-      num_hosts: the number of hosts, connected by a network.
-    """
+    """Prepares the process and returns JAX's arguments for a topology of GPUs, which NVLink connects in each host."""
     if importlib.util.find_spec("jax_plugins") is None or not any(
         importlib.util.find_spec(f"jax_plugins.{plugin}") for plugin in PLUGINS
     ):

@@ -36,13 +36,7 @@ def bounds_of(name: str) -> tuple[int, ...]:
 
 
 def tpu_topology(name: str, bounds: tuple[int, ...], num_slices: int) -> dict[str, Any]:
-    """Prepares libtpu for a machine without TPUs and returns JAX's arguments for a topology.
-
-    Args:
-      name: the topology, such as v5e:16x16.
-      bounds: the number of chips along each dimension.
-      num_slices: the number of slices, connected by the data-centre network.
-    """
+    """Prepares libtpu for a machine without TPUs and returns JAX's arguments for a topology with these bounds."""
     if importlib.util.find_spec("libtpu") is None:
         raise ValueError(f"topology is {name}, but libtpu is not installed: pip install 't5x-lite[tpu]'")
     chip = name.partition(":")[0]

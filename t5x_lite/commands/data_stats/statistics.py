@@ -169,13 +169,14 @@ def _task(
     directory = corpus_directory(pathlib.Path(cfg.run_dir) / CORPUS, name, task)
     manifest = read_manifest(directory)
     batches = measure_batches(rows, cfg)
+    parts = rows.members if isinstance(rows, Mixed) else [rows]
     num_steps = len(rows) / _row_share(name, examples) / cfg.train.batch_size
     counts = {known: len(unpacked(those)) for known, those in examples.tasks.items()}
     return Task(
         source=_source(manifest, task),
         what="pairs" if corpus.has_pairs else "documents",
         objective=None if corpus.has_pairs else task.objective,
-        chunk_lengths=_chunk_lengths(rows),
+        chunk_lengths=[part.objective.chunk_length for part in parts if isinstance(part, Chunks)],
         inputs_length=rows.inputs_length,
         targets_length=rows.targets_length,
         train=_side(corpus, "train", rows, manifest, _train_padding(rows, cfg.data.packing, batches)),
@@ -308,11 +309,6 @@ def _row_share(name: str, examples: RunExamples) -> float:
         return 1.0
     assert isinstance(examples.train, Mixed)
     return int(examples.train.count_M[list(examples.tasks).index(name)]) / len(examples.train)
-
-
-def _chunk_lengths(rows: Examples) -> list[int]:
-    parts = rows.members if isinstance(rows, Mixed) else [rows]
-    return [part.objective.chunk_length for part in parts if isinstance(part, Chunks)]
 
 
 def _source(manifest: Mapping[str, Any], task: TaskConfig) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.load import Pretrained, generation_config, load
 from t5x_lite.commands.infer.inputs import Inputs, open_inputs
@@ -46,8 +47,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
         shots = read_shots(options, seed=config.seed)
         local_mesh = make_mesh(options.mesh, jax.local_devices())  # each process answers its own lines
         mesh = local_mesh if jax.device_count() > 1 else None
-        num_shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
-        batch_size = -(-options.batch_size // num_shards) * num_shards  # rounded up
+        batch_size = _batch_size(options, mesh)
         pretrained = load(options.checkpoint, mesh)
         identity = _identity(options, inputs, pretrained, config)
         share = Share(jax.process_index(), jax.process_count(), batch_size * WINDOW_BATCHES)
@@ -92,6 +92,12 @@ def make_row(line: str, answer: Answer, pretrained: Pretrained, *, log_probs: bo
     if log_probs and best.log_probs:
         row |= {"tokens": best.tokens, "log_probs": best.log_probs}
     return row
+
+
+def _batch_size(options: InferConfig, mesh: Mesh | None) -> int:
+    """Rounds the batch size up to a multiple of the number of data-parallel devices."""
+    num_shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
+    return -(-options.batch_size // num_shards) * num_shards
 
 
 def _identity(
