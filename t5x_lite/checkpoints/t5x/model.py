@@ -16,14 +16,14 @@ import pathlib
 import re
 import sys
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from t5x_lite.checkpoints.arrays import Index, LazyArray
+from t5x_lite.checkpoints.arrays import Index, LazyArray, checked_index
 from t5x_lite.checkpoints.param_names import Row, check_arrays, rows
 from t5x_lite.checkpoints.t5x.files import T5XCheckpoint, read_t5x
-from t5x_lite.checkpoints.t5x.msgpack import MemoryArray
 from t5x_lite.checkpoints.weights import LazyModel, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizers import Tokenizer
@@ -48,6 +48,16 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     t5x = T5XModel(path)
     slots = t5x.all_slots if t5x.has_optimizer else None
     return LazyModel(t5x.config, ENCODER_DECODER, tokenizer, t5x.step, t5x.dtype, t5x.read, read_slots=slots)
+
+
+class Ones(NamedTuple):
+    """A `LazyArray` of ones, which takes no memory until it is read: its size may be a damaged file's."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype = np.dtype(np.float32)
+
+    def read(self, index: Index | None = None) -> np.ndarray:
+        return np.array(np.broadcast_to(self.dtype.type(1), self.shape)[checked_index(index, self.shape, LAST_NORM)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +124,7 @@ class T5XModel:
         expected = {name: place.stored_shapes(place.dims)[0] for place in self._places.values() for name in place.names}
         if LAST_NORM not in self._targets:
             print(f"{self.where} has no {LAST_NORM}: all ones are used, as in UL2", file=sys.stderr)
-            self._targets[LAST_NORM] = MemoryArray.of(np.ones(expected[LAST_NORM], np.float32), LAST_NORM)
+            self._targets[LAST_NORM] = Ones(expected[LAST_NORM])
         check_arrays(self._targets, expected, f"{self.where} is not a complete T5: it")
         for name, array in self._targets.items():
             if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
