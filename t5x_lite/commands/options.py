@@ -247,16 +247,9 @@ def _add_tokenizer_train(parser: Parser) -> None:
 def _add_models(parser: Parser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="presets to list; all by default")
     _add_json(parser, "a table")
-    parser.add_argument(
-        "--inputs_length", type=PositiveInt, default=512, metavar="N", help="number of input tokens to count FLOPs for"
-    )
-    parser.add_argument(
-        "--targets_length",
-        type=PositiveInt,
-        default=114,
-        metavar="N",
-        help="number of target tokens to count FLOPs for",
-    )
+    for side, length in (("input", 512), ("target", 114)):
+        about = f"number of {side} tokens to count FLOPs for"
+        parser.add_argument(f"--{side}s_length", type=PositiveInt, default=length, metavar="N", help=about)
 
 
 def _add_attention(parser: Parser) -> None:

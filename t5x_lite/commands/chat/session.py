@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The interactive session, which answers texts and runs commands."""
 
+import contextlib
 import dataclasses
 import os
 import sys
@@ -63,7 +64,7 @@ class Session:
         """Reads and answers lines until the end of the input or /quit."""
         if self._terminal.is_typed:
             self._terminal.error(HOW_TO_LEAVE)
-        try:
+        with contextlib.closing(self._terminal):
             while True:
                 try:
                     line = self._terminal.read()
@@ -77,8 +78,6 @@ class Session:
                 if line.rstrip() == "/quit":
                     return
                 self._handle(line)
-        finally:
-            self._terminal.close()
 
     def _handle(self, line: str) -> None:
         """Answers a text or runs a command; an error or Ctrl-C does not end the session."""
@@ -168,11 +167,9 @@ class Session:
 
     def _stream_text(self, request: Request) -> str:
         """Writes text as it is decoded, and returns it."""
-        growing, text = Growing(self._terminal.write), ""
-        start = time.perf_counter()
-        first, num_tokens = start, 0
-        for text in stream_answer(self._pretrained, request):
-            num_tokens += 1
+        growing, start = Growing(self._terminal.write), time.perf_counter()
+        first, num_tokens, text = start, 0, ""
+        for num_tokens, text in enumerate(stream_answer(self._pretrained, request), start=1):
             if num_tokens == 1:
                 first = time.perf_counter()  # excludes compilation from the rate
             growing.show(text)

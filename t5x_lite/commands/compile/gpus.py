@@ -54,14 +54,13 @@ def target_config(name: str) -> str:
     """Returns XLA's description of a GPU, a GpuTargetConfigProto in text format."""
     gpu = GPUS[name]
     chip = CHIPS[" ".join(gpu.kind.replace("-", " ").split()[:2])]
-    (major, minor), threads = gpu.compute_capability, 2048
     device = {
         "threads_per_block_limit": 1024,
         "threads_per_warp": 32,
         "shared_memory_per_block": 49_152,
         "shared_memory_per_core": gpu.shared_memory_per_core,
         "shared_memory_per_block_optin": gpu.shared_memory_per_core - RESERVED_SHARED_MEMORY,
-        "threads_per_core_limit": threads,
+        "threads_per_core_limit": 2048,
         "core_count": gpu.num_cores,
         "fpus_per_core": gpu.fpus_per_core,
         "block_dim_limit_x": 2**31 - 1,
@@ -73,7 +72,7 @@ def target_config(name: str) -> str:
         "device_memory_size": int(chip.hbm_bytes),
         "registers_per_core_limit": 65_536,
         "registers_per_block_limit": 65_536,
-        "cuda_compute_capability": {"major": major, "minor": minor},
+        "cuda_compute_capability": dict(zip(("major", "minor"), gpu.compute_capability, strict=True)),
     }
     config = {
         "gpu_device_info": device,
