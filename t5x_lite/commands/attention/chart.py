@@ -84,7 +84,9 @@ class _Grid:
         self.one = one
         L, N, Q, K = one.weights_LNQK.shape
         self.cell_width, self.cell_height = cell_side(K, longest), cell_side(Q, longest)
-        self.left, self.bottom = (_label_side(tokens) for tokens in (one.queries, one.keys))
+        self.left, self.bottom = (
+            max(len(_short(token)) for token in tokens) * CHARACTER_WIDTH + 0.08 for tokens in (one.queries, one.keys)
+        )
         self.top = 0.55  # the title and the head numbers
         self.map_width, self.map_height = K * self.cell_width, Q * self.cell_height
         self.step_x, self.step_y = self.map_width + GAP, self.map_height + GAP
@@ -122,10 +124,6 @@ class _Grid:
             _write(axes, center, y + self.top - 0.09, str(number), fontsize=7, ha="center", va="center")
             for place, token in _named(one.keys, self.cell_width):
                 _write(axes, left + place, last + 0.04, token, rotation=90, ha="center", va="top", **LABEL)
-
-
-def _label_side(tokens: Sequence[str]) -> float:
-    return max(len(_short(token)) for token in tokens) * CHARACTER_WIDTH + 0.08
 
 
 def _named(tokens: Sequence[str], cell: float) -> Iterator[tuple[float, str]]:

@@ -135,8 +135,6 @@ def history_path() -> pathlib.Path:
 
 
 def _complete(readline: Any, completions: Callable[[str, str], list[str]]) -> None:
-    """Binds Tab to completion."""
-
     def nth(word: str, number: int) -> str | None:
         matches = completions(readline.get_line_buffer()[: readline.get_begidx()], word)
         return matches[number] if number < len(matches) else None
