@@ -5,6 +5,7 @@ Shape letters: B rows per batch, L tokens per chunk, S encoder tokens, T decoder
 """
 
 import copy
+import dataclasses
 from typing import Protocol
 
 import numpy as np
@@ -60,29 +61,19 @@ class Chunks:
         return self.objective(np.stack(chunks), index_B)
 
 
+@dataclasses.dataclass(eq=False)
 class Pairs:
-    """The inputs and targets of a supervised task, truncated, zero-padded, and ending in EOS.
+    """The inputs and targets of a supervised task, truncated, zero-padded, and ending in EOS."""
 
-    Args:
-      tokens: ids of alternating inputs and targets, without EOS.
-      ends_E2: int64 end offsets of inputs and targets in `tokens`.
-      inputs_length: S, including EOS.
-      targets_length: T, including EOS.
-    """
+    tokens: Tokens  # ids of alternating inputs and targets, without EOS
+    ends_E2: np.ndarray  # int64 end offsets of inputs and targets in `tokens`
+    inputs_length: int  # S, including EOS
+    targets_length: int  # T, including EOS
+    eos_id: int = dataclasses.field(default=1, kw_only=True)
+    seed: int = dataclasses.field(default=0, kw_only=True)
 
-    def __init__(
-        self,
-        tokens: Tokens,
-        ends_E2: np.ndarray,
-        inputs_length: int,
-        targets_length: int,
-        *,
-        eos_id: int = 1,
-        seed: int = 0,
-    ):
-        self.tokens, self.ends_E2, self.eos_id, self.seed = tokens, ends_E2, eos_id, seed
-        self.inputs_length, self.targets_length = inputs_length, targets_length
-        self.kept_E = np.arange(len(ends_E2))  # document numbers of the examples
+    def __post_init__(self):
+        self.kept_E = np.arange(len(self.ends_E2))  # document numbers of the examples
 
     def __len__(self) -> int:
         return len(self.kept_E)

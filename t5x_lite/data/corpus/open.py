@@ -21,17 +21,11 @@ CORPUS = "corpus"  # the directory of the shards in a run directory
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The training or held-out documents of a corpus.
+    """The training or held-out documents of a corpus."""
 
-    Args:
-      tokens: the ids of all documents, concatenated without separators, as in T5.
-      ends_EF: the end of each side of each document in `tokens`, int64.
-      references: JSON-lines files with the references of held-out pairs, for metrics.
-    """
-
-    tokens: Tokens
-    ends_EF: np.ndarray
-    references: tuple[pathlib.Path, ...] = ()
+    tokens: Tokens  # the ids of all documents, concatenated without separators, as in T5
+    ends_EF: np.ndarray  # the end of each side of each document in `tokens`, int64
+    references: tuple[pathlib.Path, ...] = ()  # JSON-lines files of held-out pairs, for metrics
 
     @property
     def num_documents(self) -> int:
@@ -40,23 +34,14 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """The tokenised text of one task.
+    """The tokenised text of one task."""
 
-    Args:
-      task: the task of the run; its objective and metrics may differ from the prepared task's.
-      tokenizer: the tokenizer that encoded the text.
-      train: the training documents.
-      eval: the held-out documents.
-      num_characters: the total length before tokenisation.
-      has_pairs: whether documents are (inputs, targets) pairs.
-    """
-
-    task: TaskConfig
-    tokenizer: Tokenizer
+    task: TaskConfig  # the run's; its objective and metrics may differ from the prepared task's
+    tokenizer: Tokenizer  # the tokenizer that encoded the text
     train: Split
-    eval: Split
-    num_characters: int
-    has_pairs: bool
+    eval: Split  # the held-out documents
+    num_characters: int  # the total length before tokenisation
+    has_pairs: bool  # whether documents are (inputs, targets) pairs
 
 
 Corpora = dict[str, Corpus]  # keyed by task name, as in `tasks_of`

@@ -20,20 +20,13 @@ class Objective(abc.ABC):
 
     Subclasses are frozen dataclasses, so that they can be pickled to worker processes. All randomness is a pure
     function of the seed and the example's index: a row is the same in any batch, on any host.
-
-    Args:
-      inputs_length: S, including EOS.
-      targets_length: T, including EOS.
-      chunk_length: L.
-      eos_id: the id appended to inputs and targets.
-      seed: seed for the order of the examples and for all randomness in them.
     """
 
-    inputs_length: int
-    targets_length: int
-    chunk_length: int
-    eos_id: int = 1
-    seed: int = 0
+    inputs_length: int  # S, including EOS
+    targets_length: int  # T, including EOS
+    chunk_length: int  # L
+    eos_id: int = 1  # appended to inputs and targets
+    seed: int = 0  # for the order of the examples and for all randomness in them
 
     @classmethod
     @abc.abstractmethod

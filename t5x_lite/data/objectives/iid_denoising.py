@@ -32,17 +32,11 @@ DEVIATIONS = 3.0  # room above the mean, in standard deviations
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class IidDenoising(Objective):
-    """Replaces random tokens with sentinels in the inputs and predicts the tokens.
+    """Replaces random tokens with sentinels in the inputs and predicts the tokens."""
 
-    Args, in addition to those of `Objective`:
-      noise_density: probability that a token is dropped.
-      num_sentinels: maximum number of spans per row.
-      first_sentinel: id of the first sentinel; later ones descend from it.
-    """
-
-    noise_density: float
-    num_sentinels: int
-    first_sentinel: int
+    noise_density: float  # probability that a token is dropped
+    num_sentinels: int  # maximum number of spans per row
+    first_sentinel: int  # id of the first sentinel; later ones descend from it
 
     @classmethod
     def from_task(

@@ -23,14 +23,10 @@ class PrefixLM(Objective):
     """Splits a chunk at a random point: the first part is the inputs, the rest the targets.
 
     The number of targets is uniform from 1 to `max_targets(chunk_length, targets_share)`.
-
-    Args, in addition to those of `Objective`:
-      targets_share: average fraction of a chunk that is predicted; T5's 0.5 splits anywhere between two tokens.
-      prefix_ids: ids prepended to the inputs, such as a mode token.
     """
 
-    targets_share: float = 0.5
-    prefix_ids: tuple[int, ...] = ()
+    targets_share: float = 0.5  # average fraction that is predicted; T5's 0.5 splits anywhere between two tokens
+    prefix_ids: tuple[int, ...] = ()  # prepended to the inputs, such as a mode token
 
     @classmethod
     def from_task(

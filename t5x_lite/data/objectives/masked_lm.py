@@ -23,19 +23,12 @@ MASKED, REPLACED = 0.8, 0.1  # fractions of the selected tokens; the rest stay u
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskedLM(Objective):
-    """Masks, replaces or keeps randomly selected tokens in the inputs; `loss_weights` are 1 at those.
+    """Masks, replaces or keeps randomly selected tokens in the inputs; `loss_weights` are 1 at those."""
 
-    Args, in addition to those of `Objective`:
-      noise_density: fraction of the tokens that is selected.
-      mask_id: id of the mask token.
-      first_random_id: lowest id used as a random replacement.
-      num_random_ids: number of consecutive ids used as random replacements.
-    """
-
-    noise_density: float
-    mask_id: int
-    first_random_id: int
-    num_random_ids: int
+    noise_density: float  # fraction of the tokens that is selected
+    mask_id: int  # id of the mask token
+    first_random_id: int  # lowest id used as a random replacement
+    num_random_ids: int  # number of consecutive ids used as random replacements
 
     @classmethod
     def from_task(

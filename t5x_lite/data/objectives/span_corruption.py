@@ -22,19 +22,12 @@ from t5x_lite.data.tokenizers import Tokenizer
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpanCorruption(Objective):
-    """Replaces random spans with sentinels in the inputs and predicts the spans.
+    """Replaces random spans with sentinels in the inputs and predicts the spans."""
 
-    Args, in addition to those of `Objective`:
-      noise_density: fraction of the tokens that is dropped.
-      mean_span_length: average number of tokens per dropped span.
-      first_sentinel: id of the first sentinel; later ones descend from it.
-      prefix_ids: ids prepended to the inputs, such as a mode token.
-    """
-
-    noise_density: float
-    mean_span_length: float
-    first_sentinel: int
-    prefix_ids: tuple[int, ...] = ()
+    noise_density: float  # fraction of the tokens that is dropped
+    mean_span_length: float  # average number of tokens per dropped span
+    first_sentinel: int  # id of the first sentinel; later ones descend from it
+    prefix_ids: tuple[int, ...] = ()  # prepended to the inputs, such as a mode token
 
     @classmethod
     def from_task(

@@ -22,18 +22,12 @@ USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # vocabular
 
 
 class Tokenizer(abc.ABC):
-    """Maps text to ids and back.
+    """Maps text to ids and back."""
 
-    Attributes:
-      kind: the value of `task.tokenizer.kind`.
-      vocab_size: number of ids, including sentinels.
-      num_sentinels: number of <extra_id_N> tokens.
-    """
-
-    kind: ClassVar[str]
+    kind: ClassVar[str]  # the value of `task.tokenizer.kind`
     pad_id, eos_id, unk_id = PAD_ID, EOS_ID, UNK_ID
-    vocab_size: int
-    num_sentinels: int
+    vocab_size: int  # number of ids, including sentinels
+    num_sentinels: int  # number of <extra_id_N> tokens
 
     @classmethod
     @abc.abstractmethod
