@@ -56,7 +56,6 @@ def held_out_examples(cfg: RunConfig, corpora: Corpora) -> dict[str, Examples]:
 
 
 def _examples(cfg: RunConfig, corpus: Corpus, *, held_out: bool) -> Examples:
-    """Returns the examples of one split of one task."""
     split = corpus.eval if held_out else corpus.train
     if corpus.has_pairs:
         return _pairs(cfg, corpus, split, held_out=held_out)

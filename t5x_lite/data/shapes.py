@@ -41,8 +41,7 @@ def feature_shapes(cfg: RunConfig) -> dict[str, tuple[int, ...]]:
         num_labels = 1 if cfg.model.traits.labels_per == "sequence" else cfg.train.inputs_length
         shapes = dict.fromkeys(("target_labels", "label_weights"), (num_labels,))
         return {"encoder_input_tokens": (cfg.train.inputs_length,)} | shapes
-    features = convert(_row(cfg, tokenizer))
-    return {name: values.shape[1:] for name, values in features.items()}
+    return {name: values.shape[1:] for name, values in convert(_row(cfg, tokenizer)).items()}
 
 
 def _row(cfg: RunConfig, tokenizer: Tokenizer) -> dict[str, np.ndarray]:

@@ -38,11 +38,10 @@ def open_source(task: TaskConfig, names: Names, cache: pathlib.Path, *, field: s
         return Opened(InMemory(read_docstrings(task.packages, task.min_characters), DOCSTRINGS), [])
     opened, skipped, files = [], [], []
     for name in (names,) if isinstance(names, str) else names:
-        named_source = _open_named(name, field)
-        if named_source is None:
-            files.append(name)
+        if (source := _open_named(name, field)) is not None:
+            opened.append(source)
         else:
-            opened.append(named_source)
+            files.append(name)
     if files:
         from t5x_lite.data.sources.files import find_files, open_file
 

@@ -19,7 +19,6 @@ from t5x_lite.data.sources.parquet import ParquetRows
 from t5x_lite.data.sources.text_files import Delimited, JsonLines, TextLines, TextParagraphs, WholeText
 from t5x_lite.files.atomic_write import written_atomically
 
-BLOCK_BYTES = 2**20
 TEXT_SUFFIXES = (".txt", ".text", ".md")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PLAIN_SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", *DELIMITERS)  # may be compressed
@@ -137,7 +136,7 @@ def _decompress(path: pathlib.Path, plain: pathlib.Path) -> None:
     open_compressed: Callable[[str], Any] = gzip.open if compression == ".gz" else zstd
     try:
         with open_compressed(str(path)) as file, written_atomically(plain) as temporary, temporary.open("wb") as out:
-            shutil.copyfileobj(file, out, BLOCK_BYTES)
+            shutil.copyfileobj(file, out)
     except (EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # an I/O error; decompression errors have no errno
             raise

@@ -47,18 +47,11 @@ def open_dataset(name: str, field: str = "task.source") -> HuggingFaceRecords:
         import datasets  # an extra that takes a second to import
     except ImportError as error:
         raise ValueError(f"{field} {name!r} needs Hugging Face's datasets: pip install 't5x-lite[datasets]'") from error
-    path, split = _name_and_split(os.path.expanduser(name.removeprefix(HUGGING_FACE)))
-    if path and pathlib.Path(path).is_dir():
-        return HuggingFaceRecords(_load_saved(datasets, path, split, f"{field} {name!r}"), name)
-    return HuggingFaceRecords(_load_from_hub(datasets, path, split, f"{field} {name!r}"), name)
-
-
-def _name_and_split(wanted: str) -> tuple[str, str]:
-    """Returns the dataset and its split, or "" for none; the name of a directory may contain an @."""
-    if pathlib.Path(wanted).is_dir():
-        return wanted, ""
-    path, _, split = wanted.rpartition("@") if "@" in wanted else (wanted, "", "")
-    return path, split
+    path, split = os.path.expanduser(name.removeprefix(HUGGING_FACE)), ""
+    if "@" in path and not pathlib.Path(path).is_dir():  # the name of a directory may contain an @
+        path, _, split = path.rpartition("@")
+    load = _load_saved if path and pathlib.Path(path).is_dir() else _load_from_hub
+    return HuggingFaceRecords(load(datasets, path, split, f"{field} {name!r}"), name)
 
 
 def _load_saved(datasets: Any, path: str, split: str, called: str) -> Any:

@@ -45,8 +45,7 @@ class ByteTokenizer(Tokenizer):
     def encode(self, text: str) -> list[int]:
         ids = []
         for i, part in enumerate(SENTINEL.split(text)):
-            is_sentinel = i % 2 == 1 and int(part) < self.num_sentinels
-            if is_sentinel:
+            if i % 2 and int(part) < self.num_sentinels:
                 ids.append(self.sentinel_id(int(part)))
             else:
                 ids.extend(byte + FIRST_BYTE for byte in (f"<extra_id_{part}>" if i % 2 else part).encode())

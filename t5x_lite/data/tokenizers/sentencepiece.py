@@ -31,11 +31,7 @@ REMEDY = "use a T5 vocabulary, or train one with pad_id=0, eos_id=1, unk_id=2 an
 
 
 class SentencePieceTokenizer(FileTokenizer):
-    """A SentencePiece model, with T5's sentinels appended.
-
-    Attributes:
-      num_appended: number of sentinels missing from the model itself.
-    """
+    """A SentencePiece model, with T5's sentinels appended."""
 
     kind = "sentencepiece"
     file_name = "tokenizer.model"
@@ -49,7 +45,7 @@ class SentencePieceTokenizer(FileTokenizer):
         check_special_ids(special_ids, name, REMEDY)
         own_sentinels = count_sentinels(sentinel_ids, num_pieces, name)
         self.num_sentinels = own_sentinels or num_sentinels
-        self.num_appended = self.num_sentinels - own_sentinels
+        self.num_appended = self.num_sentinels - own_sentinels  # missing from the model itself
         self.vocab_size = num_pieces + self.num_appended
         try:
             self._processor = _open_processor(content, self.num_appended)
