@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 Record = dict[str, Any]
+FileState = tuple[int, int]  # size in bytes and modification time in nanoseconds, to detect changes
 TFDS, HUGGING_FACE = "tfds:", "hf:"  # prefixes of names
 
 
@@ -121,17 +122,10 @@ def json_object(text: str, where: str) -> Record:
     return record
 
 
-class FileState(NamedTuple):
-    """The size and modification time of a file, to detect changes."""
-
-    num_bytes: int
-    nanoseconds: int
-
-
 def state_of(file: pathlib.Path | int) -> FileState:
     """Returns the state of a file, given by path or descriptor."""
     stat = os.stat(file)
-    return FileState(stat.st_size, stat.st_mtime_ns)
+    return stat.st_size, stat.st_mtime_ns
 
 
 def check_unchanged(name: str, before: FileState, now: FileState) -> None:

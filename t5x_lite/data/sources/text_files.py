@@ -121,7 +121,8 @@ class TextFile:
         return np.array([count, 0, *starts], np.int64).reshape(-1, 2)
 
     def _cached_index(self, path: pathlib.Path) -> np.ndarray:
-        if self._state.num_bytes < MIN_INDEXED_BYTES:
+        num_bytes, _ = self._state
+        if num_bytes < MIN_INDEXED_BYTES:
             return self._index()
         with contextlib.suppress(OSError, ValueError, EOFError):  # missing or damaged
             index = np.load(path)
