@@ -193,8 +193,8 @@ def with_own_config(arguments: list[str]) -> list[str]:
     finder = argparse.ArgumentParser("t5x-lite eval", add_help=False, allow_abbrev=False)
     finder.add_argument("--checkpoint")
     found, rest = finder.parse_known_args(arguments[1:])
-    if found.checkpoint is None:
-        return arguments
+    if found.checkpoint is None:  # the one option to ask for: `--run_dir` follows from it
+        return ["eval", "--run_dir", ".", *arguments[1:]]
     own = pathlib.Path(found.checkpoint) / "config.yaml"
     has_config = any(argument.partition("=")[0] == "--config" for argument in rest)
     config = ["--config", str(own)] if own.is_file() and not has_config else []
