@@ -135,6 +135,11 @@ def test_attention_passes_its_options_on(monkeypatch):
     assert calls == [AttentionConfig(**required), AttentionConfig(**required, **chosen)]
 
 
+def test_eval_asks_for_its_checkpoint_alone(capsys):
+    assert cli.main(["eval"]) == 2
+    assert capsys.readouterr().err.startswith("t5x-lite eval: --checkpoint is required")
+
+
 @pytest.fixture
 def eval_calls(monkeypatch):
     calls = []

@@ -28,7 +28,6 @@ def error_of(*arguments: str) -> str:
         ("tokenizer trian", " tokenizer: there is no command 'trian': use train; did you mean train?"),
         ("--hlp", ": there is no option --hlp; did you mean --help?"),
         ("train", " train: --run_dir is required"),
-        ("eval", " eval: --checkpoint is required"),
         ("convert", " convert: SOURCE and DESTINATION are required"),
         ("convert a b c", " convert: unexpected argument 'c'"),
         ("data inspect --rundir x", " data inspect: there is no option --rundir; did you mean --run_dir?"),
