@@ -45,8 +45,8 @@ def main() -> None:
     (tokens,) = held_out.read(np.array([0]), np.array([min(len(held_out), NUM_TOKENS)]))
     sentences = held_out_sentences(pretrained.tokenizer.decode(tokens.tolist()))
     longest = trained_length(options.run_dir) or max(map(len, sentences))
-    sentences = [sentence for sentence in sentences if len(pretrained.tokenizer.encode(sentence)) < longest]
-    blanks = make_blanks(sentences, options.num_blanks)
+    fitting = [sentence for sentence in sentences if len(pretrained.tokenizer.encode(sentence)) < longest]
+    blanks = make_blanks(fitting or sentences, options.num_blanks)
     predictions = t5x_lite.generate(pretrained, [blank.text for blank in blanks], batch_size=40, max_new_tokens=16)
     answers = [first_span(prediction) for prediction in predictions]
     print_examples(blanks, answers, options.num_sentences, title=f"Blanks filled at step {pretrained.step}")
