@@ -86,7 +86,7 @@ def test_three_kills_at_random_moments_change_no_bit(undisturbed, tmp_path):
         moment = rng.randrange(third * 45 + 4, third * 45 + 45)
         wait_until(lambda moment=moment: last_step(run_dir) >= moment, process)
         kill(process)
-    assert "Going on from step" in finish(run_dir)
+    assert "Resuming from step" in finish(run_dir)
     assert_ended_like(run_dir, undisturbed)
 
 
@@ -110,7 +110,7 @@ def test_a_run_told_to_stop_saves_exits_with_zero_and_goes_on(number, undisturbe
     os.kill(process.pid, number)
     output = process.communicate(timeout=TIMEOUT_SECONDS)[0]
     assert process.returncode == 0, output
-    assert "The same command again goes on from there" in output
+    assert "Run the same command again to resume" in output
     finish(run_dir)
     assert_ended_like(run_dir, undisturbed)
 
