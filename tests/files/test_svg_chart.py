@@ -4,16 +4,7 @@ import math
 import xml.etree.ElementTree as ElementTree
 
 from t5x_lite.files.svg_chart import line_chart
-
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def lines(document):
-    root = ElementTree.fromstring(document)
-    return [
-        [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
-        for line in root.iter(f"{SVG}polyline")
-    ]
+from tests.svg import lines
 
 
 def chart(**series):

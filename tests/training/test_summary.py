@@ -9,6 +9,7 @@ import pytest
 from t5x_lite.config import TaskConfig
 from t5x_lite.training.summary import describe_end, loss_curve
 from tests import runs
+from tests.svg import lines
 
 
 def test_the_end_of_a_run_says_how_to_continue_and_what_the_model_does(tmp_path):
@@ -34,7 +35,6 @@ def test_only_models_trained_on_blanks_fill_them(tmp_path, task, use):
 
 def test_the_loss_curve_has_a_line_for_each_loss():
     rows = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": "nan", "eval/loss": math.pi}, {"step": 3, "loss": 1.5}]
-    root = ElementTree.fromstring(loss_curve(rows))
-    lines = [line.get("points", "").split() for line in root.iter("{http://www.w3.org/2000/svg}polyline")]
-    assert [len(points) for points in lines] == [2, 1, 0, 0]
-    assert "held-out loss" in "".join(root.itertext())
+    document = loss_curve(rows)
+    assert [len(points) for points in lines(document)] == [2, 1, 0, 0]
+    assert "held-out loss" in "".join(ElementTree.fromstring(document).itertext())

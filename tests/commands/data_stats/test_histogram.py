@@ -9,16 +9,7 @@ import pytest
 
 from t5x_lite.commands.data_stats.histogram import PANEL_HEIGHT, histogram
 from t5x_lite.files.svg_chart import LEFT, RIGHT, TOP, WIDTH
-
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-def lines(document):
-    root = ElementTree.fromstring(document)
-    return [
-        [tuple(map(float, point.split(","))) for point in line.get("points", "").split()]
-        for line in root.iter(f"{SVG}polyline")
-    ]
+from tests.svg import SVG, lines
 
 
 def x_axes(document):
