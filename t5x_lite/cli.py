@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         for old, new in RENAMED.items():
             arguments = [re.sub(rf"^--{old}(?==|$)", f"--{new}", argument) for argument in arguments]
-    if arguments[:1] == ["eval"]:
+    if first == "eval":
         arguments = with_own_config(arguments)
     try:
         options = parser.parse_args(arguments)

@@ -4,7 +4,7 @@
 import argparse
 import pkgutil
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, Literal, NamedTuple
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter
@@ -14,7 +14,6 @@ from t5x_lite import __version__
 from t5x_lite.config import CheckpointConfig, RunConfig
 
 SHELLS = ("bash", "zsh", "tcsh")
-CONFIGS = "t5x_lite.config.commands"  # imported when the options of a command need it
 
 
 class HelpFormatter(DefaultHelpFormatter):
@@ -145,6 +144,11 @@ def _add_config(parser: Parser, about: str = "; options after it override its fi
     parser.add_argument("--config", metavar="FILE", action="config", help=f"YAML file with the fields of a run{about}")
 
 
+def _add_fields(parser: Parser, name: str, skip: Set[str] = frozenset()) -> None:
+    """Adds the fields of a config that only some commands have, which is imported for these alone."""
+    parser.add_class_arguments(pkgutil.resolve_name(f"t5x_lite.config.{name}"), skip=set(skip))
+
+
 def _add_json(parser: Parser, instead_of: str) -> None:
     parser.add_argument("--json", action="store_true", help=f"print JSON instead of {instead_of}")
 
@@ -183,8 +187,8 @@ def _add_eval(parser: Parser) -> None:
 
 def _add_infer(parser: Parser) -> None:
     parser.add_argument("--interactive", action="store_true", help="start a prompt in the terminal instead; see /help")
-    parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:InferConfig"), skip={"interactive"})
-    parser.add_class_arguments(pkgutil.resolve_name("t5x_lite.config.generation:GenerationConfig"))
+    _add_fields(parser, "commands:InferConfig", skip={"interactive"})
+    _add_fields(parser, "generation:GenerationConfig")
 
 
 def _add_convert(parser: Parser) -> None:
@@ -220,7 +224,7 @@ def _add_data_inspect(parser: Parser) -> None:
 
 def _add_data_prepare(parser: Parser) -> None:
     _add_config(parser)
-    parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:PrepareConfig"))
+    _add_fields(parser, "commands:PrepareConfig")
     parser.add_class_arguments(RunConfig)
 
 
@@ -239,9 +243,7 @@ def _add_tokenizer_train(parser: Parser) -> None:
         "--byte_fallback", action="store_true", help="encode characters without a piece as bytes, not as unknown"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
-    parser.add_class_arguments(
-        pkgutil.resolve_name(f"{CONFIGS}:TokenizerTrainConfig"), skip={"input", "byte_fallback", "overwrite"}
-    )
+    _add_fields(parser, "commands:TokenizerTrainConfig", skip={"input", "byte_fallback", "overwrite"})
 
 
 def _add_models(parser: Parser) -> None:
@@ -254,13 +256,13 @@ def _add_models(parser: Parser) -> None:
 
 def _add_attention(parser: Parser) -> None:
     _add_json(parser, "a table")
-    parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:AttentionConfig"), skip={"json"})
+    _add_fields(parser, "commands:AttentionConfig", skip={"json"})
 
 
 def _add_compile(parser: Parser) -> None:
     _add_config(parser)
     _add_json(parser, "text")
-    parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:CompileConfig"))
+    _add_fields(parser, "commands:CompileConfig")
     parser.add_class_arguments(RunConfig)
 
 
@@ -284,7 +286,7 @@ COMMANDS = {
         "Serves a model over HTTP with OpenAI's API. Endpoints: /v1/completions, /v1/embeddings, /v1/models, /health, "
         "/metrics.",
         "t5x-lite serve --checkpoint runs/first --port 8000",
-        lambda parser: parser.add_class_arguments(pkgutil.resolve_name(f"{CONFIGS}:ServeConfig")),
+        lambda parser: _add_fields(parser, "commands:ServeConfig"),
     ),
     "convert": Command(
         "Converts checkpoints between Hugging Face, T5X and t5x_lite formats.",

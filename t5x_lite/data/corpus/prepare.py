@@ -128,7 +128,8 @@ def _check_prepared(preparation: Preparation) -> None:
             f"task.prepared {directory} is not a finished preparation: make one with t5x-lite data prepare --output "
             f"{directory}"
         )
-    check_same_task(manifest["task"], {name: as_plain(task)[name] for name in task.given()}, directory)
+    fields = as_plain(task)
+    check_same_task(manifest["task"], {name: fields[name] for name in task.given()}, directory)
 
 
 def _make_tokenizer(
