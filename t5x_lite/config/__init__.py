@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a run is made of, as frozen data; nothing else is configuration.
+"""Configuration as frozen dataclasses: here, the parts of a run.
 
-Standard library only, so that reading a config or printing `--help` costs no JAX import. Here are the parts of a
-run; the options of commands and of decoding are in `config.commands` and `config.generation`.
+Uses the standard library only, so that reading a config or printing `--help` does not import JAX. The options of
+commands and of decoding are in `config.commands` and `config.generation`.
 """
 
 from t5x_lite.config.model import REMAT_NAMES as REMAT_NAMES

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From text on disk to batches of token ids, in NumPy alone."""
+"""The data pipeline: turns text on disk into batches of token ids, without JAX."""
