@@ -4,9 +4,9 @@
     python scripts/bench_data.py [--source books.jsonl.gz --tokenizer spiece.model --megabytes 12] \\
         [--pairs train.csv 'summarize: {dialogue}' '{section_text}' 1024 384]
 
-`on_the_fly`: one epoch of batches from raw text, with reading, tokenising and span corruption (512 + 114 tokens).
-`prepared`: the same batches from the shards of `t5x-lite data prepare`, with opening and checking them.
-`packed_pairs`: pairs packed by best_fit from their shards, with planning, for each --pairs SOURCE INPUTS TARGETS
+`on_the_fly`: one epoch of batches from raw text: reading, tokenising and span corruption (512 + 114 tokens).
+`prepared`: the same batches from the shards of `t5x-lite data prepare`, including opening and checking them.
+`packed_pairs`: pairs packed by best_fit from their shards, including planning, for each --pairs SOURCE INPUTS TARGETS
 INPUTS_LENGTH TARGETS_LENGTH; by default, docstrings and their first lines.
 `encode_alone`: SentencePiece alone on the text of `on_the_fly`, for comparison.
 

@@ -25,7 +25,7 @@ SAMPLING = {"temperature": 0.8, "top_k": 50, "top_p": 0.9}
 
 
 def main() -> None:
-    """Times both and prints the results; with --worker, runs as one of the two."""
+    """Times both libraries and prints the results; with --worker, runs as one of the two workers."""
     parser = argparse.ArgumentParser(description="Times T5 1.1 small's generation against Hugging Face's.")
     for name, value in (("batch", 8), ("inputs", 512), ("new", 64), ("rounds", 5)):
         parser.add_argument(f"--{name}", type=int, default=value)
@@ -130,7 +130,7 @@ def ours(options: argparse.Namespace):
 
     cfg = presets["t5_1_1_small"]
     model = jax.jit(lambda: T5(cfg, rngs=nnx.Rngs(0)), compiler_options=xla_options.for_init("cpu"))()
-    model = decode_layout(model)  # once a model, as infer and serve do
+    model = decode_layout(model)  # once per model, as in infer and serve
     inputs_BS = random_ids(np, options)
     length = {"max_new_tokens": options.new, "min_new_tokens": options.new}
     configs = {"greedy": {}, "beam4": {"num_beams": 4, "length_penalty": 1.0, "beam_variant": "hf"}, "sample": SAMPLING}

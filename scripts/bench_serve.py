@@ -3,7 +3,7 @@
 
     python scripts/bench_serve.py --checkpoint flan-t5-small --seconds 60
 
-The greedy completion of every prompt is requested alone first; a later one that differs counts as mixed up.
+First requests the greedy completion of each prompt alone; a later completion that differs counts as mixed up.
 """
 
 import argparse
@@ -48,12 +48,12 @@ def prompt_of(number: int) -> str:
 
 
 class Clients:
-    """Counts the answers that the clients of one server receive.
+    """Counts the answers that one server's clients receive.
 
     Args:
       address: host and port.
-      model: its name.
-      max_tokens: that each asks for.
+      model: the name of the model.
+      max_tokens: the number of tokens to request.
     """
 
     def __init__(self, address: tuple[str, int], model: str, max_tokens: int):

@@ -3,13 +3,13 @@
 
     python scripts/bench_train_step.py [--batch 8 --inputs 512 --targets 114 --rounds 6]
 
-All train in float32 with AdamW (fused in torch) and gradients clipped to norm 1, on the same random ids. They run in
+All workers train in float32 with AdamW (fused in torch), gradients clipped to norm 1, and random ids. They run in
 separate processes and take turns step by step, so that other load on the machine affects all alike.
 
 torch runs twice: with its defaults, and after `torch.set_flush_denormal(True)`. XLA flushes denormals to zero; torch
 does not by default, and its steps slow down over time. `ratio` is our tokens/s over torch's with its defaults, each
-in its best step, and `ratio_median` compares medians; `ratio_flushed` and `ratio_flushed_median` compare with flushed
-denormals. Without torch and transformers only t5x_lite is timed.
+in its best step, and `ratio_median` compares medians; `ratio_flushed` and `ratio_flushed_median` compare with torch
+that flushes denormals. Without torch and transformers only t5x_lite is timed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import time
 
 
 def main() -> None:
-    """Times all and prints the result; with --worker, runs as one of them."""
+    """Times all workers and prints the result; with --worker, runs as one of them."""
     parser = argparse.ArgumentParser(description="Times a T5 1.1 small train step beside Hugging Face's.")
     for name, value in (("batch", 8), ("inputs", 512), ("targets", 114), ("rounds", 6)):
         parser.add_argument(f"--{name}", type=int, default=value)
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def summary(options: argparse.Namespace, seconds: dict[str, list[float]]) -> dict:
-    """Returns the times of all and their ratios."""
+    """Returns the workers' times and their ratios."""
     tokens = options.batch * (options.inputs + options.targets)
     ours, theirs, flushed = (seconds.get(name, []) for name in WORKERS)
     result = {

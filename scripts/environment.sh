@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Sourced by the other scripts: `install REQUIREMENT` installs the package from this checkout, in editable form, into the
-# active virtual environment, or else into .venv, which it makes. `$environment` is its directory.
+# active virtual environment, or else into .venv, which it creates. `$environment` is its directory.
 environment=${VIRTUAL_ENV:-.venv}
 
 install() {
@@ -14,11 +14,11 @@ install() {
     "$python" -m venv "$environment"
   fi
   echo "Installing t5x_lite into $environment (about half a minute)"
-  # Byte code is compiled on first import: installing is faster without.
+  # Bytecode is compiled on first import instead, so that installation is faster.
   "$environment/bin/python" -m pip install --quiet --disable-pip-version-check --no-compile --editable "$1"
 }
 
-# Says how to call `t5x-lite` from the shell, unless the environment is active already.
+# Explains how to put `t5x-lite` on the PATH, unless the environment is already active.
 explain_activation() {
   if [[ -z ${VIRTUAL_ENV:-} ]]; then
     echo "To use t5x-lite in this shell: source .venv/bin/activate"

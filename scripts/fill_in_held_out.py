@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fills blanks in held-out sentences with a run's model: exact matches over one-word blanks, and a few examples.
+"""Fills blanks in held-out sentences with a run's model; prints a few examples and the share of exact matches.
 
 python scripts/fill_in_held_out.py --run_dir runs/quickstart [--num_blanks 200] [--num_sentences 6]
 """
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def held_out_sentences(text: str) -> list[str]:
-    """Returns the sentences of plain words that are neither too short nor too long, each once."""
+    """Returns the distinct sentences that have plain words only and are neither too short nor too long."""
     sentences = (sentence.strip() for sentence in re.split(r"(?<=[.!?])\s+", text))
     plain = re.compile(r"[A-Z][A-Za-z ,'-]+[.!?]")
     chosen = (
@@ -71,7 +71,7 @@ def held_out_sentences(text: str) -> list[str]:
 
 
 def make_blanks(sentences: list[str], count: int) -> list[Blank]:
-    """Returns `count` sentences, evenly spread, each with one random word in its interior hidden."""
+    """Returns `count` sentences, evenly spread, each with one random inner word hidden."""
     rng = np.random.default_rng(0)
     blanks = []
     for i in np.linspace(0, len(sentences) - 1, min(count, len(sentences))).astype(int):
@@ -84,7 +84,7 @@ def make_blanks(sentences: list[str], count: int) -> list[Blank]:
 
 
 def first_span(prediction: str) -> str:
-    """Returns what a prediction puts into the first blank."""
+    """Returns the text that a prediction puts into the first blank."""
     spans = re.split(r"<extra_id_\d+>", prediction)
     return spans[1].strip() if len(spans) > 1 else ""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes tiny random models of every T5 family in Hugging Face's format, with the outputs of its code.
+"""Writes tiny random models of every T5 family in Hugging Face's format, with the outputs of transformers.
 
     pip install torch transformers
     python scripts/make_golden_hf.py [--output tests/checkpoints/hf/golden] [--seed 0]

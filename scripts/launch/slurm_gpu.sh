@@ -2,7 +2,7 @@
 # Runs on the GPUs of a SLURM cluster, one process per GPU; JAX discovers the processes from SLURM's variables.
 #   sbatch --nodes 4 scripts/launch/slurm_gpu.sh train --config configs/pretrain/t5_1_1_large_v5e_32.yaml \
 #     --run_dir /shared/runs/large --mesh.fsdp 8 --mesh.data -1 --task.source '/shared/data/*.jsonl.gz'
-# run_dir and the data are on a file system that all nodes share. Two minutes before its time limit the job receives
+# run_dir and the data must be on a file system that all nodes share. Two minutes before its time limit the job receives
 # SIGTERM, saves a checkpoint and is requeued; it then resumes. VENV is the virtual environment, .venv by default.
 #SBATCH --job-name=t5x-lite
 #SBATCH --gpus-per-node=8

@@ -2,7 +2,7 @@
 # Requests a TPU slice from Google Cloud, waits for it, installs on all hosts, and runs one command on all of them.
 #   NAME=t5 ZONE=us-west4-a TYPE=v5litepod-64 bash scripts/launch/tpu_pod.sh train \
 #     --config configs/pretrain/t5_1_1_xl_v5e_64.yaml --run_dir /mnt/shared/runs/xl --task.source '/mnt/shared/data/*.gz'
-# The same command again reuses the slice and resumes. run_dir is on a file system that all hosts share (Filestore, gcsfuse).
+# Run again, the command reuses the slice and resumes. run_dir must be on a shared file system (Filestore, gcsfuse).
 # VERSION is the VM's image; SPOT=yes requests preemptible capacity. Delete the slice with:
 #   gcloud compute tpus queued-resources delete "$NAME" --zone "$ZONE" --force
 set -euo pipefail

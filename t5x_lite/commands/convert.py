@@ -34,7 +34,7 @@ def run(
     """Writes a model in another format.
 
     Args:
-      source: a run directory, a model directory of Hugging Face or t5x_lite, or a T5X checkpoint.
+      source: a run directory, a Hugging Face or t5x_lite model directory, or a T5X checkpoint.
       destination: a new or empty directory.
       format: a key of READERS; t5x is the plain layout, with the Adafactor state if the source has one.
       dtype: the dtype to store; None keeps the source's, or float32 for a run. T5X only supports float32.

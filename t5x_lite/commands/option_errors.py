@@ -41,7 +41,7 @@ class CommandLine(NamedTuple):
 
 
 def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[str]) -> str:
-    """Rewrites the message of an `argparse.ArgumentError` as the error with its remedy, and a hint on getting help."""
+    """Rewrites the message of an `argparse.ArgumentError` to state the remedy and how to get help."""
     innermost: Any = parser
     while (action := innermost._subcommands_action) and arguments and arguments[0] in action._name_parser_map:
         innermost, arguments = action._name_parser_map[arguments[0]], arguments[1:]
@@ -54,7 +54,7 @@ def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[s
 
 
 def cause(message: str) -> str:
-    """Strips jsonargparse's report of the types it tried from the message of a failed validation."""
+    """Returns the cause in the message of a failed validation, without the types that jsonargparse tried."""
     check = re.search(r"- ([\w.-]+ .*: .*)", message) if message.startswith("Does not validate") else None
     return check[1] if check else message
 

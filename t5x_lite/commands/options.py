@@ -145,7 +145,7 @@ def _add_config(parser: Parser, about: str = "; options after it override its fi
 
 
 def _add_fields(parser: Parser, name: str, skip: Set[str] = frozenset()) -> None:
-    """Adds the fields of a config that only some commands have, which is imported for these alone."""
+    """Adds the fields of a config class, imported only for the commands that use it."""
     parser.add_class_arguments(pkgutil.resolve_name(f"t5x_lite.config.{name}"), skip=set(skip))
 
 

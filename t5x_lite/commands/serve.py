@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`t5x-lite serve`: OpenAI-compatible HTTP server."""
+"""`t5x-lite serve`: serves a model over HTTP with OpenAI's API."""
 
 import dataclasses
 import importlib.util

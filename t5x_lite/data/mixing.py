@@ -93,7 +93,7 @@ def _rounded(rate_M: np.ndarray, total: int) -> np.ndarray:
 
 
 def _with_all_features(rows: Batch, packed: bool) -> Batch:
-    """Adds features that other members may have: loss weights, and segments and positions if any is packed."""
+    """Adds features that other members may have: loss weights, and segments and positions if `packed`."""
     rows = {"loss_weights": (rows["targets"] > 0).astype(np.int32)} | rows
     if packed and "inputs_segment_ids" not in rows:
         for name in ("inputs", "targets"):

@@ -13,7 +13,7 @@ import numpy as np
 from t5x_lite.data.converters import Batch
 from t5x_lite.data.examples import Pairs
 
-MOST_OPEN_ROWS = 512  # rows in which first_fit looks for room
+MOST_OPEN_ROWS = 512  # rows that first_fit searches for room
 # best_fit packs blocks of examples independently, and tries at most NUM_TRIED candidates for a row. On GSM8K, trying
 # 2,048 instead of 256 took about six times as long and saved 0.7% of the space.
 BLOCK_EXAMPLES, NUM_TRIED = 4_096, 256
@@ -52,10 +52,10 @@ def first_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
 
 
 def best_fit(lengths_EF: np.ndarray, capacity_F: Sequence[int]) -> Plan:
-    """Fills row after row with the largest example left, then the best-fitting ones.
+    """Fills one row at a time: first with the largest remaining example, then with those that fit best.
 
-    Tries two scores of the space left, both of which prefer little of it, and keeps the plan with fewer rows: one
-    penalises imbalance between the features in absolute terms, the other relative to the total.
+    Tries two scores and keeps the plan with fewer rows. Both favour leaving little space; one penalises an imbalance
+    between the features in absolute terms, the other relative to the total.
     """
     plans = [_fill_by(lengths_EF, np.asarray(capacity_F, np.int64), score) for score in (_even_room, _even_share)]
     return min(plans, key=lambda plan: len(plan.ends_R))

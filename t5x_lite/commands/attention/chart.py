@@ -67,13 +67,13 @@ def png(contents: Contents) -> bytes:
 
 
 def longest_side(maps: Sequence[Map]) -> float:
-    """Returns the maximum side of a map with which all maps fit into MAX_WIDTH and MAX_HEIGHT."""
+    """Returns the maximum side of a map such that all maps fit into MAX_WIDTH and MAX_HEIGHT."""
     across, down = max(len(one.heads) for one in maps), sum(len(one.layers) for one in maps)
     return min(MAX_SIDE, MAX_WIDTH / across, MAX_HEIGHT / down)
 
 
 def cell_side(num_tokens: int, longest: float) -> float:
-    """Returns the side of one weight in a map of `num_tokens` weights per side, which is at most `longest`."""
+    """Returns the side of one weight in a map with `num_tokens` weights and at most `longest` inches per side."""
     return min(max(CELL, MIN_SIDE / num_tokens), longest / num_tokens)
 
 

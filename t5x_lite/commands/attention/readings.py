@@ -16,7 +16,7 @@ from t5x_lite.data.labels import Words
 from t5x_lite.data.tokenizers import Tokenizer, trim
 from t5x_lite.inference.loop import START_ID, greedy_ids
 
-MAX_TOKENS = 512  # per text or target; a page cannot show more legibly
+MAX_TOKENS = 512  # per text or target; more would be illegible
 REMEDY = "or leave --target out for the most probable ones"
 
 

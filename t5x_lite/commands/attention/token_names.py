@@ -15,7 +15,7 @@ FIRST_INVALID_BYTE = 245  # never part of UTF-8
 
 
 def token_names(tokenizer: Tokenizer) -> Names:
-    """Returns the name of each id: white space as symbols, other unprintable characters as hexadecimal numbers."""
+    """Returns the name of each id: whitespace as symbols, other unprintable characters as hexadecimal numbers."""
     names = []
     for i, surface in enumerate(tokenizer.surfaces()):
         name = "".join(map(_visible, surface))

@@ -78,7 +78,7 @@ class Terminal:
 
 
 class Growing:
-    """Writes a growing text, each time only the new and final part."""
+    """Writes a text as it grows, each time only the part that is new and final."""
 
     def __init__(self, write: Callable[[str], object]):
         self._write, self._written = write, ""

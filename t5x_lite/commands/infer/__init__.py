@@ -39,7 +39,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
       settings: fields of `GenerationConfig` that override the model's own.
 
     Raises:
-      ValueError: if the checkpoint or the input cannot be read, or a different command began the output.
+      ValueError: if the checkpoint or the input cannot be read, or the output was started by a different command.
     """
     with open_inputs(options) as inputs:
         # Check the settings before loading the model, which may take minutes.

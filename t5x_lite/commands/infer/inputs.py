@@ -31,7 +31,7 @@ class Inputs(NamedTuple):
 
 @contextlib.contextmanager
 def open_inputs(options: InferConfig) -> Iterator[Inputs]:
-    """Opens the input or the task split; raises ValueError if it cannot be read, or once a malformed record is read."""
+    """Opens the input or the task split; raises ValueError if it cannot be read, or at a malformed record."""
     if options.split is not None:
         task = template_task(options)
         names, held_out = task.source, options.split == "eval"

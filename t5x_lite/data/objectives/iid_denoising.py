@@ -5,8 +5,8 @@ Adjacent dropped tokens share a sentinel, and each span follows its own sentinel
 (T5 emits a sentinel per run of kept tokens instead, so in rows that start with a dropped token, spans follow the
 previous span's sentinel.) Rows differ in length and are padded.
 
-No token is lost. Chunks have one token fewer than the inputs, as in T5, and sentinels cannot make them longer. There is
-room for the mean number of targets and sentinels plus three standard deviations; in the fewer than 0.2% of rows that
+No token is lost. Chunks have one token fewer than the inputs, as in T5, and sentinels cannot make them longer. Targets
+have room for their mean number, with sentinels, plus three standard deviations; in the fewer than 0.2% of rows that
 exceed it, the last dropped tokens are kept. Every row drops at least one token, so that there is something to predict.
 
 Shape letters: B batch, L tokens per chunk, S encoder tokens, T decoder tokens.

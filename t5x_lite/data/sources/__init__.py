@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sources of records; `open_source` opens the one that `task.source` names.
 
-The reader of a kind of source is imported when one is opened.
+The reader of each kind of source is only imported when such a source is opened.
 """
 
 import pathlib
@@ -58,7 +58,7 @@ def open_source(task: TaskConfig, names: Names, cache: pathlib.Path, *, field: s
 
 
 def _open_named(name: str, field: str) -> Source | None:
-    """Opens a data set or a Python object; returns None if the name is that of files."""
+    """Opens a dataset or a Python object; returns None if the name refers to files."""
     if name.startswith(TFDS):
         from t5x_lite.data.sources.tfds import open_named
 

@@ -16,8 +16,8 @@ TRUNCATED = "its end is missing"  # the reader itself gives no reason
 class ArrayRecords:
     """The records of an ArrayRecord file.
 
-    A record that starts with a brace is parsed as a JSON object, any other as a serialised tf.train.Example if possible
-    and as UTF-8 text, in the field `text`, if not.
+    A record that starts with a brace is parsed as a JSON object, any other as a serialised tf.train.Example or, failing
+    that, as UTF-8 text in the field `text`.
 
     Raises:
       ValueError: if the file is not a complete ArrayRecord file.
@@ -25,7 +25,7 @@ class ArrayRecords:
 
     def __init__(self, path: pathlib.Path):
         self.path = path
-        path.open("rb").close()  # raises OSError if unreadable, which the reader does not
+        path.open("rb").close()  # raises OSError if unreadable, unlike the reader
         self._state = state_of(path)
         reader = ArrayRecordReader(str(path), OPTIONS)
         if not reader.ok():  # otherwise it would look empty

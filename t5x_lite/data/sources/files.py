@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the files of a source and opens them according to their suffix."""
+"""Finds the files of a source and opens them by suffix."""
 
 import functools
 import gzip

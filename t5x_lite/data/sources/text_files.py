@@ -47,7 +47,7 @@ class RawRecord(NamedTuple):
 
 
 class TextFile:
-    """Base class of files with one record per line, or as `_split` defines; subclasses parse the records.
+    """Base class of files with one record per line, unless `_split` is overridden; subclasses parse the records.
 
     Args:
       path: the uncompressed file.

@@ -82,7 +82,7 @@ class FileTokenizer(Tokenizer):
     Args:
       content: the bytes of the file.
       num_sentinels: number of sentinels to append, unless the vocabulary already ends in sentinels.
-      name: what error messages call the file.
+      name: the name of the file in errors.
 
     Raises:
       ValueError: if the content is not a vocabulary with T5's ids.
@@ -96,7 +96,7 @@ class FileTokenizer(Tokenizer):
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], num_sentinels: int = 100) -> Self:
-        """Reads a vocabulary file; raises FileNotFoundError, or ValueError as the class does."""
+        """Reads a vocabulary file; raises FileNotFoundError, and ValueError as the constructor does."""
         return cls(read_vocabulary(path), num_sentinels, name=f"task.tokenizer.path {path}")
 
     @classmethod
@@ -118,7 +118,7 @@ def trim(ids: np.ndarray, stop_ids: Collection[int] = ()) -> tuple[list[int], bo
 
 
 def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
-    """Returns the bytes of a vocabulary file; raises ValueError for a directory and FileNotFoundError."""
+    """Returns the bytes of a vocabulary file; raises ValueError for a directory, FileNotFoundError if missing."""
     path = pathlib.Path(path)
     if path.is_dir():
         inside = next((path / name for name in USUAL_NAMES if (path / name).is_file()), None)

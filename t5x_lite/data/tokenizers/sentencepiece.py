@@ -24,7 +24,7 @@ from t5x_lite.data.tokenizers.base import SENTINEL_PATTERN, FileTokenizer, check
 SPACE = "\u2581"  # SentencePiece's space marker
 UNKNOWN, USER_DEFINED = 2, 4  # piece types
 # SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
-# so the parts of a novel may be tokenised differently from the whole, with the same score or a higher one.
+# so a long text may be tokenised differently when split into parts, with the same score or a higher one.
 PART_CHARACTERS = 2**20
 LONE_SPACE = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 REMEDY = "use a T5 vocabulary, or train one with pad_id=0, eos_id=1, unk_id=2 and bos_id=-1 (t5x-lite tokenizer train)"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrics that compare predictions with references, by name: NAME or NAME:ARGUMENT, such as `f1:entailment`.
 
-As in T5, rates, correlations and BLEU are multiplied by 100.
+As in T5, all scores but edit distances are multiplied by 100.
 """
 
 import importlib.util

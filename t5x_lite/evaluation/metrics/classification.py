@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Classification metrics over label texts: accuracy, exact match, F1 and Matthews correlation.
 
-Texts are compared exactly, as in T5. The classes are the references' targets; T5 takes the data set's label list, which
+Texts are compared exactly, as in T5. The classes are the references' targets; T5 uses the dataset's label list, which
 may include labels without examples.
 
 Source: T5 `t5/evaluation/metrics.py`, and the scikit-learn functions it calls.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Word-level edit distance: the insertions, deletions and substitutions that correct a prediction.
 
-A word is a lower-cased run of letters, digits and underscores (`\w+`). T5 splits at every other character, so that ", "
+A word is a lower-cased run of letters, digits and underscores (`\w+`). T5 splits at each non-word character, so ", "
 yields an empty word and distances are slightly higher where punctuation differs.
 
 Shape letters: M words of the answer.
