@@ -33,7 +33,7 @@ class LazyArray(Protocol):
 
 
 def checked_dtype(name: Any, where: str) -> np.dtype:
-    """Returns the dtype with a name; raises ValueError, prefixed with `where`, if it is not supported."""
+    """Returns the dtype called `name`; raises ValueError, prefixed with `where`, if it is not supported."""
     if name == "uint16":
         raise ValueError(
             f"{where} has dtype uint16, which T5X before June 2021 used for bfloat16: save the checkpoint again with a "
@@ -81,5 +81,5 @@ def whole(shape: Sequence[int]) -> Index:
 
 
 def num_bytes(shape: Sequence[int], dtype: np.dtype) -> int:
-    """Returns the size of an array in memory."""
+    """Returns the size of an array in bytes."""
     return math.prod(shape) * dtype.itemsize

@@ -136,7 +136,7 @@ def save_hf(model: T5, tokenizer: Tokenizer, directory: str | os.PathLike[str], 
       dtype: the dtype to store, float32 or bfloat16.
 
     Raises:
-      ValueError: if the directory is not empty, or Hugging Face has no such model or tokenizer.
+      ValueError: if the directory is not empty, or transformers does not support the model or tokenizer.
       OSError: if the directory cannot be written.
     """
     from t5x_lite.checkpoints.hf.weights import save_model

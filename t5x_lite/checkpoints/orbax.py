@@ -149,7 +149,7 @@ class Checkpoints:
         self._manager.close()
 
     def _check_space(self, items: Mapping[str, Any]) -> None:
-        """Raises OSError if this process's shards do not fit on disk, instead of Orbax's many tracebacks."""
+        """Raises OSError if this process's shards do not fit on disk, before Orbax prints many tracebacks."""
         shards = [shard for leaf in jax.tree.leaves(dict(items)) for shard in leaf.addressable_shards]
         needed = sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
         free = shutil.disk_usage(self.directory).free

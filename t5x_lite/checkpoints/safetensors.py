@@ -54,7 +54,7 @@ class Tensor(NamedTuple):
         if not self.num_bytes:
             return np.empty([size.stop - size.start for size in part], self.dtype)
         with self.path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size < self.begin + self.num_bytes:  # reading the map would crash the process
+            if os.fstat(file.fileno()).st_size < self.begin + self.num_bytes:  # reading it would crash the process
                 raise ValueError(f"{self.path} ends within the tensor {self.name}: {DAMAGED}")
             mapped = np.memmap(file, self.dtype, "r", self.begin, self.shape)  # reads only the slice's pages
             return np.array(mapped[part])

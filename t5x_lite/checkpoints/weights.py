@@ -32,7 +32,7 @@ class LazyModel:
       step: the number of updates made; 0 if unknown.
       dtype: the dtype of the stored parameters.
       read_slots: reads the Adafactor state; None if there is none to continue from.
-      restore: loads all parameters into a tree of `jax.ShapeDtypeStruct`, faster than `read`.
+      restore: loads all parameters, given a tree of `jax.ShapeDtypeStruct`; faster than `read`.
     """
 
     config: ModelConfig

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration as frozen dataclasses: here, the parts of a run.
+"""Configuration as frozen dataclasses; this package exports the parts of a run's configuration.
 
-Uses the standard library only, so that reading a config or printing `--help` does not import JAX. The options of
-commands and of decoding are in `config.commands` and `config.generation`.
+It uses only the standard library, so that reading a config or printing `--help` does not import JAX. Options of the
+other commands are in `config.commands`, decoding settings in `config.generation`.
 """
 
 from t5x_lite.config.model import REMAT_NAMES as REMAT_NAMES

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model architectures: one record per architecture, which all other code consults instead of comparing names.
 
-To add one, write its model in a module of its own and add a record to ARCHITECTURES. The model is a `flax.nnx.Module`
-that satisfies `model.architectures.Model`, and is only imported when a model is made.
+To add an architecture, write its model in a separate module and add a record to ARCHITECTURES. The model is a
+`flax.nnx.Module` that satisfies `model.architectures.Model`; it is imported only when a model is built.
 """
 
 import dataclasses
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Traits:
-    """The traits of an architecture; classes and functions are named as package.module:NAME."""
+    """The traits of an architecture; classes and functions are given as package.module:NAME."""
 
     model: str  # the model's class
     converter: str  # the factory of its feature converter; see `data.converters.make_converter`
     has_encoder: bool  # whether an encoder reads the inputs
-    decodes: bool = False  # whether a decoder writes text, one token at a time
+    decodes: bool = False  # whether a decoder generates text, one token at a time
     sees_prefix: bool = False  # whether a decoder without an encoder reads its inputs bidirectionally
-    labels_per: Literal["sequence", "token"] | None = None  # what a classifier labels; None predicts token ids
+    labels_per: Literal["sequence", "token"] | None = None  # what a classifier labels; None for models of token ids
 
     @property
     def fills_spans(self) -> bool:
-        """Whether the model writes the text that sentinels in its inputs stand for."""
+        """Whether the model generates the spans that sentinels in its inputs stand for."""
         return self.has_encoder and self.decodes
 
     @property

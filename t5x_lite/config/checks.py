@@ -23,12 +23,12 @@ def between(low: float, high: float) -> Rule:
 
 
 def not_empty(remedy: str) -> Rule:
-    """Returns the rule that a string, or a tuple of strings, has no empty one."""
+    """Returns the rule that a string, or a tuple and each of its strings, is not empty."""
     return Rule(lambda value: bool(value) and all(value), remedy)
 
 
 def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None:
-    """Raises ValueError at the first field that violates its rule; None is always allowed.
+    """Raises ValueError for the first field that violates its rule; None is always allowed.
 
     A rule applies to space-separated fields; messages show their names after the prefix, such as "train." or "--".
     """

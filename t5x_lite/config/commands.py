@@ -45,24 +45,24 @@ class InferConfig:
     Args:
       checkpoint: run directory, or a model in any format that t5x-lite convert reads.
       interactive: start a prompt in the terminal instead of reading a file; /help lists its commands.
-      input: file with one example per line, or - for standard input; a .jsonl file has records; or any source of
-        task.source with records: tables, directories, patterns, tfds:NAME@SPLIT, hf:NAME@SPLIT.
+      input: file with one example per line (a .jsonl file has one record per line), - for standard input, or any
+        source of records that task.source accepts: tables, directories, patterns, tfds:NAME@SPLIT, hf:NAME@SPLIT.
       output: JSON lines file to write, or - for standard output.
-      template: template of the inputs from the fields of a record, such as "question: {question}"; null is "{inputs}",
-        or the task's.
+      template: template that builds the inputs from a record's fields, such as "question: {question}"; null is
+        "{inputs}", or the task's template.
       task: package.module:NAME of a Task with templates of inputs and targets, such as t5x_lite.tasks.glue:COLA.
       split: split of the task to read instead of input: train, or eval for held-out records.
       shots: number of solved examples before each input, for few-shot prompts.
       examples: source of records to draw the few-shot examples from, in the form of task.source.
-      targets_template: template of the examples' targets; null is "{targets}", or the task's.
-      balanced: draw equally many few-shot examples of each distinct target.
+      targets_template: template of the examples' targets; null is "{targets}", or the task's template.
+      balanced: draw the same number of few-shot examples for each distinct target.
       shot_template: format of a few-shot example; the input itself is formatted with empty targets.
       shot_separator: separator between few-shot examples.
-      inputs_length: maximum length of a prompt in tokens, for which few-shot examples are left out; null is the length
+      inputs_length: maximum length of a prompt in tokens; few-shot examples are dropped to fit; null is the length used
         in training, if the checkpoint stores it.
       batch_size: number of inputs decoded at once per process, rounded up to a multiple of its devices.
       mesh: device mesh of each process.
-      log_probs: write the tokens of the answer and their log-probabilities; not available in beam search.
+      log_probs: write the tokens of the answer and their log-probabilities; not available with beam search.
     """
 
     checkpoint: str
@@ -151,12 +151,12 @@ class ServeConfig:
       max_input_tokens: maximum length of a prompt in tokens.
       max_new_tokens: maximum length of a completion in tokens.
       max_body_bytes: maximum size of a request body in bytes.
-      timeout_seconds: time limit of a request in seconds; later ones are cancelled with status 504.
+      timeout_seconds: time limit of a request in seconds; slower requests are cancelled with status 504.
       shutdown_seconds: time in seconds to finish running requests after SIGTERM or Ctrl-C.
       batch_wait_ms: time in milliseconds to wait for further requests before a batch starts.
       warm_up_tokens: input length in tokens up to which programs are compiled before the server is ready; 0 turns
         warm-up off.
-      api_key: bearer token that requests must carry; null is the environment variable T5X_LITE_API_KEY, or no key.
+      api_key: bearer token that requests must carry; null uses the environment variable T5X_LITE_API_KEY, if set.
     """
 
     checkpoint: str
@@ -202,7 +202,7 @@ class AttentionConfig:
     Args:
       checkpoint: run directory, or a model in any format that t5x-lite convert reads.
       text: input text; a decoder-only model continues it; for a masked_lm, <extra_id_0> masks a token.
-      target: text to score; for a classifier, its labels; null is the model's own output.
+      target: text to score, or, for a classifier, labels; null is the model's own output.
       output: file to write, as .html or .png; a name without a suffix writes both.
       max_new_tokens: maximum number of tokens to decode if there is no target.
       top: number of most probable tokens to list per step.
@@ -249,9 +249,9 @@ class TokenizerTrainConfig:
       num_sentinels: number of sentinels, <extra_id_N>, that are appended when the model is loaded.
       character_coverage: fraction of the text's characters to cover with pieces of their own, from 0.98 to 1.
       byte_fallback: encode characters without a piece as UTF-8 bytes, which takes 256 pieces, instead of as unknown.
-      max_bytes: maximum amount of text to train on in bytes; longer text is sampled at regular intervals.
-      text: template of a document's text from the fields of a record, such as "{title}\\n\\n{text}"; a text file has
-        the field text.
+      max_bytes: maximum amount of text to train on in bytes; a longer input is sampled at regular intervals.
+      text: template that builds a document's text from a record's fields, such as "{title}\\n\\n{text}"; a text file
+        has the field text.
       text_unit: unit of a text file that is one document: file, paragraph (separated by empty lines) or line.
       columns: column names of a .csv or .tsv without a header line.
       bad_records: treatment of records that cannot be read or lack a field: error stops the training, skip drops them.

@@ -10,7 +10,7 @@ from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, check_fields, r
 MOST_BEAMS = 64
 MOST_NGRAM = 16
 RENAMED = {"beam_rules": "beam_variant"}  # old names, which stay valid as options and keywords
-MOST = 2**31  # compiled programs count in int32
+MOST = 2**31  # compiled programs use int32
 RULES = {
     POSITIVE: "max_new_tokens num_beams num_return_sequences",
     NON_NEGATIVE: "min_new_tokens top_k seed no_repeat_ngram_size",
@@ -44,7 +44,7 @@ class GenerationConfig:
       beam_variant: t5x for the beam search of T5X, or hf, which reproduces transformers and divides scores by
         tokens ** length_penalty.
       num_return_sequences: number of outputs per input, best first; at most num_beams in a beam search.
-      repetition_penalty: factor that makes tokens generated before less probable if it is above 1.
+      repetition_penalty: penalty on tokens that were generated before; above 1 makes them less probable.
       no_repeat_ngram_size: size of the n-grams that may be generated only once; 0 allows repetition.
       forced_prefix: text that every output starts with.
       banned_tokens: token ids that are never generated.

@@ -40,9 +40,9 @@ class ModelConfig:
     num_decoder_layers: int = 8
     mlp_activations: tuple[str, ...] = ("gelu", "linear")  # two: gated, as in T5 1.1; one: T5 1.0
     tie_embeddings: bool = False  # computes logits from the input embedding, as in T5 1.0
-    scale_logits: bool | None = None  # by D**-0.5; None: only tied embeddings, as in T5
+    scale_logits: bool | None = None  # by D**-0.5; None: only if embeddings are tied, as in T5
     relative_bias_per_layer: bool = False  # one position bias table per layer, as in umT5, not per stack
-    relative_position_buckets: int = 32  # of distances, each with one bias per head
+    relative_position_buckets: int = 32  # distance buckets, each with one bias per head
     relative_position_max_distance: int = 128  # tokens; longer distances share a bucket
     dropout_rate: float = 0.0
     dtype: str = "float32"  # of activations; parameters, softmax, norms and loss are float32

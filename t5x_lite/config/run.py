@@ -16,8 +16,8 @@ class DataConfig:
     Args:
       num_workers: number of processes that prepare batches; 0 prepares them in the training process.
       prefetch_batches: number of batches to prepare in advance, per worker or in a thread of the training process.
-      packing: packing of several examples of a supervised task into one row: none; first_fit, the first row with room;
-        or best_fit, longest examples first, each into the fullest row with room, which wastes the least padding.
+      packing: how examples of a supervised task are packed into rows: none; first_fit, into the first row with room;
+        or best_fit, longest first, each into the fullest row with room, which wastes the least padding.
       too_long: treatment of examples longer than train.inputs_length or train.targets_length: cut truncates them and
         keeps EOS, skip drops them, error stops the run. Training reports how many there are.
     """
@@ -87,7 +87,7 @@ class OptimizerConfig:
       final_fraction: final learning rate of linear and cosine at train.num_steps, as a fraction of learning_rate.
       clip_norm: maximum global norm of the gradients; null turns clipping off.
       weight_decay: weight decay per step, multiplied by the learning rate except for adafactor.
-      beta1: decay rate of the first moment; null is no first moment for adafactor and 0.9 for the others.
+      beta1: decay rate of the first moment; null means no first moment for adafactor and 0.9 for the others.
       beta2: decay rate of the second moment for adamw and adamw_rms.
       momentum_dtype: dtype of the first moment, float32 or bfloat16. The second moment is always float32, because
         bfloat16 would round its small updates away.
@@ -160,7 +160,7 @@ class MeshConfig:
     """Device mesh; an axis of size -1 takes all remaining devices.
 
     Args:
-      data: data-parallel shards: each has all parameters and its own part of the batch.
+      data: data-parallel replicas, each with all parameters and its own part of the batch.
       fsdp: fully sharded data-parallel shards, over which parameters, optimizer state and batch are sharded.
       context: sequence shards of the encoder, over which parameters and optimizer state are sharded too; use it when
         the batch is smaller than the device count.

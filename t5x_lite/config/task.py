@@ -9,8 +9,8 @@ from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, check_fields, n
 
 TASK_NAME = re.compile(r"[\w-]+")  # in a mixture: also names a directory and metrics
 DOCSTRINGS = "docstrings"  # the source available in every installation
-# Text to train a vocabulary on: EM takes time in proportion to it, and 8,192 ids from 2 MB of docstrings need 0.8% more
-# tokens than those from 4 MB.
+# Text to train a vocabulary on. Training time is proportional to it, and a vocabulary of 8,192 trained on 2 MB of
+# docstrings needs only 0.8% more tokens than one trained on 4 MB.
 VOCABULARY_BYTES = 2_000_000
 # The objectives, and the fields of a task that each of them reads.
 READ_BY_OBJECTIVE = {
@@ -42,7 +42,7 @@ class TokenizerConfig:
 
     Args:
       kind: sentencepiece; huggingface, for a tokenizer.json; bytes, ByT5's vocabulary with its sentinels (258 and
-        down), which needs no file; or bytes_and_sentinels, with the sentinels above the bytes, as SeqIO's extra ids.
+        down), which needs no file; or bytes_and_sentinels, with the sentinels above the bytes, like SeqIO's extra ids.
       path: SentencePiece model file or tokenizer.json, recognised by its .json suffix; null trains a SentencePiece
         model on the task's text in the first run and keeps it in the run directory.
       vocab_size: vocabulary size of a tokenizer trained here, sentinels included.
@@ -82,18 +82,18 @@ class TaskConfig:
         documents or a TFDS builder class (then with @SPLIT); or docstrings, those of installed packages.
       eval_source: held-out documents, in the form of source; null holds out a part of source.
       prepared: directory written by `t5x-lite data prepare` for this task; its shards are read instead of the source.
-      text: template of a document's text from the fields of a record, such as "{title}\\n\\n{text}"; a text file has
-        the fields text, file (its name) and folder (the name of its directory).
+      text: template that builds a document's text from a record's fields, such as "{title}\\n\\n{text}"; a text file
+        has the fields text, file (its name) and folder (the name of its directory).
         {title?} is empty if the title is missing, and {answers:, } joins a list with the string after the colon.
       inputs: template of a supervised task's inputs, such as "summarize: {dialogue}"; null trains on text.
       targets: template of a supervised task's targets, such as "{summary}".
       preprocess: package.module:NAME of a function from a record to one record or a list of them, applied before the
         templates; null leaves records unchanged.
-      choices: words to replace the values of targets by, such as {0: negative, 1: positive}; a record with another
+      choices: words that replace the values of targets, such as {0: negative, 1: positive}; a record with another
         value is bad.
       labels: classes of a sequence classifier's targets, or of each word in a token classifier's targets; null is the
         words of choices. A record with another label is bad.
-      metrics: names of metrics of held-out predictions; `t5x_lite.evaluation.metrics` lists them.
+      metrics: names of metrics to compute on held-out predictions; `t5x_lite.evaluation.metrics` lists them.
       text_unit: unit of a text file that is one document: file, paragraph (separated by empty lines) or line.
       columns: column names of a .csv or .tsv without a header line.
       bad_records: treatment of records that cannot be read or lack a field: error stops the run, skip drops them.
@@ -163,7 +163,7 @@ class TaskConfig:
         return self.base is not None or self.mixture is not None or self.prepared is not None
 
     def given(self) -> dict[str, Any]:
-        """Returns the fields with other values than their defaults."""
+        """Returns the fields whose values differ from their defaults."""
         return {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -177,10 +177,10 @@ class MixtureConfig:
 
     Args:
       tasks: tasks by name; a task may itself be a mixture.
-      rates: sampling rate of each task, with any sum; null makes rates proportional to the number of examples.
+      rates: relative sampling rate of each task; null makes rates proportional to the number of examples.
       cap: maximum number of examples to count per task; only if rates is null.
-      temperature: temperature of the proportional rates: 1 leaves them, higher ones even them out; only if rates is
-        null.
+      temperature: temperature of the proportional rates: 1 leaves them unchanged, higher values even them out; only
+        if rates is null.
     """
 
     tasks: "dict[str, TaskConfig]"

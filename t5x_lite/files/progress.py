@@ -13,7 +13,7 @@ class ProgressBar:
       total: the amount of work; None if unknown until `update` sets it.
       unit: the unit of work, such as "lines"; "bytes" are shown in MB, with their rate.
       completed: work done before this process started.
-      text: shown beside the numbers.
+      text: the text to show beside the numbers.
       enabled: False also silences `print`, as in all processes but the first.
     """
 
@@ -67,7 +67,7 @@ class ProgressBar:
 
 
 def _rich_progress(unit: str) -> Any:
-    # Imported here because most processes show no bar: not in log files, nor in workers.
+    # Imported lazily, because most processes show no bar: they are workers, or write to log files.
     from rich import progress
     from rich.console import Console
 

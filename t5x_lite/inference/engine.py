@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inference on batches of texts: decoding and scoring, or classification with an encoder model.
+"""Inference on batches of texts: decoding with scores, or the predictions of an encoder model.
 
 Shape letters: B batch, S input tokens, K sequences per example, T new tokens.
 """
@@ -32,7 +32,7 @@ class Decoded(NamedTuple):
     score: float | None  # the sum of log_probs, or a beam's score; None if not requested
     tokens: list[str]  # pieces as they appear in the text, without EOS
     log_probs: list[float]  # per token, EOS included; empty for beams, and if not requested
-    ended: bool  # whether by EOS or a stop token rather than max_new_tokens
+    ended: bool  # whether by EOS or a stop token, not by max_new_tokens
 
 
 class Answer(NamedTuple):
@@ -48,7 +48,7 @@ class Request(NamedTuple):
 
     text: str
     config: GenerationConfig
-    stream: int = 0  # the same seed and stream sample the same tokens
+    stream: int = 0  # the same seed and stream give the same samples
 
 
 def answer_batch(
@@ -132,7 +132,7 @@ def check_tokens(config: GenerationConfig, forced: Sequence[int], pretrained: Pr
 
 
 def bucket(length: int) -> int:
-    """Rounds a length up to its bucket, the length that is compiled."""
+    """Rounds a length up to its bucket, a length that programs are compiled for."""
     if length <= LENGTH_BUCKET:
         return max(MIN_BUCKET, power_of_two(length))
     return -(-length // LENGTH_BUCKET) * LENGTH_BUCKET

@@ -62,7 +62,7 @@ class PromptMaker:
 def draw_shots(pairs: Sequence[Pair], num_shots: int, *, seed: int, balanced: bool = False) -> list[Pair]:
     """Draws examples in random order; raises ValueError if there are fewer than `num_shots`.
 
-    With `balanced`, the numbers of examples per target differ by at most one, while there are enough.
+    With `balanced`, the numbers of examples per target differ by at most one, as long as there are enough.
     """
     if num_shots > len(pairs):
         raise ValueError(f"shots is {num_shots}, and there are {len(pairs)} examples: use fewer, or give more")

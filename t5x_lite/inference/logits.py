@@ -2,7 +2,7 @@
 """Logits processors: constraints on the next token, and the top-k, top-p and min-p filters of sampling.
 
 A masked token has the logit MASKED; only the repetition penalty changes other logits. The filters have per-example
-limits, and keep ties with the least probable token kept.
+limits, and also keep tokens that tie with the least probable one kept.
 
 Shape letters: B batch, K sequences per example, T tokens, V vocabulary, W ids in a list.
 """
@@ -63,7 +63,7 @@ def keep_top_k(logits_BKV: jax.Array, top_k_B: jax.Array, *, max_k: int) -> jax.
 
 
 def keep_top_p(logits_BKV: jax.Array, top_p_B: jax.Array) -> jax.Array:
-    """Keeps the smallest set of most probable tokens whose probabilities sum to p; p = 1 keeps all tokens.
+    """Keeps the smallest set of most probable tokens whose probabilities sum to at least p; p = 1 keeps all tokens.
 
     A binary search over the bits of the threshold takes 3 ms for 8 x 32,128 logits on two CPU cores; sorting takes 90.
     """

@@ -21,7 +21,7 @@ from t5x_lite.model.kernels.cpu import Unstacked, decode_layout
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel import xla_options
 
-START_ID = 0  # T5 starts its decoder with padding
+START_ID = 0  # T5's decoder starts with the padding id
 
 State = sampling.Decoding | beam_search.Beams
 
@@ -52,9 +52,9 @@ def generate_ids(
     spec: DecodeSpec,
     devices: Devices = LOCAL,
 ) -> Generated:
-    """Decodes a batch of zero-padded input ids with EOS, which decoder-only models do not read.
+    """Decodes a batch of zero-padded input ids that end with EOS, which is removed for decoder-only models.
 
-    For many batches, pass `decode_layout(model)`.
+    To decode many batches, pass `decode_layout(model)`, which is then computed only once.
     """
     model = decode_layout(model)
     state, placed = prefill(model, architecture, inputs_BS, params, spec, devices)
@@ -97,7 +97,7 @@ def prefill(
     spec: DecodeSpec,
     devices: Devices,
 ) -> tuple[State, SamplingParams]:
-    """Runs the prefill; returns the initial decoding state and the parameters, both on the devices."""
+    """Runs the prefill; returns the initial decoding state and the sampling parameters, both on device."""
     placed = SamplingParams(*map(devices.place, params))
     if architecture.traits.has_encoder:
         return _compiled(_encode, "spec")(model, devices.place(inputs_BS), spec=spec), placed

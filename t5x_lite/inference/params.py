@@ -60,7 +60,7 @@ def make_sampling_params(
 ) -> SamplingParams:
     """Collects the per-example values of a batch; `forced` holds the ids of each example's forced prefix.
 
-    The same seed and stream sample the same tokens.
+    The same seed and stream give the same samples.
     """
 
     def values(field: str, dtype: type) -> np.ndarray:

@@ -15,7 +15,7 @@ from t5x_lite.model.layers import MLP, RMSNorm, dropout, shard_residual, shard_t
 
 
 def split_key(key: jax.Array | None, num: int) -> tuple[jax.Array | None, ...]:
-    """Splits a key into `num` keys, or None into `num` times None."""
+    """Splits a key into `num` keys; for None, returns `num` Nones."""
     return (None,) * num if key is None else tuple(jax.random.split(key, num))
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The key-value cache, shared by the beams (or samples) of an example.
 
-Each beam writes to its own places and sees those of its history. Beam search reorders only these visibility masks: keys
+Each beam writes to its own places and attends to those of its history. Beam search reorders only visibility masks: keys
 and values are never copied, and the encoded inputs are stored once per example.
 
 Shape letters: B batch, K beams, S input tokens, P prompt places, C = P + steps * K places, N heads, H head.
@@ -43,11 +43,11 @@ def keys_values(keys_BSNH: jax.Array, values_BSNH: jax.Array) -> KeysValues:
 class Cache:
     """The decoding state, except for the tokens."""
 
-    layers: tuple[KeysValues, ...]  # of prompt and decoded tokens, per layer; unwritten places are zero
+    layers: tuple[KeysValues, ...]  # per layer, of prompt and decoded tokens; unwritten places are zero
     visible_BKC: jax.Array  # True at the places that each beam sees
     num_steps: jax.Array  # steps taken, a scalar
     prompt_length: int = dataclasses.field(metadata={"static": True}, default=0)  # P; 0 in an encoder-decoder
-    encoded: tuple[KeysValues, ...] = ()  # of the encoded inputs, per layer; empty in a decoder-only model
+    encoded: tuple[KeysValues, ...] = ()  # per layer, of the encoded inputs; empty in a decoder-only model
     inputs_mask_B11S: jax.Array | None = None  # True where the input is not padding
 
     @property

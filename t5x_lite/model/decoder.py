@@ -79,16 +79,16 @@ class Decoder(TokenEmbedding, LMHead):
         Args:
           prompts_BP: 0 and then the prompt's ids, as in `inputs_BT`; shorter prompts are padded on the LEFT.
           num_steps: maximum number of new tokens for each of the `num_beams` beams per example.
-          lengths_B: prompt lengths without padding, or None without padding.
+          lengths_B: prompt lengths, including the leading 0 but not padding; None if no prompt is padded.
           prefix_BP: 1 on the prefix, as in `__call__`.
         """
         B, P = prompts_BP.shape
-        # The last token is only processed here if the prefix, which is bidirectional, sees it.
+        # The last token is processed here only if the bidirectional prefix attends to it.
         read_BP = prompts_BP[:, :-1] if prefix_BP is None else prompts_BP
         visible_BP = jnp.ones((B, P - 1), bool)
         mask = _attention_mask(read_BP.shape[1], prefix_BP)
         if lengths_B is not None:
-            # Only differences of positions matter, so padding on the left changes nothing.
+            # Only differences between positions matter, so padding on the left changes nothing.
             seen_BP = jnp.arange(P)[None, :] >= P - lengths_B[:, None]
             visible_BP = seen_BP[:, :-1]
             mask = mask & seen_BP[:, None, None, : read_BP.shape[1]]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Boolean attention masks that broadcast against logits [B, N, T, S], True where a query sees a key.
 
-Padding is masked only as a key: outputs of padded queries are never read, and masks without queries are cheap.
+Padding is masked only as a key: outputs of padded queries are never read, and masks with T = 1 are cheap.
 
 Shape letters: B batch, T queries, S keys; 1 if broadcast.
 """

@@ -60,8 +60,8 @@ class RelativePositionBias(nnx.Module):
 
     def __call__(self, num_queries: int, num_keys: int) -> jax.Array:
         """Returns bias_1NTS, float32 so that its gradient is summed over the layers in full precision."""
-        # Looks up T + S - 1 distances instead of T * S. The bias's rows are windows of the result, so that the gradient
-        # sums diagonals instead of scattering T * S elements.
+        # Looks up T + S - 1 distances instead of T * S; the bias's rows are windows of the result. The gradient is thus
+        # summed over diagonals before it is scattered to the buckets.
         distances = np.arange(-num_queries + 1, num_keys)
         windows_TS = (num_queries - 1 - np.arange(num_queries))[:, None] + np.arange(num_keys)[None, :]
         return self._bias_of_distance(distances)[:, windows_TS][None]

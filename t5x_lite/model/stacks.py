@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stacks of blocks: parameters are stacked along a leading dimension L and scanned over, to compile one layer only.
+"""Stacks of blocks: parameters are stacked along a leading dimension L and scanned over, to compile only one layer.
 
 Shape letters: L layers, B batch, S input tokens, T target tokens, P prompt tokens, K beams, C cache places, D model,
 N heads; 1 if broadcast.
@@ -98,7 +98,7 @@ class Stack(nnx.Module):
     def run(self, call: Callable, x_BTD: jax.Array, before=None, within=None) -> jax.Array:
         """Runs all layers and the final norm on embedded tokens; returns [B, T, D].
 
-        `call(block, x_BTD, bias_1NTT, key)` runs one layer. `before` is x_BTD's dropout key, `within` the layers'.
+        `call(block, x_BTD, bias_1NTT, key)` runs one layer. Dropout keys: `before` for x_BTD, `within` for the layers.
         """
         T = x_BTD.shape[1]
         tables_L, bias_1NTT = layer_biases(self.position_bias, lambda table: table(T, T))

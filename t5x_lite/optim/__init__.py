@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Optimizers as optax transformations that know which dimensions of a parameter are layers, rows and columns."""
+"""Optimizers as Optax transformations that know which dimensions of a parameter are layers, rows and columns."""
 
 from t5x_lite.optim.adafactor import FactoredRmsState as FactoredRmsState
 from t5x_lite.optim.adafactor import adafactor as adafactor

@@ -51,7 +51,7 @@ def adafactor(
     """Returns Adafactor, including the learning rate.
 
     Args:
-      learning_rate: schedule of the RMS of updates, relative to the RMS of their parameters.
+      learning_rate: schedule of the maximum RMS of updates, relative to the RMS of their parameters.
       axes: a pytree like the parameters, holding their axis names.
       beta1: decay rate of the first moment, an average of updates times learning rate; None disables it.
       weight_decay: fraction of each parameter removed per step, not multiplied by the learning rate.

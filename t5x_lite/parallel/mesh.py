@@ -62,7 +62,7 @@ def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
 
 
 def by_slice(devices: Sequence[Any], num_slices: int | None = None) -> list[list[Any]]:
-    """Returns the devices of each slice, the part of a pod or the host within which the network is fast.
+    """Groups the devices by slice: the TPU slice or GPU host within which the network is fast.
 
     Raises ValueError unless there are `num_slices` slices (None: any number) of equal size.
     """
@@ -91,7 +91,7 @@ def parameter_axes(model: nnx.Module) -> Any:
 
 
 def shardings(mesh: Mesh, shapes: Any, axes: Any) -> Any:
-    """Returns the shardings of a pytree of shapes by their axis names; raises ValueError if one is not divisible."""
+    """Returns the shardings of a pytree of shapes by axis names; raises ValueError if a dimension is not divisible."""
 
     def sharding(leaf: jax.ShapeDtypeStruct, names: tuple[str | None, ...]) -> NamedSharding:
         for size, name in zip(leaf.shape, names, strict=True):

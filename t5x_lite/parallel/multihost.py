@@ -158,7 +158,7 @@ def leave(status: int) -> NoReturn:
 class Watchdog:
     """Context manager that prints all stacks and exits if `heartbeat` is not called in time.
 
-    Only active in multi-process runs, whose other processes would wait in a collective, on TPUs and GPUs forever.
+    Only active in multi-process runs, where the others would otherwise wait in a collective, forever on TPUs and GPUs.
     """
 
     def __enter__(self) -> Self:
@@ -178,8 +178,8 @@ class Watchdog:
 def process_0_first(work: Callable[[], Result]) -> Result:
     """Does the same work in all processes, first in process 0, so that the others can reuse its files.
 
-    They poll, because waiting in one collective would time out after 30 seconds on CPUs, and raise ValueError if the
-    work failed in process 0.
+    The others poll, because waiting in one collective would time out after 30 seconds on CPUs, and raise ValueError if
+    the work failed in process 0.
     """
     if jax.process_count() == 1:
         return work()

@@ -61,5 +61,5 @@ class StopSignal:
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _report(self) -> None:
-        # Not print, which the signal may have interrupted.
+        # Not `print`, which is not reentrant and may be what the signal interrupted.
         sys.stderr.write(f"\n{self.requested}: saving after this step, then stopping (Ctrl-C again to stop unsaved)\n")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sharding rules: the table from logical axis names to mesh axes, and the sharding constraints that follow it.
 
-Models never mention devices: they name the dimensions of parameters, and of the few activations that XLA would shard
-at a cost in memory or traffic.
+Models never mention devices: they name the dimensions of parameters, and of the few activations that XLA would
+otherwise shard at a cost in memory or traffic.
 """
 
 import math

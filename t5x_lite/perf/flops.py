@@ -78,10 +78,10 @@ def recompute_flops(
 
 
 def generate_flops(cfg: ModelConfig, inputs_length: int, new_tokens: int) -> int:
-    """Counts the FLOPs of an encoder-decoder that encodes one sequence and decodes into a cache of `new_tokens`."""
+    """Counts the FLOPs of encoding one sequence and decoding `new_tokens` tokens, with an encoder-decoder."""
     S, T, D, inner = inputs_length, new_tokens, cfg.emb_dim, cfg.num_heads * cfg.head_dim
     mlp = (len(cfg.mlp_activations) + 1) * D * cfg.mlp_dim
-    # The keys and values of cross-attention are projected once, with the inputs.
+    # The keys and values of cross-attention are projected once. Every step attends to the whole cache.
     step = cfg.num_decoder_layers * (6 * D * inner + 2 * (T + S) * inner + mlp) + D * cfg.vocab_size
     reading = cfg.num_encoder_layers * _layer(cfg, S) + cfg.num_decoder_layers * 2 * S * D * inner
     return 2 * (reading + T * step)

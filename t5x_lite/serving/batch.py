@@ -35,7 +35,7 @@ class Output(NamedTuple):
     """One generated sequence so far."""
 
     ids: list[int]  # without EOS or the stop token
-    log_probs: list[float]  # of the ids; empty unless the job requests them
+    log_probs: list[float]  # of the ids; empty unless a job in the batch requests them
     num_tokens: int  # decoded so far, including EOS or the stop token
     finish: Literal["stop", "length"] | None  # None while the sequence grows
 
@@ -74,8 +74,8 @@ class Job:
     ids: list[int]  # token ids of the text, including EOS
     notify: Callable[[Event], None] = lambda event: None  # called on the worker thread; must not block
     config: GenerationConfig | None = None  # decoding settings; None computes an embedding
-    stream: int = 0  # random stream: jobs with the same seed and stream sample the same tokens
-    log_probs: bool = False  # whether to return log-probabilities; not available in beam search
+    stream: int = 0  # random stream: the same seed and stream give the same samples
+    log_probs: bool = False  # whether to return log-probabilities; not available with beam search
     cancelled: bool = False  # whether to drop the job; set by `Engine.cancel`
 
     def send(self, event: Event) -> None:
@@ -151,7 +151,7 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
     params, spec = params_and_spec(pretrained, requests, len(inputs_BS), scores=scores)
     spec = spec._replace(num_steps=power_of_two(spec.num_steps))
     stops = [set(row.tolist()) for row in params.stop_BW]
-    # Prefill does not depend on how tokens are chosen, so one program serves all specs.
+    # Prefill does not depend on how tokens are chosen, so one program serves all specs of the same sizes.
     reading = DecodeSpec(None, spec.num_steps, spec.num_sequences, scores=spec.scores, beam_variant=spec.beam_variant)
     state, placed = prefill(model, pretrained.architecture, inputs_BS, params, reading, LOCAL)
     for until in itertools.count(STEPS_PER_UPDATE, STEPS_PER_UPDATE):

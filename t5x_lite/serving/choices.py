@@ -16,7 +16,7 @@ class Delta(NamedTuple):
     """The new part of a choice."""
 
     text: str
-    tokens: list[str]  # this and the next two have one entry per token; empty unless log-probabilities are requested
+    tokens: list[str]  # like the next two, one entry per token; empty unless log-probabilities are requested
     log_probs: list[float]
     offsets: list[int]  # start of each token in the whole text
     finish: Literal["stop", "length"] | None  # None while the sequence grows
@@ -30,7 +30,7 @@ class Delta(NamedTuple):
 
 
 class Choice:
-    """One choice of a completion, whose text grows with its tokens, up to a stop string, which is not part of it.
+    """One choice of a completion; its text grows with its tokens and ends before the first stop string.
 
     `surfaces` is the string of each token id, from `Tokenizer.surfaces`; None if log-probabilities are not requested.
     """
@@ -43,7 +43,7 @@ class Choice:
         self._num_sent = 0  # tokens
 
     def update(self, output: Output) -> Delta:
-        """Returns what a longer output adds; nothing if the choice is finished."""
+        """Returns the new part, given a longer output; an empty one if the choice is finished."""
         if self.finish:
             return Delta("", [], [], [], self.finish)
         self.num_tokens = output.num_tokens

@@ -38,9 +38,9 @@ RETRY_AFTER_SECONDS = {429: 1, 503: 5}
 
 
 class RequestError(Exception):
-    """A request that gets an error response.
+    """An error to send to the client.
 
-    `param` is the name of the invalid field; `code` is a machine-readable reason, by default the status's usual one.
+    `param` is the name of the invalid field; `code` is a machine-readable reason, by default that of the status.
     """
 
     def __init__(self, status: int, message: str, param: str | None = None, *, code: str | None = None):

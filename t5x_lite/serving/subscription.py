@@ -18,7 +18,7 @@ class ClientDisconnected(Exception):
 
 
 class Subscription:
-    """The events of the jobs of one request, which may take `seconds`. Must be closed.
+    """The events of one request's jobs, with a time limit of `seconds`. Must be closed.
 
     The request's body must have been read, so that `receive` only reports a disconnect.
     """

@@ -35,7 +35,7 @@ def stsb(record: Record) -> Record:
 
     Source: T5 `preprocessors.stsb`.
     """
-    # In float32 and half to even, as in T5: 0.1 becomes 0.0; in float64 it would become 0.2.
+    # Half to even in float32, as in T5: the float32 label 0.1 becomes 0.0; in float64 it would become 0.2.
     similarity = np.float32(take(record, "label", float, int))
     rounded = np.round(similarity * STEPS_PER_UNIT) / STEPS_PER_UNIT
     return {"inputs": _STSB_INPUTS(record, "a record"), "targets": f"{rounded:.1f}"}

@@ -2,8 +2,8 @@
 """SuperGLUE as text, with the pronoun resolution task that T5 mixes in.
 
 Examples of MultiRC and ReCoRD with the same `group` are scored together. MultiRC has one example per answer, and a
-question counts if all its answers are right. ReCoRD has one example per accepted answer, and metrics score one of a
-group against all `answers`.
+question counts as correct if all its answers are classified correctly. ReCoRD has one example per accepted answer, and
+metrics score one example per group, against all `answers`.
 
 Source: T5 `glue_utils.py`, `preprocessors.py`, `tasks.py`; the classes are TFDS's.
 """

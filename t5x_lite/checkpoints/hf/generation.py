@@ -107,7 +107,7 @@ def _lengths(given: dict[str, Any], fields: dict[str, Any]) -> dict[str, int]:
 
 
 def _tokens(given: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Returns the stop tokens, besides EOS, and the banned tokens."""
+    """Converts EOS ids to stop tokens, and suppressed tokens and one-token bad words to banned tokens."""
     single_words = [ids for ids in given.get("bad_words_ids", ()) if len(ids) == 1]
     if len(single_words) == len(given.get("bad_words_ids", ())):
         given.pop("bad_words_ids", None)

@@ -51,7 +51,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
 
 
 class Ones(NamedTuple):
-    """A `LazyArray` of ones, which takes no memory until it is read: its size may be a damaged file's."""
+    """A `LazyArray` of ones, which takes no memory until it is read, since its size may come from a damaged file."""
 
     shape: tuple[int, ...]
     dtype: np.dtype = np.dtype(np.float32)
@@ -62,7 +62,7 @@ class Ones(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a parameter is stored.
+    """The location of a parameter in a T5X checkpoint.
 
     Args:
       names: the path of its array, or the paths of its layers' arrays, without `target/`.
@@ -90,7 +90,7 @@ class Place:
         """Returns the possible shapes of the stored array: the expected one, and the one with heads as a dimension.
 
         Args:
-          kept: the dimensions of a layer that a slot averaged over the others keeps.
+          kept: the dimensions of a layer that a slot keeps, averaged over the others.
         """
         sizes = tuple(self.layer_shape[dim] for dim in kept)
         flat = self.row.matrix_shape(sizes) if kept == self.dims else (math.prod(sizes),)[: len(sizes)]
@@ -156,7 +156,7 @@ class T5XModel:
     def _read_scanned(self, place: Place, index: Index) -> np.ndarray:
         """Reads from an array of all layers, and keeps it in memory if only some layers are requested.
 
-        On disk every chunk spans all layers, so that reading layer by layer would read the whole array each time.
+        On disk, every chunk spans all layers, so reading layer by layer would read the whole array each time.
         """
         (name,) = place.names
         if index[1] == slice(0, place.shape[0]):

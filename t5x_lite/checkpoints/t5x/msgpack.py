@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parses MessagePack files written by Flax without reading their arrays.
+"""Parses the MessagePack files that Flax writes, without reading their arrays.
 
 `msgpack.Unpacker` reads even skipped arrays into memory, so maps and arrays are walked here by their offsets; it parses
 only the other values, which are small.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Converts the state of `optim.adafactor` to and from T5X's slots per parameter."""
+"""Converts the state of `optim.adafactor` to and from T5X's per-parameter slots."""
 
 import re
 from typing import Any

@@ -43,7 +43,7 @@ def save_model(directory: pathlib.Path, model: LazyModel, slots: Slots | None, *
 
 
 def plain_arrays(cfg: ModelConfig, read: Read, slots: Slots | None = None) -> dict[str, Callable[[], np.ndarray]]:
-    """Returns functions that make a plain checkpoint's arrays, by path; without `slots`, the optimizer is left out."""
+    """Returns functions that build a plain checkpoint's arrays, by path; without `slots`, the optimizer is left out."""
     arrays: dict[str, Callable[[], np.ndarray]] = {}
     shapes, axes = param_shapes(cfg), layer_axes(cfg)
     for row in rows(cfg):
@@ -66,7 +66,7 @@ def plain_arrays(cfg: ModelConfig, read: Read, slots: Slots | None = None) -> di
 def _slot_sources(
     slots: Mapping[str, np.ndarray], layer: int | None, matrix_shape: tuple[int, ...], axes: tuple[str, ...]
 ) -> dict[str, Callable[[], np.ndarray]]:
-    """Returns functions that make the slots of one array."""
+    """Returns functions that build the slots of one array."""
 
     def source(slot: str, shape: tuple[int, ...]) -> Callable[[], np.ndarray]:
         return lambda: np.asarray(slots[slot] if layer is None else slots[slot][layer]).reshape(shape)

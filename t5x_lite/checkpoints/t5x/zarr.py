@@ -23,7 +23,7 @@ from t5x_lite.files.messages import first_line
 METADATA = ".zarray"
 MAX_METADATA_BYTES = 2**16
 
-# The maximum expansion of a byte in each format, rounded up, to reject false claims. Blosc is missing: neither T5X nor
+# The maximum compression ratio of each format, rounded up, to reject false claims. Blosc is missing: neither T5X nor
 # Orbax uses it, and tensorstore lets its chunks expand to any size.
 EXPANSION = {None: 1, "zlib": 1_100, "gzip": 1_100, "zstd": 2**16}
 # Zarr's names of dtypes, such as "<f4".
@@ -170,7 +170,7 @@ def _validated(fields: Any, where: str) -> tuple[dict[str, Any], np.dtype]:
     dtype = checked_dtype(ZARR_DTYPES.get(name, name) if isinstance(name, str) else name, where)
     shape = checked_shape(fields.get("shape"), dtype, where)
     chunks = checked_shape(fields.get("chunks"), dtype, where)
-    # Neither T5X nor Orbax makes chunks larger than the array, and one would be allocated in full.
+    # Neither T5X nor Orbax writes chunks larger than the array, and tensorstore would allocate them in full.
     if len(chunks) != len(shape) or not all(
         0 < chunk <= max(size, 1) for chunk, size in zip(chunks, shape, strict=True)
     ):

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The most expensive operations: attention, projections, and the cross entropy of the vocabulary."""
+"""The most expensive operations: attention, projections, and the cross entropy over the vocabulary."""

@@ -39,8 +39,8 @@ def _unstack(model: Any) -> tuple[tuple[Any, ...], jax.Array]:
 class Unstacked:
     """A model with an unstacked copy of its decoder's blocks, and a transposed copy of its logits' kernel.
 
-    Otherwise, XLA on a CPU copies each layer's slice of the stacked parameters at every decoding step; that and the
-    kernel's layout take a third of a step of T5 1.1 small.
+    Without them, XLA on a CPU copies each layer's slice of the stacked parameters at every decoding step; these copies
+    and the kernel's layout take a third of a step of T5 1.1 small.
     """
 
     model: Any  # a `T5` or a `Decoder`
@@ -67,9 +67,9 @@ def looped_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS) -> jax.Array:
     """Returns softmax(q k + bias + mask) v, computed one example and one head at a time.
 
     On a CPU, XLA's batched matrix products are three times slower than its plain ones, and a whole batch's weights do
-    not fit the caches: for 8 x 6 heads of 512 x 512, the loop takes 0.6 of the reference's time. The backward pass
-    recomputes the weights from the stored softmax normalisers. `mask_B1TS` is a float32 summand without gradient, not
-    broadcast over B; it and the bias may be None.
+    not fit the caches: for 8 x 6 heads of 512 x 512, the loop takes 60% of the reference's time. The backward pass
+    recomputes the weights from the stored softmax normalisers. `mask_B1TS` is an additive float32 mask, without
+    gradient or broadcasting over B; it and the bias may be None.
     """
     return _forward(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS)[0]
 
