@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_a_flan_t5_is_loaded_asked_trained_on_and_exported(folder, capsys):
-    ((language, ask),) = snippets("Load and ask a model")
+    ((language, ask),) = snippets("Load and prompt a model")
     assert language == "python"
     names: dict = {}
     exec(ask, names)
