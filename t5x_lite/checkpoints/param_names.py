@@ -123,7 +123,7 @@ def check_arrays(
     """Raises ValueError, prefixed with `where`, unless names and shapes match; names in `ignored` are optional."""
     missing, unexpected = shapes.keys() - arrays.keys(), arrays.keys() - shapes.keys() - ignored
     problems = [f"lacks {listed(sorted(missing), 5)}"] * bool(missing)
-    problems += [f"has {listed(sorted(unexpected), 5)} too"] * bool(unexpected)
+    problems += [f"has unexpected {listed(sorted(unexpected), 5)}"] * bool(unexpected)
     if not problems:
         wrong = (name for name, shape in shapes.items() if arrays[name].shape != shape)
         problems = [f"has {name} of shape {list(arrays[name].shape)}, not {list(shapes[name])}" for name in wrong][:1]

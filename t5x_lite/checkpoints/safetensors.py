@@ -73,7 +73,7 @@ def open_weights(directory: pathlib.Path) -> dict[str, Tensor]:
         pickled = sorted(path.name for path in directory.glob("*.bin"))
         if pickled:
             raise ValueError(
-                f"{directory} has its weights in {pickled[0]}, a pickle, which can run any code when it is loaded: "
+                f"{directory} has its weights in {pickled[0]}, a pickle, which can run arbitrary code when loaded: "
                 f"convert it once with transformers: AutoModelForSeq2SeqLM.from_pretrained({str(directory)!r})"
                 f".save_pretrained(..., safe_serialization=True)"
             )
@@ -178,7 +178,7 @@ def write_tensors(
                 progress(part.size * dtype.itemsize)
         file.flush()
         os.fsync(file.fileno())
-        assert file.tell() == 8 + len(content) + end, f"{path} got other arrays than their shapes promised"
+        assert file.tell() == 8 + len(content) + end, f"{path} got arrays that do not have the given shapes"
 
 
 def parts_of(shape: tuple[int, ...], max_size: int) -> Iterator[slice]:

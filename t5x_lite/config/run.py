@@ -42,9 +42,9 @@ class TrainConfig:
       inputs_length: length of the encoder inputs in tokens, EOS included.
       targets_length: length of the targets in tokens, EOS included; null is the length the objective produces (114 for
         512 input tokens).
-      remat: rematerialization in the backward pass: none, minimal, full, or a list of tensors to keep.
+      remat: rematerialisation in the backward pass: none, minimal, full, or a list of tensors to keep.
       offload: tensors kept by remat to store in host memory until the backward pass needs them.
-      z_loss: weight of the z-loss, (log Z)^2 per token, which keeps the softmax normalizer near 1.
+      z_loss: weight of the z-loss, (log Z)^2 per token, which keeps the softmax normaliser near 1.
       label_smoothing: probability mass moved from the target token to all others.
       log_every_steps: number of steps between rows of metrics.jsonl.
       max_nonfinite_steps: number of consecutive steps with NaN or infinite gradients, each skipped, that stops the run.
@@ -165,8 +165,8 @@ class MeshConfig:
       context: sequence shards of the encoder, over which parameters and optimizer state are sharded too; use it when
         the batch is smaller than the device count.
       tensor: tensor-parallel shards, over which heads, feed-forward and vocabulary are sharded.
-      slices: number of TPU slices or GPU hosts, connected by a slower network (DCN), over which only the data axis is
-        sharded; null detects it.
+      slices: number of TPU slices or GPU hosts, connected by a slower network (DCN), which only the data axis spans;
+        null detects it.
     """
 
     data: int = -1

@@ -154,7 +154,7 @@ class TaskConfig:
         docstrings = DOCSTRINGS in (self.source, self.eval_source)
         require(
             not docstrings or (self.inputs is None and self.eval_source is None) or self.is_elsewhere(),
-            "task.source docstrings is text without fields, and holds out a part of itself: leave out task.inputs, "
+            "task.source docstrings is text without fields, of which a part is held out: leave out task.inputs, "
             "task.targets and task.eval_source",
         )
 
@@ -235,7 +235,7 @@ def _check_labels(task: TaskConfig) -> None:
         return
     require(
         task.targets is not None or task.base is not None,
-        "task.labels is given without task.targets, which they classify: give both",
+        "task.labels is given without task.targets, whose classes they are: give both",
     )
     words = {label for label in task.labels if label.strip()}
     require(len(words) == len(task.labels) > 1, f"task.labels is {list(task.labels)}: use two or more different labels")

@@ -91,7 +91,7 @@ def _part(path: str, kind: str, index: int, count: int) -> pathlib.Path:
 
 def _check_path(path: str, name: str) -> None:
     if not os.path.isdir(os.path.dirname(path) or "."):
-        raise ValueError(f"{name} {path} is in a directory that does not exist: make it, or name another file")
+        raise ValueError(f"{name} {path} is in a directory that does not exist: create it, or name another file")
     if os.path.isdir(path):
         raise ValueError(f"{name} {path} is a directory: name a file")
 
@@ -113,7 +113,7 @@ def _resume(partial: pathlib.Path, identity: Mapping[str, Any], name: str) -> in
         keys = [key for key in ours | theirs if theirs.get(key) != ours.get(key)] if theirs else []
         differences = [f"{key} {theirs.get(key)!r} instead of {ours.get(key)!r}" for key in keys]
         raise ValueError(
-            f"{partial} was begun by another command ({'; '.join(differences) or 'unknown'}): repeat that command, "
+            f"{partial} was started by another command ({'; '.join(differences) or 'unknown'}): repeat that command, "
             f"delete the file, or name another {name}"
         )
     os.truncate(partial, content.rfind(b"\n") + 1)

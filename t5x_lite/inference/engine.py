@@ -124,7 +124,7 @@ def check_tokens(config: GenerationConfig, forced: Sequence[int], pretrained: Pr
     for field in ("banned_tokens", "stop_tokens"):
         wrong = [token for token in getattr(config, field) if token >= vocab_size]
         if wrong:
-            raise ValueError(f"{field} has {wrong}, and the model has ids below {vocab_size:,}: leave them out")
+            raise ValueError(f"{field} has {wrong}, but the model has ids below {vocab_size:,}: leave them out")
     if len(forced) >= config.max_new_tokens:
         raise ValueError(
             f"forced_prefix has {len(forced)} tokens and max_new_tokens is {config.max_new_tokens}: use a larger one"

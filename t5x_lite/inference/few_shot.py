@@ -116,12 +116,12 @@ def make_prompter(options: InferConfig, shots: list[Pair], pretrained: Pretraine
             print(f"{message} (reported once)", file=sys.stderr)
 
     def prompt(inputs: str) -> str:
-        made = make_prompt(inputs)
-        if made.num_shots < len(shots):
-            fit = f"{made.num_shots} of {len(shots)} examples fit into {length} tokens"
+        result = make_prompt(inputs)
+        if result.num_shots < len(shots):
+            fit = f"{result.num_shots} of {len(shots)} examples fit into {length} tokens"
             warn("shots", f"{fit} before {inputs[:40]!r}")
-        if length is not None and made.num_tokens > length:
-            warn("length", f"{inputs[:40]!r} has {made.num_tokens} tokens; the model was trained with up to {length}")
-        return made.text
+        if length is not None and result.num_tokens > length:
+            warn("length", f"{inputs[:40]!r} has {result.num_tokens} tokens; the model was trained with up to {length}")
+        return result.text
 
     return prompt

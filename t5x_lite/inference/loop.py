@@ -31,7 +31,7 @@ class Generated(NamedTuple):
 
     tokens_BKT: np.ndarray  # a sequence ends with EOS or a stop token; zeros follow
     scores_BK: np.ndarray  # beam scores, or the sums of log_probs_BKT
-    log_probs_BKT: np.ndarray  # per token; [B, K, 0] for beams, and unless spec.scores
+    log_probs_BKT: np.ndarray  # per token; [B, K, 0] in beam search, or without spec.scores
 
 
 class Devices(NamedTuple):

@@ -98,8 +98,8 @@ def rank(
     pairs = [(text, choice) for text in inputs for choice in choices]
     scored = score(pretrained, [text for text, _ in pairs], [choice for _, choice in pairs], batch_size=batch_size)
 
-    def value(one: Score) -> float:
-        return one.log_likelihood / len(one.log_probs) if by_token else one.log_likelihood
+    def value(target: Score) -> float:
+        return target.log_likelihood / len(target.log_probs) if by_token else target.log_likelihood
 
     scores_of_inputs = [dict(zip(choices, group, strict=True)) for group in batched(scored, len(choices))]
     return [Ranking(max(choices, key=lambda choice: value(scores[choice])), scores) for scores in scores_of_inputs]

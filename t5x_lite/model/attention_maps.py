@@ -29,7 +29,7 @@ class AttentionMaps(NamedTuple):
     logits: jax.Array  # as the model returns them
     encoder_LBNSS: jax.Array | None = None  # None without an encoder
     decoder_LBNTT: jax.Array | None = None  # None without a decoder
-    cross_LBNTS: jax.Array | None = None  # from targets to inputs; None unless there are both
+    cross_LBNTS: jax.Array | None = None  # from targets to inputs; None unless the model has both
 
 
 def attention_maps(model: nnx.Module, inputs: jax.Array, second: jax.Array | None = None) -> AttentionMaps:

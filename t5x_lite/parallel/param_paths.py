@@ -37,7 +37,7 @@ def named_leaves(tree: Any) -> dict[str, Any]:
 
 
 def from_named_leaves(tree: Any, leaves: Mapping[str, Any]) -> Any:
-    """Returns a pytree like `tree` with other leaves; the inverse of `named_leaves`."""
+    """Returns a pytree like `tree` with the leaves of `leaves`; the inverse of `named_leaves`."""
     return jax.tree_util.tree_map_with_path(lambda path, _: leaves["/".join(_names(path))], tree)
 
 

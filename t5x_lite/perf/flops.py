@@ -83,8 +83,8 @@ def generate_flops(cfg: ModelConfig, inputs_length: int, new_tokens: int) -> int
     mlp = (len(cfg.mlp_activations) + 1) * D * cfg.mlp_dim
     # The keys and values of cross-attention are projected once. Every step attends to the whole cache.
     step = cfg.num_decoder_layers * (6 * D * inner + 2 * (T + S) * inner + mlp) + D * cfg.vocab_size
-    reading = cfg.num_encoder_layers * _layer(cfg, S) + cfg.num_decoder_layers * 2 * S * D * inner
-    return 2 * (reading + T * step)
+    prefill = cfg.num_encoder_layers * _layer(cfg, S) + cfg.num_decoder_layers * 2 * S * D * inner
+    return 2 * (prefill + T * step)
 
 
 def _layer(cfg: ModelConfig, length: int) -> int:

@@ -37,7 +37,7 @@ def _computation_bytes(module: Module, computation: Computation) -> int:
 
 
 def _moved(module: Module, instruction: Instruction, operands: list[Instruction]) -> int:
-    inner = _inside(module, instruction)
+    inner = _fused(module, instruction)
     if inner is not None:
         sizes = [_all_in_memory(operand) for operand in operands]
         reads = sum(_read_by(module, inner, index, size) for index, size in enumerate(sizes))
@@ -58,7 +58,7 @@ def _moved(module: Module, instruction: Instruction, operands: list[Instruction]
     return _all_in_memory(instruction) + sum(_all_in_memory(operand) for operand in operands)
 
 
-def _inside(module: Module, instruction: Instruction) -> Computation | None:
+def _fused(module: Module, instruction: Instruction) -> Computation | None:
     if instruction.opcode != "fusion":
         return None
     called = module.called(instruction)
@@ -87,7 +87,7 @@ def _users(inner: Computation, name: str) -> Iterator[tuple[Instruction, str]]:
 
 
 def _read_by_user(module: Module, user: Instruction, name: str, num_bytes: int) -> int:
-    nested = _inside(module, user)
+    nested = _fused(module, user)
     if nested is not None:
         places = [index for index, operand in enumerate(user.operands) if operand == name]
         return sum(_read_by(module, nested, index, num_bytes) for index in places)
@@ -97,7 +97,7 @@ def _read_by_user(module: Module, user: Instruction, name: str, num_bytes: int) 
 
 
 def _written_by(module: Module, inner: Computation, instruction: Instruction) -> int:
-    root = _named(inner, inner.root)
+    root = _producer(inner, inner.root)
     results = [inner.find(name) for name in root.operands] if root.opcode == "tuple" else [root]
     if len(results) != len(instruction.arrays):  # nested tuples
         return _all_in_memory(instruction)
@@ -110,8 +110,8 @@ def _written(module: Module, inner: Computation, result: Instruction | None, arr
     """Returns the bytes written of a result, fewer than its size if it is updated in place."""
     if result is None:
         return _in_memory(array)
-    result = _named(inner, result)
-    nested = _inside(module, result)
+    result = _producer(inner, result)
+    nested = _fused(module, result)
     if nested is not None and len(result.arrays) == 1:
         return _written(module, nested, nested.root, array)
     update = inner.find(result.operands[1]) if result.opcode == "dynamic-update-slice" else None
@@ -120,13 +120,13 @@ def _written(module: Module, inner: Computation, result: Instruction | None, arr
     return min(sum(part.num_bytes for part in update.arrays), _in_memory(array))
 
 
-def _named(inner: Computation, result: Instruction) -> Instruction:
+def _producer(inner: Computation, result: Instruction) -> Instruction:
     """Returns the instruction that computes a result, skipping bitcasts and copies."""
     while result.opcode in ("bitcast", "copy") and result.operands:
-        before = inner.find(result.operands[0])
-        if before is None:
+        source = inner.find(result.operands[0])
+        if source is None:
             break
-        result = before
+        result = source
     return result
 
 

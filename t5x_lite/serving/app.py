@@ -88,19 +88,19 @@ class Service:
     async def embeddings(self, request: Request) -> Response:
         """POST /v1/embeddings."""
         fields = await self._fields(request)
-        asked = await asyncio.to_thread(schema.parse_embedding, fields, self._served())
+        parsed = await asyncio.to_thread(schema.parse_embedding, fields, self._served())
         subscription = self._subscription(request)
         vectors: dict[int, Any] = {}
         try:
-            subscription.submit([Job(ids=prompt.ids) for prompt in asked.input])
+            subscription.submit([Job(ids=prompt.ids) for prompt in parsed.input])
             async for number, event in subscription.events():
                 assert isinstance(event, Embedded)
                 vectors[number] = event.values_D
         finally:
             await subscription.close()
-        num_tokens = sum(prompt.num_tokens for prompt in asked.input)
+        num_tokens = sum(prompt.num_tokens for prompt in parsed.input)
         self._telemetry.tokens(num_tokens, 0)
-        data = [schema.EmbeddingReply.of(vectors[i], i, asked.encoding_format) for i in range(len(vectors))]
+        data = [schema.EmbeddingReply.of(vectors[i], i, parsed.encoding_format) for i in range(len(vectors))]
         usage = schema.EmbeddingUsage(prompt_tokens=num_tokens, total_tokens=num_tokens)
         return JSONResponse(schema.EmbeddingsReply(data=data, model=self._name, usage=usage).model_dump())
 

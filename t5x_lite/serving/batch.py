@@ -152,8 +152,8 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
     spec = spec._replace(num_steps=power_of_two(spec.num_steps))
     stops = [set(row.tolist()) for row in params.stop_BW]
     # Prefill does not depend on how tokens are chosen, so one program serves all specs of the same sizes.
-    reading = DecodeSpec(None, spec.num_steps, spec.num_sequences, scores=spec.scores, beam_variant=spec.beam_variant)
-    state, placed = prefill(model, pretrained.architecture, inputs_BS, params, reading, LOCAL)
+    shared = DecodeSpec(None, spec.num_steps, spec.num_sequences, scores=spec.scores, beam_variant=spec.beam_variant)
+    state, placed = prefill(model, pretrained.architecture, inputs_BS, params, shared, LOCAL)
     for until in itertools.count(STEPS_PER_UPDATE, STEPS_PER_UPDATE):
         state = decode_until(model, state, placed, until, spec=spec)
         finished_BK, output = _snapshot(state, spec)

@@ -23,7 +23,7 @@ class BodyTooLarge(RequestError):
     """A request body of at least `num_bytes`, above the limit `most`."""
 
     def __init__(self, num_bytes: int, most: int):
-        super().__init__(413, f"the body has at least {num_bytes} bytes, but this server reads {most}: send less")
+        super().__init__(413, f"the body has at least {num_bytes} bytes, but the limit is {most}: send less")
 
 
 class RequestMetrics:

@@ -107,7 +107,7 @@ def _tokenize(item: Any, field: str, served: Served) -> Prompt:
         try:
             item.encode()
         except UnicodeEncodeError as error:
-            raise RequestError(400, f"{field} has half a surrogate pair: send valid Unicode", field) from error
+            raise RequestError(400, f"{field} has an unpaired surrogate: send valid Unicode", field) from error
         text, ids = item, tokenizer.encode(item)
     elif isinstance(item, list) and item and all(map(_is_id, item)):
         wrong = [i for i in item if not 0 < i < tokenizer.vocab_size]
@@ -285,7 +285,7 @@ def _generation_config(request: CompletionRequest, served: Served) -> Generation
     if temperature is None:
         temperature = 0.0 if num_beams > 1 else 1.0
     if temperature == 0 and n > 1 and num_beams == 1:
-        message = f"n is {n}, but temperature 0 has only one completion: add temperature or num_beams"
+        message = f"n is {n}, but temperature 0 gives only one completion: add temperature or num_beams"
         raise RequestError(400, message, "n")
     filters: dict[str, Any] = {"top_k": 0, "top_p": 1.0, "min_p": 0.0}
     if temperature > 0:

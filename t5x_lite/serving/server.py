@@ -37,7 +37,7 @@ def serve(options: ServeConfig) -> None:
                 say(f"{name} (step {engine.pretrained.step}) at {url(listener, options.host)}/v1, press Ctrl-C to stop")
 
         if not is_loopback(options.host) and options.api_key is None:
-            say(f"warning: {options.host} accepts other machines without a key: add --api_key")
+            say(f"warning: {options.host} accepts connections from other machines without a key: add --api_key")
         engine.start(lambda: load(options.checkpoint), loaded)
         server.run(sockets=[listener])
     if server.interrupted_twice:

@@ -52,7 +52,7 @@ class Subscription:
                 async with asyncio.timeout_at(self._deadline):
                     item = await self._events.get()
             except TimeoutError as error:
-                message = f"the request took longer than {self._seconds:g} seconds: ask for fewer tokens, or later"
+                message = f"the request took longer than {self._seconds:g} seconds: ask for fewer tokens, or retry"
                 raise RequestError(504, message) from error
             if item is None:
                 raise ClientDisconnected

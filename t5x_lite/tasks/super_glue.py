@@ -40,9 +40,9 @@ _RECORD_INPUTS = Template("record query: {query} entities: {entities} passage: {
 
 def multirc(example: Record) -> Record:
     """Formats a question and one answer, without HTML tags; all answers to a question form a group."""
-    made = _MULTIRC(example)
-    inputs = re.sub("</?b>", "", made["inputs"].replace("<br>", " "))
-    return {**made, "inputs": inputs, "group": _group(example, "idx.paragraph", "idx.question")}
+    formatted = _MULTIRC(example)
+    inputs = re.sub("</?b>", "", formatted["inputs"].replace("<br>", " "))
+    return {**formatted, "inputs": inputs, "group": _group(example, "idx.paragraph", "idx.question")}
 
 
 def record(example: Record) -> list[Record]:

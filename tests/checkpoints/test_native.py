@@ -98,7 +98,7 @@ def described(directory, **fields):
         ({"model__emb_dim": "20"}, r"does not describe a model"),
         ({"model__emb_dim": 21}, r"of shape \[.*20.*\], not \[.*21"),
         ({"model__num_encoder_layers": 3}, r"not \[3, "),
-        ({"model__tie_embeddings": True}, r"has logits_kernel too"),
+        ({"model__tie_embeddings": True}, r"has unexpected logits_kernel"),
         ({"model__unknown": 1}, r"does not describe a model \(.*unexpected keyword"),
         ({"architecture__name": "gpt"}, r"unknown architecture 'gpt'"),
         ({"architecture__name": "sequence_classifier"}, r"cannot have the labels \[\]"),
@@ -120,7 +120,7 @@ def test_a_missing_and_an_unknown_array_are_named(tmp_path):
     arrays["mine"] = arrays.pop("embedding")
     shapes = {name: array.shape for name, array in arrays.items()}
     write_tensors(directory / "model.safetensors", shapes, lambda name: iter([arrays[name]]), FLOAT32)
-    with pytest.raises(ValueError, match=r"does not match its model.json: it lacks embedding and has mine too"):
+    with pytest.raises(ValueError, match=r"does not match its model.json: it lacks embedding and has unexpected mine"):
         native.open_checkpoint(directory, ByteTokenizer())
 
 

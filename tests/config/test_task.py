@@ -57,7 +57,7 @@ def test_a_base_supplies_what_is_left_out():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"labels": ("a", "b")}, r"task.labels is given without task.targets, which they classify: give both"),
+        ({"labels": ("a", "b")}, r"task.labels is given without task.targets, whose classes they are: give both"),
         ({"inputs": "{q}", "targets": "{a}", "labels": ("a",)}, r"task.labels is \['a'\]: use two or more different"),
         ({"inputs": "{q}", "targets": "{a}", "labels": ("a", "a")}, r"task.labels is \['a', 'a'\]: use two or more"),
         ({"inputs": "{q}", "targets": "{a}", "labels": ("a", " ")}, r"task.labels is \['a', ' '\]"),

@@ -51,7 +51,7 @@ def killed(path, lines, **given):
 
 
 def refusal(path, identity):
-    with pytest.raises(ValueError, match="was begun by another command") as caught:
+    with pytest.raises(ValueError, match="was started by another command") as caught:
         write(path, [], identity=identity)
     return str(caught.value)
 
@@ -159,7 +159,7 @@ def test_lines_of_another_job_are_kept_and_the_difference_is_named(path):
     content = partial(path).read_bytes()
     found = refusal(path, IDENTITY | {"step": 8})
     assert found == (
-        f"{partial(path)} was begun by another command (step 7 instead of 8): repeat that command, "
+        f"{partial(path)} was started by another command (step 7 instead of 8): repeat that command, "
         "delete the file, or name another --output"
     )
     assert partial(path).read_bytes() == content
@@ -313,7 +313,7 @@ def test_several_processes_refuse_the_lines_of_another_job(tmp_path):
     with pytest.raises(Killed):
         work(tmp_path / "out", share, killed_after=2)
     for other, identity in ((share._replace(block=4), SHARED_IDENTITY), (share, {"of": "else"})):
-        with pytest.raises(ValueError, match="was begun by another command"):
+        with pytest.raises(ValueError, match="was started by another command"):
             work(tmp_path / "out", other, identity=identity)
 
 

@@ -96,7 +96,7 @@ def test_a_prediction_without_sentinels_changes_nothing():
 
 @pytest.mark.parametrize("field", ["banned_tokens", "stop_tokens"])
 def test_ids_beyond_the_vocabulary_are_refused(field):
-    with pytest.raises(ValueError, match=rf"{field} has \[384\], and the model has ids below 384: leave them out"):
+    with pytest.raises(ValueError, match=rf"{field} has \[384\], but the model has ids below 384: leave them out"):
         ask(TEXTS[:1], **{field: (5, 384)})
 
 

@@ -92,7 +92,7 @@ def test_a_body_of_10_mb_is_refused_and_its_client_gets_to_read_it(running):
     server = running()
     status, body = server.post(RIGHT | {"prompt": "a" * 10_000_000})
     assert status == 413
-    assert "this server reads 1048576" in body["error"]["message"]
+    assert "the limit is 1048576" in body["error"]["message"]
     assert server.post(RIGHT)[0] == 200
 
 
@@ -228,7 +228,7 @@ def test_serving_other_machines_without_a_key_is_warned_about(tmp_path, capsys, 
     for fields in ({"host": "0.0.0.0"}, {"host": "0.0.0.0", "api_key": "secret"}, {}):
         with pytest.raises(ValueError, match="is neither"):
             serve(options(checkpoint=str(tmp_path), **fields))
-        warnings.append("warning: 0.0.0.0 accepts other machines" in capsys.readouterr().err)
+        warnings.append("warning: 0.0.0.0 accepts connections from other machines" in capsys.readouterr().err)
     assert warnings == [True, False, False]
 
 

@@ -67,7 +67,7 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
         raise ValueError(f"{path} has layer_norm_epsilon {epsilon!r}: only {NORM_EPSILON} is supported")
     dropout_rate = fields.get("dropout_rate", 0.1)
     if not isinstance(dropout_rate, int | float) or not 0 <= dropout_rate < 1:
-        raise ValueError(f"{path} has dropout_rate {dropout_rate!r}: it must be a number from 0 to below 1")
+        raise ValueError(f"{path} has dropout_rate {dropout_rate!r}: it must be at least 0 and less than 1")
     if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ValueError(f"{path} has feed_forward_proj {activation!r}: use one of {', '.join(ACTIVATIONS)}")
     return ModelConfig(
@@ -81,7 +81,7 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
 
 
 def config_fields(cfg: ModelConfig) -> dict[str, Any]:
-    """Returns the config.json from which `transformers` builds the same model; raises ValueError if it has none."""
+    """Returns the config.json from which `transformers` builds the same model; raises ValueError if there is none."""
     names = {activations: name for name, activations in ACTIVATIONS.items() if name != "gated-gelu_new"}
     activation = names.get(cfg.mlp_activations)
     if activation is None:
@@ -112,7 +112,7 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist: name a directory that Hugging Face's save_pretrained made") from error
+        raise ValueError(f"{path} does not exist: name a directory that save_pretrained wrote") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read as JSON ({error}): it is damaged; download it again") from error
     if not isinstance(fields, dict):

@@ -83,7 +83,7 @@ def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], obj
     unknown = [name for name, value in given.items() if name not in WITHOUT_EFFECT and ONLY.get(name, ()) != value]
     if unknown:
         settings = ", ".join(f"{name} {given[name]!r}" for name in unknown)
-        tell(f"{path} sets {settings}, which is not supported and ignored")
+        tell(f"{path} sets {settings}: unsupported, ignored")
     try:
         return GenerationConfig(**fields)
     except ValueError as error:

@@ -42,7 +42,7 @@ NOT_CHECKPOINTS = {
     b"PK\x03\x04": "a zip file, such as NumPy's .npz or torch's: name a T5X checkpoint",
     b"\x89HDF": "an HDF5 file: name a T5X checkpoint",
 } | {
-    bytes([0x80, protocol]): "a pickle, which can run any code and is never loaded: name a T5X checkpoint"
+    bytes([0x80, protocol]): "a pickle, which can run arbitrary code and is never loaded: name a T5X checkpoint"
     for protocol in (2, 3, 4, 5)
 }
 
@@ -197,7 +197,7 @@ def _checkpoint(entries: Iterator[Entry], store: Folders | Database | None, wher
         directories = path.replace("/", "."), ".".join(names)
         arrays[path] = _array(value, directories, store, f"{where} entry {path}")
     if not any(path.split("/")[0] in ("target", "state") for path in arrays):
-        raise ValueError(f"{where} has no `target` or `state`, as T5X checkpoints do: name another")
+        raise ValueError(f"{where} has no `target` or `state`, unlike a T5X checkpoint: name another path")
     return T5XCheckpoint(_step(arrays, where), dict(sorted(arrays.items())))
 
 

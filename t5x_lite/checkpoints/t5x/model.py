@@ -144,13 +144,13 @@ class T5XModel:
         """Returns a slice of a parameter in float32; see `weights.Read`."""
         place = self._places[name]
         layers, in_layer = (index[0], index[1:]) if place.row.has_layers else (None, index)
-        there = in_layer if place.split else place.row.matrix_index(in_layer, place.layer_shape)
+        stored = in_layer if place.split else place.row.matrix_index(in_layer, place.layer_shape)
         if layers is None:
-            part = self._targets[place.names[0]].read(there)
+            part = self._targets[place.names[0]].read(stored)
         elif place.scanned:
-            part = np.moveaxis(self._read_scanned(place, (there[0], layers, *there[1:])), 1, 0)
+            part = np.moveaxis(self._read_scanned(place, (stored[0], layers, *stored[1:])), 1, 0)
         else:
-            part = np.stack([self._targets[there_name].read(there) for there_name in place.names[layers]])
+            part = np.stack([self._targets[layer_name].read(stored) for layer_name in place.names[layers]])
         return part.reshape([size.stop - size.start for size in index]).astype(np.float32)
 
     def _read_scanned(self, place: Place, index: Index) -> np.ndarray:
@@ -173,7 +173,7 @@ class T5XModel:
         """
         if slot in ("v_row", "v_col") and not place.scanned:
             slot = plain_slot(place.row.matrix_shape(place.layer_shape), kept)
-        paths = [f"{SLOTS}{there}/{slot}" for there in place.names]
+        paths = [f"{SLOTS}{name}/{slot}" for name in place.names]
         for path in paths:
             if path not in self._arrays:
                 raise ValueError(
@@ -188,7 +188,7 @@ class T5XModel:
             if array.shape not in shapes:
                 raise ValueError(
                     f"{self.where} has {path} of shape {list(array.shape)}, but this optimizer keeps "
-                    f"{list(shapes[0])}: its Adafactor factors otherwise; leave optimizer.from_pretrained out"
+                    f"{list(shapes[0])}: its Adafactor factors differently; leave out optimizer.from_pretrained"
                 )
         if place.scanned:
             whole = np.moveaxis(arrays[0].read(), int(0 in kept), 0)  # as in `stored_shapes`
@@ -204,8 +204,8 @@ class T5XModel:
         unknown = sorted(name for name in self._arrays if name.startswith(SLOTS) and name not in known)
         if unknown:
             raise ValueError(
-                f"{self.where} has {listed(unknown, 5)}, which T5X's Adafactor does not keep: leave "
-                "optimizer.from_pretrained out"
+                f"{self.where} has {listed(unknown, 5)}, which T5X's Adafactor does not keep: leave out "
+                "optimizer.from_pretrained"
             )
         unused = np.zeros(UNUSED_SHAPE, np.float32)
         all_slots: dict[str, dict[str, np.ndarray]] = {}

@@ -55,7 +55,7 @@ def _value(leaf: str, slots: Slots, step: int, shape: jax.ShapeDtypeStruct) -> n
 
 
 def _mismatch(reason: str, remedy: str) -> ValueError:
-    return ValueError(f"model.pretrained {reason}: {remedy}, or leave optimizer.from_pretrained out")
+    return ValueError(f"model.pretrained {reason}: {remedy}, or leave out optimizer.from_pretrained")
 
 
 def slots_of(opt_state: Any) -> Slots | None:

@@ -128,9 +128,9 @@ def _check_paths(arrays: Mapping[str, Source]) -> None:
             or any(not name.isprintable() or "." in name or not name for name in names)
         ):
             raise ValueError(f"array {path!r} is not a T5X path: use one like target/decoder/layers_0/mlp/wo/kernel")
-        above = next((one for i in range(1, len(names)) if (one := "/".join(names[:i])) in arrays), None)
-        if above is not None:
-            raise ValueError(f"arrays {above} and {path} cannot both exist: rename one")
+        parent = next((above for i in range(1, len(names)) if (above := "/".join(names[:i])) in arrays), None)
+        if parent is not None:
+            raise ValueError(f"arrays {parent} and {path} cannot both exist: rename one")
 
 
 def _write_array(directory: pathlib.Path, path: str, array: np.ndarray, step: int) -> Any:

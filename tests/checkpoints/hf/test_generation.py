@@ -112,7 +112,7 @@ def test_bad_words_of_several_tokens_are_told_and_those_of_one_are_banned(tmp_pa
     told = []
     assert read(tmp_path, told, bad_words_ids=[[8], [7, 4]]) == same(banned_tokens=(8,))
     assert [line.split(" sets ")[1] for line in told] == [
-        "bad_words_ids [[8], [7, 4]], which is not supported and ignored",
+        "bad_words_ids [[8], [7, 4]]: unsupported, ignored",
     ]
 
 
@@ -125,7 +125,7 @@ def test_what_is_not_followed_is_told_in_one_line_with_its_values(tmp_path):
     fields = {"early_stopping": True, "typical_p": 0.9, "num_beam_groups": 1, "max_time": 3.5, "use_cache": False}
     assert read(tmp_path, told, **fields) == same()
     path = tmp_path / "generation_config.json"
-    assert told == [f"{path} sets early_stopping True, typical_p 0.9, max_time 3.5, which is not supported and ignored"]
+    assert told == [f"{path} sets early_stopping True, typical_p 0.9, max_time 3.5: unsupported, ignored"]
 
 
 def test_values_that_change_nothing_are_not_told(tmp_path):

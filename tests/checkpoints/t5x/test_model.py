@@ -165,7 +165,7 @@ def without(targets, *names):
 
 WRONG = {
     "a missing norm": (lambda t: without(t, "encoder/encoder_norm/scale"), r"lacks encoder/encoder_norm/scale. Use"),
-    "an array too many": (lambda t: t | {"decoder/extra/kernel": np.ones(3)}, r"has decoder/extra/kernel too"),
+    "an array too many": (lambda t: t | {"decoder/extra/kernel": np.ones(3)}, r"has unexpected decoder/extra/kernel"),
     "a wrong shape": (
         lambda t: t | {"decoder/layers_3/mlp/wo/kernel": np.ones((18, 19), np.float32)},
         r"decoder/layers_3/mlp/wo/kernel of shape \[18, 19\], not \[18, 20\]",

@@ -193,9 +193,9 @@ def test_slots_of_another_factoring_or_none_are_refused():
     longer = slots | {f"{name}/v_row": np.ones(131, np.float32)}
     shapes = jax.eval_shape(optimizer(CFG).init, abstract(CFG))
     for changed, message in (
-        (slots | unfactored, r"wo/kernel/v_(row|col).*factors otherwise|has no v_"),
+        (slots | unfactored, r"wo/kernel/v_(row|col).*factors differently|has no v_"),
         (without, rf"has no {name}/v_col: its optimizer is not T5X's"),
-        (longer, r"v_row of shape \[131\], but this optimizer keeps \[129\]: its Adafactor factors otherwise"),
+        (longer, r"v_row of shape \[131\], but this optimizer keeps \[129\]: its Adafactor factors differently"),
     ):
         with pytest.raises(ValueError, match=message):
             opt_state_from_slots(opened(targets, changed).all_slots(), STEP, shapes)
@@ -209,7 +209,7 @@ KERNEL = "state/param_states/encoder/layers_0/mlp/wo/kernel"
     [
         (
             {f"{KERNEL}/mu": np.ones(3, np.float32)},
-            f"has {KERNEL}/mu, which T5X's Adafactor does not keep: leave optimizer.from",
+            f"has {KERNEL}/mu, which T5X's Adafactor does not keep: leave out optimizer.from",
         ),
         (
             {f"{KERNEL}/v": np.ones((20, 18), np.float32)},

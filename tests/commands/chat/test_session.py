@@ -137,7 +137,7 @@ def test_settings_are_set_shown_and_reset():
     [
         ("/temperature hot", "temperature is 'hot': use a number"),
         ("/top_p 0.5", "top_p 0.5 given without sampling (temperature is 0): add temperature 1, or leave out top_p"),
-        ("/stop_tokens [5, 384]", "stop_tokens has [384], and the model has ids below 384: leave them out"),
+        ("/stop_tokens [5, 384]", "stop_tokens has [384], but the model has ids below 384: leave them out"),
         ("/forced_prefix 123456", "forced_prefix has 6 tokens and max_new_tokens is 6: use a larger one"),
         ("/shots few", "shots is 'few': use a whole number, 0 for none"),
         ("/shots 2", "shots is 2, and there is no file to draw from: name it with /examples FILE"),
