@@ -94,7 +94,7 @@ class Checkpoints:
         facts[CHECKSUMS] = checksums(items)
         args: dict[str, Any] = {name: ocp.args.PyTreeSave(to_pure_dict(tree)) for name, tree in items.items()}
         args |= {name: ocp.args.JsonSave(fact) for name, fact in facts.items()}
-        self._written(lambda: self._manager.save(step, args=ocp.args.Composite(**args)))
+        self._write(lambda: self._manager.save(step, args=ocp.args.Composite(**args)))
 
     def restore(self, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
         """Restores some items of a checkpoint onto devices.
@@ -142,7 +142,7 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Waits until all checkpoints are on disk; raises OSError if a write failed."""
-        self._written(self._manager.wait_until_finished)
+        self._write(self._manager.wait_until_finished)
 
     def close(self) -> None:
         """Waits for pending writes and stops the writer threads."""
@@ -159,7 +159,7 @@ class Checkpoints:
                 "are free. Earlier checkpoints are intact; free some space and run again"
             )
 
-    def _written(self, write: Any) -> None:
+    def _write(self, write: Any) -> None:
         try:
             write()
         except Exception as error:  # Orbax raises whatever its storage layers raise

@@ -10,12 +10,12 @@ from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, check_fields, r
 MOST_BEAMS = 64
 MOST_NGRAM = 16
 RENAMED = {"beam_rules": "beam_variant"}  # old names, which stay valid as options and keywords
-MOST = 2**31  # compiled programs use int32
+INT32_LIMIT = 2**31  # compiled programs use int32
 RULES = {
     POSITIVE: "max_new_tokens num_beams num_return_sequences",
     NON_NEGATIVE: "min_new_tokens top_k seed no_repeat_ngram_size",
     Rule(lambda value: value < 2**32, "use a number below 2**32"): "seed",
-    Rule(lambda value: value < MOST, "use a number below 2**31"): "max_new_tokens top_k",
+    Rule(lambda value: value < INT32_LIMIT, "use a number below 2**31"): "max_new_tokens top_k",
     Rule(lambda value: 0 <= value < math.inf, "use 0 (greedy) or a finite number above 0"): "temperature",
     Rule(lambda value: 0 < value <= 1, "use a probability above 0 and at most 1"): "top_p",
     Rule(lambda value: 0 <= value < 1, "use a probability from 0 up to, but not including, 1"): "min_p",
@@ -75,7 +75,7 @@ class GenerationConfig:
             f"min_new_tokens is {self.min_new_tokens}: use at most max_new_tokens, {self.max_new_tokens}",
         )
         for field in ("banned_tokens", "stop_tokens"):
-            wrong = [token for token in getattr(self, field) if not 0 <= token < MOST]
+            wrong = [token for token in getattr(self, field) if not 0 <= token < INT32_LIMIT]
             require(not wrong, f"{field} has {wrong}: use ids from 0 up to the model's vocab_size")
         if self.num_beams > 1:
             require(

@@ -20,7 +20,7 @@ def generate(pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int =
 
     Args:
       pretrained: the model, as returned by `load`.
-      inputs: texts the model reads.
+      inputs: input texts.
       batch_size: number of texts to decode at once.
       **settings: fields of `GenerationConfig`, such as max_new_tokens, temperature or num_beams.
 

@@ -43,7 +43,7 @@ def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str],
 
     Args:
       pretrained: a model that decodes, as returned by `load`.
-      inputs: texts the model reads.
+      inputs: input texts.
       targets: a target for each input.
       batch_size: number of pairs to score at once.
 
@@ -85,7 +85,7 @@ def rank(
 
     Args:
       pretrained: a model that decodes, as returned by `load`.
-      inputs: texts the model reads.
+      inputs: input texts.
       choices: distinct answers; ties go to the first.
       by_token: whether to rank by log-likelihood per token, which penalises long answers less.
       batch_size: number of pairs to score at once.

@@ -25,7 +25,7 @@ class Decoder(TokenEmbedding, LMHead):
         model = Decoder(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
         logits_BTV = model(inputs_BT)
 
-    The inputs are the targets shifted right by one, as made by `data.converters.decoder_only` and `prefix_lm`.
+    The inputs are the targets shifted right by one, as produced by `data.converters.decoder_only` and `prefix_lm`.
 
     Args:
       cfg: one of `presets` or your own configuration; `num_encoder_layers` is ignored.

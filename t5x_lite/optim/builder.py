@@ -51,7 +51,7 @@ def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.Gra
       axes: a pytree like the parameters, holding their axis names.
 
     Raises:
-      ValueError: if the schedule's warmup does not end within `num_steps`.
+      ValueError: if the warmup leaves no steps for a linear or cosine decay.
     """
     optimizer = OPTIMIZERS[cfg.name](cfg, make_schedule(cfg, num_steps), axes)
     return optimizer if cfg.clip_norm is None else optax.chain(optax.clip_by_global_norm(cfg.clip_norm), optimizer)

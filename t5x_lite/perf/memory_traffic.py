@@ -32,11 +32,11 @@ def _computation_bytes(module: Module, computation: Computation) -> int:
         if instruction.opcode in FREE or instruction.opcode.endswith("-done"):
             continue
         operands = [results[name] for name in instruction.operands if name in results]
-        total += _moved(module, instruction, operands)
+        total += _instruction_bytes(module, instruction, operands)
     return total
 
 
-def _moved(module: Module, instruction: Instruction, operands: list[Instruction]) -> int:
+def _instruction_bytes(module: Module, instruction: Instruction, operands: list[Instruction]) -> int:
     inner = _fused(module, instruction)
     if inner is not None:
         sizes = [_all_in_memory(operand) for operand in operands]
@@ -66,7 +66,7 @@ def _fused(module: Module, instruction: Instruction) -> Computation | None:
 
 
 def _read_by(module: Module, inner: Computation, index: int, num_bytes: int) -> int:
-    """Returns the bytes that a fusion reads of an operand, fewer than `num_bytes` if it only reads slices."""
+    """Returns the bytes of an operand that a fusion reads, fewer than `num_bytes` if it only reads slices."""
     parameter = next(
         (item for item in inner.instructions if item.opcode == "parameter" and item.literal == str(index)), None
     )
@@ -107,7 +107,7 @@ def _written_by(module: Module, inner: Computation, instruction: Instruction) ->
 
 
 def _written(module: Module, inner: Computation, result: Instruction | None, array: Array) -> int:
-    """Returns the bytes written of a result, fewer than its size if it is updated in place."""
+    """Returns the bytes of a result that are written, fewer than its size if it is updated in place."""
     if result is None:
         return _in_memory(array)
     result = _producer(inner, result)

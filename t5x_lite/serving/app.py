@@ -139,17 +139,17 @@ class Service:
 
     async def _fields(self, request: Request) -> dict[str, Any]:
         """Reads and parses the request body, up to the size limit."""
-        most = self._options.max_body_bytes
+        limit = self._options.max_body_bytes
         length = request.headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > most:
-            raise BodyTooLarge(int(length), most)
+        if length.isdecimal() and int(length) > limit:
+            raise BodyTooLarge(int(length), limit)
         body = bytearray()
         try:
             async with asyncio.timeout(self._options.timeout_seconds):
                 async for part in request.stream():
                     body += part
-                    if len(body) > most:
-                        raise BodyTooLarge(len(body), most)
+                    if len(body) > limit:
+                        raise BodyTooLarge(len(body), limit)
         except TimeoutError as error:
             raise RequestError(408, "the body did not arrive in time: send it faster, or send less") from error
         except ClientDisconnect as error:

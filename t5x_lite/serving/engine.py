@@ -120,19 +120,19 @@ class Engine:
 
     def _take(self) -> list[Job]:
         """Waits for jobs and returns the next batch, or an empty list when the engine closes."""
-        most = self._options.batch_size
+        max_rows = self._options.batch_size
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self.state == "closing")
                 if not self._waiting:
                     return []
                 deadline = time.monotonic() + self._options.batch_wait_ms / 1000
-                while len(self._waiting) < most and self.state == "ready" and time.monotonic() < deadline:
+                while len(self._waiting) < max_rows and self.state == "ready" and time.monotonic() < deadline:
                     self._changed.wait(deadline - time.monotonic())
                 if self._waiting:  # unless all were cancelled meanwhile
                     break
             first = self._waiting[0]
-            group, room = group_of(first), max(1, most // first.num_rows)
+            group, room = group_of(first), max(1, max_rows // first.num_rows)
             chosen = [job for job in self._waiting if group_of(job) == group][:room]
             self._waiting = collections.deque(job for job in self._waiting if job not in chosen)
             self._running = chosen

@@ -20,10 +20,10 @@ MAX_DRAINED_BYTES, MAX_DRAIN_SECONDS = 64 * 2**20, 10.0
 
 
 class BodyTooLarge(RequestError):
-    """A request body of at least `num_bytes`, above the limit `most`."""
+    """A request body of at least `num_bytes`, above the `limit`."""
 
-    def __init__(self, num_bytes: int, most: int):
-        super().__init__(413, f"the body has at least {num_bytes} bytes, but the limit is {most}: send less")
+    def __init__(self, num_bytes: int, limit: int):
+        super().__init__(413, f"the body has at least {num_bytes} bytes, but the limit is {limit}: send less")
 
 
 class RequestMetrics:

@@ -91,18 +91,18 @@ def _check_model(name: str, info: ValidationInfo) -> str:
 def _tokenize_prompts(given: Any, info: ValidationInfo) -> list[Prompt]:
     """Tokenises a string or a list of strings; also accepts a list of ids, or of lists of ids."""
     served: Any = info.context
-    field, most = str(info.field_name), served.options.max_queue
+    field, limit = str(info.field_name), served.options.max_queue
     if isinstance(given, str) or (isinstance(given, list) and given and all(map(_is_id, given))):
         given = [given]
     if not isinstance(given, list) or not given:
         raise RequestError(400, f"{field} is {_shown(given)}: give a string, or a list of strings", field)
-    if len(given) > most:
-        raise RequestError(400, f"{field} has {len(given)} items: give at most {most} at once", field)
+    if len(given) > limit:
+        raise RequestError(400, f"{field} has {len(given)} items: give at most {limit} at once", field)
     return [_tokenize(item, field, served) for item in given]
 
 
 def _tokenize(item: Any, field: str, served: Served) -> Prompt:
-    tokenizer, most = served.pretrained.tokenizer, served.options.max_input_tokens
+    tokenizer, limit = served.pretrained.tokenizer, served.options.max_input_tokens
     if isinstance(item, str):
         try:
             item.encode()
@@ -119,8 +119,8 @@ def _tokenize(item: Any, field: str, served: Served) -> Prompt:
     else:
         raise RequestError(400, f"{field} has the item {_shown(item)}: give strings, or lists of ids", field)
     num_tokens = len(ids) + served.pretrained.architecture.traits.has_encoder
-    if num_tokens > most:
-        message = f"{field} has {num_tokens} tokens, but this server reads at most {most}: shorten it"
+    if num_tokens > limit:
+        message = f"{field} has {num_tokens} tokens, but this server reads at most {limit}: shorten it"
         raise RequestError(400, message, field, code="context_length_exceeded")
     return Prompt(text, [*ids, tokenizer.eos_id], num_tokens)
 

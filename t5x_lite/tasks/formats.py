@@ -61,7 +61,7 @@ def take(record: Record, name: str, *kinds: type) -> Any:
     for key in name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     if not isinstance(value, kinds):
-        raise _unfit(record, name, "nothing" if value is None else type(value).__name__, kinds[0].__name__)
+        raise _mismatch(record, name, "nothing" if value is None else type(value).__name__, kinds[0].__name__)
     return value
 
 
@@ -70,11 +70,11 @@ def take_texts(record: Record, name: str) -> list[str]:
     texts = take(record, name, list)
     for text in texts:
         if not isinstance(text, str):
-            raise _unfit(record, name, f"a list with {type(text).__name__}", "a list of str")
+            raise _mismatch(record, name, f"a list with {type(text).__name__}", "a list of str")
     return texts
 
 
-def _unfit(record: Record, name: str, actual: str, expected: str) -> BadRecord:
+def _mismatch(record: Record, name: str, actual: str, expected: str) -> BadRecord:
     return BadRecord(
         f"a record has {actual} in {name!r}, but T5's format needs {expected}; its fields are "
         f"{', '.join(map(str, record))}: read the dataset that the format is for, or rename the fields"

@@ -16,7 +16,7 @@ from t5x_lite.model.cache import Cache
 
 
 def is_single_cpu() -> bool:
-    """Returns whether the traced program runs on one CPU device; loops would gather a sharded batch."""
+    """Returns whether the traced program runs on one CPU device; on several, loops would gather the batch."""
     return jax.default_backend() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
 
 
