@@ -72,10 +72,10 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Parses the command line."""
-    parser = argparse.ArgumentParser(description="Counts the examples and tokens a CPU-second that reach training.")
-    parser.add_argument("--source", default="docstrings", help="as task.source; read for its field text")
-    parser.add_argument("--tokenizer", help="a SentencePiece .model file; without one, 8,192 ids are trained")
-    parser.add_argument("--megabytes", type=float, default=12.0, help="of text, at most")
+    parser = argparse.ArgumentParser(description="Measures examples and tokens per CPU-second delivered to training.")
+    parser.add_argument("--source", default="docstrings", help="in the form of task.source; its field text is read")
+    parser.add_argument("--tokenizer", help="SentencePiece .model file; by default, trains a vocabulary of 8,192 ids")
+    parser.add_argument("--megabytes", type=float, default=12.0, help="maximum amount of text")
     names = ("SOURCE", "INPUTS", "TARGETS", "INPUTS_LENGTH", "TARGETS_LENGTH")
     parser.add_argument("--pairs", nargs=5, action="append", metavar=names, help="a supervised task; may be repeated")
     return parser.parse_args()

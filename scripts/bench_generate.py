@@ -101,7 +101,7 @@ def ask(worker: subprocess.Popen, mode: str) -> dict:
     worker.stdin.flush()
     line = worker.stdout.readline()
     if not line:
-        raise SystemExit("a worker of the benchmark ended: see its error above")
+        raise SystemExit("a benchmark worker exited: see its error above")
     return json.loads(line)
 
 

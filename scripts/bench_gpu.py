@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--remat", nargs="+", default=["none", "minimal"], choices=("none", "minimal", "full"))
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--dry_run", action="store_true", help="tiny sizes, to see that it runs")
+    parser.add_argument("--dry_run", action="store_true", help="tiny sizes, to check that the script runs")
     parser.add_argument("--worker", type=int, metavar="BATCH", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -47,13 +47,13 @@ def main() -> None:
         return
     for model in options.models:
         for remat in options.remat:
-            for found in doubled(options, model, remat):
-                print(json.dumps(found), flush=True)
+            for result in doubled(options, model, remat):
+                print(json.dumps(result), flush=True)
 
 
 def doubled(options: argparse.Namespace, model: str, remat: str) -> list[dict[str, Any]]:
     """Returns the results of each batch size, up to the largest that fits."""
-    found, batch = [], FIRST_BATCH
+    results, batch = [], FIRST_BATCH
     while not (options.dry_run and batch > LAST_TINY_BATCH):
         command = [sys.executable, os.path.abspath(__file__), "--models", model, "--remat", remat]
         command += ["--rounds", str(options.rounds), "--worker", str(batch)] + ["--dry_run"] * options.dry_run
@@ -62,11 +62,11 @@ def doubled(options: argparse.Namespace, model: str, remat: str) -> list[dict[st
             break
         if worker.returncode:
             sys.exit(f"{model}, remat {remat}, batch {batch}: the worker failed, see its error above")
-        found.append(json.loads(worker.stdout))
+        results.append(json.loads(worker.stdout))
         batch *= 2
-    if found and not options.dry_run:
-        found[-1]["published"] = PUBLISHED.get(model)
-    return found
+    if results and not options.dry_run:
+        results[-1]["published"] = PUBLISHED.get(model)
+    return results
 
 
 def work(options: argparse.Namespace) -> None:

@@ -133,7 +133,7 @@ def measure(server: "subprocess.Popen[str]", options: argparse.Namespace) -> dic
     while found is None:
         line = server.stderr.readline()
         if not line:
-            raise SystemExit("the server ended before it was ready")
+            raise SystemExit("the server exited before it was ready")
         print(line, end="", file=sys.stderr)
         found = URL.search(line)
     threading.Thread(target=lambda: [print(line, end="", file=sys.stderr) for line in server.stderr or ()]).start()

@@ -25,7 +25,7 @@ import time
 
 def main() -> None:
     """Times all workers and prints the result; with --worker, runs as one of them."""
-    parser = argparse.ArgumentParser(description="Times a T5 1.1 small train step beside Hugging Face's.")
+    parser = argparse.ArgumentParser(description="Times a T5 1.1 small training step against Hugging Face's.")
     for name, value in (("batch", 8), ("inputs", 512), ("targets", 114), ("rounds", 6)):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
@@ -95,7 +95,7 @@ def one_step(worker: subprocess.Popen) -> float:
     worker.stdin.flush()
     line = worker.stdout.readline()
     if not line:
-        raise SystemExit("a worker of the benchmark ended: see its error above")
+        raise SystemExit("a benchmark worker exited: see its error above")
     return float(line)
 
 

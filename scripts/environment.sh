@@ -6,7 +6,7 @@ environment=${VIRTUAL_ENV:-.venv}
 install() {
   local python=${PYTHON:-python3}
   if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    echo "t5x_lite needs Python 3.11 or newer, and '$python' is not: set PYTHON to one, as in PYTHON=python3.12 bash $0" >&2
+    echo "t5x_lite needs Python 3.11 or newer, but '$python' is older or missing: set PYTHON, as in PYTHON=python3.12 bash $0" >&2
     exit 1
   fi
   if [[ ! -x $environment/bin/python ]]; then

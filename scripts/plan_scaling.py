@@ -78,8 +78,9 @@ def main() -> None:
         if options.kept:
             rows = {name: row for name, row in rows.items() if path_of(name).is_file()}
         again = {name for name in rows if name in options.again or "all" in options.again}
-        found = {name: answer(name, row, again=name in again) for name, row in rows.items()}
-        page = replaced(page, table, tabulated(found, weak=table.startswith("weak")) if found else "Not compiled yet.")
+        answers = {name: answer(name, row, again=name in again) for name, row in rows.items()}
+        weak = table.startswith("weak")
+        page = replaced(page, table, tabulated(answers, weak=weak) if answers else "Not compiled yet.")
     PAGE.write_text(page)
 
 
@@ -104,14 +105,14 @@ def answer(name: str, row: Row, *, again: bool) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
-def tabulated(found: dict[str, dict[str, Any]], *, weak: bool) -> str:
+def tabulated(answers: dict[str, dict[str, Any]], *, weak: bool) -> str:
     """Returns a Markdown table; a weak-scaling series gives efficiency relative to its first row."""
     columns = ["row", "model", "chips", "mesh", "batch", "remat", "recomputed", "GiB per chip", "step, s", "bound by"]
     columns += ["MFU at most", "sent GiB, ICI / DCN", "compile, s"]
     columns += ["efficiency"] if weak else ["checkpoint, GiB", "saved in, s"]
-    first = next(iter(found.values()))["roofline"]["fastest_seconds"]
+    first = next(iter(answers.values()))["roofline"]["fastest_seconds"]
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
-    for name, row in found.items():
+    for name, row in answers.items():
         cells = [name, row["model"], _chips(row), _mesh(row), f"{row['batch_size']:,}", str(row["remat"])]
         bounds = row["roofline"]
         cells.append(f"{row['recompute_flops'] / row['model_flops']:.0%}")

@@ -217,7 +217,7 @@ def test_a_mistake_in_the_text_of_a_tokenizer_is_one_message(capsys, tmp_path):
     missing = str(tmp_path / "x.txt")
     command = ["tokenizer", "train", "--input", missing, "--output", str(tmp_path / "m"), "--vocab_size", "300"]
     assert cli.main(command) == 2
-    assert f"t5x-lite tokenizer: --input '{missing}' names no file" in capsys.readouterr().err
+    assert f"t5x-lite tokenizer: --input '{missing}' matches no file" in capsys.readouterr().err
 
 
 def test_a_mistake_found_at_run_time_is_one_line_and_status_two(capsys, tmp_path):
@@ -253,7 +253,7 @@ def test_a_source_that_names_nothing_is_one_message_and_the_run_directory_stays_
     command = ["train", "--run_dir", str(tmp_path / "run"), "--task.source", str(tmp_path / "text.jsonl")]
     assert cli.main(command) == 2
     error = capsys.readouterr().err
-    assert "text.jsonl' names no file: name a file, a folder or a pattern" in error
+    assert "text.jsonl' matches no file: name a file, a folder or a pattern" in error
     assert "Traceback" not in error
     (tmp_path / "text.jsonl").write_text('{"text": "short"}\n')
     assert cli.main(command) == 2  # for another reason

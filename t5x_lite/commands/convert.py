@@ -70,7 +70,7 @@ def run(
 def write_t5x(model: LazyModel, source: pathlib.Path, destination: pathlib.Path, progress: Progress) -> None:
     """Writes a T5X checkpoint and reports what it cannot store."""
     if fields := unstored_fields(model.config):
-        print(f"T5X checkpoints do not store {', '.join(fields)}: set this in T5X's configuration", file=sys.stderr)
+        print(f"T5X checkpoints do not store {', '.join(fields)}: set them in T5X's configuration", file=sys.stderr)
     slots: Slots | None = None
     if model.read_slots:
         slots = model.read_slots()

@@ -74,7 +74,7 @@ def run(names: Sequence[str], *, as_json: bool, inputs_length: int, targets_leng
         "Training: float32 parameters, their gradients and the optimizer state. Inference: the weights.",
         "MiB per sequence: bfloat16 activations kept for the backward pass, by train.remat, and the loss's logits.",
         "The key/value cache and the batch are not included.",
-        f"GFLOPs: matrix products per token, at {inputs_length:,} tokens of inputs and {targets_length:,} of targets.",
+        f"GFLOPs: matrix products per token, with {inputs_length:,} input and {targets_length:,} target tokens.",
     ):
         console.print(line, soft_wrap=True)
 

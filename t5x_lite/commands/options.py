@@ -172,7 +172,7 @@ def _add_eval(parser: Parser) -> None:
     parser.add_argument(
         "--output",
         metavar="FILE",
-        help="JSON lines file for task, inputs, prediction and targets of each example, or - for standard output",
+        help="JSON lines file for the task, inputs, prediction and targets of each example; - is standard output",
     )
     parser.add_argument(
         "--num_batches",
@@ -186,7 +186,7 @@ def _add_eval(parser: Parser) -> None:
 
 
 def _add_infer(parser: Parser) -> None:
-    parser.add_argument("--interactive", action="store_true", help="start a prompt in the terminal instead; see /help")
+    parser.add_argument("--interactive", action="store_true", help="answer lines typed in the terminal; see /help")
     _add_fields(parser, "commands:InferConfig", skip={"interactive"})
     _add_fields(parser, "generation:GenerationConfig")
 
@@ -205,12 +205,12 @@ def _add_convert(parser: Parser) -> None:
     parser.add_argument(
         "--dtype",
         type=Literal["float32", "bfloat16"] | None,
-        help="dtype of the parameters written; null is the source's, and float32 for a run",
+        help="dtype of the parameters written; null is the source's dtype, or float32 for a run",
     )
     parser.add_argument(
         "--tokenizer",
         metavar="FILE",
-        help="SentencePiece .model, tokenizer.json or bytes, if the source is a T5X checkpoint; null is the source's",
+        help="SentencePiece .model, tokenizer.json or bytes, for a T5X checkpoint; null is the source's tokenizer",
     )
 
 

@@ -34,7 +34,7 @@ def run(cfg: TokenizerTrainConfig) -> None:
         if skipped:
             first = options_named(skipped[0])
             print(f"Skipped {len(skipped):,} bad records or files; the first: {first}", file=sys.stderr)
-        print(f"Training {cfg.vocab_size:,} ids on {sample.num_sampled_bytes:,} bytes", file=sys.stderr)
+        print(f"Training a vocabulary of {cfg.vocab_size:,} ids on {sample.num_sampled_bytes:,} bytes", file=sys.stderr)
         model = fit_sentencepiece_model(
             sample.lines,
             vocab_size=cfg.vocab_size,

@@ -47,9 +47,9 @@ class Chunks:
         self.inputs_length, self.targets_length = objective.inputs_length, objective.targets_length
         if not len(self):
             raise ValueError(
-                f"there are {len(tokens)} tokens, but one example with train.inputs_length {objective.inputs_length} "
-                f"needs {objective.chunk_length}: lower it, or use more text (task.source, task.min_characters, and "
-                "task.eval_percent if the text is held out)"
+                f"there are {len(tokens)} tokens, but an example with train.inputs_length {objective.inputs_length} "
+                f"needs {objective.chunk_length}: lower train.inputs_length, or use more text (task.source, "
+                "task.min_characters, and task.eval_percent if the text is held out)"
             )
 
     def __len__(self) -> int:

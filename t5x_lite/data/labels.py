@@ -118,7 +118,7 @@ def _numbered(labels: Sequence[str], ids: Sequence[tuple[int, ...]]) -> dict[tup
     for number, word in enumerate(ids):
         if numbers[word] != number:
             raise ValueError(
-                f"task.labels has {labels[number]!r} and {labels[numbers[word]]!r}, which have the same ids: use "
+                f"task.labels has {labels[number]!r} and {labels[numbers[word]]!r}, which encode to the same ids: use "
                 "other words"
             )
     return numbers

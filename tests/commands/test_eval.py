@@ -169,7 +169,7 @@ def test_the_text_of_the_run_is_reused_for_the_same_task(folder, capsys):
     try:
         eval_command.run(config(folder, pairs(folder, metrics=("accuracy",))), str(folder / "run"))
         assert capsys.readouterr().err == ""
-        with pytest.raises(ValueError, match=r"held.jsonl' names no file"):  # for other targets it has to be read
+        with pytest.raises(ValueError, match=r"held.jsonl' matches no file"):  # for other targets it has to be read
             eval_command.run(config(folder, pairs(folder, targets="{n}")), str(folder / "run"))
     finally:
         (folder / "away.jsonl").rename(away)

@@ -77,7 +77,7 @@ def test_a_table_shows_the_numbers_with_their_units_and_says_what_is_left_out(ca
     # 18 layers keep 1,024 tokens of 1,536 numbers, and 6 keep 189.
     assert byt5[-4] == f"{(18 * 1_024 + 6 * 189) * 1_536 * 2 / 2**20:.1f}"
     assert any(line.startswith("The key/value cache") and line.endswith("not included.") for line in lines)
-    assert any("at 1,024 tokens of inputs and 189 of targets" in line for line in lines)
+    assert any("with 1,024 input and 189 target tokens" in line for line in lines)
     assert not any(line.startswith("t5_") for line in lines)
 
 

@@ -145,9 +145,9 @@ def test_bad_records_end_the_training_or_are_counted(folder, capsys):
 
 
 def test_errors_name_the_options_of_this_command(folder):
-    with pytest.raises(ValueError, match=r"^--input '.*nowhere.txt' names no file: name a file, a folder"):
+    with pytest.raises(ValueError, match=r"^--input '.*nowhere.txt' matches no file: name a file, a folder"):
         tokenizer_train.run(config(folder, "nowhere.txt"))
-    with pytest.raises(ValueError, match=r"^cannot train --vocab_size 5000 ids \(7 are sentinels\) on this text"):
+    with pytest.raises(ValueError, match=r"^cannot train a vocabulary of --vocab_size 5000 ids \(7 sentinels\)"):
         tokenizer_train.run(config(folder, "a.txt", vocab_size=5_000))
 
 

@@ -29,7 +29,7 @@ def make_pairs(rows, inputs_length=6, targets_length=4, **options):
 
 
 def test_too_few_tokens_for_one_chunk_are_refused_with_both_numbers():
-    message = f"there are {L - 1} tokens, but one example with train.inputs_length {S} needs {L}"
+    message = f"there are {L - 1} tokens, but an example with train.inputs_length {S} needs {L}"
     with pytest.raises(ValueError, match=message):
         Chunks(ArrayTokens(np.arange(L - 1)), make_objective())
 

@@ -55,7 +55,7 @@ def test_a_target_that_is_no_label_is_named():
 
 
 def test_labels_that_the_tokenizer_cannot_tell_apart_are_refused(pieces):
-    with pytest.raises(ValueError, match=r"task.labels has '~' and '%', which have the same ids"):
+    with pytest.raises(ValueError, match=r"task.labels has '~' and '%', which encode to the same ids"):
         SequenceLabels(("~", "%"), pieces)
 
 

@@ -31,7 +31,7 @@ def check_can_draw(path: object) -> None:
     """Raises ValueError if matplotlib, which the picture at `path` needs, is not installed."""
     if not can_draw():
         raise ValueError(
-            f"--output {path} is a picture, and matplotlib is not installed: run pip install 't5x-lite[plot]', or name "
+            f"--output {path} is a picture, but matplotlib is not installed: run pip install 't5x-lite[plot]', or name "
             "a file that ends in .html"
         )
 

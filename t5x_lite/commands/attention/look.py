@@ -65,7 +65,7 @@ def _select(pretrained: Pretrained, options: AttentionConfig) -> _Selection:
         chosen = getattr(options, field)
         if chosen is not None and max(chosen) >= count:
             raise ValueError(
-                f"--{field} is {list(chosen)}, and this model has {count}, counted from 0: use numbers below {count}"
+                f"--{field} is {list(chosen)}, but this model has {count}, numbered from 0: use numbers below {count}"
             )
     layers = tuple(range(depth)) if options.layers is None else options.layers
     return _Selection(
@@ -83,7 +83,7 @@ def _check_size(reading: Reading, selection: _Selection, *, has_both: bool) -> N
         pairs = num_encoder * S * S + num_decoder * (T * T + T * S)
     if pairs * len(selection.heads) > MAX_WEIGHTS:
         raise ValueError(
-            f"--text and target make {pairs * len(selection.heads):,} weights, and at most {MAX_WEIGHTS:,} can be "
+            f"--text and target make {pairs * len(selection.heads):,} weights, but at most {MAX_WEIGHTS:,} can be "
             "shown: choose some with --layers or --heads, such as --layers [0, 11], or shorten --text"
         )
 

@@ -50,7 +50,7 @@ def _encode(tokenizer: Tokenizer, option: str, text: str) -> list[int]:
     ids = [*tokenizer.encode(text), tokenizer.eos_id]
     if len(ids) > MAX_TOKENS:
         raise ValueError(
-            f"{option} has {len(ids):,} tokens, EOS included, and at most {MAX_TOKENS} can be shown: shorten it"
+            f"{option} has {len(ids):,} tokens, EOS included, but at most {MAX_TOKENS} can be shown: shorten it"
         )
     return ids
 
@@ -78,7 +78,7 @@ def _masked(tokenizer: Tokenizer, target: str | None, inputs_1S: np.ndarray, nam
     chosen_P = None if target is None else np.asarray(tokenizer.encode(target), np.int32)
     if chosen_P is not None and len(chosen_P) != len(place_P):
         raise ValueError(
-            f"--target {target!r} has {len(chosen_P)} tokens, and --text hides {len(place_P)} with <extra_id_0>: give "
+            f"--target {target!r} has {len(chosen_P)} tokens, but --text masks {len(place_P)} with <extra_id_0>: give "
             f"one for each, {REMEDY}"
         )
     return Reading(inputs_1S, None, place_P, chosen_P, names)
@@ -94,7 +94,7 @@ def _labelled(pretrained: Pretrained, target: str | None, inputs_1S: np.ndarray)
         words = target.split()
         if len(words) != len(place_P):
             raise ValueError(
-                f"--target {target!r} has {len(words)} labels, and --text has {len(place_P)} words: give one for each, "
+                f"--target {target!r} has {len(words)} labels, but --text has {len(place_P)} words: give one for each, "
                 f"{REMEDY}"
             )
         chosen_P = np.asarray([_label(word, labels) for word in words], np.int32)

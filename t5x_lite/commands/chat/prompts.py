@@ -34,7 +34,7 @@ class Prompts:
     def draw(self, num_shots: int) -> None:
         """Draws new examples; raises ValueError if there are too few, or no source to draw from."""
         if num_shots > 0 and self.examples is None:
-            raise ValueError(f"shots is {num_shots}, and there is no file to draw from: name it with /examples FILE")
+            raise ValueError(f"shots is {num_shots}, but there is no file to draw from: name it with /examples FILE")
         self._adopt(self.examples, self._num_draws + 1, shots=num_shots)
 
     def use_examples(self, examples: str) -> None:

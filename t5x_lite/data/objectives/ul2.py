@@ -92,7 +92,7 @@ def _mode_prefixes(inputs_length: int, tokenizer: Tokenizer) -> dict[str, tuple[
     if len(set(prefixes.values())) < len(modes):
         raise ValueError(
             f"task.tokenizer gives the mode tokens {', '.join(modes)} of task.objective ul2 the same ids: use a "
-            "vocabulary that has their letters"
+            "vocabulary that covers their characters"
         )
     longest = max(modes, key=lambda mode: len(prefixes[mode]))
     needed = len(prefixes[longest]) + 3  # a token of text, a sentinel and EOS

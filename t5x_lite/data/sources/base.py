@@ -96,7 +96,7 @@ class InMemory(IndexedSource):
             return dict(record)
         except (TypeError, ValueError) as error:
             raise BadRecord(
-                f"{self.where(number)} is a {type(record).__name__}: make the function return mappings or strings"
+                f"{self.where(number)} is a {type(record).__name__}: make each record a mapping or a string"
             ) from error
 
 
@@ -131,7 +131,7 @@ def state_of(file: pathlib.Path | int) -> FileState:
 def check_unchanged(name: str, before: FileState, now: FileState) -> None:
     """Raises ValueError if the file has changed since it was opened."""
     if now != before:
-        raise ValueError(f"{name} has changed since it was opened: run again once nothing writes to it any more")
+        raise ValueError(f"{name} has changed since it was opened: run again when nothing is writing to it")
 
 
 def file_key(path: pathlib.Path) -> str:

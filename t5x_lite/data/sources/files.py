@@ -51,7 +51,7 @@ def find_files(patterns: Sequence[str], field: str = "task.source") -> list[path
         else:
             files = _matching(path, field)
         if not files:
-            what = f"has no file that ends in {_known_suffixes()}" if path.is_dir() else "names no file"
+            what = f"has no file that ends in {_known_suffixes()}" if path.is_dir() else "matches no file"
             raise ValueError(
                 f"{field} {pattern!r} {what}: name a file, a folder or a pattern such as 'data/*.jsonl', or "
                 "docstrings for text that needs no file"
@@ -110,7 +110,7 @@ def _expanded(pattern: str, field: str) -> pathlib.Path:
     try:
         return pathlib.Path(pattern).expanduser()
     except RuntimeError as error:
-        raise ValueError(f"{field} {pattern!r} begins with an unknown user ({error}): write the whole path") from error
+        raise ValueError(f"{field} {pattern!r} begins with an unknown user ({error}): write the full path") from error
 
 
 def _matching(pattern: pathlib.Path, field: str) -> list[pathlib.Path]:

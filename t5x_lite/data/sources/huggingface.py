@@ -66,7 +66,7 @@ def _load_saved(datasets: Any, path: str, split: str, called: str) -> Any:
     if isinstance(dataset, datasets.DatasetDict):
         if split not in dataset:
             asks = f"asks for the split {split!r}" if split else "names no split"
-            raise ValueError(f"{called} {asks}, and its splits are {listed(dataset)}: write @SPLIT after the name")
+            raise ValueError(f"{called} {asks}, but its splits are {listed(dataset)}: write @SPLIT after the name")
         return dataset[split]
     if split and split != str(dataset.split):
         raise ValueError(
@@ -79,12 +79,12 @@ def _load_saved(datasets: Any, path: str, split: str, called: str) -> Any:
 def _load_from_hub(datasets: Any, path: str, split: str, called: str) -> Any:
     remedy = (
         f"write {HUGGING_FACE}OWNER/NAME/CONFIG@SPLIT as on the Hub, such as {HUGGING_FACE}nyu-mll/glue/cola@train, or "
-        f"{HUGGING_FACE}DIRECTORY of save_to_disk"
+        f"{HUGGING_FACE}DIRECTORY for one written by save_to_disk"
     )
     parts = HUB_NAME.fullmatch(path)
     # `datasets` would load any directory of that name as a dataset.
     if not split or parts is None or pathlib.Path(parts["name"]).exists():
-        raise ValueError(f"{called} is neither a directory nor a split of a dataset of the Hub: {remedy}")
+        raise ValueError(f"{called} is neither a directory nor a split of a dataset on the Hub: {remedy}")
     owner_and_name, config = parts["name"], parts["config"]
     with _without_retries(datasets, owner_and_name) as is_reachable:
         try:

@@ -89,8 +89,8 @@ class TextFile:
         try:
             if len(raw.content) > MAX_BYTES:
                 raise BadRecord(
-                    f"{self.name} line {raw.line} begins a record of more than {MAX_BYTES:,} bytes: split it, or set "
-                    "task.text_unit of a text file to paragraph or line"
+                    f"{self.name} line {raw.line} begins a record of more than {MAX_BYTES:,} bytes: split it, or, in a "
+                    "text file, set task.text_unit to paragraph or line"
                 )
             return Located(where, self._parse(decoded(raw.content, where), where))
         except BadRecord as error:
@@ -273,7 +273,7 @@ def split_csv_rows(file: BinaryIO, line: int, name: str) -> Iterator[RawRecord]:
             lines.clear()
     except csv.Error as error:
         first, last = lines[0].line, lines[-1].line
-        since = f", in a row that begins in line {first}" if first < last else ""
+        since = f", in a row that begins on line {first}" if first < last else ""
         raise ValueError(f"{name} line {last} is not valid CSV ({error}{since}): fix the file") from error
 
 

@@ -37,11 +37,11 @@ class TfdsRecords(IndexedSource):
         except NotImplementedError as error:
             raise ValueError(
                 f"{field} {name!r} is prepared as {builder.info.file_format.value} in {builder.data_dir}, which "
-                f"cannot be read by number: prepare it with {how}"
+                f"has no random access: prepare it with {how}"
             ) from error
         except (ValueError, KeyError) as error:
             raise ValueError(
-                f"{field} {name!r} asks for the split {split!r}, and its splits are {', '.join(builder.info.splits)}: "
+                f"{field} {name!r} asks for the split {split!r}, but its splits are {', '.join(builder.info.splits)}: "
                 "write @SPLIT after the name"
             ) from error
 

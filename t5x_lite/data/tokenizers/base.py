@@ -153,6 +153,6 @@ def count_sentinels(ids: dict[int, int], vocab_size: int, name: str) -> int:
     if any(i != vocab_size - 1 - n for n, i in ids.items()) or sorted(ids) != list(range(len(ids))):
         raise ValueError(
             f"{name} has <extra_id_N> pieces that do not descend from its last id: t5x_lite needs <extra_id_0> as the "
-            "last piece, <extra_id_1> before it and so on; remove them, and they are appended"
+            "last piece, <extra_id_1> before it and so on; remove them, and t5x_lite appends its own"
         )
     return len(ids)

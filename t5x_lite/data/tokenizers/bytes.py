@@ -39,7 +39,7 @@ class ByteTokenizer(Tokenizer):
 
     def __init__(self, num_sentinels: int = 100):
         if not 0 <= num_sentinels <= NUM_BYTES:
-            raise ValueError(f"task.tokenizer.num_sentinels is {num_sentinels}: kind bytes has from 0 to 256")
+            raise ValueError(f"task.tokenizer.num_sentinels is {num_sentinels}: kind bytes supports 0 to 256")
         self.num_sentinels = num_sentinels
 
     def encode(self, text: str) -> list[int]:

@@ -70,7 +70,7 @@ def measure(names: Sequence[str], predictions: Sequence[str], references: Sequen
             f"{len(predictions)} predictions and {len(references)} references: pass one of each per example"
         )
     if not references:
-        raise ValueError("task.metrics has no examples to measure: pass one or more")
+        raise ValueError("there are no examples to compute task.metrics on: pass one or more")
     results = {}
     for full_name in names:
         name, _, argument = full_name.partition(":")

@@ -41,7 +41,7 @@ def test_without_matplotlib_only_the_page_is_written_and_the_user_is_told(loaded
     attention.run(options(target="so", output=str(tmp_path / "a")))
     assert [path.name for path in tmp_path.iterdir()] == ["a.html"]
     assert "a.png: matplotlib is not installed (pip install 't5x-lite[plot]')" in capsys.readouterr().out
-    with pytest.raises(ValueError, match=r"a\.png is a picture, and matplotlib is not installed"):
+    with pytest.raises(ValueError, match=r"a\.png is a picture, but matplotlib is not installed"):
         attention.run(options(output=str(tmp_path / "a.png")))
 
 

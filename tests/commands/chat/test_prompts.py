@@ -124,7 +124,7 @@ def test_an_error_changes_nothing(change, message, examples):
 
 def test_drawing_examples_requires_a_file(tmp_path):
     prompts = make()
-    with pytest.raises(ValueError, match=r"shots is 3, and there is no file to draw from: name it with /examples FILE"):
+    with pytest.raises(ValueError, match=r"shots is 3, but there is no file to draw from: name it with /examples FILE"):
         prompts.draw(3)
     with pytest.raises(ValueError, match=r"nowhere\.jsonl"):
         prompts.use_examples(str(tmp_path / "nowhere.jsonl"))

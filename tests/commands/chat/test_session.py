@@ -140,7 +140,7 @@ def test_settings_are_set_shown_and_reset():
         ("/stop_tokens [5, 384]", "stop_tokens has [384], but the model has ids below 384: leave them out"),
         ("/forced_prefix 123456", "forced_prefix has 6 tokens and max_new_tokens is 6: use a larger one"),
         ("/shots few", "shots is 'few': use a whole number, 0 for none"),
-        ("/shots 2", "shots is 2, and there is no file to draw from: name it with /examples FILE"),
+        ("/shots 2", "shots is 2, but there is no file to draw from: name it with /examples FILE"),
         ("/prompt", "/prompt shows the prompt made from the last text: type a text first"),
     ],
 )

@@ -95,7 +95,7 @@ def test_a_pipe_is_read_and_written(pretrained, monkeypatch, capsys):
 
 
 def test_a_missing_input_is_named_before_the_model_is_loaded(tmp_path):
-    with pytest.raises(ValueError, match=r"--input .*nowhere.txt' names no file"):
+    with pytest.raises(ValueError, match=r"--input .*nowhere.txt' matches no file"):
         infer.run(options(input=str(tmp_path / "nowhere.txt")))
 
 

@@ -25,7 +25,7 @@ def test_concatenated_sources_keep_their_order_and_their_names():
 
 
 def test_a_record_that_is_neither_a_mapping_nor_text_is_named():
-    with pytest.raises(BadRecord, match=r"module:function record 1 is a int: make the function return mappings"):
+    with pytest.raises(BadRecord, match=r"module:function record 1 is a int: make each record a mapping"):
         InMemory(["a", 1], "module:function")[1]
 
 
@@ -69,7 +69,7 @@ def test_a_changed_file_is_an_error_and_has_another_key(tmp_path, change):
     check_unchanged("called", before, state_of(path))
     path.write_text("123456" if change == "size" else "12346")
     os.utime(path, ns=(0, before[1] + (change == "time")))
-    with pytest.raises(ValueError, match=r"^called has changed since it was opened: run again once nothing writes"):
+    with pytest.raises(ValueError, match=r"^called has changed since it was opened: run again when nothing is writing"):
         check_unchanged("called", before, state_of(path))
     assert file_key(path) != key
     assert file_key(path).startswith("a-")

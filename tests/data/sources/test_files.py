@@ -50,7 +50,7 @@ def test_patterns_and_files_keep_their_order_and_each_file_comes_once(folder):
 
 @pytest.mark.parametrize("name", ["absent.txt", "*.tsv"])
 def test_a_name_that_matches_nothing_is_refused(folder, name):
-    with pytest.raises(ValueError, match=r"task.source '.*' names no file: name a file, a folder or a pattern"):
+    with pytest.raises(ValueError, match=r"task.source '.*' matches no file: name a file, a folder or a pattern"):
         find_files([str(folder / name)])
 
 
@@ -177,7 +177,7 @@ def test_cyclic_links_are_not_followed(tmp_path):
 def test_a_pattern_leaves_hidden_files_out_unless_it_names_them(folder):
     (folder / ".hidden.txt").write_text("x")
     assert names(find_files([str(folder / "*.txt"), str(folder / "**" / "*.txt")]), folder) == ["b.txt"]
-    with pytest.raises(ValueError, match="names no file"):
+    with pytest.raises(ValueError, match="matches no file"):
         find_files([str(folder / "*" / "*.txt")])
     assert names(find_files([str(folder / ".h*.txt")]), folder) == [".hidden.txt"]
     assert names(find_files([str(folder / ".hidden" / "*.txt")]), folder) == [".hidden/d.txt"]
@@ -202,19 +202,19 @@ def test_endless_files_are_refused_without_reading_them(tmp_path, kind):
     os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
     with pytest.raises(ValueError, match=r"task.eval_source names .*a.txt, a pipe or a device: write its contents"):
         find_files([str(path)], "task.eval_source")
-    with pytest.raises(ValueError, match=r"names no file|has no file"):
+    with pytest.raises(ValueError, match=r"matches no file|has no file"):
         find_files([str(tmp_path / "*.txt")])
-    with pytest.raises(ValueError, match=r"names no file|has no file"):
+    with pytest.raises(ValueError, match=r"matches no file|has no file"):
         find_files([str(tmp_path)])
 
 
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("~no_such_user/a.txt", r"'~no_such_user/a.txt' begins with an unknown user \(.*\): write the whole path"),
-        ("a\0b.txt", "names no file: name a file"),
-        ("a\0*.txt", "names no file: name a file"),
-        ("", "has no file|names no file"),
+        ("~no_such_user/a.txt", r"'~no_such_user/a.txt' begins with an unknown user \(.*\): write the full path"),
+        ("a\0b.txt", "matches no file: name a file"),
+        ("a\0*.txt", "matches no file: name a file"),
+        ("", "has no file|matches no file"),
     ],
 )
 def test_a_pattern_that_is_not_a_path_is_refused(tmp_path, monkeypatch, pattern, message):

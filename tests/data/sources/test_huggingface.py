@@ -68,7 +68,7 @@ def test_a_split_is_named_after_the_at_sign(hub, table, tmp_path):
         (f"hf:{folder}@validation", "asks for the split 'validation'"),
     ):
         with pytest.raises(
-            ValueError, match=rf"task.eval_source 'hf:.*' {asks}, and its splits are train, test: write @SPLIT"
+            ValueError, match=rf"task.eval_source 'hf:.*' {asks}, but its splits are train, test: write @SPLIT"
         ):
             open_dataset(name, "task.eval_source")
 
@@ -115,7 +115,7 @@ def test_a_damaged_directory_is_named(table, tmp_path, file, damage):
         *(
             (
                 f"hf:{name}",
-                rf"'hf:{re.escape(name)}' is neither a directory nor a split of a dataset of the Hub: write hf:OW",
+                rf"'hf:{re.escape(name)}' is neither a directory nor a split of a dataset on the Hub: write hf:OW",
             )
             for name in (
                 "bad name!!@train",

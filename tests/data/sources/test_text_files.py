@@ -190,7 +190,7 @@ def test_a_file_that_changes_while_it_is_read_is_named(write, change):
             os.replace(other, path)
             assert next(reading).record == {"a": 2}  # the open file is still there
             assert read(JsonLines(path), 1) == [{"b": 22}]
-    with pytest.raises(ValueError, match=r"file has changed since it was opened: run again once nothing writes to it"):
+    with pytest.raises(ValueError, match=r"file has changed since it was opened: run again when nothing is writing"):
         read(source, 1)
 
 
@@ -342,7 +342,7 @@ def test_quoted_rows_may_contain_line_ends():
     ("content", "message"),
     [
         (b"a\nb\rc,d\n", r"t.csv line 2 is not valid CSV \(new-line character .*\): fix the file"),
-        (b'a\n"b\n' + b"c\n" * 6, r"t.csv line 6 is not valid CSV \(field larger .*, in a row that begins in line 2\)"),
+        (b'a\n"b\n' + b"c\n" * 6, r"t.csv line 6 is not valid CSV \(field larger .*, in a row that begins on line 2\)"),
         (b"a\n" + b"b" * 9, r"t.csv line 2 is not valid CSV \(it has more than 8 bytes\): fix the file"),
     ],
 )

@@ -96,7 +96,7 @@ def test_text_that_is_not_utf8_is_an_error(source):
     ("name", "message"),
     [
         ("tfds:no_such_set", r"task.source 'tfds:no_such_set' cannot be opened \(.*\): write tfds:NAME/CONFIG:VERSION"),
-        ("tfds:reviews@test", r"asks for the split 'test', and its splits are train, validation: write @SPLIT"),
+        ("tfds:reviews@test", r"asks for the split 'test', but its splits are train, validation: write @SPLIT"),
         ("tfds:mnist", r"task.source 'tfds:mnist' (is not prepared in|cannot be opened)"),
     ],
 )
