@@ -35,6 +35,7 @@ from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import open_source
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
+from t5x_lite.training.resolve import resolve_run
 
 BATCH_SIZE = 128
 
@@ -106,7 +107,7 @@ def write_pairs(path: pathlib.Path, scratch: pathlib.Path) -> pathlib.Path:
 
 def prepared(cfg: RunConfig, scratch: pathlib.Path) -> tuple[RunConfig, pathlib.Path]:
     """Prepares the shards of a task; returns a run that reads them, and its directory."""
-    prepare_text(cfg.task, scratch / "shards")
+    prepare_text(resolve_run(cfg).tasks, scratch / "shards")
     task = TaskConfig(prepared=str(scratch / "shards"))
     run = RunConfig(run_dir="unused", task=task, data=cfg.data, train=cfg.train)
     return run, scratch / "run"
@@ -135,8 +136,8 @@ def report(case: str, about: dict, cfg: RunConfig, run_dir: pathlib.Path) -> Non
     """Times one epoch of batches from disk and prints the result."""
     run_dir.mkdir(parents=True, exist_ok=True)
     begin, begin_wall = time.process_time(), time.perf_counter()
-    corpora = prepare_corpora(cfg.task, run_dir)
-    train, _, tasks, _ = make_examples(cfg, corpora)
+    run = resolve_run(cfg)
+    train, _, tasks, _ = make_examples(run.examples, prepare_corpora(run.tasks, run_dir))
     opened = time.process_time()
     num_batches = max(1, len(train) // BATCH_SIZE)
     batches = train_batches(train, batch_size=BATCH_SIZE, data=cfg.data)

@@ -87,17 +87,19 @@ def timed(options: argparse.Namespace) -> dict[str, Any]:
     import numpy as np
 
     from t5x_lite.data.shapes import feature_shapes
-    from t5x_lite.parallel.mesh import batch_sharding
+    from t5x_lite.parallel.mesh import batch_sharding, make_mesh
     from t5x_lite.perf.flops import peak_flops, train_flops
     from t5x_lite.training.program import make_program
+    from t5x_lite.training.resolve import resolve_run
 
     cfg, device = config(options), jax.devices()[0]
     vocab_size = TINY_VOCAB_SIZE if options.dry_run else VOCAB_SIZE
-    program = make_program(cfg, vocab_size, devices=[device])
+    run = resolve_run(cfg)
+    program = make_program(run, make_mesh(cfg.mesh, [device]), vocab_size)
     generator = np.random.default_rng(0)
     rows = {
         name: generator.integers(1, vocab_size, (cfg.train.batch_size, *shape)).astype(np.int32)
-        for name, shape in feature_shapes(cfg).items()
+        for name, shape in feature_shapes(run.examples).items()
     }
     rows["decoder_loss_weights"][:] = 1
     seconds = []

@@ -18,6 +18,7 @@ import t5x_lite
 from t5x_lite.checkpoints.load import trained_length
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.corpus.open import open_corpora
+from t5x_lite.data.task_specs import TaskSpecs
 
 MIN_WORDS, MAX_WORDS = 6, 30
 NUM_TOKENS = 200_000  # of held-out text to search for sentences
@@ -41,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     pretrained = t5x_lite.load(options.run_dir)
     run_dir = pathlib.Path(options.run_dir)
-    held_out = open_corpora(TaskConfig(), run_dir / "corpus", run_dir)[""].eval.tokens
+    held_out = open_corpora(TaskSpecs(TaskConfig()), run_dir / "corpus", run_dir)[""].eval.tokens
     (tokens,) = held_out.read(np.array([0]), np.array([min(len(held_out), NUM_TOKENS)]))
     sentences = held_out_sentences(pretrained.tokenizer.decode(tokens.tolist()))
     longest = trained_length(options.run_dir) or max(map(len, sentences))

@@ -8,6 +8,7 @@ from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.config.commands import PrepareConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
+from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.training.run_dir import RunDirectory
 from tests import tiny
 
@@ -33,7 +34,7 @@ def make_run(folder: pathlib.Path) -> pathlib.Path:
     cfg = config(folder)
     run_dir = folder / "run"
     with RunDirectory(run_dir) as directory:
-        prepare_corpora(cfg.task, run_dir)
+        prepare_corpora(resolve_tasks(cfg.task), run_dir)
         directory.record(cfg)
     checkpoints = Checkpoints(run_dir / "checkpoints", keep=1)
     checkpoints.save(STEP, {"model": tiny.model(MODEL)}, {"model": dataclasses.asdict(MODEL)})

@@ -15,7 +15,7 @@ from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizers import Tokenizer, trim
-from t5x_lite.training.init import resolve_run
+from t5x_lite.training.resolve import Run, resolve_run
 from t5x_lite.training.run_dir import RunDirectory
 
 OPEN, CLOSE = "\u27e6", "\u27e7"  # double brackets, rare in text
@@ -26,26 +26,26 @@ def run(cfg: RunConfig, *, num_examples: int = 3, start: int = 0, as_json: bool 
 
     Missing text is prepared in `run_dir`, where training will reuse it.
     """
-    cfg, _ = resolve_run(cfg)
-    corpora = open_corpora(cfg)
-    for example in itertools.islice(first_examples(cfg, corpora, start), num_examples):
+    run = resolve_run(cfg)
+    corpora = open_corpora(run)
+    for example in itertools.islice(first_examples(run, corpora, start), num_examples):
         print(json.dumps(example, ensure_ascii=False) if as_json else described(example))
 
 
-def open_corpora(cfg: RunConfig) -> Corpora:
+def open_corpora(run: Run) -> Corpora:
     """Opens the text in a run directory, which may be in use by a training run, or prepares it."""
-    path = pathlib.Path(cfg.run_dir)
-    if is_prepared(cfg.task, path):
-        return prepare_corpora(cfg.task, path)
-    with RunDirectory(cfg.run_dir) as directory:
-        return prepare_corpora(cfg.task, directory.path, announce=lambda stage: print(stage, file=sys.stderr))
+    path = pathlib.Path(run.config.run_dir)
+    if is_prepared(run.tasks, path):
+        return prepare_corpora(run.tasks, path)
+    with RunDirectory(path) as directory:
+        return prepare_corpora(run.tasks, directory.path, announce=lambda stage: print(stage, file=sys.stderr))
 
 
-def first_examples(cfg: RunConfig, corpora: Corpora, start: int) -> Iterator[dict]:
+def first_examples(run: Run, corpora: Corpora, start: int) -> Iterator[dict]:
     """Yields training examples from row `start` on, as texts and ids by name."""
     tokenizer = next(iter(corpora.values())).tokenizer
-    data = dataclasses.replace(cfg.data, num_workers=0)
-    examples = make_examples(cfg, corpora)
+    data = dataclasses.replace(run.config.data, num_workers=0)
+    examples = make_examples(run.examples, corpora)
     batches = train_batches(examples.train, batch_size=1, data=data, convert=dict, start_example=start)
     for number, rows in zip(itertools.count(start), batches, strict=False):
         features = {}

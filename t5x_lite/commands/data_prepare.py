@@ -11,14 +11,14 @@ from t5x_lite.data.corpus.manifest import MANIFEST, Part
 from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.data.corpus.prepare import prepare_text
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
-from t5x_lite.data.task_specs import resolved, tasks_of
+from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.files.progress import ProgressBar
 
 
 def run(task: TaskConfig, cfg: PrepareConfig) -> None:
     """Prepares the missing text of a task in `cfg.output`, then verifies all of it."""
-    task, directory = resolved(task), pathlib.Path(cfg.output)
-    for single in tasks_of(task).values():
+    tasks, directory = resolve_tasks(task), pathlib.Path(cfg.output)
+    for single in tasks.each.values():
         if single.prepared is not None:
             raise ValueError(f"task.prepared is {single.prepared}: leave it out to prepare the text of task.source")
     if directory.exists() and not directory.is_dir():
@@ -41,8 +41,8 @@ def run(task: TaskConfig, cfg: PrepareConfig) -> None:
                 progress=lambda done, total: bar.update(completed=done, total=total),
             )
 
-    prepare_text(task, directory, announce=lambda message: print(message, file=sys.stderr), tokenize=tokenize)
-    for name, corpus in open_corpora(task, directory, directory).items():
+    prepare_text(tasks, directory, announce=lambda message: print(message, file=sys.stderr), tokenize=tokenize)
+    for name, corpus in open_corpora(tasks, directory, directory).items():
         size = sum(path.stat().st_size for path in (directory / name).iterdir()) / 1e6
         print(
             f"{directory / name} holds {corpus.train.num_documents:,} training documents and "

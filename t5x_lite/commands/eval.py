@@ -14,10 +14,10 @@ import jax
 import numpy as np
 
 from t5x_lite.checkpoints.load import load
-from t5x_lite.config import RunConfig, TaskConfig
+from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.manifest import in_words
-from t5x_lite.data.task_specs import tasks_of
-from t5x_lite.evaluation.api import checked, held_out_corpora, make_evaluation, measure, replicate, with_architecture
+from t5x_lite.data.task_specs import TaskSpecs
+from t5x_lite.evaluation.api import checked_tasks, held_out_corpora, held_out_spec, make_evaluation, measure, replicate
 from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.files.progress import ProgressBar
@@ -52,8 +52,8 @@ def run(
       num_batches: the maximum number of batches per task; None for all.
       print_json: whether to print one JSON object instead of a table.
     """
-    name = cfg.task.base or task_in_words(cfg.task)
-    cfg = checked(cfg, num_batches)
+    tasks = checked_tasks(cfg.task, num_batches)
+    name = cfg.task.base or in_words_of(tasks)
     if output == "-" and print_json:
         raise ValueError("--json and --output - both print to standard output: name a file for one of them")
     if output not in (None, "-") and not os.path.isdir(os.path.dirname(output) or "."):
@@ -62,7 +62,7 @@ def run(
     pretrained = load(checkpoint)
     with (
         ProgressBar("Evaluating", unit="batches", enabled=is_first) as bar,
-        held_out_corpora(cfg, pretrained.tokenizer, pathlib.Path(checkpoint), announce=bar.print) as corpora,
+        held_out_corpora(tasks, pretrained.tokenizer, pathlib.Path(checkpoint), announce=bar.print) as corpora,
         Watchdog() as watchdog,
     ):
 
@@ -70,8 +70,8 @@ def run(
             bar.advance()
             watchdog.heartbeat()
 
-        cfg = with_architecture(cfg, pretrained.architecture)
-        evaluation = make_evaluation(cfg, corpora, pretrained.architecture, num_batches, on_batch=on_batch)
+        spec = held_out_spec(cfg, tasks, pretrained.architecture)
+        evaluation = make_evaluation(spec, corpora, cfg.train.batch_size, num_batches, on_batch=on_batch)
         bar.update(total=count_batches(evaluation, predict_all=output is not None))
         model, predictions = replicate(pretrained.model, evaluation.mesh), {}
         if output is not None:
@@ -132,10 +132,11 @@ def table(counts: Mapping[str, int], results: Mapping[str, float]) -> str:
     return "\n".join(texts if len(counts) > 1 else (text[widths[0] :] for text in texts))
 
 
-def task_in_words(task: TaskConfig) -> str:
+def in_words_of(tasks: TaskSpecs) -> str:
     """Returns the names of a mixture's tasks, or the source of a single task's held-out text."""
+    task = tasks.whole
     if task.mixture is not None:
-        return ", ".join(tasks_of(task))
+        return ", ".join(tasks.each)
     if task.prepared is not None:
         return task.prepared
     return in_words(task, ("source",) if task.eval_source is None else ("eval_source",))

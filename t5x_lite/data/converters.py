@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from t5x_lite.config import RunConfig, TaskConfig
-from t5x_lite.config.architectures import ARCHITECTURES
-from t5x_lite.data.task_specs import tasks_of
+from t5x_lite.config import TaskConfig
+from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.tokenizers import Tokenizer
 
 Batch = dict[str, np.ndarray]
@@ -185,7 +184,7 @@ def _packing(rows: Mapping[str, np.ndarray], feature: str, stack: str) -> Batch:
 def make_converter(
     architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer, *, packing: str = "none"
 ) -> Converter:
-    """Returns an architecture's converter for tasks named as in `task_specs.tasks_of`.
+    """Returns an architecture's converter for tasks named as in `TaskSpecs.each`.
 
     Raises:
       ValueError: if a task or the packing does not suit the architecture.
@@ -246,6 +245,6 @@ def labels_of(tasks: Mapping[str, TaskConfig]) -> tuple[str, ...]:
     return expected
 
 
-def class_labels(cfg: RunConfig) -> tuple[str, ...]:
-    """Returns the labels of a classifier; empty for other architectures."""
-    return labels_of(tasks_of(cfg.task)) if cfg.model.traits.labels_per else ()
+def architecture_for(name: str, tasks: Mapping[str, TaskConfig]) -> Architecture:
+    """Returns an architecture, with the tasks' labels if it is a classifier."""
+    return Architecture(name, labels_of(tasks) if ARCHITECTURES[name].labels_per else ())

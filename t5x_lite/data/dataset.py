@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Assembles the examples of a run from its config and prepared text."""
+"""Assembles the examples of a run from its prepared text."""
 
-from typing import NamedTuple
+import dataclasses
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 
 from t5x_lite.config import RunConfig
-from t5x_lite.data.converters import Converter, make_converter
+from t5x_lite.config.architectures import Architecture
+from t5x_lite.data.converters import Converter, architecture_for, make_converter, stack_lengths
 from t5x_lite.data.corpus.open import Corpora, Corpus, Split
 from t5x_lite.data.examples import Chunks, Examples, Pairs, pair_lengths, unpacked
 from t5x_lite.data.objectives import make_objectives
+from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import Tokenizer
 
 # Held-out text is corrupted independently of the run's seed, so that runs can be compared.
@@ -17,8 +20,38 @@ EVAL_SEED = 20_191_023
 CHECKED_EXAMPLES = 20_000  # evenly spaced, per split of a classifier's task
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExampleSpec:
+    """How the text of a run becomes examples for its model."""
+
+    tasks: TaskSpecs
+    architecture: Architecture
+    inputs_length: int
+    targets_length: int | None
+    packing: Literal["none", "first_fit", "best_fit"]
+    too_long: Literal["cut", "skip", "error"]
+    seed: int
+
+    @classmethod
+    def from_config(cls, cfg: RunConfig, tasks: TaskSpecs, architecture: Architecture | None = None) -> Self:
+        """Returns the spec of a config with these tasks; `architecture` replaces the config's."""
+        return cls(
+            tasks=tasks,
+            architecture=architecture or architecture_for(cfg.model.architecture, tasks.each),
+            inputs_length=cfg.train.inputs_length,
+            targets_length=cfg.train.targets_length,
+            packing=cfg.data.packing,
+            too_long=cfg.data.too_long,
+            seed=cfg.seed,
+        )
+
+    def converter(self, tokenizer: Tokenizer) -> Converter:
+        """Returns the converter from a task's features to the model's."""
+        return make_converter(self.architecture.name, self.tasks.each, tokenizer, packing=self.packing)
+
+
 class RunExamples(NamedTuple):
-    """The examples of a run; tasks are named as in `task_specs.tasks_of`."""
+    """The examples of a run; tasks are named as in `TaskSpecs.each`."""
 
     train: Examples
     eval: dict[str, Examples]  # held out, by task
@@ -26,42 +59,47 @@ class RunExamples(NamedTuple):
     convert: Converter  # from a task's features to the model's
 
 
-def make_examples(cfg: RunConfig, corpora: Corpora) -> RunExamples:
-    """Returns the training examples, and the held-out examples of each task, for a config with resolved tasks.
+def make_examples(spec: ExampleSpec, corpora: Corpora) -> RunExamples:
+    """Returns the training examples, and the held-out examples of each task.
 
     Raises:
-      ValueError: if there is too little text, or the lengths in `cfg.train` do not suit it.
+      ValueError: if there is too little text, or the spec's lengths do not suit it.
     """
-    tasks = {name: corpus.task for name, corpus in corpora.items()}
-    train = {name: _examples(cfg, corpus, held_out=False) for name, corpus in corpora.items()}
-    held_out = held_out_examples(cfg, corpora)
-    tokenizer = next(iter(corpora.values())).tokenizer
-    convert = make_converter(cfg.model.architecture, tasks, tokenizer, packing=cfg.data.packing)
-    if cfg.model.traits.labels_per:
+    train = {name: _examples(spec, corpus, held_out=False) for name, corpus in corpora.items()}
+    held_out = held_out_examples(spec, corpora)
+    convert = spec.converter(next(iter(corpora.values())).tokenizer)
+    if spec.architecture.labels:
         for examples in (*train.values(), *held_out.values()):
             _check_labels(examples, convert)
-    if cfg.task.mixture is None:
+    if spec.tasks.whole.mixture is None:
         return RunExamples(train[""], held_out, train, convert)
     from t5x_lite.data.mixing import Mixed, example_rates
 
     counts = {name: len(unpacked(examples)) for name, examples in train.items()}
-    rates = example_rates(cfg.task, counts)
+    rates = example_rates(spec.tasks.whole, counts)
     rows = [rates[name] * len(train[name]) / counts[name] for name in train]  # packed rows hold several examples
-    return RunExamples(Mixed(list(train.values()), rows, seed=cfg.seed), held_out, train, convert)
+    return RunExamples(Mixed(list(train.values()), rows, seed=spec.seed), held_out, train, convert)
 
 
-def held_out_examples(cfg: RunConfig, corpora: Corpora) -> dict[str, Examples]:
+def row_lengths(examples: RunExamples) -> tuple[int, int]:
+    """Returns the numbers of encoder and decoder tokens in a row of the model's features."""
+    first = np.zeros(1, np.int64)
+    row = examples.convert(examples.train(first, first))
+    return stack_lengths({name: values.shape for name, values in row.items()})
+
+
+def held_out_examples(spec: ExampleSpec, corpora: Corpora) -> dict[str, Examples]:
     """Returns the held-out examples of each task; has the args and errors of `make_examples`."""
-    return {name: _examples(cfg, corpus, held_out=True) for name, corpus in corpora.items()}
+    return {name: _examples(spec, corpus, held_out=True) for name, corpus in corpora.items()}
 
 
-def _examples(cfg: RunConfig, corpus: Corpus, *, held_out: bool) -> Examples:
+def _examples(spec: ExampleSpec, corpus: Corpus, *, held_out: bool) -> Examples:
     split = corpus.eval if held_out else corpus.train
     if corpus.has_pairs:
-        return _pairs(cfg, corpus, split, held_out=held_out)
-    seed, train = EVAL_SEED if held_out else cfg.seed, cfg.train
+        return _pairs(spec, corpus, split, held_out=held_out)
+    seed = EVAL_SEED if held_out else spec.seed
     mixture = make_objectives(
-        corpus.task, corpus.tokenizer, inputs_length=train.inputs_length, targets_length=train.targets_length, seed=seed
+        corpus.task, corpus.tokenizer, inputs_length=spec.inputs_length, targets_length=spec.targets_length, seed=seed
     )
     chunks = [Chunks(split.tokens, objective) for _, objective in mixture]
     if len(chunks) == 1:
@@ -71,41 +109,42 @@ def _examples(cfg: RunConfig, corpus: Corpus, *, held_out: bool) -> Examples:
     return Mixed(chunks, [rate for rate, _ in mixture], seed=seed)
 
 
-def _pairs(cfg: RunConfig, corpus: Corpus, split: Split, *, held_out: bool) -> Examples:
+def _pairs(spec: ExampleSpec, corpus: Corpus, split: Split, *, held_out: bool) -> Examples:
     pairs = Pairs(
         split.tokens,
         split.ends_EF,
-        cfg.train.inputs_length,
-        _targets_length(cfg, corpus),
+        spec.inputs_length,
+        _targets_length(spec, corpus),
         eos_id=corpus.tokenizer.eos_id,
-        seed=cfg.seed,
+        seed=spec.seed,
     )
-    if cfg.data.too_long == "error":
+    if spec.too_long == "error":
         _check_lengths(pairs, corpus.tokenizer)
     if held_out:  # never skipped or packed, so that evaluations stay comparable
         return pairs
-    if cfg.data.too_long == "skip":
+    if spec.too_long == "skip":
         pairs = pairs.without(np.asarray(pairs.too_long().any(axis=1)))
     if not len(pairs):
         raise ValueError(
-            f"every pair is longer than train.inputs_length {cfg.train.inputs_length} or train.targets_length "
-            f"{cfg.train.targets_length}, and data.too_long is skip: raise the lengths, or set data.too_long to cut"
+            f"every pair is longer than train.inputs_length {spec.inputs_length} or train.targets_length "
+            f"{spec.targets_length}, and data.too_long is skip: raise the lengths, or set data.too_long to cut"
         )
-    if cfg.data.packing == "none":
+    if spec.packing == "none":
         return pairs
     from t5x_lite.data.packing import PackedPairs
 
-    return PackedPairs(pairs, cfg.data.packing)
+    return PackedPairs(pairs, spec.packing)
 
 
-def _targets_length(cfg: RunConfig, corpus: Corpus) -> int:
+def _targets_length(spec: ExampleSpec, corpus: Corpus) -> int:
     """Returns T: `train.targets_length`, or the longest targets for classifiers."""
-    asked, architecture = cfg.train.targets_length, cfg.model.architecture
+    asked = spec.targets_length
     sides = [side.ends_EF for side in (corpus.train, corpus.eval) if side.num_documents]
     longest = max(int(np.max(pair_lengths(ends_E2)[:, 1])) for ends_E2 in sides)
-    if cfg.model.traits.labels_per:
+    if spec.architecture.labels:
         if asked is not None:
-            raise ValueError(f"train.targets_length is {asked}, but model.architecture is {architecture}: leave it out")
+            name = spec.architecture.name
+            raise ValueError(f"train.targets_length is {asked}, but model.architecture is {name}: leave it out")
         return longest
     if asked is None:
         raise ValueError(

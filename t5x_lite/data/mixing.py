@@ -19,8 +19,8 @@ def example_rates(task: TaskConfig, counts: Mapping[str, int]) -> dict[str, floa
     """Returns each task's fraction of the examples of a mixture; the fractions add up to 1.
 
     Args:
-      task: the run's resolved task, a mixture or not.
-      counts: numbers of examples by task, named as in `task_specs.tasks_of`.
+      task: `TaskSpecs.whole`, a mixture or not.
+      counts: numbers of examples by task, named as in `TaskSpecs.each`.
 
     Source: SeqIO `Mixture` and `rate_num_examples`: without rates, min(examples, cap) ** (1 / temperature).
     """

@@ -17,12 +17,12 @@ from jax.sharding import Mesh
 from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.config import MeshConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.config.plain import as_plain
-from t5x_lite.data.converters import class_labels, labels_of, make_converter
+from t5x_lite.data.converters import architecture_for, labels_of
 from t5x_lite.data.corpus.manifest import OBJECTIVE_FIELDS, is_finished, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, open_corpora
 from t5x_lite.data.corpus.prepare import Announce, prepare_corpora
-from t5x_lite.data.dataset import held_out_examples
-from t5x_lite.data.task_specs import resolved, tasks_of
+from t5x_lite.data.dataset import ExampleSpec, held_out_examples
+from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash
 from t5x_lite.evaluation.evaluator import Evaluation, check_metrics
 from t5x_lite.evaluation.results import prefix
@@ -49,7 +49,7 @@ def evaluate(
     Raises:
       ValueError: if the config or the data is invalid, or does not match the model.
     """
-    config = checked(config, num_batches)
+    tasks = checked_tasks(config.task, num_batches)
     run_dir = pathlib.Path(config.run_dir)
     if isinstance(model, (str, os.PathLike)):
         run_dir, model = pathlib.Path(model), load(model)
@@ -57,44 +57,44 @@ def evaluate(
         tokenizer, architecture, network = model.tokenizer, model.architecture, model.model
     else:
         network: Model = model
-        tokenizer = _tokenizer_without_model(config)
-        architecture = Architecture(config.model.architecture, class_labels(config))
-    config = with_architecture(config, architecture)
+        tokenizer = _tokenizer_without_model(run_dir, tasks.tokenizer)
+        architecture = architecture_for(config.model.architecture, tasks.each)
+    spec = held_out_spec(config, tasks, architecture)
     if tokenizer.vocab_size > network.cfg.vocab_size:
         raise ValueError(
             f"the tokenizer has {tokenizer.vocab_size} ids, but the model has {network.cfg.vocab_size}: pass the run "
             "directory or the result of t5x_lite.load, to use the model's own"
         )
-    with held_out_corpora(config, tokenizer, run_dir) as corpora:
-        evaluation = make_evaluation(config, corpora, architecture, num_batches)
+    with held_out_corpora(tasks, tokenizer, run_dir) as corpora:
+        evaluation = make_evaluation(spec, corpora, config.train.batch_size, num_batches)
         return measure(evaluation, replicate(network, evaluation.mesh))
 
 
-def checked(cfg: RunConfig, num_batches: int | None) -> RunConfig:
-    """Returns a config with its task resolved, after checking its metrics and `num_batches`."""
+def checked_tasks(task: TaskConfig, num_batches: int | None) -> TaskSpecs:
+    """Returns the resolved tasks, after checking their metrics and `num_batches`."""
     if num_batches is not None and num_batches < 1:
         raise ValueError(f"num_batches is {num_batches}: use a positive number, or leave it out for all")
-    cfg = dataclasses.replace(cfg, task=resolved(cfg.task))
-    check_metrics(cfg.task)
-    return cfg
+    tasks = resolve_tasks(task)
+    check_metrics(tasks)
+    return tasks
 
 
-def with_architecture(cfg: RunConfig, architecture: Architecture) -> RunConfig:
-    """Returns a config with a trained model's architecture, after checking that the labels match."""
-    labels = labels_of(tasks_of(cfg.task)) if architecture.labels else ()
+def held_out_spec(cfg: RunConfig, tasks: TaskSpecs, architecture: Architecture) -> ExampleSpec:
+    """Returns a config's examples for a trained model, after checking that the labels match."""
+    labels = labels_of(tasks.each) if architecture.labels else ()
     if labels != architecture.labels:
         raise ValueError(
             f"task.labels is {list(labels)}, but the model was trained with {list(architecture.labels)}: use the same "
             "labels in the same order"
         )
-    return dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, architecture=architecture.name))
+    return ExampleSpec.from_config(cfg, tasks, architecture)
 
 
 @contextlib.contextmanager
 def held_out_corpora(
-    cfg: RunConfig, tokenizer: Tokenizer, run_dir: pathlib.Path, *, announce: Announce = lambda message: None
+    tasks: TaskSpecs, tokenizer: Tokenizer, run_dir: pathlib.Path, *, announce: Announce = lambda message: None
 ) -> Iterator[Corpora]:
-    """Opens the held-out text of a resolved config's tasks, encoded with the model's tokenizer.
+    """Opens the held-out text of tasks, encoded with the model's tokenizer.
 
     The text in `run_dir` is used if it matches the task. `announce` is called with a message before each slow stage.
     """
@@ -102,10 +102,10 @@ def held_out_corpora(
         directory = pathlib.Path(temporary)
         tokenizer.save(directory)
         digest = tokenizer_hash(directory)
-        check_tokenizer(cfg.task.tokenizer, tokenizer, digest, run_dir)
-        task = dataclasses.replace(cfg.task, tokenizer=TokenizerConfig())
-        yield stored_corpora(task, run_dir, digest) or prepare_corpora(
-            task, directory, announce=announce, splits=HELD_OUT
+        check_tokenizer(tasks.tokenizer, tokenizer, digest, run_dir)
+        tasks = tasks.with_tokenizer(TokenizerConfig())
+        yield stored_corpora(tasks, run_dir, digest) or prepare_corpora(
+            tasks, directory, announce=announce, splits=HELD_OUT
         )
 
 
@@ -136,10 +136,9 @@ def check_tokenizer(asked: TokenizerConfig, tokenizer: Tokenizer, digest: str, r
         )
 
 
-def stored_corpora(task: TaskConfig, run_dir: pathlib.Path, digest: str) -> Corpora:
-    """Returns the text in a run directory, or nothing unless it is of this task and this `tokenizer_hash`."""
-    tasks = tasks_of(task)
-    for single in tasks.values():
+def stored_corpora(tasks: TaskSpecs, run_dir: pathlib.Path, digest: str) -> Corpora:
+    """Returns the text in a run directory, or nothing unless it is of these tasks and this `tokenizer_hash`."""
+    for single in tasks.each.values():
         manifest = {} if single.prepared is None else read_manifest(pathlib.Path(single.prepared))
         if manifest.get("tokenizer", digest) != digest:
             raise ValueError(
@@ -147,9 +146,9 @@ def stored_corpora(task: TaskConfig, run_dir: pathlib.Path, digest: str) -> Corp
                 "to read task.source, or prepare the text with the model's"
             )
     is_same_tokenizer = (run_dir / KIND_FILE).is_file() and tokenizer_hash(run_dir) == digest
-    if not is_same_tokenizer or not all(_is_stored(single, name, run_dir) for name, single in tasks.items()):
+    if not is_same_tokenizer or not all(_is_stored(single, name, run_dir) for name, single in tasks.each.items()):
         return {}
-    return open_corpora(task, run_dir / CORPUS, run_dir)
+    return open_corpora(tasks, run_dir / CORPUS, run_dir)
 
 
 def _is_stored(task: TaskConfig, name: str, run_dir: pathlib.Path) -> bool:
@@ -161,26 +160,24 @@ def _is_stored(task: TaskConfig, name: str, run_dir: pathlib.Path) -> bool:
 
 
 def make_evaluation(
-    cfg: RunConfig,
+    spec: ExampleSpec,
     corpora: Corpora,
-    architecture: Architecture,
+    batch_size: int,
     num_batches: int | None = None,
     *,
     on_batch: Callable[[], object] = lambda: None,
 ) -> Evaluation:
-    """Returns an evaluation of a resolved config's tasks, on as many devices as divide the batch size.
+    """Returns an evaluation on held-out examples, on as many devices as divide the batch size.
 
     `num_batches` is the maximum per task, None for all; `on_batch` is called after each batch.
     """
-    examples, batch_size = held_out_examples(cfg, corpora), cfg.train.batch_size
-    tasks = {name: corpus.task for name, corpus in corpora.items()}
-    tokenizer = next(iter(corpora.values())).tokenizer
+    examples = held_out_examples(spec, corpora)
     all_batches = -(-max(map(len, examples.values())) // batch_size)
     return Evaluation(
         corpora=corpora,
         examples=examples,
-        convert=make_converter(architecture.name, tasks, tokenizer, packing=cfg.data.packing),
-        architecture=architecture,
+        convert=spec.converter(next(iter(corpora.values())).tokenizer),
+        architecture=spec.architecture,
         mesh=make_mesh(MeshConfig(), jax.devices()[: num_devices(batch_size)]),
         batch_size=batch_size,
         num_batches=min(num_batches or all_batches, all_batches),
@@ -228,14 +225,13 @@ def measure(
     return results
 
 
-def _tokenizer_without_model(cfg: RunConfig) -> Tokenizer:
-    """Returns the tokenizer in the config's run directory, or else the one the config names."""
-    if (pathlib.Path(cfg.run_dir) / KIND_FILE).is_file():
-        return load_tokenizer(cfg.run_dir)
-    asked = cfg.task.tokenizer
+def _tokenizer_without_model(run_dir: pathlib.Path, asked: TokenizerConfig) -> Tokenizer:
+    """Returns the tokenizer in the config's run directory, or else the one the config asks for."""
+    if (run_dir / KIND_FILE).is_file():
+        return load_tokenizer(run_dir)
     if asked.kind == "sentencepiece" and asked.path is None:
         raise ValueError(
-            f"the model has no tokenizer, and neither has run_dir {cfg.run_dir}: set run_dir to the model's run "
+            f"the model has no tokenizer, and neither has run_dir {run_dir}: set run_dir to the model's run "
             "directory, set task.tokenizer.path, or pass the result of t5x_lite.load"
         )
     return build_tokenizer(asked, ())

@@ -18,12 +18,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from t5x_lite.config import TaskConfig
 from t5x_lite.data.converters import Batch, Converter
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.data.examples import Examples, spread
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
-from t5x_lite.data.task_specs import tasks_of
+from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.evaluation.results import prefix
 from t5x_lite.model.architectures import Architecture, Model
@@ -77,9 +76,9 @@ def held_out_loss(sums: Iterable[HeldOutSums], task: str = "") -> dict[str, floa
     return loss | {f"{prefix(task)}target_accuracy": num_correct / max(tokens, 1.0)}
 
 
-def check_metrics(task: TaskConfig) -> None:
+def check_metrics(tasks: TaskSpecs) -> None:
     """Raises ValueError unless the metrics of all tasks are known, installed and suitable."""
-    for name, single in tasks_of(task).items():
+    for name, single in tasks.each.items():
         if single.metrics:
             from t5x_lite.evaluation.metrics import check_names
 

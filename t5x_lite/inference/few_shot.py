@@ -19,7 +19,7 @@ from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources import open_source
-from t5x_lite.data.task_specs import resolved
+from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.data.tokenizers import Tokenizer
 
 Pair = tuple[str, str]  # inputs and targets
@@ -85,7 +85,7 @@ def template_task(options: InferConfig) -> TaskConfig:
     if options.task is None:
         task = TaskConfig(source=options.examples or options.input, inputs="{inputs}", targets="{targets}")
     else:
-        task = resolved(TaskConfig(base=options.task))
+        task = resolve_tasks(TaskConfig(base=options.task)).whole
         if task.mixture is not None or task.inputs is None:
             problem = "is a mixture" if task.mixture is not None else "has no inputs"
             raise ValueError(f"task {options.task} {problem}: name a task with inputs and targets, or use template")

@@ -4,9 +4,7 @@
 The checkpoint readers are imported only if there is a pretrained model.
 """
 
-import dataclasses
 import functools
-import pathlib
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -15,11 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from t5x_lite.checkpoints.orbax import Checkpoints
-from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
-from t5x_lite.data.task_specs import resolved
-from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.data.tokenizers.base import FileTokenizer
 from t5x_lite.parallel import xla_options
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 from t5x_lite.training.program import Program
@@ -30,47 +24,6 @@ if TYPE_CHECKING:
 
 ENCODER = "encoder/"  # the prefix that encoder-only models add to a T5's parameter names
 COUNTERS = ("step", "nonfinite_steps", "nonfinite_in_a_row")
-
-
-def resolve_run(cfg: RunConfig) -> "tuple[RunConfig, LazyModel | None]":
-    """Returns a resolved config and the opened `model.pretrained`, or None.
-
-    Tasks are expanded from their bases, and the tokenizer is that of `model.pretrained`.
-    """
-    cfg = dataclasses.replace(cfg, task=resolved(cfg.task))
-    if cfg.model.pretrained is None:
-        return cfg, None
-    from t5x_lite.checkpoints.load import open_pretrained
-
-    pretrained = open_pretrained(cfg.model.pretrained)
-    asked = cfg.task.tokenizer
-    if pretrained.tokenizer is None:
-        if asked.kind == "sentencepiece" and asked.path is None:
-            raise ValueError(
-                f"model.pretrained {cfg.model.pretrained} has no tokenizer: set task.tokenizer.path to its "
-                "SentencePiece model, or task.tokenizer.kind to bytes"
-            )
-        return cfg, pretrained
-    own = tokenizer_config(pretrained.tokenizer, pathlib.Path(cfg.model.pretrained))
-    if asked not in (own, TokenizerConfig()):
-        raise ValueError(
-            f"task.tokenizer is set, but model.pretrained {cfg.model.pretrained} has its own tokenizer: leave it out"
-        )
-    return dataclasses.replace(cfg, task=dataclasses.replace(cfg.task, tokenizer=own)), pretrained
-
-
-def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> TokenizerConfig:
-    """Returns the config of a tokenizer read from a directory; raises ValueError if its file is gone."""
-    path = None
-    if isinstance(tokenizer, FileTokenizer):
-        content = tokenizer.content
-        files = sorted([*directory.glob("*.model"), *directory.glob("*.json")])
-        same = (file for file in files if file.stat().st_size == len(content) and file.read_bytes() == content)
-        path = next(map(str, same), None)
-        if path is None:
-            raise ValueError(f"model.pretrained {directory} has lost the file of its tokenizer: download it again")
-    kind: Any = tokenizer.kind
-    return TokenizerConfig(kind=kind, path=path, num_sentinels=tokenizer.num_sentinels)
 
 
 def restore_or_init(program: Program, checkpoints: Checkpoints) -> tuple[TrainState, int]:

@@ -5,22 +5,20 @@ import json
 import pathlib
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import jax
 import numpy as np
 from tensorboardX import SummaryWriter
 
-from t5x_lite.data.converters import stack_lengths
+from t5x_lite.config import OptimizerConfig, TrainConfig
 from t5x_lite.evaluation.results import PREFIX, as_json, by_task
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.optim import make_schedule
 from t5x_lite.perf.chips import chip_of
+from t5x_lite.training.program import Program
 from t5x_lite.training.run_dir import RunDirectory
-
-if TYPE_CHECKING:
-    from t5x_lite.training.loop import Job
 
 
 class RunLogger:
@@ -118,14 +116,27 @@ def keep_rows(path: pathlib.Path, step: int) -> None:
 
 
 class StepLogger:
-    """Logs the metrics of each step one step late, so that the device is never idle."""
+    """Logs the metrics of each step one step late, so that the device is never idle.
 
-    def __init__(self, job: "Job", logger: RunLogger):
-        self._cfg, self._program, self._logger = job.cfg, job.program, logger
-        self._learning_rate = make_schedule(job.cfg.optimizer, job.cfg.train.num_steps)
-        first = np.zeros(1, np.int64)
-        row = job.examples.convert(job.examples.train(first, first))
-        self._lengths = stack_lengths({name: values.shape for name, values in row.items()})
+    Args:
+      logger: where rows of metrics go.
+      program: the run's program.
+      train: the training options.
+      optimizer: the optimizer's options.
+      lengths: the numbers of encoder and decoder tokens per example, for the speed.
+    """
+
+    def __init__(
+        self,
+        logger: RunLogger,
+        program: Program,
+        train: TrainConfig,
+        optimizer: OptimizerConfig,
+        lengths: tuple[int, int],
+    ):
+        self._logger, self._program, self._train, self._optimizer = logger, program, train, optimizer
+        self._learning_rate = make_schedule(optimizer, train.num_steps)
+        self._lengths = lengths
         self._stopwatch = Stopwatch()
         self._num_timed = 0
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
@@ -148,7 +159,7 @@ class StepLogger:
         self._pending = None
         self._num_timed += 1
         self._logger.advance(step)
-        cfg = self._cfg.train
+        cfg = self._train
         in_a_row = int(metrics.pop("nonfinite_in_a_row"))
         if step % cfg.log_every_steps == 0 or step == cfg.num_steps or in_a_row == cfg.max_nonfinite_steps:
             scalars = {name: float(value) for name, value in metrics.items()} | self._speed()
@@ -159,11 +170,11 @@ class StepLogger:
             raise FloatingPointError(
                 f"the gradients of the last {in_a_row} steps up to step {step} were not finite, so their updates were "
                 f"skipped (train.max_nonfinite_steps is {cfg.max_nonfinite_steps}): lower optimizer.learning_rate "
-                f"({self._cfg.optimizer.learning_rate}) or set optimizer.clip_norm, and run again"
+                f"({self._optimizer.learning_rate}) or set optimizer.clip_norm, and run again"
             )
 
     def _speed(self) -> dict[str, float | None]:
-        batch_size, mesh = self._cfg.train.batch_size, self._program.mesh
+        batch_size, mesh = self._train.batch_size, self._program.mesh
         seconds_per_step = self._stopwatch.lap() / max(self._num_timed, 1)
         self._num_timed = 0
         mfu, chip = None, chip_of(mesh.devices.flat[0].device_kind)

@@ -3,38 +3,37 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import jax
+from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.data.corpus.prepare import prepare_corpora
-from t5x_lite.data.dataset import RunExamples, make_examples
+from t5x_lite.data.dataset import RunExamples, make_examples, row_lengths
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.evaluation.evaluator import Evaluation, check_metrics
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.parallel.mesh import device_batches, local_rows, make_mesh
 from t5x_lite.parallel.multihost import Watchdog, process_0_first
 from t5x_lite.parallel.preemption import StopSignal
-from t5x_lite.training.init import pretrained_init, resolve_run, restore_or_init, to_items
+from t5x_lite.training.init import pretrained_init, restore_or_init, to_items
 from t5x_lite.training.logging import RunLogger, StepLogger, read_rows
 from t5x_lite.training.program import Program, make_program
+from t5x_lite.training.resolve import Run, resolve_run
 from t5x_lite.training.run_dir import RunDirectory
 from t5x_lite.training.summary import describe_end, describe_start, loss_curve
-
-if TYPE_CHECKING:
-    from t5x_lite.checkpoints.weights import LazyModel
 
 PROFILE_FIRST_STEP, PROFILE_NUM_STEPS = 3, 3  # steps of this process, so that compilation is not traced
 
 
 class Job(NamedTuple):
-    """The parts of a run: its config, text, examples and compiled functions."""
+    """A run with its text, examples and compiled functions."""
 
-    cfg: RunConfig
+    run: Run
     corpora: Corpora
     examples: RunExamples
     program: Program
@@ -57,11 +56,11 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
       FloatingPointError: if the gradients of the last `train.max_nonfinite_steps` steps were not finite.
       OSError: if the run directory cannot be written.
     """
-    cfg, pretrained = resolve_run(cfg)
+    run = resolve_run(cfg)
     results, num_steps, is_first = {}, cfg.train.num_steps, jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         directory, stop = stack.enter_context(RunDirectory(cfg.run_dir)), stack.enter_context(StopSignal())
-        job = prepare(cfg, directory, pretrained)
+        job = prepare(run, directory)
         checkpoints = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep)
         stack.callback(checkpoints.close)
         stack.enter_context(jax.set_mesh(job.program.mesh))
@@ -70,7 +69,7 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
         logger = stack.enter_context(RunLogger(directory, start=start, num_steps=num_steps, enabled=is_first))
         watchdog = stack.enter_context(Watchdog())
         logger.print(describe_start(job, start))
-        step_logger = StepLogger(job, logger)
+        step_logger = StepLogger(logger, job.program, cfg.train, cfg.optimizer, row_lengths(job.examples))
         evaluate = make_evaluation(job, watchdog)
         batches = open_batches(job, first_example)
         for step in range(start + 1, num_steps + 1):
@@ -94,20 +93,20 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
                 break
         step_logger.flush()
         checkpoints.wait()
-        logger.print(describe_end(cfg, int(state.step), stop.requested))
+        logger.print(describe_end(run, int(state.step), stop.requested))
         if is_first:
             write_atomically(directory.plot, loss_curve(read_rows(directory.metrics)))
     return results
 
 
-def prepare(cfg: RunConfig, directory: RunDirectory, pretrained: "LazyModel | None") -> Job:
+def prepare(run: Run, directory: RunDirectory) -> Job:
     """Checks the config against the run directory, prepares the text and records the config."""
-    directory.check(cfg)
-    make_mesh(cfg.mesh)  # rejects an invalid mesh before the slow preparation of the text
-    check_metrics(cfg.task)
-    corpora = process_0_first(lambda: prepare_corpora(cfg.task, directory.path, announce=_announce))
-    job = make_job(cfg, corpora, pretrained)
-    directory.record(cfg)
+    directory.check(run.config)
+    mesh = make_mesh(run.config.mesh)  # rejects an invalid mesh before the slow preparation of the text
+    check_metrics(run.tasks)
+    corpora = process_0_first(lambda: prepare_corpora(run.tasks, directory.path, announce=_announce))
+    job = make_job(run, mesh, corpora)
+    directory.record(run.config)
     return job
 
 
@@ -116,25 +115,14 @@ def _announce(stage: str) -> None:
         print(stage, file=sys.stderr)
 
 
-def make_job(
-    cfg: RunConfig, corpora: Corpora, pretrained: "LazyModel | None" = None, *, devices: Sequence[Any] | None = None
-) -> Job:
-    """Assembles the parts of a run; compiles nothing yet.
-
-    Args:
-      cfg: the config returned by `resolve_run`.
-      corpora: the text of its tasks.
-      pretrained: the model to start from; None for random parameters.
-      devices: the devices to run on; None for all.
-    """
-    examples = make_examples(cfg, corpora)
-    tokenizer = next(iter(corpora.values())).tokenizer
-    pretrained_config = None if pretrained is None else pretrained.config
-    program = make_program(cfg, tokenizer.padded_vocab_size, pretrained_config, devices=devices)
-    if pretrained is not None:
-        init = pretrained_init(program, pretrained, with_optimizer=cfg.optimizer.from_pretrained)
+def make_job(run: Run, mesh: Mesh, corpora: Corpora) -> Job:
+    """Assembles the parts of a run from its prepared text; compiles nothing yet."""
+    examples = make_examples(run.examples, corpora)
+    program = make_program(run, mesh, next(iter(corpora.values())).tokenizer.padded_vocab_size)
+    if run.pretrained is not None:
+        init = pretrained_init(program, run.pretrained, with_optimizer=run.config.optimizer.from_pretrained)
         program = program._replace(init=init)
-    return Job(cfg, corpora, examples, program)
+    return Job(run, corpora, examples, program)
 
 
 def make_evaluation(job: Job, watchdog: Watchdog) -> Evaluation:
@@ -145,21 +133,22 @@ def make_evaluation(job: Job, watchdog: Watchdog) -> Evaluation:
         convert=job.examples.convert,
         architecture=job.program.architecture,
         mesh=job.program.mesh,
-        batch_size=job.cfg.train.batch_size,
-        num_batches=job.cfg.eval.num_batches,
+        batch_size=job.run.config.train.batch_size,
+        num_batches=job.run.config.eval.num_batches,
         on_batch=watchdog.heartbeat,
     )
 
 
 def open_batches(job: Job, first_example: int) -> Iterator[Mapping[str, jax.Array]]:
     """Returns the training batches from `first_example` on, placed on the run's devices."""
+    batch_size = job.run.config.train.batch_size
     batches = train_batches(
         job.examples.train,
-        batch_size=job.cfg.train.batch_size,
-        data=job.cfg.data,
+        batch_size=batch_size,
+        data=job.run.config.data,
         convert=job.examples.convert,
         start_example=first_example,
-        rows=local_rows(job.program.mesh, job.cfg.train.batch_size),
+        rows=local_rows(job.program.mesh, batch_size),
     )
     return device_batches(batches, job.program.mesh)
 

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """The program of a run: the model, the mesh, and the jitted functions that initialise and update the state.
 
-It depends only on the config and the vocabulary size, so that a pod runs exactly what was compiled ahead of time.
+It depends only on the config, the devices and the vocabulary size: a pod runs exactly what was compiled ahead of time.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import optax
 from jax.sharding import Mesh
 
-from t5x_lite.config import ModelConfig, RunConfig
-from t5x_lite.data.converters import class_labels
+from t5x_lite.config import ModelConfig
 from t5x_lite.model.architectures import Architecture, abstract
 from t5x_lite.model.presets import resolve_model
 from t5x_lite.optim import make_optimizer, state_axes
@@ -23,11 +22,11 @@ from t5x_lite.parallel.mesh import (
     batch_sharding,
     check_batch_size,
     check_sharded,
-    make_mesh,
     parameter_axes,
     replicated,
     shardings,
 )
+from t5x_lite.training.resolve import Run
 from t5x_lite.training.step import TrainState, init_state, train_step
 
 Step = Callable[[TrainState, Mapping[str, jax.Array]], tuple[TrainState, dict[str, jax.Array]]]
@@ -50,26 +49,12 @@ class Program(NamedTuple):
         return {"model": dataclasses.asdict(self.model), "architecture": self.architecture._asdict()}
 
 
-def make_program(
-    cfg: RunConfig,
-    vocab_size: int,
-    pretrained: ModelConfig | None = None,
-    *,
-    devices: Sequence[Any] | None = None,
-) -> Program:
-    """Assembles the model, its optimizer and the mesh; compiles nothing yet.
-
-    Args:
-      cfg: the config returned by `training.init.resolve_run`.
-      vocab_size: the number of rows of the embedding.
-      pretrained: the config of the pretrained model, if any.
-      devices: the devices to run on; None for all.
-    """
-    mesh = make_mesh(cfg.mesh, devices)
+def make_program(run: Run, mesh: Mesh, vocab_size: int) -> Program:
+    """Assembles the model and its optimizer; compiles nothing yet. `vocab_size` counts the rows of the embedding."""
+    cfg, architecture, platform = run.config, run.examples.architecture, mesh.devices.flat[0].platform
     check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
-    platform = mesh.devices.flat[0].platform
+    pretrained = run.pretrained and run.pretrained.config
     model = resolve_model(cfg.model, vocab_size=vocab_size, train=cfg.train, platform=platform, pretrained=pretrained)
-    architecture = Architecture(cfg.model.architecture, class_labels(cfg))
     axes = parameter_axes(abstract(model, architecture))
     tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
     random_state = functools.partial(init_state, model, tx, cfg.seed, architecture)

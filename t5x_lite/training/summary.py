@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpus
 from t5x_lite.data.examples import Examples, Pairs, unpacked
 from t5x_lite.files.svg_chart import line_chart
+from t5x_lite.training.resolve import Run
 
 if TYPE_CHECKING:
     from t5x_lite.training.loop import Job
@@ -19,7 +19,7 @@ SPAN_FILLING = ("span_corruption", "iid_denoising", "ul2")  # objectives whose i
 
 def describe_start(job: "Job", start: int) -> str:
     """Returns one line on what is trained, from which step and on which devices."""
-    cfg, program = job.cfg, job.program
+    cfg, program = job.run.config, job.program
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(program.shapes.model))
     mesh = " x ".join(f"{axis} {size}" for axis, size in program.mesh.shape.items() if size > 1) or "one device"
     device_kind = program.mesh.devices.flat[0].device_kind
@@ -45,20 +45,22 @@ def _describe_examples(examples: Examples, corpus: Corpus) -> str:
     return f"{len(pairs):,} pairs{rows}{truncated}"
 
 
-def describe_end(cfg: RunConfig, step: int, signal: str | None) -> str:
+def describe_end(run: Run, step: int, signal: str | None) -> str:
     """Returns one line on how a run ended and what to do next; `signal` is the signal that stopped it, if any."""
+    cfg = run.config
     if signal and step < cfg.train.num_steps:
         return f"Stopped by {signal} at step {step}, saved. Run the same command again to resume."
-    use = "fills in blanks" if _fills_blanks(cfg) else "answers lines of inputs"
+    use = "fills in blanks" if _fills_blanks(run) else "answers lines of inputs"
     return (
         f"Complete at step {step}. Raise train.num_steps to continue; t5x-lite infer --checkpoint {cfg.run_dir} {use}."
     )
 
 
-def _fills_blanks(cfg: RunConfig) -> bool:
+def _fills_blanks(run: Run) -> bool:
     """Returns whether the model was trained to fill in blanks in text."""
-    text = cfg.task.mixture is None and cfg.task.inputs is None
-    return text and (cfg.task.objective in SPAN_FILLING or cfg.model.traits.fills_masks)
+    task = run.tasks.whole
+    is_text = task.mixture is None and task.inputs is None
+    return is_text and (task.objective in SPAN_FILLING or run.examples.architecture.traits.fills_masks)
 
 
 def loss_curve(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -14,6 +14,7 @@ from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.packing import fill_rows
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.training.resolve import resolve_run
 from t5x_lite.training.run_dir import RunDirectory
 
 TEXT = "The quick brown fox jumps over the lazy dog, and number {} is the one that does."
@@ -68,7 +69,8 @@ def test_the_examples_are_those_that_training_sees(cfg, capsys):
     data_inspect.run(cfg, num_examples=4, start=3, as_json=True)
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["example"] for row in rows] == [3, 4, 5, 6]
-    examples = make_examples(cfg, data_inspect.open_corpora(cfg))
+    run = resolve_run(cfg)
+    examples = make_examples(run.examples, data_inspect.open_corpora(run))
     batches = train_batches(examples.train, batch_size=1, data=cfg.data)
     for row, batch in zip(rows, itertools.islice(batches, 3, 7), strict=True):
         assert row["encoder_input_tokens"] == batch["encoder_input_tokens"][0].tolist()  # full, so without padding
@@ -78,7 +80,7 @@ def test_a_marked_text_is_the_text(cfg, capsys):
     data_inspect.run(cfg, num_examples=2)
     lines = capsys.readouterr().out.splitlines()
     texts = [line.removeprefix("text     ") for line in lines if line.startswith("text")]
-    whole = ByteTokenizer().decode(read(data_inspect.open_corpora(cfg)[""]))
+    whole = ByteTokenizer().decode(read(data_inspect.open_corpora(resolve_run(cfg))[""]))
     assert len(texts) == 2
     for text in texts:
         assert text.count("\u27e6") == text.count("\u27e7") == 2
@@ -124,7 +126,7 @@ def test_every_objective_is_shown(cfg, objective, capsys):
         dataclasses.replace(cfg, task=task, train=TrainConfig(inputs_length=120)), num_examples=8, as_json=True
     )
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    whole = ByteTokenizer().decode(read(data_inspect.open_corpora(cfg)[""]))
+    whole = ByteTokenizer().decode(read(data_inspect.open_corpora(resolve_run(cfg))[""]))
     joined = [row["inputs"] + row["targets"] for row in rows]
     if objective in ("prefix_lm", "causal_lm"):
         assert all(text in whole for text in joined)

@@ -10,8 +10,9 @@ from t5x_lite.commands import data_prepare
 from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.config.commands import PrepareConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
-from t5x_lite.data.dataset import make_examples
+from t5x_lite.data.dataset import ExampleSpec, make_examples
 from t5x_lite.data.pipeline import train_batches
+from t5x_lite.data.task_specs import resolve_tasks
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def directory(task, tmp_path):
 
 def batches(task, run_dir, count=5):
     cfg = RunConfig(run_dir=str(run_dir), task=task, train=TrainConfig(inputs_length=24))
-    train, held_out, *_ = make_examples(cfg, prepare_corpora(task, run_dir))
+    tasks = resolve_tasks(task)
+    train, held_out, *_ = make_examples(ExampleSpec.from_config(cfg, tasks), prepare_corpora(tasks, run_dir))
     stream = train_batches(train, batch_size=6, data=cfg.data)
     rows = [next(stream) for _ in range(count)] + [held_out[""](np.arange(3), np.arange(3))]
     stream.close()
@@ -80,34 +82,34 @@ def test_a_damaged_shard_is_named_on_opening(task, directory, tmp_path, suffix):
     content[len(content) // 2] ^= 4
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"{path.name} was altered: .*: delete .*made and prepare the"):
-        prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
+        prepare_corpora(resolve_tasks(TaskConfig(prepared=str(directory))), tmp_path / "run")
 
 
 def test_the_error_of_a_task_that_was_not_prepared_names_the_field(task, directory, tmp_path):
     other = dataclasses.replace(task, prepared=str(directory), min_characters=9)
     with pytest.raises(ValueError, match=r"task.min_characters is 9, but the text in .*made was prepared with 5"):
-        prepare_corpora(other, tmp_path / "run")
+        prepare_corpora(resolve_tasks(other), tmp_path / "run")
     with pytest.raises(ValueError, match=r"task.min_characters is 9, but the text in .*made was prepared with 5"):
         data_prepare.run(dataclasses.replace(task, min_characters=9), PrepareConfig(output=str(directory)))
 
 
 def test_a_different_tokenizer_from_the_runs_is_refused(task, directory, tmp_path):
-    prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
+    prepare_corpora(resolve_tasks(TaskConfig(prepared=str(directory))), tmp_path / "run")
     (tmp_path / "run" / "vocabulary.json").write_text('{"kind": "bytes", "num_sentinels": 9}')
     with pytest.raises(ValueError, match=r"was tokenised with a different tokenizer from the one in .*run"):
-        prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
+        prepare_corpora(resolve_tasks(TaskConfig(prepared=str(directory))), tmp_path / "run")
 
 
 def test_an_unfinished_preparation_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"task.prepared .*nowhere is not a finished preparation: make one with"):
-        prepare_corpora(TaskConfig(prepared=str(tmp_path / "nowhere")), tmp_path / "run")
+        prepare_corpora(resolve_tasks(TaskConfig(prepared=str(tmp_path / "nowhere"))), tmp_path / "run")
 
 
 def test_shards_of_another_format_are_refused(directory, tmp_path):
     manifest = json.loads((directory / "manifest.json").read_text())
     (directory / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
     with pytest.raises(ValueError, match=r"manifest.json has format 99, and t5x_lite .* reads 1: delete"):
-        prepare_corpora(TaskConfig(prepared=str(directory)), tmp_path / "run")
+        prepare_corpora(resolve_tasks(TaskConfig(prepared=str(directory))), tmp_path / "run")
 
 
 def test_an_output_with_other_files_is_refused_and_kept(task, tmp_path):

@@ -20,7 +20,7 @@ from t5x_lite.data.converters import (
     targets_of,
 )
 from t5x_lite.data.packing import fill_rows, first_fit
-from t5x_lite.data.task_specs import tasks_of
+from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 
 TWO = [{"inputs": [7, 8, 5, 1], "targets": [3, 9, 1]}, {"inputs": [8, 4, 9, 3, 1], "targets": [4, 1]}]
@@ -319,7 +319,7 @@ DECODER = {"decoder_input_tokens", "decoder_target_tokens", "decoder_loss_weight
 
 
 def converter(architecture, *, packing="none", **task):
-    return make_converter(architecture, tasks_of(TaskConfig(**task)), BYTES, packing=packing)
+    return make_converter(architecture, resolve_tasks(TaskConfig(**task)).each, BYTES, packing=packing)
 
 
 @pytest.mark.parametrize(

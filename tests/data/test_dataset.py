@@ -7,14 +7,20 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import DataConfig, MixtureConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.data import dataset
 from t5x_lite.data.corpus.prepare import prepare_corpora
-from t5x_lite.data.dataset import make_examples
+from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.examples import Pairs, unpacked
 from t5x_lite.data.mixing import Mixed
 from t5x_lite.data.objectives.language_modeling import PrefixLM
 from t5x_lite.data.packing import PackedPairs
+from t5x_lite.data.task_specs import resolve_tasks
 
 S = 32
+
+
+def make_examples(cfg, corpora):
+    return dataset.make_examples(ExampleSpec.from_config(cfg, resolve_tasks(cfg.task)), corpora)
 
 
 def make_corpora(tmp_path, **task):
@@ -22,7 +28,7 @@ def make_corpora(tmp_path, **task):
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
     tokenizer = TokenizerConfig(kind="bytes")
     task = TaskConfig(source=str(tmp_path / "a.jsonl"), tokenizer=tokenizer, eval_percent=20.0, **task)
-    return task, prepare_corpora(task, tmp_path / "run")
+    return task, prepare_corpora(resolve_tasks(task), tmp_path / "run")
 
 
 def test_a_supervised_task_is_made_of_pairs_of_the_lengths_asked_for(tmp_path):
@@ -104,7 +110,7 @@ def test_a_mixture_has_the_rates_asked_for_in_examples_not_rows(tmp_path):
         data=DataConfig(packing="best_fit"),
         train=TrainConfig(inputs_length=64, targets_length=32),
     )
-    train, held_out, tasks, _ = make_examples(cfg, prepare_corpora(mixed, tmp_path / "mixed"))
+    train, held_out, tasks, _ = make_examples(cfg, prepare_corpora(resolve_tasks(mixed), tmp_path / "mixed"))
     assert list(held_out) == list(tasks) == ["pairs", "text"]
     per_row = len(unpacked(tasks["pairs"])) / len(tasks["pairs"])
     assert per_row > 1.5

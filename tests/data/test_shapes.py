@@ -7,8 +7,9 @@ import pytest
 
 from t5x_lite.config import DataConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
-from t5x_lite.data.dataset import make_examples
+from t5x_lite.data.dataset import ExampleSpec, make_examples
 from t5x_lite.data.shapes import feature_shapes, vocab_rows
+from t5x_lite.data.task_specs import resolve_tasks
 
 TEXT = TaskConfig(packages=("optax",), tokenizer=TokenizerConfig(kind="bytes_and_sentinels"))
 LENGTHS = TrainConfig(inputs_length=40)
@@ -16,7 +17,7 @@ LENGTHS = TrainConfig(inputs_length=40)
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory):
-    return prepare_corpora(TEXT, tmp_path_factory.mktemp("text"))
+    return prepare_corpora(resolve_tasks(TEXT), tmp_path_factory.mktemp("text"))
 
 
 @pytest.mark.parametrize(
@@ -33,10 +34,11 @@ def corpora(tmp_path_factory):
 def test_the_features_of_text_are_those_of_its_batches(corpora, architecture, objective):
     task = dataclasses.replace(TEXT, objective=objective)
     cfg = RunConfig(run_dir="unused", task=task, model=ModelOptions(architecture=architecture), train=LENGTHS)
-    examples = make_examples(cfg, {"": dataclasses.replace(corpora[""], task=task)})
+    spec = ExampleSpec.from_config(cfg, resolve_tasks(task))
+    examples = make_examples(spec, {"": dataclasses.replace(corpora[""], task=task)})
     first = np.zeros(1, np.int64)
     batch = examples.convert(examples.train(first, first))
-    assert feature_shapes(cfg) == {name: values.shape[1:] for name, values in batch.items()}
+    assert feature_shapes(spec) == {name: values.shape[1:] for name, values in batch.items()}
 
 
 PAIRS = TaskConfig(source="pairs.jsonl", inputs="{a}", targets="{b}")
@@ -44,15 +46,13 @@ PAIRS = TaskConfig(source="pairs.jsonl", inputs="{a}", targets="{b}")
 
 def features(packing="none", architecture="encoder_decoder", **train):
     task = dataclasses.replace(PAIRS, labels=("x", "y")) if "classifier" in architecture else PAIRS
-    return feature_shapes(
-        RunConfig(
-            run_dir="unused",
-            task=task,
-            model=ModelOptions(architecture=architecture),
-            data=DataConfig(packing=packing),
-            train=TrainConfig(inputs_length=40, **train),
-        )
+    cfg = RunConfig(
+        run_dir="unused",
+        model=ModelOptions(architecture=architecture),
+        data=DataConfig(packing=packing),
+        train=TrainConfig(inputs_length=40, **train),
     )
+    return feature_shapes(ExampleSpec.from_config(cfg, resolve_tasks(task)))
 
 
 def test_packed_pairs_have_segments_and_positions():

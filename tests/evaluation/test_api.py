@@ -11,6 +11,7 @@ from t5x_lite.checkpoints.load import load
 from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.corpus.tokenize import Preparation
+from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.data.tokenizers import tokenizer_hash
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.evaluation import api
@@ -41,8 +42,8 @@ def test_the_run_directory_of_a_running_training_is_not_changed(folder):
 
 def test_the_text_of_a_run_is_not_used_with_another_tokenizer(folder):
     task, home = pairs(folder), folder / "run"
-    assert api.stored_corpora(task, home, tokenizer_hash(home)).keys() == {""}
-    assert api.stored_corpora(task, home, "of another") == {}
+    assert api.stored_corpora(resolve_tasks(task), home, tokenizer_hash(home)).keys() == {""}
+    assert api.stored_corpora(resolve_tasks(task), home, "of another") == {}
 
 
 def test_the_same_text_is_held_out_as_in_training(folder, tmp_path):
@@ -50,7 +51,7 @@ def test_the_same_text_is_held_out_as_in_training(folder, tmp_path):
     whole, held_out = tmp_path / "whole", tmp_path / "held_out"
     for directory, options in ((whole, {}), (held_out, {"splits": HELD_OUT})):
         directory.mkdir()
-        corpora = prepare_corpora(task, directory, **options)
+        corpora = prepare_corpora(resolve_tasks(task), directory, **options)
         split = corpora[""].eval
         ids = split.tokens.read(np.array([0]), np.array([len(split.tokens)]))[0]
         if directory == whole:

@@ -1,27 +1,26 @@
 """Tests t5x_lite/training/init.py"""
 
 import dataclasses
+import pathlib
 
 import jax
 import numpy as np
 import pytest
 
-from t5x_lite.checkpoints import load
 from t5x_lite.checkpoints.load import open_pretrained, save_hf
 from t5x_lite.checkpoints.t5x.writer import plain_arrays, write_t5x
 from t5x_lite.checkpoints.weights import placed
 from t5x_lite.commands import convert
-from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig
+from t5x_lite.config import MeshConfig, ModelOptions
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
-from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
-from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 from t5x_lite.model.architectures import abstract
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
 from t5x_lite.training import loop
-from t5x_lite.training.init import pretrained_model, pretrained_optimizer, resolve_run, source_names, tokenizer_config
+from t5x_lite.training.init import pretrained_model, pretrained_optimizer, source_names
+from t5x_lite.training.resolve import resolve_run
 from tests import runs, tiny
 
 CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
@@ -36,43 +35,15 @@ def directory(tmp_path_factory):
     return path
 
 
-def config(run_dir, directory, **task):
-    cfg = runs.config(run_dir)
-    return dataclasses.replace(
-        cfg, task=dataclasses.replace(cfg.task, **task), model=ModelOptions(pretrained=str(directory))
-    )
+def config(run_dir, directory):
+    return dataclasses.replace(runs.config(run_dir), model=ModelOptions(pretrained=str(directory)))
 
 
-def test_without_a_pretrained_model_only_the_task_is_resolved(tmp_path):
-    cfg = runs.config(tmp_path)
-    assert resolve_run(cfg) == (cfg, None)
-    cola = dataclasses.replace(cfg, task=TaskConfig(base="t5x_lite.tasks.glue:COLA"))
-    assert resolve_run(cola)[0].task.base is None
-
-
-def test_the_tokenizer_is_the_pretrained_models(tmp_path, directory):
-    cfg, weights = resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
-    assert cfg.task.tokenizer == TokenizerConfig(kind="bytes", num_sentinels=100)
-    assert weights.config.emb_dim == CFG.emb_dim
-    model = train_sentencepiece_model(["a few words and a few more"] * 9, vocab_size=24, num_sentinels=7)
-    (tmp_path / "x.model").write_bytes(b"another")
-    (tmp_path / "y.model").write_bytes(model)
-    found = tokenizer_config(SentencePieceTokenizer(model, 7), tmp_path)
-    assert found == TokenizerConfig(path=str(tmp_path / "y.model"), num_sentinels=7)
-
-
-def test_another_tokenizer_is_refused(tmp_path, directory):
-    with pytest.raises(ValueError, match=r"task.tokenizer is set, but model.pretrained .*tiny has its own tokenizer"):
-        resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes_and_sentinels")))
-
-
-def test_a_model_without_a_tokenizer_needs_one_in_the_config(tmp_path, directory, monkeypatch):
-    bare = dataclasses.replace(open_pretrained(directory), tokenizer=None)
-    monkeypatch.setattr(load, "open_pretrained", lambda path: bare)
-    cfg, weights = resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig(kind="bytes")))
-    assert (cfg.task.tokenizer.kind, weights) == ("bytes", bare)
-    with pytest.raises(ValueError, match=r"model.pretrained .*tiny has no tokenizer: set task.tokenizer.path to its"):
-        resolve_run(config(tmp_path / "run", directory, tokenizer=TokenizerConfig()))
+def made(cfg):
+    """The run's parts, with its text prepared."""
+    run, run_dir = resolve_run(cfg), pathlib.Path(cfg.run_dir)
+    run_dir.mkdir()
+    return loop.make_job(run, make_mesh(cfg.mesh), prepare_corpora(run.tasks, run_dir))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -134,9 +105,7 @@ def test_each_device_reads_its_shards_and_new_parameters_are_named(directory, ca
 
 
 def test_a_run_starts_from_the_parameters_with_a_new_optimizer(tmp_path, directory):
-    cfg, weights = resolve_run(config(tmp_path / "run", directory))
-    (tmp_path / "run").mkdir()
-    job = loop.make_job(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+    job = made(config(tmp_path / "run", directory))
     state = job.program.init()
     assert int(state.step) == 0
     jax.tree.map(np.testing.assert_array_equal, jax.tree.leaves(state.model), jax.tree.leaves(tiny.model(CFG)))
@@ -148,11 +117,10 @@ def test_a_run_starts_from_the_parameters_with_a_new_optimizer(tmp_path, directo
     ("field", "value"), [("emb_dim", 24), ("mlp_activations", ("relu",)), ("num_decoder_layers", 5)]
 )
 def test_a_size_other_than_the_pretrained_models_is_refused(tmp_path, directory, field, value):
-    cfg, weights = resolve_run(config(tmp_path / "run", directory))
+    cfg = config(tmp_path / "run", directory)
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, **{field: value}))
-    (tmp_path / "run").mkdir()
     with pytest.raises(ValueError, match=rf"model.{field} is .*, but model.pretrained .*tiny has"):
-        loop.make_job(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+        made(cfg)
 
 
 def test_only_t5x_checkpoints_continue_their_optimizer(tmp_path, directory):
@@ -175,9 +143,7 @@ def test_a_run_continues_t5xs_optimizer_at_t5xs_step(tmp_path, directory):
     write_t5x(tmp_path / "t5x", targets | slots, 30)
     cfg = config(tmp_path / "run", tmp_path / "t5x")
     cfg = dataclasses.replace(cfg, optimizer=dataclasses.replace(cfg.optimizer, from_pretrained=True))
-    cfg, weights = resolve_run(runs.with_steps(cfg, 32))
-    (tmp_path / "run").mkdir()
-    job = loop.make_job(cfg, prepare_corpora(cfg.task, tmp_path / "run"), weights)
+    job = made(runs.with_steps(cfg, 32))
     state = job.program.init()
     found = named_leaves(state.opt_state)
     assert (int(state.step), int(found["0/count"]), int(found["3/count"])) == (30, 30, 30)

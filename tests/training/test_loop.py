@@ -16,8 +16,10 @@ from t5x_lite.checkpoints.load import load
 from t5x_lite.config import DataConfig, MeshConfig, ModelOptions, OptimizerConfig, TaskConfig, TokenizerConfig
 from t5x_lite.evaluation.api import evaluate
 from t5x_lite.inference.api import generate
+from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.training import loop
 from t5x_lite.training.logging import read_rows
+from t5x_lite.training.resolve import resolve_run
 from tests import runs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sharding info not provided:UserWarning")  # when read back for comparing
@@ -216,8 +218,8 @@ def losses_on(mesh, run_dir, devices=None, dropout_rate=0.1, num_microbatches=1)
     """The losses of ten steps on a mesh, and the state after them."""
     cfg = runs.config(run_dir, mesh=mesh, num_microbatches=num_microbatches)
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, dropout_rate=dropout_rate))
-    corpora = loop.prepare_corpora(cfg.task, run_dir)
-    job = loop.make_job(cfg, corpora, devices=devices)
+    run = resolve_run(cfg)
+    job = loop.make_job(run, make_mesh(mesh, devices), loop.prepare_corpora(run.tasks, run_dir))
     batches = loop.train_batches(job.examples.train, batch_size=8, data=cfg.data)
     with jax.set_mesh(job.program.mesh):
         state, losses = job.program.init(), []

@@ -10,10 +10,11 @@ import pytest
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import MeshConfig, OptimizerConfig, TrainConfig
 from t5x_lite.data.shapes import feature_shapes
-from t5x_lite.parallel.mesh import batch_sharding
+from t5x_lite.parallel.mesh import batch_sharding, make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
 from t5x_lite.training.init import from_items, to_items
 from t5x_lite.training.program import make_program
+from t5x_lite.training.resolve import resolve_run
 from tests import runs
 
 VOCAB_ROWS, NUM_STEPS, SAVED_AT, GO_ON = 384, 20, 10, 4
@@ -33,20 +34,24 @@ def config(name, **model):
     return dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, **sizes))
 
 
+def made(cfg, vocab_size=VOCAB_ROWS):
+    return make_program(resolve_run(cfg), make_mesh(cfg.mesh), vocab_size)
+
+
 @functools.cache
 def program(name):
-    return make_program(config(name), VOCAB_ROWS)
+    return made(config(name))
 
 
 def batch(name, step):
     """The same for all meshes; made of random ids, with padding at the end of some rows."""
     cfg, generator = config(name), np.random.default_rng(step)
-    made = {}
-    for feature, shape in feature_shapes(cfg).items():
+    rows = {}
+    for feature, shape in feature_shapes(resolve_run(cfg).examples).items():
         values = generator.integers(2, VOCAB_ROWS, (cfg.train.batch_size, *shape))
         values[::3, -5:] = 0
-        made[feature] = (values > 0).astype(np.int32) if feature.endswith("weights") else values.astype(np.int32)
-    return jax.device_put(made, batch_sharding(program(name).mesh))
+        rows[feature] = (values > 0).astype(np.int32) if feature.endswith("weights") else values.astype(np.int32)
+    return jax.device_put(rows, batch_sharding(program(name).mesh))
 
 
 def advance(name, state, first, num_steps):
@@ -100,18 +105,18 @@ def test_the_state_is_sharded(name, parts):
 
 def test_a_mesh_that_does_not_divide_the_heads_is_refused():
     with pytest.raises(ValueError, match=r"mesh.tensor 8 does not divide the model's heads dimension of 6: change one"):
-        make_program(config("tensor 8", num_heads=6), VOCAB_ROWS)
+        made(config("tensor 8", num_heads=6))
 
 
 def test_a_vocabulary_that_the_mesh_does_not_divide_is_refused():
     with pytest.raises(ValueError, match=r"mesh.tensor 8 does not divide the model's vocab dimension of 385"):
-        make_program(config("tensor 8"), 385)
+        made(config("tensor 8"), 385)
 
 
 def test_the_first_moment_may_be_bfloat16():
     optimizer = OptimizerConfig(beta1=0.9, momentum_dtype="bfloat16", schedule="constant", warmup_steps=0)
     cfg = dataclasses.replace(config("data 8"), optimizer=optimizer)
-    leaves = named_leaves(make_program(cfg, VOCAB_ROWS).shapes.opt_state)
+    leaves = named_leaves(made(cfg).shapes.opt_state)
     assert {str(leaf.dtype) for path, leaf in leaves.items() if "/ema/" in path} == {"bfloat16"}
     assert {str(leaf.dtype) for path, leaf in leaves.items() if "/v/" in path} == {"float32"}
 
@@ -119,4 +124,4 @@ def test_the_first_moment_may_be_bfloat16():
 def test_microbatches_that_the_mesh_does_not_divide_are_refused():
     cfg = dataclasses.replace(config("data 8"), train=TrainConfig(batch_size=8, num_microbatches=2, inputs_length=32))
     with pytest.raises(ValueError, match=r"train.batch_size is 8, which is not divisible by .* = 8 \* 1 \* 2 = 16"):
-        make_program(cfg, VOCAB_ROWS)
+        made(cfg)

@@ -14,7 +14,7 @@ from t5x_lite.commands.compile.topology import topology_devices
 from t5x_lite.config import RunConfig
 from t5x_lite.config.commands import CompileConfig
 from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.training.init import resolve_run
+from t5x_lite.training.resolve import resolve_run
 
 HLO_FILE, PROGRAM_FILE, REPORT_FILE = "program.hlo.txt", "program.bin", "report.json"
 
@@ -29,8 +29,7 @@ def run(cfg: RunConfig, options: CompileConfig, *, as_json: bool = False) -> Com
         devices = topology_devices(options.topology, options.slices)
         # Devices of GPU topologies do not record their host.
         cfg = dataclasses.replace(cfg, mesh=dataclasses.replace(cfg.mesh, slices=options.slices))
-    cfg, pretrained = resolve_run(cfg)
-    compiled = compile_ahead(cfg, options.what, pretrained and pretrained.config, devices)
+    compiled = compile_ahead(resolve_run(cfg), options.what, devices)
     report = make_report(cfg, compiled, what=options.what, topology=options.topology)
     text = json.dumps(dataclasses.asdict(report), indent=2)
     print(text if as_json else describe(report))

@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from t5x_lite.config import ModelConfig, RunConfig
 from t5x_lite.config.architectures import ENCODER_DECODER
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.shapes import feature_shapes, vocab_rows
 from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer
 from t5x_lite.inference.loop import encode_and_decode
 from t5x_lite.inference.params import make_decode_spec, make_sampling_params
-from t5x_lite.parallel.mesh import batch_sharding
+from t5x_lite.parallel.mesh import batch_sharding, make_mesh
 from t5x_lite.parallel.xla_options import for_absent_gpus
 from t5x_lite.training.program import Program, make_program
+from t5x_lite.training.resolve import Run
 
 
 class Compiled(NamedTuple):
@@ -31,20 +31,19 @@ class Compiled(NamedTuple):
     compile_seconds: float
 
 
-def compile_ahead(cfg: RunConfig, what: str, pretrained: ModelConfig | None, devices: Sequence[Any] | None) -> Compiled:
+def compile_ahead(run: Run, what: str, devices: Sequence[Any] | None) -> Compiled:
     """Compiles a run's training step, or greedy decoding with its model.
 
     Args:
-      cfg: the config returned by `training.init.resolve_run`.
+      run: the run.
       what: train or generate.
-      pretrained: the config of the pretrained model, if any.
       devices: the devices to compile for; None for those of this machine.
     """
-    program = make_program(cfg, vocab_rows(cfg.task.tokenizer), pretrained, devices=devices)
-    features = feature_shapes(cfg)
+    program = make_program(run, make_mesh(run.config.mesh, devices), vocab_rows(run.tasks.tokenizer))
+    features = feature_shapes(run.examples)
     begin = time.perf_counter()
     with jax.set_mesh(program.mesh):
-        lowered = {"train": _train, "generate": _generate}[what](cfg, program, features)
+        lowered = {"train": _train, "generate": _generate}[what](run, program, features)
         lowered_at = time.perf_counter()
         try:
             executable = lowered.compile(None if devices is None else for_absent_gpus(devices[0].platform))
@@ -53,23 +52,24 @@ def compile_ahead(cfg: RunConfig, what: str, pretrained: ModelConfig | None, dev
     return Compiled(program, features, executable, lowered_at - begin, time.perf_counter() - lowered_at)
 
 
-def _train(cfg: RunConfig, program: Program, features: dict[str, tuple[int, ...]]) -> Any:
-    batch = {name: _rows(program, (cfg.train.batch_size, *shape), np.int32) for name, shape in features.items()}
+def _train(run: Run, program: Program, features: dict[str, tuple[int, ...]]) -> Any:
+    B = run.config.train.batch_size
+    batch = {name: _rows(program, (B, *shape), np.int32) for name, shape in features.items()}
     step: Any = program.step
     return step.trace(program.shapes, batch).lower()
 
 
-def _generate(cfg: RunConfig, program: Program, features: dict[str, tuple[int, ...]]) -> Any:
+def _generate(run: Run, program: Program, features: dict[str, tuple[int, ...]]) -> Any:
     if program.architecture != ENCODER_DECODER:
         raise ValueError(
             f"what is generate, but model.architecture is {program.architecture.name}: use an encoder_decoder, or train"
         )
-    num_steps, B = features["decoder_target_tokens"][0], cfg.train.batch_size
+    num_steps, B = features["decoder_target_tokens"][0], run.config.train.batch_size
     configs = [GenerationConfig(max_new_tokens=num_steps)] * B
     spec = make_decode_spec(configs, vocab_size=program.model.vocab_size, num_steps=num_steps)
     params = make_sampling_params(configs, range(B), eos_id=ByteAndSentinelTokenizer(1).eos_id)
     shapes = jax.tree.map(lambda array: _rows(program, np.shape(array), np.asarray(array).dtype), params)
-    inputs = _rows(program, (B, cfg.train.inputs_length), np.int32)
+    inputs = _rows(program, (B, run.examples.inputs_length), np.int32)
     return jax.jit(functools.partial(encode_and_decode, spec=spec)).trace(program.shapes.model, inputs, shapes).lower()
 
 

@@ -9,7 +9,7 @@ import jax
 from jax.sharding import Mesh
 
 from t5x_lite.commands.compile.compiling import Compiled
-from t5x_lite.config import RunConfig
+from t5x_lite.config import RunConfig, TrainConfig
 from t5x_lite.data.converters import stack_lengths
 from t5x_lite.parallel.mesh import by_slice
 from t5x_lite.perf.chips import GIB, chip_of
@@ -72,7 +72,7 @@ def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str 
     saved = shapes.model, shapes.opt_state
     analysis = compiled.executable.memory_analysis()
     chip = chip_of(mesh.devices.flat[0].device_kind)
-    flops, recomputed = _flops(cfg, compiled, what)
+    flops, recomputed = _flops(compiled, what, cfg.train.batch_size)
     per_chip = {"model_flops": flops / mesh.size, "recompute_flops": recomputed / mesh.size, "hbm_bytes": moved_bytes}
     return CompileReport(
         what=what,
@@ -95,7 +95,7 @@ def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str 
         recompute_flops=recomputed,
         hbm_bytes=moved_bytes,
         collectives=collectives,
-        memory=_memory(cfg, compiled, what),
+        memory=_memory(compiled, what, cfg.train),
         checkpoint_gib=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(saved)) / GIB,
         roofline=None if chip is None else roofline(chip, **per_chip, traffic=collectives),
     )
@@ -108,19 +108,19 @@ def slice_numbers(mesh: Mesh, num_slices: int | None) -> list[int]:
     return [number[device] for device in devices]
 
 
-def _flops(cfg: RunConfig, compiled: Compiled, what: str) -> tuple[int, int]:
+def _flops(compiled: Compiled, what: str, batch_size: int) -> tuple[int, int]:
     """Returns the FLOPs of the model and of recomputation, per batch."""
     model, architecture = compiled.program.model, compiled.program.architecture
     inputs, targets = stack_lengths(compiled.features)
     if what == "generate":
-        return cfg.train.batch_size * generate_flops(model, inputs, targets), 0
+        return batch_size * generate_flops(model, inputs, targets), 0
     each = train_flops(model, inputs, targets, architecture), recompute_flops(model, inputs, targets, architecture)
-    return cfg.train.batch_size * each[0], cfg.train.batch_size * each[1]
+    return batch_size * each[0], batch_size * each[1]
 
 
-def _memory(cfg: RunConfig, compiled: Compiled, what: str) -> Bytes:
+def _memory(compiled: Compiled, what: str, train: TrainConfig) -> Bytes:
     model, mesh, shapes = compiled.program.model, compiled.program.mesh, compiled.program.shapes
-    rows = cfg.train.batch_size // cfg.train.num_microbatches // (mesh.shape["data"] * mesh.shape["fsdp"])
+    rows = train.batch_size // train.num_microbatches // (mesh.shape["data"] * mesh.shape["fsdp"])
     lengths = Lengths(rows, *stack_lengths(compiled.features))
     parameters = chip_bytes(shapes.model)
     if what == "generate":  # one position of logits per sequence, and no backward pass

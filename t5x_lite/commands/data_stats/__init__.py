@@ -14,7 +14,7 @@ from t5x_lite.commands.data_stats.timing import prepare_timed
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.training.init import resolve_run
+from t5x_lite.training.resolve import resolve_run
 
 PICTURE = "lengths.svg"  # in the run directory
 
@@ -28,9 +28,9 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
     path = pathlib.Path(output if output is not None else pathlib.Path(cfg.run_dir) / PICTURE)
     if path.suffix != ".svg" or path.is_dir():
         raise ValueError(f"--output is {str(path)!r}: name a file that ends in .svg")
-    cfg, _ = resolve_run(cfg)
-    corpora, timings = prepare_timed(cfg)
-    statistics = measure(cfg, corpora, timings)
+    resolved = resolve_run(cfg)
+    corpora, timings = prepare_timed(resolved)
+    statistics = measure(resolved, corpora, timings)
     write_atomically(path, picture(statistics, corpora))
     if as_json:
         print(json.dumps(dataclasses.asdict(statistics), ensure_ascii=False, indent=2))

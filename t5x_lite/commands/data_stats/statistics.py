@@ -27,17 +27,17 @@ from t5x_lite.commands.data_stats.lengths import (
 )
 from t5x_lite.commands.data_stats.timing import Making, Timings
 from t5x_lite.config import RunConfig, TaskConfig
-from t5x_lite.config.architectures import ARCHITECTURES
 from t5x_lite.data.converters import Batch
 from t5x_lite.data.corpus.manifest import in_words, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, Corpus, Split, corpus_directory
-from t5x_lite.data.dataset import RunExamples, make_examples
+from t5x_lite.data.dataset import ExampleSpec, RunExamples, make_examples
 from t5x_lite.data.examples import Chunks, Examples, Pairs, pair_lengths, unpacked
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.pipeline import eval_batches, train_batches
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.training.logging import Stopwatch
+from t5x_lite.training.resolve import Run
 
 SINGLE = "task"  # name of the task if there is no mixture
 SAMPLED_STRETCHES, STRETCH_LENGTH = 64, 2_048  # decoded to count bytes and unknown tokens
@@ -115,57 +115,54 @@ class Statistics:
     checking_s: float  # time to open the text and verify its checksums
 
 
-def measure(cfg: RunConfig, corpora: Corpora, timings: Timings) -> Statistics:
-    """Returns the statistics of a run, whose config has resolved tasks."""
-    is_classifier = ARCHITECTURES[cfg.model.architecture].labels_per is not None
+def measure(run: Run, corpora: Corpora, timings: Timings) -> Statistics:
+    """Returns the statistics of a run."""
+    cfg = run.config
     tried = {
         name: candidates(pair_lengths(corpus.train.ends_EF), cfg.train.inputs_length)
         for name, corpus in corpora.items()
-        if corpus.has_pairs and not is_classifier  # classifiers never truncate targets
+        if corpus.has_pairs and not run.examples.architecture.labels  # classifiers never truncate targets
     }
-    given = cfg.train.targets_length
-    cfg = with_targets_length(cfg, corpora, tried)
-    examples = make_examples(cfg, corpora)
+    spec = with_targets_length(run.examples, corpora, tried)
+    examples = make_examples(spec, corpora)
     tasks = {
-        name or SINGLE: _task(name, cfg, corpus, examples, tried.get(name, []), timings)
+        name or SINGLE: _task(name, run, corpus, examples, tried.get(name, []), timings)
         for name, corpus in corpora.items()
     }
     return Statistics(
         inputs_length=cfg.train.inputs_length,
-        targets_length=cfg.train.targets_length,
-        targets_length_is_recommended=given != cfg.train.targets_length,
+        targets_length=spec.targets_length,
+        targets_length_is_recommended=spec.targets_length != cfg.train.targets_length,
         batch_size=cfg.train.batch_size,
         packing=cfg.data.packing,
         num_steps=cfg.train.num_steps,
         tasks=tasks,
         num_rows=len(examples.train),
         num_steps_per_epoch=len(examples.train) / cfg.train.batch_size,
-        batches=tasks[SINGLE].batches if cfg.task.mixture is None else measure_batches(examples.train, cfg),
+        batches=tasks[SINGLE].batches if run.tasks.whole.mixture is None else measure_batches(examples.train, cfg),
         vocabulary_s=timings.vocabulary_s,
         checking_s=timings.checking_s,
     )
 
 
-def with_targets_length(cfg: RunConfig, corpora: Corpora, tried: Mapping[str, list[Candidate]]) -> RunConfig:
-    """Returns the config with a null `train.targets_length` set to the longest that any task needs.
+def with_targets_length(spec: ExampleSpec, corpora: Corpora, tried: Mapping[str, list[Candidate]]) -> ExampleSpec:
+    """Returns the spec with a missing `targets_length` set to the longest that any task needs.
 
-    Leaves it null if `tried`, the candidates of each task with targets, is empty.
+    Leaves it None if `tried`, the candidates of each task with targets, is empty.
     """
-    if cfg.train.targets_length is not None or not tried:
-        return cfg
+    if spec.targets_length is not None or not tried:
+        return spec
     needed = [recommended(lengths).targets_length for lengths in tried.values()]
     for corpus in corpora.values():
         if not corpus.has_pairs:
-            lengths = {"inputs_length": cfg.train.inputs_length, "targets_length": None}
-            mixture = make_objectives(corpus.task, corpus.tokenizer, **lengths, seed=cfg.seed)
+            lengths = {"inputs_length": spec.inputs_length, "targets_length": None}
+            mixture = make_objectives(corpus.task, corpus.tokenizer, **lengths, seed=spec.seed)
             needed += [objective.targets_length for _, objective in mixture]
-    return dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, targets_length=max(needed)))
+    return dataclasses.replace(spec, targets_length=max(needed))
 
 
-def _task(
-    name: str, cfg: RunConfig, corpus: Corpus, examples: RunExamples, tried: list[Candidate], timings: Timings
-) -> Task:
-    task, rows, held_out = corpus.task, examples.tasks[name], examples.eval[name]
+def _task(name: str, run: Run, corpus: Corpus, examples: RunExamples, tried: list[Candidate], timings: Timings) -> Task:
+    cfg, task, rows, held_out = run.config, corpus.task, examples.tasks[name], examples.eval[name]
     directory = corpus_directory(pathlib.Path(cfg.run_dir) / CORPUS, name, task)
     manifest = read_manifest(directory)
     batches = measure_batches(rows, cfg)
@@ -184,7 +181,7 @@ def _task(
         num_short=manifest["num_short"],
         num_skipped=manifest["num_skipped"],
         first_skipped=next((message for part in manifest["parts"] for message in part["first_skipped"]), None),
-        rate=example_rates(cfg.task, counts)[name],
+        rate=example_rates(run.tasks.whole, counts)[name],
         num_steps_per_epoch=num_steps,
         num_epochs=cfg.train.num_steps / num_steps,
         targets_lengths=tried,

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import CORPUS, Corpora, is_prepared
 from t5x_lite.data.corpus.prepare import prepare_corpora, prepare_text
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.training.logging import Stopwatch
+from t5x_lite.training.resolve import Run
 from t5x_lite.training.run_dir import RunDirectory
 
 READ_CHARACTERS = 2_000_000  # read again, to separate reading time from tokenising time
@@ -36,11 +36,11 @@ class Timings:
     checking_s: float  # opening the prepared text and verifying its checksums
 
 
-def prepare_timed(cfg: RunConfig) -> tuple[Corpora, Timings]:
+def prepare_timed(run: Run) -> tuple[Corpora, Timings]:
     """Opens the text in a run directory, which may be in use by a training run, or prepares it."""
-    path = pathlib.Path(cfg.run_dir)
-    if is_prepared(cfg.task, path):
-        return _open_timed(cfg, None, {})
+    path = pathlib.Path(run.config.run_dir)
+    if is_prepared(run.tasks, path):
+        return _open_timed(run, None, {})
     making: dict[str, Making] = {}
     whole, tokenizing = Stopwatch(), []
 
@@ -52,13 +52,13 @@ def prepare_timed(cfg: RunConfig) -> tuple[Corpora, Timings]:
 
     with RunDirectory(path) as directory:
         prepare_text(
-            cfg.task,
+            run.tasks,
             path / CORPUS,
             tokenizer_directory=directory.path,
             announce=lambda message: print(message, file=sys.stderr),
             tokenize=tokenize,
         )
-        return _open_timed(cfg, whole.lap() - sum(tokenizing), making)
+        return _open_timed(run, whole.lap() - sum(tokenizing), making)
 
 
 def tokenize_timed(preparation: Preparation) -> tuple[list[dict[str, Any]], Making]:
@@ -84,7 +84,7 @@ def _read_again(preparation: Preparation, field: str) -> int:
     return num_characters
 
 
-def _open_timed(cfg: RunConfig, vocabulary_s: float | None, making: Mapping[str, Making]) -> tuple[Corpora, Timings]:
+def _open_timed(run: Run, vocabulary_s: float | None, making: Mapping[str, Making]) -> tuple[Corpora, Timings]:
     watch = Stopwatch()
-    corpora = prepare_corpora(cfg.task, pathlib.Path(cfg.run_dir))
+    corpora = prepare_corpora(run.tasks, pathlib.Path(run.config.run_dir))
     return corpora, Timings(vocabulary_s, making, watch.lap())

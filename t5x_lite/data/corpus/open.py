@@ -13,7 +13,7 @@ import numpy as np
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.corpus.manifest import is_finished, read_manifest
 from t5x_lite.data.corpus.shards import SPLITS, Tokens, TokenStream, damaged_file, ids_dtype, read_ends, shard_name
-from t5x_lite.data.task_specs import tasks_of
+from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, load_tokenizer, tokenizer_hash
 
 CORPUS = "corpus"  # the directory of the shards in a run directory
@@ -44,7 +44,7 @@ class Corpus:
     has_pairs: bool  # whether documents are (inputs, targets) pairs
 
 
-Corpora = dict[str, Corpus]  # keyed by task name, as in `tasks_of`
+Corpora = dict[str, Corpus]  # keyed by task name, as in `TaskSpecs.each`
 
 
 def corpus_directory(root: pathlib.Path, name: str, task: TaskConfig) -> pathlib.Path:
@@ -52,17 +52,17 @@ def corpus_directory(root: pathlib.Path, name: str, task: TaskConfig) -> pathlib
     return pathlib.Path(task.prepared) if task.prepared is not None else root / name
 
 
-def is_prepared(task: TaskConfig, directory: pathlib.Path) -> bool:
+def is_prepared(tasks: TaskSpecs, directory: pathlib.Path) -> bool:
     """Returns whether all the text of a run directory is prepared."""
-    homes = (corpus_directory(directory / CORPUS, name, single) for name, single in tasks_of(task).items())
+    homes = (corpus_directory(directory / CORPUS, name, single) for name, single in tasks.each.items())
     return (directory / KIND_FILE).is_file() and all(is_finished(read_manifest(home)) for home in homes)
 
 
-def open_corpora(task: TaskConfig, root: pathlib.Path, tokenizer_directory: pathlib.Path) -> Corpora:
-    """Opens the finished corpora of a resolved task, after verifying all checksums.
+def open_corpora(tasks: TaskSpecs, root: pathlib.Path, tokenizer_directory: pathlib.Path) -> Corpora:
+    """Opens the finished corpora of a run's tasks, after verifying all checksums.
 
     Args:
-      task: the resolved task.
+      tasks: the run's tasks.
       root: the directory of the shards, with one subdirectory per task of a mixture.
       tokenizer_directory: the directory of the tokenizer that encoded the text.
 
@@ -71,7 +71,7 @@ def open_corpora(task: TaskConfig, root: pathlib.Path, tokenizer_directory: path
     """
     tokenizer, digest = load_tokenizer(tokenizer_directory), tokenizer_hash(tokenizer_directory)
     corpora = {}
-    for name, single in tasks_of(task).items():
+    for name, single in tasks.each.items():
         directory = corpus_directory(root, name, single)
         manifest = read_manifest(directory)
         parts = [counts for part in manifest["parts"] for counts in part["splits"].values()]

@@ -9,7 +9,7 @@ import itertools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 
-from t5x_lite.config import TaskConfig
+from t5x_lite.config import TaskConfig, TokenizerConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.data.corpus.manifest import (
     Part,
@@ -27,7 +27,7 @@ from t5x_lite.data.corpus.open import CORPUS, Corpora, corpus_directory, open_co
 from t5x_lite.data.corpus.shards import SPLITS
 from t5x_lite.data.corpus.tokenize import Preparation, evenly_spread, remove_leftovers, tokenize_portions
 from t5x_lite.data.records.rows import LeftOut, is_held_out, read_rows
-from t5x_lite.data.task_specs import tasks_of
+from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import KIND_FILE, build_tokenizer, load_tokenizer, tokenizer_hash
 
 VOCABULARY_RECORDS = 50_000  # per task, spread evenly over the source, to train the vocabulary on
@@ -37,7 +37,7 @@ Tokenize = Callable[[Preparation], list[Part]]
 
 
 def prepare_corpora(
-    task: TaskConfig,
+    tasks: TaskSpecs,
     directory: pathlib.Path,
     *,
     announce: Announce = lambda message: None,
@@ -46,7 +46,7 @@ def prepare_corpora(
     """Prepares the missing text of a run directory, and opens all of its text.
 
     Args:
-      task: the resolved task.
+      tasks: the run's tasks.
       directory: the run directory, to which `corpus/` and the tokenizer are written.
       announce: called with a message before each slow stage.
       splits: the splits to prepare; training needs all of them.
@@ -54,12 +54,12 @@ def prepare_corpora(
     Raises:
       ValueError: if the directory's text was prepared for another task, or a file is damaged.
     """
-    prepare_text(task, directory / CORPUS, tokenizer_directory=directory, announce=announce, splits=splits)
-    return open_corpora(task, directory / CORPUS, directory)
+    prepare_text(tasks, directory / CORPUS, tokenizer_directory=directory, announce=announce, splits=splits)
+    return open_corpora(tasks, directory / CORPUS, directory)
 
 
 def prepare_text(
-    task: TaskConfig,
+    tasks: TaskSpecs,
     root: pathlib.Path,
     *,
     tokenizer_directory: pathlib.Path | None = None,
@@ -70,7 +70,7 @@ def prepare_text(
     """Prepares the missing text of all tasks.
 
     Args:
-      task: the resolved task.
+      tasks: the run's tasks.
       root: the directory for the shards, with one subdirectory per task of a mixture.
       tokenizer_directory: the directory for the tokenizer; None means `root`.
       announce: called with a message before each slow stage.
@@ -83,13 +83,13 @@ def prepare_text(
     tokenizer_directory = tokenizer_directory or root
     preparations = {
         name: Preparation(single, corpus_directory(root, name, single), tokenizer_directory, splits)
-        for name, single in tasks_of(task).items()
+        for name, single in tasks.each.items()
     }
     for preparation in preparations.values():
         _check_prepared(preparation)
-    _begin(task, root, tokenizer_directory, preparations)
+    _begin(tasks.whole, root, tokenizer_directory, preparations)
     if not (tokenizer_directory / KIND_FILE).is_file():  # keep an existing tokenizer: checkpoints may depend on it
-        _make_tokenizer(task, list(preparations.values()), tokenizer_directory, announce)
+        _make_tokenizer(tasks.tokenizer, list(preparations.values()), tokenizer_directory, announce)
     for name, preparation in preparations.items():
         if preparation.task.prepared is None:
             try:
@@ -133,7 +133,7 @@ def _check_prepared(preparation: Preparation) -> None:
 
 
 def _make_tokenizer(
-    task: TaskConfig, preparations: list[Preparation], directory: pathlib.Path, announce: Announce
+    cfg: TokenizerConfig, preparations: list[Preparation], directory: pathlib.Path, announce: Announce
 ) -> None:
     prepared = next((made.directory for made in preparations if made.task.prepared is not None), None)
     if prepared is not None:
@@ -141,7 +141,6 @@ def _make_tokenizer(
         home = next((home for home in (prepared, *prepared.parents) if (home / KIND_FILE).is_file()), prepared)
         load_tokenizer(home).save(directory)
         return
-    cfg = task.tokenizer
     if cfg.kind == "sentencepiece" and cfg.path is None:
         text = ", ".join(in_words(preparation.task) for preparation in preparations)
         announce(f"Training a vocabulary of {cfg.vocab_size:,} ids on {text}")

@@ -6,6 +6,7 @@ import pytest
 
 from t5x_lite.commands.compile.compiling import compile_ahead
 from t5x_lite.config import MeshConfig, ModelOptions, TaskConfig, TokenizerConfig
+from t5x_lite.training.resolve import resolve_run
 from tests import runs
 
 
@@ -18,7 +19,7 @@ def config(tmp_path, **changes):
 
 @pytest.mark.slow
 def test_a_run_is_compiled_without_its_text_its_vocabulary_or_its_parameters(tmp_path, capsys):
-    compiled = compile_ahead(config(tmp_path), "train", None, None)
+    compiled = compile_ahead(resolve_run(config(tmp_path)), "train", None)
     assert compiled.program.shapes.model.embedding.shape == (256, 16)
     assert compiled.features["encoder_input_tokens"] == (32,)
     assert compiled.executable.memory_analysis().argument_size_in_bytes > 0
@@ -28,7 +29,7 @@ def test_a_run_is_compiled_without_its_text_its_vocabulary_or_its_parameters(tmp
 
 
 def test_generation_is_compiled_too(tmp_path):
-    compiled = compile_ahead(config(tmp_path), "generate", None, None)
+    compiled = compile_ahead(resolve_run(config(tmp_path)), "generate", None)
     assert "while" in compiled.executable.as_text()
 
 
@@ -36,4 +37,4 @@ def test_generation_with_another_architecture_is_refused(tmp_path):
     task = dataclasses.replace(config(tmp_path).task, objective="causal_lm")
     cfg = dataclasses.replace(config(tmp_path), task=task, model=ModelOptions(architecture="causal_lm"))
     with pytest.raises(ValueError, match=r"but model.architecture is causal_lm: use an encoder_decoder"):
-        compile_ahead(cfg, "generate", None, None)
+        compile_ahead(resolve_run(cfg), "generate", None)

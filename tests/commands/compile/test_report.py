@@ -13,6 +13,7 @@ from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.perf.chips import CHIPS
 from t5x_lite.perf.flops import train_flops
 from t5x_lite.perf.roofline import roofline
+from t5x_lite.training.resolve import resolve_run
 from tests import runs
 
 
@@ -23,7 +24,7 @@ def config(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compiled(config):
-    return compile_ahead(config, "train", None, None)
+    return compile_ahead(resolve_run(config), "train", None)
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.examples import Pairs
 from t5x_lite.data.packing import PackedPairs
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.training.resolve import resolve_run
 from tests.tokens import ArrayTokens
 
 BYTES = TokenizerConfig(kind="bytes")
@@ -68,8 +69,9 @@ def text_task(path, **options):
 
 def measured(task, tmp_path, **train):
     cfg = RunConfig(run_dir=str(tmp_path / "run"), task=task, train=TrainConfig(**{"batch_size": 4} | train))
-    corpora = prepare_corpora(task, tmp_path / "run")
-    return measure(cfg, corpora, Timings(None, {}, 0.5)), corpora
+    run = resolve_run(cfg)
+    corpora = prepare_corpora(run.tasks, tmp_path / "run")
+    return measure(run, corpora, Timings(None, {}, 0.5)), corpora
 
 
 def test_characters_of_sides_that_were_counted_apart_are_exact():
@@ -151,10 +153,10 @@ def test_a_null_targets_length_is_the_longest_that_a_task_of_a_mixture_asks_for(
 
     tried = {"pairs": [Candidate(8, 0, Padding(1, 0.0, 0.0, 0.1)), Candidate(10, 0, Padding(1, 0.0, 0.0, 0.0))]}
     task, directory = mixture(pairs=pairs, text=text), tmp_path / "short"
-    corpora = prepare_corpora(task, directory)
-    cfg = RunConfig(run_dir=str(directory), task=task, train=TrainConfig(inputs_length=48))
-    assert with_targets_length(cfg, corpora, tried).train.targets_length == 48  # causal_lm's
-    given = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, targets_length=7))
+    run = resolve_run(RunConfig(run_dir=str(directory), task=task, train=TrainConfig(inputs_length=48)))
+    corpora = prepare_corpora(run.tasks, directory)
+    assert with_targets_length(run.examples, corpora, tried).targets_length == 48  # causal_lm's
+    given = dataclasses.replace(run.examples, targets_length=7)
     assert with_targets_length(given, corpora, tried) == given
 
 
@@ -165,7 +167,8 @@ def test_the_packing_of_the_run_is_counted_and_not_sampled(tmp_path, monkeypatch
         run_dir=str(tmp_path / "run"), task=task, train=TrainConfig(batch_size=4, inputs_length=8, targets_length=16)
     )
     cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, packing="first_fit"))
-    found = measure(cfg, prepare_corpora(task, tmp_path / "run"), Timings(None, {}, 0.5)).tasks["task"]
+    run = resolve_run(cfg)
+    found = measure(run, prepare_corpora(run.tasks, tmp_path / "run"), Timings(None, {}, 0.5)).tasks["task"]
     assert found.train.padding["first_fit"] == Padding(6, 0.0, 0.0, 0.0)  # two a row
     assert found.train.padding["best_fit"].num_rows == 12
 
@@ -189,7 +192,8 @@ def test_a_classifiers_targets_are_as_long_as_they_are(tmp_path):
         model=ModelOptions(architecture="sequence_classifier"),
         train=TrainConfig(batch_size=4, inputs_length=16),
     )
-    found = measure(cfg, prepare_corpora(task, tmp_path / "run"), Timings(None, {}, 0.0))
+    run = resolve_run(cfg)
+    found = measure(run, prepare_corpora(run.tasks, tmp_path / "run"), Timings(None, {}, 0.0))
     assert (found.targets_length, found.targets_length_is_recommended, found.num_rows) == (None, False, 40)
 
 

@@ -10,6 +10,7 @@ from t5x_lite.commands.data_stats.statistics import measure
 from t5x_lite.commands.data_stats.table import print_tables
 from t5x_lite.commands.data_stats.timing import Making, prepare_timed
 from t5x_lite.config import DataConfig, MixtureConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.training.resolve import resolve_run
 
 BYTES = TokenizerConfig(kind="bytes")
 
@@ -35,7 +36,8 @@ def made(tmp_path_factory):
     for name, task in {"pairs": pairs, "text": text, "mixture": mixture}.items():
         task = dataclasses.replace(task, tokenizer=BYTES)
         cfg = RunConfig(run_dir=str(path / name), task=task, data=DataConfig(packing="best_fit"), train=train)
-        statistics[name] = measure(cfg, *prepare_timed(cfg))
+        run = resolve_run(cfg)
+        statistics[name] = measure(run, *prepare_timed(run))
     return statistics
 
 

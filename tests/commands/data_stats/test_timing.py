@@ -8,7 +8,9 @@ from t5x_lite.commands.data_stats import timing
 from t5x_lite.config import RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
+from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.training.resolve import resolve_run
 from t5x_lite.training.run_dir import RunDirectory
 
 
@@ -65,24 +67,24 @@ def test_reading_is_estimated_from_the_part_that_is_read_again(preparation, monk
 
 def test_only_what_is_made_here_is_timed(task, tmp_path):
     cfg = RunConfig(run_dir=str(tmp_path / "run"), task=task)
-    corpora, timed = timing.prepare_timed(cfg)
+    corpora, timed = timing.prepare_timed(resolve_run(cfg))
     assert list(timed.making) == [str(tmp_path / "run" / "corpus")]
     assert timed.vocabulary_s is not None
-    again, untimed = timing.prepare_timed(cfg)
+    again, untimed = timing.prepare_timed(resolve_run(cfg))
     assert (untimed.making, untimed.vocabulary_s) == ({}, None)
     assert len(again[""].train.tokens) == len(corpora[""].train.tokens)
 
 
 def test_the_vocabulary_is_timed_apart_from_the_text(task, tmp_path, monkeypatch):
     monkeypatch.setattr(timing, "Stopwatch", Clock)  # one second in all, and the same second in making the text
-    _, timed = timing.prepare_timed(RunConfig(run_dir=str(tmp_path / "run"), task=task))
+    _, timed = timing.prepare_timed(resolve_run(RunConfig(run_dir=str(tmp_path / "run"), task=task)))
     assert timed.vocabulary_s == 0.0
 
 
 def test_the_text_is_that_of_a_training(task, tmp_path):
     with RunDirectory(tmp_path / "trained") as directory:
-        prepare_corpora(task, directory.path)
-    timing.prepare_timed(RunConfig(run_dir=str(tmp_path / "run"), task=task))
+        prepare_corpora(resolve_tasks(task), directory.path)
+    timing.prepare_timed(resolve_run(RunConfig(run_dir=str(tmp_path / "run"), task=task)))
     names = sorted(path.name for path in (tmp_path / "trained" / "corpus").iterdir())
     assert names == sorted(path.name for path in (tmp_path / "run" / "corpus").iterdir())
     for name in names:
@@ -93,4 +95,4 @@ def test_the_text_is_that_of_a_training(task, tmp_path):
 def test_a_directory_in_use_is_not_written_to(task, tmp_path):
     cfg = RunConfig(run_dir=str(tmp_path / "run"), task=task)
     with RunDirectory(cfg.run_dir), pytest.raises(ValueError, match="is in use by"):
-        timing.prepare_timed(cfg)
+        timing.prepare_timed(resolve_run(cfg))

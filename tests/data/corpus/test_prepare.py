@@ -15,6 +15,7 @@ from t5x_lite.data.corpus.prepare import prepare_corpora, prepare_text
 from t5x_lite.data.corpus.tokenize import tokenize_portions
 from t5x_lite.data.records.rows import is_held_out
 from t5x_lite.data.sources.docstrings import read_docstrings
+from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.data.tokenizers import load_tokenizer
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 
@@ -26,7 +27,7 @@ PIECES = dataclasses.replace(BYTES, tokenizer=TokenizerConfig(vocab_size=300, nu
 
 def prepare_corpus(task, directory, **options):
     """The corpus of a task that is no mixture."""
-    return prepare_corpora(task, directory, **options)[""]
+    return prepare_corpora(resolve_tasks(task), directory, **options)[""]
 
 
 def read(split):
@@ -157,8 +158,8 @@ def test_portions_left_by_a_failed_attempt_with_another_template_are_not_reused(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare_text(first, tmp_path / "made", tokenize=tokenize_half)
-    second = dataclasses.replace(first, text="{b}")
+        prepare_text(resolve_tasks(first), tmp_path / "made", tokenize=tokenize_half)
+    second = resolve_tasks(dataclasses.replace(first, text="{b}"))
     prepare_text(second, tmp_path / "made", tokenize=lambda made: tokenize_portions(made, made.portions(2)))
     text = ByteTokenizer().decode(read(open_corpora(second, tmp_path / "made", tmp_path / "made")[""].train).tolist())
     assert "A" not in text
@@ -254,7 +255,7 @@ MIXTURE = TaskConfig(
 
 def test_the_tasks_of_a_mixture_have_a_corpus_each_and_one_tokenizer(tmp_path):
     messages = []
-    corpora = prepare_corpora(MIXTURE, tmp_path, announce=messages.append)
+    corpora = prepare_corpora(resolve_tasks(MIXTURE), tmp_path, announce=messages.append)
     assert list(corpora) == ["json", "more/heapq"]
     assert messages[0] == "Training a vocabulary of 300 ids on the docstrings of json, the docstrings of heapq"
     assert messages[1] == "json: Tokenising the docstrings of json"
@@ -264,22 +265,22 @@ def test_the_tasks_of_a_mixture_have_a_corpus_each_and_one_tokenizer(tmp_path):
         assert corpora[name].num_characters == len(text)
         assert (tmp_path / "corpus" / name / "manifest.json").is_file()
         assert corpora[name].tokenizer.encode("heap") == load_tokenizer(tmp_path).encode("heap")
-    assert is_prepared(MIXTURE, tmp_path)
+    assert is_prepared(resolve_tasks(MIXTURE), tmp_path)
 
 
 def test_a_mixture_is_reopened_and_the_error_of_another_names_the_field(tmp_path, monkeypatch):
-    prepare_corpora(MIXTURE, tmp_path)
+    prepare_corpora(resolve_tasks(MIXTURE), tmp_path)
     monkeypatch.setattr(tokenize_module, "open_source", lambda *_: pytest.fail("read again"))
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    prepare_corpora(MIXTURE, tmp_path)
+    prepare_corpora(resolve_tasks(MIXTURE), tmp_path)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
     tasks = dict(MIXTURE.mixture.tasks)
     tasks["json"] = dataclasses.replace(tasks["json"], eval_percent=40.0)
     other = dataclasses.replace(MIXTURE, mixture=dataclasses.replace(MIXTURE.mixture, tasks=tasks))
     with pytest.raises(ValueError, match=r"task.mixture.tasks.json.eval_percent is 40.0, but the text in .* with 20.0"):
-        prepare_corpora(other, tmp_path)
+        prepare_corpora(resolve_tasks(other), tmp_path)
     rates = dataclasses.replace(MIXTURE.mixture, rates={"json": 1, "more": 3})
-    prepare_corpora(dataclasses.replace(MIXTURE, mixture=rates), tmp_path)  # is not about the text
+    prepare_corpora(resolve_tasks(dataclasses.replace(MIXTURE, mixture=rates)), tmp_path)  # is not about the text
 
 
 def test_errors_name_the_task_of_the_mixture(tmp_path):
@@ -287,4 +288,4 @@ def test_errors_name_the_task_of_the_mixture(tmp_path):
     mixture = dataclasses.replace(MIXTURE.mixture, tasks=tasks)
     task = dataclasses.replace(MIXTURE, mixture=mixture, tokenizer=TokenizerConfig(kind="bytes"))
     with pytest.raises(ValueError, match=r"task.mixture.tasks.short: task.packages heapq have no docstring"):
-        prepare_corpora(task, tmp_path)
+        prepare_corpora(resolve_tasks(task), tmp_path)

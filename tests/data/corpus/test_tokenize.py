@@ -18,6 +18,7 @@ from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.data.corpus.prepare import prepare_text
 from t5x_lite.data.corpus.tokenize import PortionTokenizer, Preparation, evenly_spread, tokenize_portions
 from t5x_lite.data.sources.base import InMemory
+from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.paths import ROOT
 
@@ -80,8 +81,8 @@ def test_the_stream_does_not_depend_on_the_number_of_shards(task, tmp_path):
         def make(preparation, count=num_shards):
             return tokenize_portions(preparation, preparation.portions(count))
 
-        prepare_text(task, directory, tokenize=make)
-        corpus = open_corpora(task, directory, directory)[""]
+        prepare_text(resolve_tasks(task), directory, tokenize=make)
+        corpus = open_corpora(resolve_tasks(task), directory, directory)[""]
         for split in (corpus.train, corpus.eval):
             streams.append(split.tokens.read(np.array([0]), np.array([len(split.tokens)]))[0].tolist())
             streams.append(split.ends_EF.tolist())
@@ -148,6 +149,7 @@ def test_records_are_spread_evenly_over_a_source():
 KILLED = """
 import sys
 from t5x_lite.cli import main
+from t5x_lite.data.task_specs import resolve_tasks
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

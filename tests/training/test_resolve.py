@@ -1,0 +1,74 @@
+"""Tests t5x_lite/training/resolve.py"""
+
+import dataclasses
+
+import pytest
+
+from t5x_lite.checkpoints import load
+from t5x_lite.checkpoints.load import open_pretrained, save_hf
+from t5x_lite.config import ModelOptions, TaskConfig, TokenizerConfig
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
+from t5x_lite.data.tokenizers.train import train_sentencepiece_model
+from t5x_lite.training.resolve import resolve_run, tokenizer_config
+from tests import runs, tiny
+
+CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A model of Hugging Face's form, with ByT5's tokenizer."""
+    path = tmp_path_factory.mktemp("pretrained") / "tiny"
+    save_hf(tiny.model(CFG), ByteTokenizer(), path)
+    return path
+
+
+def config(run_dir, directory, tokenizer):
+    cfg = runs.config(run_dir)
+    task = dataclasses.replace(cfg.task, tokenizer=tokenizer)
+    return dataclasses.replace(cfg, task=task, model=ModelOptions(pretrained=str(directory)))
+
+
+def test_without_a_pretrained_model_only_the_task_is_resolved(tmp_path):
+    cfg = runs.config(tmp_path)
+    assert resolve_run(cfg).config == cfg
+    assert resolve_run(cfg).pretrained is None
+    cola = resolve_run(dataclasses.replace(cfg, task=TaskConfig(base="t5x_lite.tasks.glue:COLA")))
+    assert cola.config.task == cola.tasks.whole == cola.examples.tasks.each[""]
+    assert cola.config.task.base is None
+
+
+def test_the_tokenizer_is_the_pretrained_models(tmp_path, directory):
+    run = resolve_run(config(tmp_path / "run", directory, TokenizerConfig()))
+    assert run.config.task.tokenizer == run.tasks.tokenizer == TokenizerConfig(kind="bytes", num_sentinels=100)
+    assert run.pretrained.config.emb_dim == CFG.emb_dim
+    model = train_sentencepiece_model(["a few words and a few more"] * 9, vocab_size=24, num_sentinels=7)
+    (tmp_path / "x.model").write_bytes(b"another")
+    (tmp_path / "y.model").write_bytes(model)
+    found = tokenizer_config(SentencePieceTokenizer(model, 7), tmp_path)
+    assert found == TokenizerConfig(path=str(tmp_path / "y.model"), num_sentinels=7)
+
+
+def test_another_tokenizer_is_refused(tmp_path, directory):
+    with pytest.raises(ValueError, match=r"task.tokenizer is set, but model.pretrained .*tiny has its own tokenizer"):
+        resolve_run(config(tmp_path / "run", directory, TokenizerConfig(kind="bytes_and_sentinels")))
+
+
+def test_a_model_without_a_tokenizer_needs_one_in_the_config(tmp_path, directory, monkeypatch):
+    bare = dataclasses.replace(open_pretrained(directory), tokenizer=None)
+    monkeypatch.setattr(load, "open_pretrained", lambda path: bare)
+    run = resolve_run(config(tmp_path / "run", directory, TokenizerConfig(kind="bytes")))
+    assert (run.tasks.tokenizer.kind, run.pretrained) == ("bytes", bare)
+    with pytest.raises(ValueError, match=r"model.pretrained .*tiny has no tokenizer: set task.tokenizer.path to its"):
+        resolve_run(config(tmp_path / "run", directory, TokenizerConfig()))
+
+
+def test_a_classifiers_labels_are_needed_before_any_text_is_read(tmp_path):
+    task = TaskConfig(source="nowhere.csv", inputs="{q}", targets="{a}")
+    model = ModelOptions(architecture="sequence_classifier")
+    cfg = dataclasses.replace(runs.config(tmp_path), task=task, model=model)
+    with pytest.raises(ValueError, match=r"task.labels is null, but a classifier needs labels"):
+        resolve_run(cfg)
+    labels = dataclasses.replace(task, labels=("no", "yes"))
+    assert resolve_run(dataclasses.replace(cfg, task=labels)).examples.architecture.labels == ("no", "yes")
