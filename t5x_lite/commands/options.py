@@ -332,7 +332,7 @@ DATA_COMMANDS = {
         _add_data_prepare,
     ),
     "stats": Command(
-        "Measures lengths, padding, mixing rates and speed of a task's data. Draws a histogram of lengths.",
+        "Measures lengths, padding, mixing rates and speed of a task's data. Draws the lengths (extra plot).",
         "t5x-lite data stats --config configs/smoke/cpu.yaml",
         _add_data_stats,
     ),

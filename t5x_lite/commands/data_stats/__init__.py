@@ -6,7 +6,7 @@ import json
 import pathlib
 import sys
 
-from t5x_lite.commands.data_stats.histogram import histogram
+from t5x_lite.commands.data_stats.histogram import can_draw, histogram
 from t5x_lite.commands.data_stats.lengths import side_lengths
 from t5x_lite.commands.data_stats.statistics import Statistics, measure
 from t5x_lite.commands.data_stats.table import print_tables
@@ -20,7 +20,7 @@ PICTURE = "lengths.svg"  # in the run directory
 
 
 def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> None:
-    """Prints statistics of the text and writes a histogram of its lengths.
+    """Prints statistics of the text and writes a histogram of its lengths, if matplotlib is installed.
 
     Missing text is prepared in `run_dir`, where training will reuse it. For tasks with targets, the recommended length
     replaces a null `train.targets_length`. JSON output has the fields of `statistics.Statistics`.
@@ -28,15 +28,20 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
     path = pathlib.Path(output if output is not None else pathlib.Path(cfg.run_dir) / PICTURE)
     if path.suffix != ".svg" or path.is_dir():
         raise ValueError(f"--output is {str(path)!r}: name a file that ends in .svg")
+    if output is not None and not can_draw():
+        raise ValueError(f"--output {output} needs matplotlib: run pip install 't5x-lite[plot]', or omit --output")
     resolved = resolve_run(cfg)
     corpora, timings = prepare_timed(resolved)
     statistics = measure(resolved, corpora, timings)
-    write_atomically(path, picture(statistics, corpora))
     if as_json:
         print(json.dumps(dataclasses.asdict(statistics), ensure_ascii=False, indent=2))
     else:
         print_tables(statistics)
-    print(f"Histogram of the lengths: {path}", file=sys.stderr)
+    if can_draw():
+        write_atomically(path, picture(statistics, corpora))
+        print(f"Histogram of the lengths: {path}", file=sys.stderr)
+    else:
+        print("Histogram not drawn: matplotlib is not installed (pip install 't5x-lite[plot]')", file=sys.stderr)
 
 
 def picture(statistics: Statistics, corpora: Corpora) -> str:
@@ -49,4 +54,4 @@ def picture(statistics: Statistics, corpora: Corpora) -> str:
         f"{name}: {task.train.num_examples:,} {task.what} to learn from": side_lengths(corpus.train.ends_EF)
         for corpus, (name, task) in zip(corpora.values(), statistics.tasks.items(), strict=True)
     }
-    return histogram(panels, x_label="tokens", y_label="% of them, a quarter of a doubling", limits=limits)
+    return histogram(panels, limits)
