@@ -73,5 +73,5 @@ def bars(lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     edges = np.unique(np.round(2 ** (steps / BINS_PER_OCTAVE)).astype(np.int64))
     first, last = np.searchsorted(edges, (lengths.min(), lengths.max()), side="right")
     edges = edges[first - 1 : last + 1]
-    counts, _ = np.histogram(lengths, edges - 0.5)
+    counts, _ = np.histogram(lengths, edges)  # the last edge is above all lengths
     return 100 * counts / len(lengths) / (np.diff(np.log2(edges)) * BINS_PER_OCTAVE), edges

@@ -10,7 +10,7 @@ import pytest
 from t5x_lite.commands.data_stats.histogram import bars, can_draw, draw, histogram
 
 PAIRS = {"inputs": np.array([12, 30]), "targets": np.array([15])}
-PANELS = {"a < $b_{": PAIRS, "日本": {"documents": np.array([500])}}
+PANELS = {"a < $b_{$": PAIRS, "日本": {"documents": np.array([500])}}
 LIMITS = {"inputs": ("limit 7", 7), "targets": ("limit 7 too", 7), "documents": ("limit 9,000", 9_000)}
 
 
