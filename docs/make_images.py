@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the pictures of the documentation, from the quick start's run and from arrays sharded over eight fake devices.
+"""Draws the images of the documentation, from the quick start's run and from arrays sharded over eight fake devices.
 
     bash scripts/quickstart.sh
     python docs/make_images.py --run_dir runs/quickstart

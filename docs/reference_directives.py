@@ -30,13 +30,13 @@ from t5x_lite.config import commands, generation
 
 PACKAGE = pathlib.Path(t5x_lite.__file__).parent
 CONFIG_FILES = PACKAGE.parent / "configs"
-# The sections of the page of config fields, in the order in which a reader meets them.
+# The sections of the page of config fields, in reading order.
 CONFIGS = ("RunConfig", "ModelConfig", "InferConfig", "GenerationConfig", "ServeConfig", "AttentionConfig")
 CONFIGS += ("CompileConfig", "PrepareConfig", "TokenizerTrainConfig")
 
 
 class MarkdownDirective(SphinxDirective):
-    """Parses the Markdown that `sections` yields, as if it stood in the page."""
+    """Parses the Markdown that `sections` yields, as if it were part of the page."""
 
     def run(self) -> list[nodes.Node]:
         parsed: list[nodes.Node] = []
@@ -105,7 +105,7 @@ def describe_fields(cls: Any, prefix: str) -> str:
 
 
 def comments(cls: type) -> dict[str, str]:
-    """Returns the comments behind a dataclass's fields."""
+    """Returns the comments that follow a dataclass's fields."""
     lines = (re.match(r"\s+(\w+): [^#]*#\s*(.*)", line) for line in inspect.getsource(cls).splitlines())
     return {match[1]: match[2] for match in lines if match}
 
@@ -121,7 +121,7 @@ def type_name(hint: Any) -> str:
 
 
 def as_yaml(value: Any) -> str:
-    """Returns a default as a config file would have it."""
+    """Returns a default as it would be written in a config file."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, tuple):
@@ -154,7 +154,7 @@ class CommandReference(MarkdownDirective):
 
 
 def subcommands(parser: Any, name: str) -> Iterator[tuple[str, Any]]:
-    """Yields (full name, parser) of the commands that do something."""
+    """Yields (full name, parser) of the commands, without those that only group others."""
     inner = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
     if not inner:
         yield name, parser

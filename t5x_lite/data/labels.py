@@ -24,7 +24,7 @@ def label_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenize
 
 
 class Words:
-    """Finds words, which are separated by whitespace, in rows of ids."""
+    """Finds the whitespace-separated words in rows of ids."""
 
     def __init__(self, tokenizer: Tokenizer):
         surfaces = tokenizer.surfaces()

@@ -46,8 +46,8 @@ def example_rates(task: TaskConfig, counts: Mapping[str, int]) -> dict[str, floa
 class Mixed:
     """A mixture with a fixed number of rows from each member per epoch.
 
-    An epoch has the total number of rows of all members. A member with fewer rows than its rate requires repeats them;
-    one with more resumes in the next epoch where it stopped. `rates` are relative weights, but every member gets at
+    An epoch has the total number of rows of all members. A member with too few rows for its rate repeats them;
+    one with more continues in the next epoch where it stopped. `rates` are relative weights, but every member gets at
     least one row per epoch.
     """
 

@@ -81,7 +81,7 @@ def eval_batches(
 ) -> Generator[Batch, None, None]:
     """Yields batches of held-out examples, each at most once; the same for any seed.
 
-    If there are more examples than fit `num_batches`, those used are evenly spread. All batches have the same shape:
+    If not all examples fit into `num_batches`, the ones used are evenly spread. All batches have the same shape:
     the last one is padded with rows of zeros, whose weights are 0. See `train_batches` for the other args.
     """
     num_examples = min(len(examples), batch_size * num_batches)

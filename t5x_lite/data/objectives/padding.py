@@ -27,7 +27,7 @@ def gather_rows(
     place_1S = np.arange(length)[None]
     rows_BS = np.zeros((len(ids_BL), length), np.int32)
     rows_BS[:, : len(prefix_ids)] = prefix_ids
-    # Both masks are traversed in row-major order and have equally many True values in each row.
+    # Both masks are traversed in row-major order and have the same number of True values in each row.
     rows_BS[(place_1S >= len(prefix_ids)) & (place_1S < stop_B1)] = ids_BL[keep_BL]
     np.put_along_axis(rows_BS, stop_B1, eos_id, axis=1)
     return rows_BS

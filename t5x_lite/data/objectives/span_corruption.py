@@ -115,7 +115,7 @@ def span_corruption_lengths(inputs_length: int, noise_density: float, mean_span_
     while _float64_lengths(chunk_length + 1, noise_density, mean_span_length)[0] <= inputs_length:
         chunk_length += 1
     inputs, targets = _float64_lengths(chunk_length, noise_density, mean_span_length)
-    # T5 balances the sides if half of the tokens are noise and rounding made the targets longer.
+    # T5 balances inputs and targets if half of the tokens are noise and rounding made the targets longer.
     if noise_density == 0.5 and targets > inputs:
         chunk_length -= 1
     while chunk_length >= 2:

@@ -40,7 +40,7 @@ class IndexedSource:
     """Base class of sources that read records one by one; subclasses define `__getitem__`.
 
     Args:
-      items: the records in the source's own form.
+      items: the records in the source's native form.
       name: the name of the source in errors.
     """
 

@@ -135,7 +135,7 @@ def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
 def check_special_ids(ids: tuple[int, int, int], name: str, remedy: str) -> None:
     """Raises ValueError unless the pad, EOS and unknown ids (-1 if missing) are T5's.
 
-    Other families, such as Llama and ALBERT, number them differently, and a T5 would silently train wrongly.
+    Other families, such as Llama and ALBERT, number them differently, and training would silently go wrong.
     """
     if ids != (PAD_ID, EOS_ID, UNK_ID):
         raise ValueError(

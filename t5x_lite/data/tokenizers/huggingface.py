@@ -19,7 +19,7 @@ class HuggingFaceTokenizer(FileTokenizer):
     """The normaliser, model and added tokens of a `tokenizer.json`.
 
     Ignores its post-processor, truncation and padding, because the pipeline adds EOS and pads. `</s>` and other special
-    tokens in a text become those tokens, as in Hugging Face's classes. Raises ValueError without the library.
+    tokens in a text become those tokens, as in Hugging Face's classes. Raises ValueError if the library is missing.
     """
 
     kind = "huggingface"
