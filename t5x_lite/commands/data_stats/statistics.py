@@ -26,7 +26,7 @@ from t5x_lite.commands.data_stats.lengths import (
     side_lengths,
 )
 from t5x_lite.commands.data_stats.timing import Making, Timings
-from t5x_lite.config import RunConfig, TaskConfig
+from t5x_lite.config import DataConfig, TaskConfig
 from t5x_lite.data.converters import Batch
 from t5x_lite.data.corpus.manifest import in_words, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, Corpus, Split, corpus_directory
@@ -139,7 +139,9 @@ def measure(run: Run, corpora: Corpora, timings: Timings) -> Statistics:
         tasks=tasks,
         num_rows=len(examples.train),
         num_steps_per_epoch=len(examples.train) / cfg.train.batch_size,
-        batches=tasks[SINGLE].batches if run.tasks.whole.mixture is None else measure_batches(examples.train, cfg),
+        batches=tasks[SINGLE].batches
+        if run.tasks.whole.mixture is None
+        else measure_batches(examples.train, cfg.train.batch_size, cfg.data),
         vocabulary_s=timings.vocabulary_s,
         checking_s=timings.checking_s,
     )
@@ -165,7 +167,7 @@ def _task(name: str, run: Run, corpus: Corpus, examples: RunExamples, tried: lis
     cfg, task, rows, held_out = run.config, corpus.task, examples.tasks[name], examples.eval[name]
     directory = corpus_directory(pathlib.Path(cfg.run_dir) / CORPUS, name, task)
     manifest = read_manifest(directory)
-    batches = measure_batches(rows, cfg)
+    batches = measure_batches(rows, cfg.train.batch_size, cfg.data)
     parts = rows.members if isinstance(rows, Mixed) else [rows]
     num_steps = len(rows) / _row_share(name, examples) / cfg.train.batch_size
     counts = {known: len(unpacked(those)) for known, those in examples.tasks.items()}
@@ -260,12 +262,12 @@ def _held_out_padding(rows: Examples, batch_size: int) -> dict[str, Padding]:
     return {"batches": dataclasses.replace(held_out_padding(rows, batch_size), num_rows=len(rows))}
 
 
-def measure_batches(examples: Examples, cfg: RunConfig) -> Batches:
+def measure_batches(examples: Examples, batch_size: int, data: DataConfig) -> Batches:
     """Makes a few training batches in this process and measures them."""
-    num_batches = -(-min(MEASURED_ROWS, len(examples)) // cfg.train.batch_size)
-    data = dataclasses.replace(cfg.data, num_workers=0)
+    num_batches = -(-min(MEASURED_ROWS, len(examples)) // batch_size)
+    data = dataclasses.replace(data, num_workers=0)
     watch = Stopwatch()
-    stream = train_batches(examples, batch_size=cfg.train.batch_size, data=data)
+    stream = train_batches(examples, batch_size=batch_size, data=data)
     made = list(itertools.islice(stream, num_batches))
     seconds = watch.lap()
     stream.close()
