@@ -129,6 +129,10 @@ def measure(run: Run, corpora: Corpora, timings: Timings) -> Statistics:
         name or SINGLE: _task(name, run, corpus, examples, tried.get(name, []), timings)
         for name, corpus in corpora.items()
     }
+    if run.tasks.whole.mixture is None:
+        batches = tasks[SINGLE].batches
+    else:
+        batches = measure_batches(examples.train, cfg.train.batch_size, cfg.data)
     return Statistics(
         inputs_length=cfg.train.inputs_length,
         targets_length=spec.targets_length,
@@ -139,9 +143,7 @@ def measure(run: Run, corpora: Corpora, timings: Timings) -> Statistics:
         tasks=tasks,
         num_rows=len(examples.train),
         num_steps_per_epoch=len(examples.train) / cfg.train.batch_size,
-        batches=tasks[SINGLE].batches
-        if run.tasks.whole.mixture is None
-        else measure_batches(examples.train, cfg.train.batch_size, cfg.data),
+        batches=batches,
         vocabulary_s=timings.vocabulary_s,
         checking_s=timings.checking_s,
     )

@@ -20,7 +20,7 @@ from t5x_lite.commands.data_stats.statistics import (
     with_targets_length,
 )
 from t5x_lite.commands.data_stats.timing import Timings
-from t5x_lite.config import MixtureConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config import DataConfig, MixtureConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data.corpus.open import Split
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.examples import Pairs
@@ -203,10 +203,6 @@ def make_pairs(num_pairs, inputs_length=7, targets_length=5):
     return Pairs(ArrayTokens(np.full(num_pairs * 3, 9)), ends_E2, inputs_length, targets_length)
 
 
-def config(batch_size):
-    return RunConfig(run_dir="unused", train=TrainConfig(batch_size=batch_size))
-
-
 def test_padding_is_counted_over_all_batches():
     first = {"encoder_input_tokens": np.array([[5, 1, 0]]), "decoder_target_tokens": np.array([[1, 0]])}
     second = {"encoder_input_tokens": np.array([[5, 6, 1]]), "decoder_target_tokens": np.array([[4, 1]])}
@@ -226,7 +222,7 @@ def test_packed_examples_are_counted_each():
 
 
 def test_speeds_are_what_the_batches_hold_by_the_time_they_take():
-    found = measure_batches(make_pairs(11), config(4))
+    found = measure_batches(make_pairs(11), 4, DataConfig())
     assert found.num_batches == 3
     assert found.padding.num_rows == 12
     assert found.examples_per_second * found.seconds == pytest.approx(12)
@@ -236,15 +232,15 @@ def test_speeds_are_what_the_batches_hold_by_the_time_they_take():
 
 def test_examples_of_packed_rows_count_in_the_speed():
     packed = PackedPairs(make_pairs(12), "first_fit")  # two a row
-    found = measure_batches(packed, config(3))
+    found = measure_batches(packed, 3, DataConfig())
     assert found.num_batches == 2
     assert found.examples_per_second * found.seconds == pytest.approx(12)
 
 
 def test_no_more_batches_are_made_than_the_measure_needs(monkeypatch):
     monkeypatch.setattr(statistics, "MEASURED_ROWS", 10)
-    assert measure_batches(make_pairs(500), config(4)).num_batches == 3
-    assert measure_batches(make_pairs(500), config(64)).num_batches == 1
+    assert measure_batches(make_pairs(500), 4, DataConfig()).num_batches == 3
+    assert measure_batches(make_pairs(500), 64, DataConfig()).num_batches == 1
     assert held_out_padding(make_pairs(500), 4).num_rows == 8
 
 
