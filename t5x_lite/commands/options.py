@@ -168,7 +168,7 @@ def _add_eval(parser: Parser) -> None:
         metavar="DIR",
         help="run directory, or a model in any format that convert reads",
     )
-    _add_config(parser, ", among them its tasks; null is the config of the run directory")
+    _add_config(parser, ", including its tasks; null is the config of the run directory")
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -332,7 +332,7 @@ DATA_COMMANDS = {
         _add_data_prepare,
     ),
     "stats": Command(
-        "Measures lengths, padding, mixing rates and speed of a task's data. Draws the lengths (extra plot).",
+        "Measures lengths, padding, mixing rates and speed of a task's data. Plots the lengths (extra plot).",
         "t5x-lite data stats --config configs/smoke/cpu.yaml",
         _add_data_stats,
     ),

@@ -77,7 +77,7 @@ class TaskConfig:
         override its own.
       mixture: several tasks to train on at once, instead of source and its related fields.
       source: documents: files, directories or patterns of .txt, .jsonl, .csv, .tsv (also .gz or .zst), .parquet and
-        .array_record; tfds:NAME/CONFIG:VERSION@SPLIT, a prepared TFDS data set; hf:OWNER/NAME/CONFIG@SPLIT of the
+        .array_record; tfds:NAME/CONFIG:VERSION@SPLIT, a prepared TFDS dataset; hf:OWNER/NAME/CONFIG@SPLIT of the
         Hugging Face Hub; hf:DIRECTORY@SPLIT, written by save_to_disk; package.module:NAME, a function that returns
         documents or a TFDS builder class (then with @SPLIT); or docstrings, those of installed packages.
       eval_source: held-out documents, in the form of source; null holds out a part of source.
