@@ -282,7 +282,7 @@ def together(path, count, **given):
     for thread in reversed(threads):  # the first one merges
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     return [found[index] for index in range(count)]
 
 
@@ -304,7 +304,7 @@ def test_each_process_resumes_where_it_was_killed(tmp_path):
         time.sleep(0.01)
     num_lines = len(whole.read_text().splitlines()) - 1
     assert together(tmp_path / "out", 3) == [3, num_lines, 7]
-    thread.join(30)
+    thread.join(120)
     assert (tmp_path / "out").read_text().splitlines() == [f"{n}: line {n}" for n in range(NUM_SHARED)]
 
 
