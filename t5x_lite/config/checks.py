@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of config fields. Each error names the field, its value and the remedy."""
+"""Checks of config fields and arguments. Each error names the field, its value and the remedy."""
 
-from collections.abc import Callable, Mapping
+import dataclasses
+import typing
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 
@@ -31,7 +33,12 @@ def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None
     """Raises ValueError for the first field that violates its rule; None is always allowed.
 
     A rule applies to space-separated fields; messages show their names after the prefix, such as "train." or "--".
+    Raises TypeError for text in a field of a dataclass that holds several values, which would be its letters.
     """
+    for field in dataclasses.fields(config) if dataclasses.is_dataclass(config) else ():
+        value = getattr(config, field.name)
+        if isinstance(value, (str, bytes)) and _holds_several(field.type):
+            raise TypeError(f"{prefix}{field.name} is the text {value!r}: give a list, such as [{value!r}]")
     for rule, fields in rules.items():
         for field in fields.split():
             value = getattr(config, field)
@@ -43,6 +50,32 @@ def require(condition: bool, message: str) -> None:
     """Raises ValueError with the message unless the condition holds."""
     if not condition:
         raise ValueError(message)
+
+
+def as_texts(texts: Iterable[str], name: str) -> list[str]:
+    """Returns an argument called `name` as a list of texts; it may be any iterable of them, such as a generator.
+
+    Raises TypeError for a single text, whose letters would be taken for texts, and for anything but ordered texts.
+    """
+    if isinstance(texts, (str, bytes)):
+        shown = repr(texts if len(texts) <= 40 else texts[:40]) + ("" if len(texts) <= 40 else "...")
+        raise TypeError(f"{name} is a single text, {shown}: pass a list, even of one text, [{shown}]")
+    try:
+        if isinstance(texts, (Mapping, set, frozenset)):
+            raise TypeError
+        listed = list(texts)
+    except TypeError:
+        raise TypeError(f"{name} is of type {type(texts).__name__}: pass a list of texts") from None
+    for number, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise TypeError(f"{name}[{number}] is of type {type(text).__name__}: pass a list of texts, each a str")
+    return listed
+
+
+def _holds_several(annotation: Any) -> bool:
+    """Returns whether an annotation is of a tuple and not of text, which a field may also accept."""
+    kinds = (annotation,) if typing.get_origin(annotation) is tuple else typing.get_args(annotation)
+    return str not in kinds and any(typing.get_origin(kind) is tuple for kind in kinds)
 
 
 def _shown(value: Any) -> str:

@@ -2,10 +2,11 @@
 """Text generation for any number of inputs, batched by length."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from t5x_lite.checkpoints.load import Pretrained
+from t5x_lite.config.checks import as_texts
 from t5x_lite.config.generation import RENAMED
 from t5x_lite.inference.engine import Answer, Request, answer_batch, batched, for_decoding
 from t5x_lite.inference.loop import LOCAL, Devices
@@ -13,21 +14,22 @@ from t5x_lite.inference.loop import LOCAL, Devices
 WINDOW_BATCHES = 16  # batches to read ahead and sort by length
 
 
-def generate(pretrained: Pretrained, inputs: Sequence[str], *, batch_size: int = 8, **settings: Any) -> list[Any]:
+def generate(pretrained: Pretrained, inputs: Iterable[str], *, batch_size: int = 8, **settings: Any) -> list[Any]:
     """Generates an output for each input text: a str, or a list of them if num_return_sequences is above 1.
 
         generate(load("my_run"), ["translate English to German: Good morning."], num_beams=4)
 
     Args:
       pretrained: the model, as returned by `load`.
-      inputs: input texts.
+      inputs: a list, or another iterable, of input texts.
       batch_size: number of texts to decode at once.
       **settings: fields of `GenerationConfig`, such as max_new_tokens, temperature or num_beams.
 
     Raises:
       ValueError: if a setting is out of range or contradicts another one.
-      TypeError: if a setting does not exist.
+      TypeError: if a setting does not exist, or the inputs are a single text.
     """
+    inputs = as_texts(inputs, "inputs")
     settings = {RENAMED.get(name, name): value for name, value in settings.items()}
     config = dataclasses.replace(pretrained.generation, **settings)
     requests = [Request(text, config, stream) for stream, text in enumerate(inputs)]

@@ -5,7 +5,7 @@ Shape letters: B batch, T target tokens, D model, V vocabulary.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +14,7 @@ import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.architectures import DECODERS
+from t5x_lite.config.checks import as_texts
 from t5x_lite.data.converters import continuation, encoder_decoder
 from t5x_lite.inference.engine import batched, pad_inputs
 from t5x_lite.model.kernels.cross_entropy import token_scores
@@ -38,18 +39,20 @@ class Ranking(NamedTuple):
     scores: dict[str, Score]  # by choice
 
 
-def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str], *, batch_size: int = 8) -> list[Score]:
+def score(pretrained: Pretrained, inputs: Iterable[str], targets: Iterable[str], *, batch_size: int = 8) -> list[Score]:
     """Returns the log-likelihood of each target given its input, EOS included.
 
     Args:
       pretrained: a model that decodes, as returned by `load`.
-      inputs: input texts.
+      inputs: a list, or another iterable, of input texts.
       targets: a target for each input.
       batch_size: number of pairs to score at once.
 
     Raises:
       ValueError: if the numbers of inputs and targets differ, or the model does not decode.
+      TypeError: if the inputs or targets are a single text.
     """
+    inputs, targets = as_texts(inputs, "inputs"), as_texts(targets, "targets")
     tokenizer, architecture, traits = pretrained.tokenizer, pretrained.architecture, pretrained.architecture.traits
     if not traits.decodes:
         remedy = f"use one of {', '.join(DECODERS)}"
@@ -73,8 +76,8 @@ def score(pretrained: Pretrained, inputs: Sequence[str], targets: Sequence[str],
 
 def rank(
     pretrained: Pretrained,
-    inputs: Sequence[str],
-    choices: Sequence[str],
+    inputs: Iterable[str],
+    choices: Iterable[str],
     *,
     by_token: bool = False,
     batch_size: int = 8,
@@ -85,16 +88,18 @@ def rank(
 
     Args:
       pretrained: a model that decodes, as returned by `load`.
-      inputs: input texts.
-      choices: distinct answers; ties go to the first.
+      inputs: a list, or another iterable, of input texts.
+      choices: a list of distinct answers; ties go to the first.
       by_token: whether to rank by log-likelihood per token, which penalises long answers less.
       batch_size: number of pairs to score at once.
 
     Raises:
       ValueError: if there are no choices, a choice is repeated, or the model does not decode.
+      TypeError: if the inputs or choices are a single text.
     """
+    inputs, choices = as_texts(inputs, "inputs"), as_texts(choices, "choices")
     if not choices or len(set(choices)) < len(choices):
-        raise ValueError(f"choices are {list(choices)}: give at least one, and each once")
+        raise ValueError(f"choices are {choices}: give at least one, and each once")
     pairs = [(text, choice) for text in inputs for choice in choices]
     scored = score(pretrained, [text for text, _ in pairs], [choice for _, choice in pairs], batch_size=batch_size)
 

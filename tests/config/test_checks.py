@@ -2,9 +2,12 @@
 
 import types
 
+import numpy as np
 import pytest
 
-from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, between, check_fields, not_empty, require
+from t5x_lite.config import ModelConfig, TaskConfig
+from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, as_texts, between, check_fields, not_empty, require
+from t5x_lite.config.generation import GenerationConfig
 
 CONFIG = types.SimpleNamespace(
     none=None, zero=0, one=1, below=-1, nan=float("nan"), text="x", empty="", hole=("a", ""), nothing=()
@@ -37,3 +40,63 @@ def test_values_that_satisfy_their_rules_and_none_are_accepted():
 def test_a_violated_rule_names_the_field_the_value_and_the_remedy(rule, fields, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
         check_fields(CONFIG, "part.", {rule: fields})
+
+
+@pytest.mark.parametrize(
+    ("make", "field"),
+    [
+        (lambda: TaskConfig(targets="{y}", inputs="{x}", labels="yes"), "task.labels"),
+        (lambda: TaskConfig(metrics="f1"), "task.metrics"),
+        (lambda: TaskConfig(columns=b"ab"), "task.columns"),
+        (lambda: ModelConfig(mlp_activations="gelu"), "mlp_activations"),
+        (lambda: GenerationConfig(banned_tokens="12"), "banned_tokens"),
+    ],
+)
+def test_a_text_for_a_field_of_several_values_is_refused_not_split_into_letters(make, field):
+    with pytest.raises(TypeError, match=rf"{field} is the text b?'\w+': give a list, such as \["):
+        make()
+
+
+def test_a_field_of_one_or_several_values_takes_a_text():
+    assert TaskConfig(source="a.txt").source == "a.txt"
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["ab", "c"],
+        ("ab", "c"),
+        (text for text in ("ab", "c")),
+        np.array(["ab", "c"]),
+        np.array(["ab", "c"], object),
+        {"ab": 0, "c": 1}.keys(),
+        "ab\nc".splitlines(),
+    ],
+    ids=lambda texts: type(texts).__name__,
+)
+def test_any_ordered_texts_become_a_list(texts):
+    assert as_texts(texts, "inputs") == ["ab", "c"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("no", r"inputs is a single text, 'no': pass a list, even of one text, \['no'\]"),
+        ("", r"inputs is a single text, '': pass a list"),
+        (np.str_("no"), r"inputs is a single text, .*'no'"),
+        ("long " * 99, r"inputs is a single text, '(long ){8}'\.\.\.: pass a list"),
+        (b"no", "inputs is a single text, b'no': pass a list"),
+        ({"a": "b"}, "inputs is of type dict: pass a list of texts"),
+        ({"a", "b"}, "inputs is of type set: pass a list of texts"),
+        (np.array("no"), "inputs is of type ndarray: pass a list of texts"),
+        (None, "inputs is of type NoneType: pass a list of texts"),
+        (["a", b"b"], r"inputs\[1\] is of type bytes: pass a list of texts, each a str"),
+        ([["a"]], r"inputs\[0\] is of type list: pass a list of texts"),
+        (np.array([["a"]]), r"inputs\[0\] is of type ndarray: pass a list of texts"),
+        (["a", None], r"inputs\[1\] is of type NoneType"),
+        ([float("nan")], r"inputs\[0\] is of type float"),
+    ],
+)
+def test_anything_else_than_texts_is_refused_by_name_with_the_remedy(texts, message):
+    with pytest.raises(TypeError, match=f"^{message}"):
+        as_texts(texts, "inputs")

@@ -23,6 +23,14 @@ def test_the_loss_is_summed_over_all_targets_and_over_those_of_text():
     assert sums.num_correct == (logits_BTV.argmax(-1) == targets_BT)[targets_BT > 0].sum()
 
 
+def test_a_collapsed_model_is_never_right():
+    model = jax.tree.map(jax.numpy.zeros_like, tiny.model(tiny.T5_1_1))
+    targets_BT = np.array([[127, 9, 1], [40, 1, 0], [126, 2, 1]], np.int32)
+    batch = encoder_decoder({"inputs": tiny.batch()[0], "targets": targets_BT})
+    sums = jax.device_get(held_out_sums(model, batch, first_text_id=2, last_text_id=119))
+    assert (sums.tokens, sums.num_correct) == (8, 0)
+
+
 def test_batches_add_before_anyone_divides():
     losses = held_out_loss([HeldOutSums(6.0, 2, 1, 3.0, 1), HeldOutSums(2.0, 2, 2, 1.0, 3)])
     assert losses == {"eval/loss": 2.0, "eval/loss_text": 1.0, "eval/target_accuracy": 0.75}

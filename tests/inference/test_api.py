@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from t5x_lite.checkpoints.load import Pretrained
@@ -29,3 +30,15 @@ def test_generate_takes_settings_and_returns_texts(pretrained):
     assert hf == api.generate(pretrained, LINES, beam_rules="hf", **settings)  # the former name
     with pytest.raises(ValueError, match="top_p is 2"):
         api.generate(pretrained, LINES[:1], temperature=1.0, top_p=2.0)
+
+
+@pytest.mark.parametrize("inputs", ["Good morning", b"Good", {"Good": 1}, np.array("Good"), [b"Good"]])
+def test_one_text_is_refused_not_answered_letter_by_letter(pretrained, inputs):
+    with pytest.raises(TypeError, match=r"^inputs(\[0\])? is "):
+        api.generate(pretrained, inputs)
+
+
+def test_a_generator_or_an_array_of_texts_is_answered_like_a_list(pretrained):
+    expected = api.generate(pretrained, LINES, max_new_tokens=3)
+    for inputs in ((line for line in LINES), np.array(LINES), np.array(LINES, object)):
+        assert api.generate(pretrained, inputs, max_new_tokens=3) == expected

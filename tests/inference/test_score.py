@@ -58,6 +58,23 @@ def test_choices_that_cannot_be_told_apart_are_refused(pretrained, choices):
         score.rank(pretrained, ["a"], choices)
 
 
+def test_one_text_is_refused_where_a_list_is_meant(pretrained):
+    with pytest.raises(TypeError, match=r"^choices is a single text, 'no': pass a list"):
+        score.rank(pretrained, ["q"], "no")
+    with pytest.raises(TypeError, match=r"^inputs is a single text, 'q'"):
+        score.rank(pretrained, "q", ["yes", "no"])
+    with pytest.raises(TypeError, match=r"^inputs is a single text, 'ab'"):
+        score.score(pretrained, "ab", ["c", "d"])
+    with pytest.raises(TypeError, match=r"^targets is a single text, b'cd'"):
+        score.score(pretrained, ["a", "b"], b"cd")
+
+
+def test_generators_and_arrays_of_texts_are_ranked_like_lists(pretrained):
+    choices = ["yes", "no way"]
+    expected = score.rank(pretrained, ["a", "b c"], choices)
+    assert score.rank(pretrained, iter(["a", "b c"]), np.array(choices)) == expected
+
+
 def test_a_model_that_does_not_decode_scores_nothing(pretrained):
     encoder = pretrained._replace(architecture=Architecture("masked_lm"))
     with pytest.raises(ValueError, match="the model is a masked_lm, which has no targets to score"):

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from t5x_lite.data.converters import encoder_only
+from t5x_lite.inference.predict import most_probable
 from t5x_lite.model.encoder import Encoder, LabelHead, MaskedLM, SequenceClassifier, TokenClassifier
 from t5x_lite.model.kernels.cross_entropy import cross_entropy
 from t5x_lite.model.transformer import T5
@@ -118,6 +119,17 @@ def test_a_sequence_of_padding_alone_is_classified_by_the_bias():
     model, nothing_BS = tiny.drawn(SequenceClassifier, tiny.T5_1_1, C), inputs()
     nothing_BS[1] = 0
     np.testing.assert_array_equal(called(model, nothing_BS)[1], model.classifier.bias)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_of_equally_probable_labels_the_first_is_predicted_and_alone_is_right(kind):
+    model = jax.tree.map(jnp.zeros_like, tiny.drawn(kind, tiny.T5_1_1, C))
+    shape = (B, 1) if kind is SequenceClassifier else (B, S)
+    batch = {"encoder_input_tokens": inputs(), "label_weights": np.ones(shape, np.int32)}
+    for label in range(C):
+        hidden, kernel, labels, weights = model.predict(batch | {"target_labels": np.full(shape, label, np.int32)})
+        right = cross_entropy(hidden, kernel, labels, weights).num_correct
+        assert right == (most_probable(model, inputs()) == label).sum() == (np.prod(shape) if label == 0 else 0)
 
 
 def test_a_token_is_classified_by_its_encoding():

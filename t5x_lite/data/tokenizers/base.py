@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from t5x_lite.config.checks import as_texts
 from t5x_lite.files.atomic_write import write_atomically
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
@@ -56,7 +57,7 @@ class Tokenizer(abc.ABC):
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Tokenises many texts, returning int32 arrays."""
-        return [np.asarray(self.encode(text), np.int32) for text in texts]
+        return [np.asarray(self.encode(text), np.int32) for text in as_texts(texts, "texts")]
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decodes ids up to the first EOS, skipping padding and ids out of range; sentinels become <extra_id_N>."""

@@ -19,6 +19,7 @@ from typing import Self
 
 import numpy as np
 
+from t5x_lite.config.checks import as_texts
 from t5x_lite.data.tokenizers.base import Tokenizer
 
 FIRST_BYTE = 3  # after pad, EOS and unknown
@@ -56,7 +57,7 @@ class ByteTokenizer(Tokenizer):
             np.asarray(self.encode(text), np.int32)
             if SENTINEL.search(text)
             else np.frombuffer(text.encode(), np.uint8).astype(np.int32) + FIRST_BYTE
-            for text in texts
+            for text in as_texts(texts, "texts")
         ]
 
     def surfaces(self) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from t5x_lite.config.checks import as_texts
 from t5x_lite.data.tokenizers.base import SENTINEL_PATTERN, FileTokenizer, check_special_ids, count_sentinels
 
 SPACES = re.compile("[\u2581\u0120]")  # space markers of SentencePiece and byte-level BPE
@@ -45,7 +46,7 @@ class HuggingFaceTokenizer(FileTokenizer):
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        rows = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        rows = self._tokenizer.encode_batch_fast(as_texts(texts, "texts"), add_special_tokens=False)
         return [np.asarray(row.ids, np.int32) for row in rows]
 
     def surfaces(self) -> list[str]:

@@ -19,6 +19,7 @@ import sentencepiece
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from t5x_lite.config.checks import as_texts
 from t5x_lite.data.tokenizers.base import SENTINEL_PATTERN, FileTokenizer, check_special_ids, count_sentinels
 
 SPACE = "\u2581"  # SentencePiece's space marker
@@ -58,7 +59,7 @@ class SentencePieceTokenizer(FileTokenizer):
         return self._processor.encode(text)
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        parts = [self._parts(text) for text in texts]
+        parts = [self._parts(text) for text in as_texts(texts, "texts")]
         flat = list(itertools.chain.from_iterable(parts))
         rows = iter(self._processor.encode(flat, num_threads=os.cpu_count() or 1))
         return [np.concatenate([np.asarray(next(rows), np.int32) for _ in of_text]) for of_text in parts]

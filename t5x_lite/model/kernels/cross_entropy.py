@@ -28,7 +28,7 @@ class LossSums(NamedTuple):
     cross_entropy: jax.Array  # of the unsmoothed targets, in nats: perplexity is exp(cross_entropy / weight)
     z_loss: jax.Array  # included in `loss`
     weight: jax.Array
-    num_correct: jax.Array  # tokens whose target has the highest logit
+    num_correct: jax.Array  # tokens whose target is the argmax of the logits; of equal logits, the lowest id
 
 
 class _Logits(NamedTuple):
@@ -36,7 +36,7 @@ class _Logits(NamedTuple):
 
     log_z: jax.Array
     target: jax.Array
-    highest: jax.Array
+    is_correct: jax.Array  # whether the target is the argmax: of equal logits, the lowest id
     total: jax.Array
 
 
@@ -68,13 +68,13 @@ class TokenScores(NamedTuple):
     """Scores of the targets."""
 
     nats_BT: jax.Array  # -log p, float32
-    is_correct_BT: jax.Array  # whether the target has the highest logit
+    is_correct_BT: jax.Array  # whether the target is the argmax of the logits; of equal logits, the lowest id
 
 
 def token_scores(hidden_BTD: jax.Array, kernel_DV: jax.Array, targets_BT: jax.Array) -> TokenScores:
     """Scores each target, for evaluation; arguments as in `cross_entropy`."""
     logits = _all_logits(hidden_BTD, kernel_DV, targets_BT)
-    return TokenScores(logits.log_z - logits.target, logits.target == logits.highest)
+    return TokenScores(logits.log_z - logits.target, logits.is_correct)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
@@ -137,7 +137,11 @@ def _reduce(logits_BCV, targets_BC) -> _Logits:
     highest_BC = jnp.max(logits_BCV, axis=-1)
     log_z_BC = highest_BC + jnp.log(jnp.sum(jnp.exp(logits_BCV - highest_BC[..., None]), axis=-1))
     target_BC = jnp.take_along_axis(logits_BCV, targets_BC[..., None], axis=-1)[..., 0]
-    return _Logits(log_z_BC, target_BC, highest_BC, jnp.sum(logits_BCV, axis=-1))
+    # `jnp.argmax`, in a reduction that XLA fuses. Without a rule for ties, a collapsed model would always be right.
+    ids_BCV = jax.lax.broadcasted_iota(targets_BC.dtype, logits_BCV.shape, 2)
+    is_highest_BCV = logits_BCV == highest_BC[..., None]
+    argmax_BC = jnp.min(jnp.where(is_highest_BCV, ids_BCV, logits_BCV.shape[2]), axis=-1)
+    return _Logits(log_z_BC, target_BC, argmax_BC == targets_BC, jnp.sum(logits_BCV, axis=-1))
 
 
 def _smoothed(label_smoothing, V) -> tuple[float, float]:
@@ -156,7 +160,7 @@ def _sums(logits: _Logits, weights_BT, V, z_loss, label_smoothing) -> LossSums:
         cross_entropy=logits.log_z - logits.target,
         z_loss=z_loss_BT,
         weight=jnp.ones_like(z_loss_BT),
-        num_correct=(logits.target == logits.highest).astype(jnp.float32),
+        num_correct=logits.is_correct.astype(jnp.float32),
     )
     return jax.tree.map(lambda values_BT: jnp.sum(values_BT * weights_BT, dtype=jnp.float32), per_token)
 

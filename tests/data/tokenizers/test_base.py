@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.data.tokenizers.base import Tokenizer, check_special_ids, count_sentinels, read_vocabulary, trim
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 
 
 class Numbers(Tokenizer):
@@ -105,3 +106,10 @@ def test_sentinels_count_only_at_the_end_and_descending():
     for wrong in ({0: 18}, {0: 18, 1: 19}, {1: 18}, {0: 19, 2: 17}):
         with pytest.raises(ValueError, match=r"x has <extra_id_N> pieces that do not descend from its last id"):
             count_sentinels(wrong, 20, "x")
+
+
+@pytest.mark.parametrize("tokenizer", [Numbers(9, 0), ByteTokenizer()], ids=lambda tokenizer: tokenizer.kind)
+@pytest.mark.parametrize("texts", ["12", b"12", {"1": 2}])
+def test_one_text_is_not_a_batch_of_its_letters(tokenizer, texts):
+    with pytest.raises(TypeError, match=r"^texts is .*: pass a list"):
+        tokenizer.encode_batch(texts)

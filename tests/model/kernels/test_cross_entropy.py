@@ -98,6 +98,31 @@ def test_token_scores_are_those_of_each_target(monkeypatch):
         np.testing.assert_allclose(nats_BT[b, t], sums.cross_entropy, rtol=1e-6)
 
 
+def tied(num_best, dtype):
+    """Returns arrays in which ids 5, 10, ... are equally and most probable everywhere, and targets 0 to 20."""
+    kernel_DV = np.zeros((D, V), np.float32)
+    kernel_DV[:, 5 : 5 * (num_best + 1) : 5] = 1
+    targets_BT = np.arange(B * T, dtype=np.int32).reshape(B, T)
+    return jnp.ones((B, T, D), dtype), jnp.asarray(kernel_DV), jnp.asarray(targets_BT), jnp.ones((B, T))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, jnp.bfloat16])
+@pytest.mark.parametrize("chunk_logits", [10**6, 3 * B * V])
+@pytest.mark.parametrize(("num_best", "argmax"), [(0, 0), (1, 5), (2, 5), (4, 5)])
+def test_of_tied_logits_only_the_lowest_id_is_right_as_for_argmax(monkeypatch, num_best, argmax, chunk_logits, dtype):
+    monkeypatch.setattr(module, "CHUNK_LOGITS", chunk_logits)
+    arrays = tied(num_best, dtype)
+    is_correct_BT = np.asarray(arrays[2]) == argmax
+    np.testing.assert_array_equal(jax.jit(token_scores)(*arrays[:3]).is_correct_BT, is_correct_BT)
+    assert sums_of(arrays).num_correct == 1
+    assert value_and_gradients(arrays)[0].num_correct == 1
+
+
+def test_targets_of_nan_logits_are_wrong():
+    hidden_BTD, kernel_DV, targets_BT, weights_BT = batch()
+    assert sums_of((jnp.nan * hidden_BTD, kernel_DV, targets_BT, weights_BT)).num_correct == 0
+
+
 def test_large_logits_do_not_overflow():
     hidden_BTD, kernel_DV, targets_BT, weights_BT = batch()
     sums, gradients = value_and_gradients((1e4 * hidden_BTD, kernel_DV, targets_BT, weights_BT), z_loss=1e-4)
