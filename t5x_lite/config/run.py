@@ -8,6 +8,11 @@ from t5x_lite.config.checks import FRACTION, NON_NEGATIVE, POSITIVE, Rule, betwe
 from t5x_lite.config.model import ModelOptions
 from t5x_lite.config.task import TaskConfig
 
+SCHEDULES = ("rsqrt", "linear", "cosine", "constant")
+# The fields of a schedule; a product of T5X's factors does not read `final_fraction`, and only it reads the last ones.
+FACTOR_FIELDS = ("decay_factor", "steps_per_decay", "steps_per_cycle", "step_offset", "min_learning_rate")
+SCHEDULE_FIELDS = ("learning_rate", "warmup_steps", "final_fraction", *FACTOR_FIELDS)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataConfig:
@@ -82,9 +87,18 @@ class OptimizerConfig:
       from_pretrained: continue with the Adafactor state and step number of model.pretrained, a T5X checkpoint.
       name: adafactor with T5X's hyperparameters, adamw_rms (AdamW with updates scaled by the parameter's RMS) or adamw.
       learning_rate: peak learning rate; relative to the parameter's RMS for adafactor and adamw_rms.
-      schedule: learning rate schedule; rsqrt is learning_rate * sqrt(warmup_steps / max(step, warmup_steps)), as in T5.
+      schedule: learning rate schedule: rsqrt, linear, cosine or constant, of which rsqrt is learning_rate *
+        sqrt(warmup_steps / max(step, warmup_steps)), as in T5; or a product of T5X's factors, such as
+        "constant * linear_warmup * rsqrt_decay". The factors are constant (learning_rate), linear_warmup, rsqrt_decay
+        (1 / sqrt(max(step, warmup_steps))), rsqrt_normalized_decay, decay_every, linear_decay and cosine_decay.
       warmup_steps: number of steps of linear warmup; with rsqrt, of constant learning rate, as in T5X.
       final_fraction: final learning rate of linear and cosine at train.num_steps, as a fraction of learning_rate.
+      decay_factor: what the factor decay_every multiplies by; the slope per step of linear_decay after the warmup.
+      steps_per_decay: number of steps between two decays of the factor decay_every.
+      steps_per_cycle: number of steps in which the factor cosine_decay falls from 1 to 0, before it starts again.
+      step_offset: number of steps to subtract from the step in a product of factors, such as those of a pretrained
+        model.
+      min_learning_rate: lowest learning rate of a product of factors.
       clip_norm: maximum global norm of the gradients; null turns clipping off.
       weight_decay: weight decay per step, multiplied by the learning rate except for adafactor.
       beta1: decay rate of the first moment; null means no first moment for adafactor and 0.9 for the others.
@@ -96,9 +110,14 @@ class OptimizerConfig:
     from_pretrained: bool = False
     name: Literal["adafactor", "adamw_rms", "adamw"] = "adafactor"
     learning_rate: float = 0.01
-    schedule: Literal["rsqrt", "linear", "cosine", "constant"] = "rsqrt"
+    schedule: str = "rsqrt"
     warmup_steps: int = 10_000
     final_fraction: float = 0.0
+    decay_factor: float = 0.5
+    steps_per_decay: int = 20_000
+    steps_per_cycle: int = 100_000
+    step_offset: int = 0
+    min_learning_rate: float = 1e-8
     clip_norm: float | None = None
     weight_decay: float = 0.0
     beta1: float | None = None
@@ -107,8 +126,8 @@ class OptimizerConfig:
 
     def __post_init__(self):
         rules = {
-            POSITIVE: "learning_rate clip_norm",
-            NON_NEGATIVE: "warmup_steps final_fraction weight_decay",
+            POSITIVE: "learning_rate clip_norm decay_factor steps_per_decay steps_per_cycle",
+            NON_NEGATIVE: "warmup_steps final_fraction weight_decay step_offset min_learning_rate",
             FRACTION: "beta1 beta2",
         }
         check_fields(self, "optimizer.", rules)
@@ -116,10 +135,27 @@ class OptimizerConfig:
             self.schedule != "rsqrt" or self.warmup_steps > 0,
             "optimizer.warmup_steps is 0, which the rsqrt schedule divides by: use 1 or more, or another schedule",
         )
+        _check_schedule(self)
         require(
             self.momentum_dtype == "float32" or self.name != "adafactor" or self.beta1 is not None,
             f"optimizer.momentum_dtype is {self.momentum_dtype}, but adafactor has no first moment without "
             "optimizer.beta1: set optimizer.beta1, or leave out optimizer.momentum_dtype",
+        )
+
+
+def _check_schedule(cfg: OptimizerConfig) -> None:
+    """Raises ValueError if the schedule is unknown, or a field that differs from its default is for another one."""
+    given = {name: value for name in SCHEDULE_FIELDS if (value := getattr(cfg, name)) != getattr(OptimizerConfig, name)}
+    if cfg.schedule not in SCHEDULES:
+        from t5x_lite.config.factors import check_factors
+
+        check_factors(cfg.schedule, cfg.warmup_steps, given)
+        return
+    for name in FACTOR_FIELDS:
+        require(
+            name not in given,
+            f"optimizer.{name} is {given.get(name)}, but only a product of factors in optimizer.schedule uses it, not "
+            f"{cfg.schedule}: leave it out",
         )
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from t5x_lite.config import OptimizerConfig
+from t5x_lite.config.run import SCHEDULES
 
 
 def make_schedule(cfg: OptimizerConfig, num_steps: int) -> optax.Schedule:
@@ -20,6 +21,10 @@ def make_schedule(cfg: OptimizerConfig, num_steps: int) -> optax.Schedule:
 
     Source: rsqrt is T5X's `constant * rsqrt_decay`: 1 / sqrt(max(step, 10_000)) if learning_rate is 0.01.
     """
+    if cfg.schedule not in SCHEDULES:
+        from t5x_lite.optim.factors import product_of_factors
+
+        return product_of_factors(cfg)
     if cfg.schedule in ("linear", "cosine") and cfg.warmup_steps >= num_steps:
         raise ValueError(
             f"optimizer.warmup_steps is {cfg.warmup_steps} and train.num_steps is {num_steps}: the {cfg.schedule} "
