@@ -15,9 +15,10 @@ from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.weights import LazyModel, reader
 from t5x_lite.config import ModelConfig
+from t5x_lite.config.architectures import ENCODER, ENCODER_DECODER, Architecture
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
+from t5x_lite.model.encoder import Encoder
 from t5x_lite.model.transformer import T5
 
 RUN, HF = "config.yaml", "config.json"
@@ -126,11 +127,13 @@ def generation_config(
     return read_generation_config(path, tell=tell) or GenerationConfig()
 
 
-def save_hf(model: T5, tokenizer: Tokenizer, directory: str | os.PathLike[str], *, dtype: str = "float32") -> None:
-    """Saves a model for `transformers.AutoModelForSeq2SeqLM.from_pretrained`.
+def save_hf(
+    model: T5 | Encoder, tokenizer: Tokenizer, directory: str | os.PathLike[str], *, dtype: str = "float32"
+) -> None:
+    """Saves a model for `transformers.AutoModelForSeq2SeqLM.from_pretrained`, or an encoder for `T5EncoderModel`.
 
     Args:
-      model: an encoder-decoder whose parameters this process can address.
+      model: an encoder-decoder, or an encoder alone, whose parameters this process can address.
       tokenizer: the model's tokenizer.
       directory: a new or empty directory, which appears only once it is complete.
       dtype: the dtype to store, float32 or bfloat16.
@@ -141,5 +144,11 @@ def save_hf(model: T5, tokenizer: Tokenizer, directory: str | os.PathLike[str], 
     """
     from t5x_lite.checkpoints.hf.weights import save_model
 
-    lazy = LazyModel(model.cfg, ENCODER_DECODER, tokenizer, 0, np.dtype(np.float32), reader(model))
+    if not isinstance(model, T5 | Encoder):
+        raise TypeError(
+            f"the model is a {type(model).__name__}, but save_hf takes a T5 or an Encoder: give its encoder, "
+            "model.encoder, or use t5x-lite convert, which knows its labels"
+        )
+    architecture = ENCODER if isinstance(model, Encoder) else ENCODER_DECODER
+    lazy = LazyModel(model.cfg, architecture, tokenizer, 0, np.dtype(np.float32), reader(model))
     save_model(pathlib.Path(directory), lazy, tokenizer, dtype=np.dtype(dtype))

@@ -10,6 +10,7 @@ import numpy as np
 
 from t5x_lite.checkpoints import native
 from t5x_lite.checkpoints.hf import weights as hf
+from t5x_lite.checkpoints.hf.architecture import check_writable, class_name
 from t5x_lite.checkpoints.load import RUN, check_has_tokenizer, open_pretrained
 from t5x_lite.checkpoints.run import read_slots
 from t5x_lite.checkpoints.t5x import writer as t5x
@@ -22,7 +23,6 @@ from t5x_lite.model.architectures import ENCODER_DECODER, abstract
 
 BYTES = ("bytes", "bytes_and_sentinels")
 READERS = {
-    "hf": "transformers.AutoModelForSeq2SeqLM.from_pretrained",
     "t5x-lite": "t5x_lite.load",
     "t5x": "T5X's Checkpointer",
 }
@@ -45,11 +45,13 @@ def run(
         kind: Any = tokenizer if tokenizer in BYTES else "sentencepiece"
         replacement = build_tokenizer(TokenizerConfig(kind=kind, path=None if tokenizer in BYTES else tokenizer), ())
     model = open_pretrained(source, tokenizer=replacement)
-    if format != "t5x-lite" and model.architecture != ENCODER_DECODER:
+    if format == "t5x" and model.architecture != ENCODER_DECODER:
         raise ValueError(
-            f"{source} is a {model.architecture.name}, but --format {format} supports only encoder-decoders: use "
+            f"{source} is a {model.architecture.name}, but --format t5x supports only encoder-decoders: use "
             "--format t5x-lite"
         )
+    if format == "hf":
+        check_writable(model.architecture, source)
     if format == "t5x" and dtype not in (None, "float32"):
         raise ValueError(f"--dtype is {dtype}, but T5X stores parameters in float32: leave it out")
     stored = np.dtype(dtype or ("float32" if format == "t5x" else model.dtype))
@@ -64,7 +66,8 @@ def run(
             save_model = {"hf": hf.save_model, "t5x-lite": native.save_model}[format]
             own = check_has_tokenizer(model, pathlib.Path(source))
             save_model(pathlib.Path(destination), model, own, dtype=stored, progress=bar.advance)
-    print(f"{destination} holds the model: load it with {READERS[format]}", file=sys.stderr)
+    reader = READERS.get(format) or f"transformers.{class_name(model.config, model.architecture)}.from_pretrained"
+    print(f"{destination} holds the model: load it with {reader}", file=sys.stderr)
 
 
 def write_t5x(model: LazyModel, source: pathlib.Path, destination: pathlib.Path, progress: Progress) -> None:

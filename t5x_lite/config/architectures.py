@@ -16,11 +16,16 @@ class Traits:
     """The traits of an architecture; classes and functions are given as package.module:NAME."""
 
     model: str  # the model's class
-    converter: str  # the factory of its feature converter; see `data.converters.make_converter`
+    converter: str | None  # the factory of its feature converter, see `data.converters`; None if nothing is predicted
     has_encoder: bool  # whether an encoder reads the inputs
     decodes: bool = False  # whether a decoder generates text, one token at a time
     sees_prefix: bool = False  # whether a decoder without an encoder reads its inputs bidirectionally
     labels_per: Literal["sequence", "token"] | None = None  # what a classifier labels; None for models of token ids
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the model predicts text, tokens or labels, and can be trained; an encoder alone only encodes."""
+        return self.converter is not None
 
     @property
     def fills_spans(self) -> bool:
@@ -30,7 +35,7 @@ class Traits:
     @property
     def fills_masks(self) -> bool:
         """Whether the model predicts the token under each mask, in place."""
-        return not self.decodes and self.labels_per is None
+        return self.predicts and not self.decodes and self.labels_per is None
 
 
 _MODEL, _DATA = "t5x_lite.model", "t5x_lite.data"
@@ -51,6 +56,7 @@ ARCHITECTURES: Mapping[str, Traits] = types.MappingProxyType(
         ),
         "causal_lm": _DECODER,
         "prefix_lm": dataclasses.replace(_DECODER, sees_prefix=True),
+        "encoder": Traits(model=f"{_MODEL}.encoder:Encoder", converter=None, has_encoder=True),
         "masked_lm": Traits(
             model=f"{_MODEL}.encoder:MaskedLM", converter=f"{_DATA}.converters:masked_lm_converter", has_encoder=True
         ),
@@ -69,12 +75,13 @@ ARCHITECTURES: Mapping[str, Traits] = types.MappingProxyType(
     }
 )
 DECODERS = tuple(name for name, traits in ARCHITECTURES.items() if traits.decodes)
+TRAINABLE = tuple(name for name, traits in ARCHITECTURES.items() if traits.predicts)
 DEFAULT = "encoder_decoder"
 
 if TYPE_CHECKING:
     ArchitectureName = str
 else:
-    ArchitectureName = Literal[tuple(ARCHITECTURES)]
+    ArchitectureName = Literal[TRAINABLE]
 
 
 class Architecture(NamedTuple):
@@ -88,5 +95,13 @@ class Architecture(NamedTuple):
         """The record of this architecture."""
         return ARCHITECTURES[self.name]
 
+    def check_predicts(self) -> None:
+        """Raises ValueError unless the model predicts text, tokens or labels."""
+        if not self.traits.predicts:
+            raise ValueError(
+                f"the model is an {self.name} alone, which predicts nothing: use t5x-lite embed, or train one of "
+                f"{', '.join(TRAINABLE)} that starts from it"
+            )
 
-ENCODER_DECODER = Architecture()
+
+ENCODER_DECODER, ENCODER = Architecture(), Architecture("encoder")

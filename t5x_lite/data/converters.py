@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from t5x_lite.config import TaskConfig
-from t5x_lite.config.architectures import ARCHITECTURES, Architecture
+from t5x_lite.config.architectures import ARCHITECTURES, TRAINABLE, Architecture
 from t5x_lite.data.tokenizers import Tokenizer
 
 Batch = dict[str, np.ndarray]
@@ -190,6 +190,10 @@ def make_converter(
       ValueError: if a task or the packing does not suit the architecture.
     """
     traits = ARCHITECTURES[architecture]
+    if traits.converter is None:
+        raise ValueError(
+            f"model.architecture is {architecture}, which predicts nothing: use one of {', '.join(TRAINABLE)}"
+        )
     if traits.labels_per and packing != "none":
         raise mismatch(architecture, "data.packing", packing, "leave it out")
     return pkgutil.resolve_name(traits.converter)(architecture, tasks, tokenizer)

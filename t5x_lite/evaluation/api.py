@@ -81,6 +81,7 @@ def checked_tasks(task: TaskConfig, num_batches: int | None) -> TaskSpecs:
 
 def held_out_spec(cfg: RunConfig, tasks: TaskSpecs, architecture: Architecture) -> ExampleSpec:
     """Returns a config's examples for a trained model, after checking that the labels match."""
+    architecture.check_predicts()
     labels = labels_of(tasks.each) if architecture.labels else ()
     if labels != architecture.labels:
         raise ValueError(

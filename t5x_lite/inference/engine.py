@@ -61,6 +61,7 @@ def answer_batch(
 ) -> list[Answer]:
     """Answers up to `batch_size` requests in one padded batch; their configs must have the same `batch_key`."""
     tokenizer, architecture = pretrained.tokenizer, pretrained.architecture
+    architecture.check_predicts()
     encoded = [[*tokenizer.encode(request.text), tokenizer.eos_id] for request in requests]
     inputs_BS = pad_inputs(encoded, batch_size)
     lengths = [len(ids) for ids in encoded]

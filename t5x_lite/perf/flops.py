@@ -32,7 +32,7 @@ def forward_flops(
         total += cfg.num_decoder_layers * _layer(cfg, T)
     if traits.has_encoder and traits.decodes:
         total += cfg.num_decoder_layers * (2 * (T + S) * D * inner + 2 * T * S * inner)
-    if traits.labels_per is None:
+    if traits.decodes or traits.fills_masks:
         total += (T if traits.decodes else S) * D * cfg.vocab_size
     return 2 * total
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.config.architectures import ENCODER as ENCODER_ALONE
 from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
 from t5x_lite.parallel import xla_options
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
@@ -99,6 +100,8 @@ def source_names(names: Mapping[str, Any], architecture: Architecture, pretraine
     if encoder_only and pretrained == ENCODER_DECODER:
         own = {name: name.removeprefix(ENCODER) for name in names if name.startswith(ENCODER)}
         return own | {name: name for name in names if name == "logits_kernel"}
+    if encoder_only and pretrained == ENCODER_ALONE:
+        return {name: name.removeprefix(ENCODER) for name in names if name.startswith(ENCODER)}
     if encoder_only and old.has_encoder and not old.decodes:
         return {name: name for name in names if name.startswith(ENCODER)}
     raise ValueError(

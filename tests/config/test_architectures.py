@@ -3,7 +3,7 @@
 import pytest
 
 from t5x_lite.config import ModelOptions
-from t5x_lite.config.architectures import ARCHITECTURES, DECODERS, Architecture
+from t5x_lite.config.architectures import ARCHITECTURES, DECODERS, TRAINABLE, Architecture
 
 
 def test_an_architecture_survives_a_checkpoint_description():
@@ -16,10 +16,18 @@ def test_an_architecture_survives_a_checkpoint_description():
 def test_every_model_predicts_one_kind_of_output(name):
     traits = Architecture(name).traits
     assert traits is ModelOptions(architecture=name).traits
+    assert traits.predicts == (name in TRAINABLE)
     assert traits.has_encoder or traits.decodes
-    assert traits.decodes + traits.fills_masks + (traits.labels_per is not None) == 1
+    assert traits.decodes + traits.fills_masks + (traits.labels_per is not None) == traits.predicts
     assert traits.fills_spans <= traits.decodes
     assert not (traits.sees_prefix and traits.has_encoder)
+
+
+def test_an_encoder_alone_predicts_nothing():
+    with pytest.raises(ValueError, match="the model is an encoder alone, which predicts nothing: use t5x-lite embed"):
+        Architecture("encoder").check_predicts()
+    for name in TRAINABLE:
+        Architecture(name).check_predicts()
 
 
 def test_the_decoders_are_listed():

@@ -39,6 +39,8 @@ ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
     "gated-relu": ("relu", "linear"),
 }
 NORM_EPSILON = 1e-6  # as in model/layers.py
+FAMILIES = ("UMT5", "MT5", "T5")  # prefixes of class names
+ENCODER_CLASSES = ("EncoderModel", "ForTokenClassification")  # after the family; see architecture.py
 
 
 def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
@@ -53,7 +55,7 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise ValueError(f"{path} has model_type {model_type!r}: use one of {', '.join(ARCHITECTURES)}")
     architectures = fields.get("architectures")
-    if architectures and ARCHITECTURES[model_type] not in architectures:
+    if architectures and ARCHITECTURES[model_type] not in architectures and class_ending(fields) not in ENCODER_CLASSES:
         raise ValueError(
             f"{path} has architectures {architectures}: only {ARCHITECTURES[model_type]} is supported for model_type "
             f"{model_type}"
@@ -118,6 +120,16 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError(f"{path} is not a JSON object: it is damaged; download it again")
     return fields
+
+
+def class_ending(fields: Mapping[str, Any]) -> str | None:
+    """Returns the class in a config without its family, such as "EncoderModel"; None if there is no such class."""
+    names = fields.get("architectures")
+    for name in names if isinstance(names, list) else ():
+        family = next((family for family in FAMILIES if str(name).startswith(family)), None)
+        if family:
+            return str(name).removeprefix(family)
+    return None
 
 
 def _size(path: pathlib.Path, fields: Mapping[str, Any], name: str) -> int:

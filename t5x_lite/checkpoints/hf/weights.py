@@ -4,22 +4,32 @@
 To bound memory, parameters are converted one layer, or one slice of the vocabulary, at a time.
 """
 
+import dataclasses
 import json
 import pathlib
+import sys
 from collections.abc import Iterator
 
 import numpy as np
 
 from t5x_lite.checkpoints import safetensors
 from t5x_lite.checkpoints.arrays import Index, whole
-from t5x_lite.checkpoints.hf.config import CONFIG_FILE, config_fields, read_config
+from t5x_lite.checkpoints.hf.architecture import (
+    architecture_fields,
+    architecture_rows,
+    check_writable,
+    own_tensors,
+    read_architecture,
+    stored_name,
+)
+from t5x_lite.checkpoints.hf.config import CONFIG_FILE, config_fields, read_config, read_json
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer
-from t5x_lite.checkpoints.param_names import Form, Row, check_arrays, rows
+from t5x_lite.checkpoints.param_names import Form, Row, check_arrays
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import new_directory, write_atomically
-from t5x_lite.model.architectures import ENCODER_DECODER
+from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
 
 GENERATION_FILE = "generation_config.json"
 PART_SIZE = 2**24  # elements in memory at once, of an array without layers
@@ -34,16 +44,23 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     Raises:
       ValueError: if a file is missing or damaged, or config.json does not match the weights.
     """
-    tensors = safetensors.open_weights(path)
+    stored = safetensors.open_weights(path)
+    architecture = read_architecture(path / CONFIG_FILE, read_json(path / CONFIG_FILE), stored)
+    tensors, told = own_tensors(path, stored, architecture)
+    if told:
+        print(told, file=sys.stderr)
     config = read_config(path, has_lm_head="lm_head.weight" in tensors)
-    expected = {name: hf_shape for name, (*_, hf_shape) in _layers(config).items()}
+    if not architecture.traits.decodes:  # nothing is tied, but a masked_lm that starts from it follows its family
+        config = dataclasses.replace(config, tie_embeddings=config.scales_logits)
+    expected = {name: hf_shape for name, (*_, hf_shape) in _layers(config, architecture).items()}
     check_arrays(tensors, expected, f"{path} does not match its {CONFIG_FILE}: it", ignored=COPIES.keys() | UNUSED)
     for copy, name in COPIES.items():
         if copy in tensors and not _equal(tensors[copy], tensors[name]):
             raise ValueError(
                 f"{path} has {copy} different from {name}, but a T5 has one embedding: correct one of them"
             )
-    rows_by_name, shapes = {row.ours: row for row in rows(config)}, param_shapes(config)
+    rows_by_name = {row.ours: row for row in architecture_rows(config, architecture)}
+    shapes = param_shapes(config, architecture)
 
     def read_layer(row: Row, layer: int, index: Index, shape: tuple[int, ...]) -> np.ndarray:
         part = tensors[row.hf.format(layer=layer)].read(row.hf_index(index, shape))
@@ -59,7 +76,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
         return out
 
     dtype = next(iter(tensors.values())).dtype
-    return LazyModel(config, ENCODER_DECODER, tokenizer or read_tokenizer(path), 0, dtype, read)
+    return LazyModel(config, architecture, tokenizer or read_tokenizer(path), 0, dtype, read)
 
 
 def save_model(
@@ -68,7 +85,8 @@ def save_model(
     """Writes a model and its tokenizer into a new directory; see `load.save_hf`."""
     with new_directory(directory) as temporary:
         save_tokenizer(tokenizer, temporary)
-        save_weights(temporary, model.config, model.read, dtype=dtype, progress=progress)
+        own = (model.config, model.read)
+        save_weights(temporary, *own, dtype=dtype, progress=progress, architecture=model.architecture)
 
 
 def _equal(one: safetensors.Tensor, other: safetensors.Tensor) -> bool:
@@ -79,14 +97,21 @@ def _equal(one: safetensors.Tensor, other: safetensors.Tensor) -> bool:
 
 
 def save_weights(
-    directory: pathlib.Path, cfg: ModelConfig, read: Read, *, dtype: np.dtype, progress: Progress = IGNORE
+    directory: pathlib.Path,
+    cfg: ModelConfig,
+    read: Read,
+    *,
+    dtype: np.dtype,
+    progress: Progress = IGNORE,
+    architecture: Architecture = ENCODER_DECODER,
 ) -> None:
-    """Writes config.json, generation_config.json and the weights of a model."""
-    fields = config_fields(cfg) | {"torch_dtype": dtype.name}
-    layers, shapes = _layers(cfg), param_shapes(cfg)
+    """Writes config.json, the weights of a model and, if it decodes, generation_config.json."""
+    check_writable(architecture, "the model")
+    fields = config_fields(cfg) | {"torch_dtype": dtype.name} | architecture_fields(cfg, architecture)
+    layers, shapes = _layers(cfg, architecture), param_shapes(cfg, architecture)
 
     def parts(name: str) -> Iterator[np.ndarray]:
-        row, layer, hf_shape = layers[name]
+        row, layer, hf_shape = layers[own_names[name]]
         index = list(whole(shapes[row.ours]))
         if row.has_layers:
             index[0] = slice(layer, layer + 1)
@@ -96,19 +121,21 @@ def save_weights(
             index[0 if row.form is Form.KEPT else -1] = part  # the first dimension in Hugging Face
             yield row.to_hf(read(row.ours, tuple(index)))
 
-    hf_shapes = {name: hf_shape for name, (*_, hf_shape) in layers.items()}
+    own_names = {stored_name(name, architecture): name for name in layers}
+    hf_shapes = {stored: layers[name][-1] for stored, name in own_names.items()}
     safetensors.write_weights(directory, hf_shapes, parts, dtype, progress=progress)
-    generation = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
-    write_atomically(directory / GENERATION_FILE, json.dumps(generation, indent=2) + "\n")
+    if architecture.traits.decodes:
+        generation = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+        write_atomically(directory / GENERATION_FILE, json.dumps(generation, indent=2) + "\n")
     # Written last, so that a directory with a config.json is complete.
     write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")
 
 
-def _layers(cfg: ModelConfig) -> dict[str, tuple[Row, int, tuple[int, ...]]]:
+def _layers(cfg: ModelConfig, architecture: Architecture) -> dict[str, tuple[Row, int, tuple[int, ...]]]:
     """Maps the name of each Hugging Face tensor to its parameter, layer and shape."""
-    shapes = param_shapes(cfg)
+    shapes = param_shapes(cfg, architecture)
     return {
         row.hf.format(layer=layer): (row, layer, row.hf_shape(shapes[row.ours][row.has_layers :]))
-        for row in rows(cfg)
+        for row in architecture_rows(cfg, architecture)
         for layer in range(shapes[row.ours][0] if row.has_layers else 1)
     }

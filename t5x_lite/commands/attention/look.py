@@ -34,6 +34,7 @@ class _Selection(NamedTuple):
 def look_at(pretrained: Pretrained, options: AttentionConfig) -> Contents:
     """Returns the attention maps and probabilities of the text and target in the options."""
     architecture, traits = pretrained.architecture, pretrained.architecture.traits
+    architecture.check_predicts()
     selection = _select(pretrained, options)
     names = token_names(pretrained.tokenizer)
     reading = make_reading(pretrained, options, names)

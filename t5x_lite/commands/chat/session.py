@@ -41,6 +41,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
     config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
     shots = read_shots(options, seed=config.seed)
     pretrained = load(options.checkpoint)
+    pretrained.architecture.check_predicts()
     name = os.path.basename(os.path.abspath(options.checkpoint))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(pretrained.model))
     model = f"{name}: step {pretrained.step}, {pretrained.architecture.name}, {num_parameters:,} parameters"

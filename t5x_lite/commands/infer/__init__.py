@@ -49,6 +49,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
         mesh = local_mesh if jax.device_count() > 1 else None
         batch_size = _batch_size(options, mesh)
         pretrained = load(options.checkpoint, mesh)
+        pretrained.architecture.check_predicts()
         identity = _identity(options, inputs, pretrained, config)
         share = Share(jax.process_index(), jax.process_count(), batch_size * WINDOW_BATCHES)
         hidden = options.reads_pipe or options.output == STDIO or share.index > 0

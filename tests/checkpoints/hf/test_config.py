@@ -81,7 +81,7 @@ def test_a_model_hugging_face_does_not_have_is_not_written():
     [
         ({"model_type": "bert"}, "has model_type 'bert': use one of t5, mt5, umt5"),
         ({"model_type": ["t5"]}, "has model_type"),
-        ({"architectures": ["T5EncoderModel"]}, "only T5ForConditionalGeneration is supported"),
+        ({"architectures": ["BertModel"]}, "only T5ForConditionalGeneration is supported"),
         ({"architectures": "LongT5"}, "only T5ForConditionalGeneration is supported"),
         ({"d_model": None}, "has d_model None: it must be a whole number above 0"),
         ({"d_model": "512"}, "has d_model '512'"),
