@@ -45,8 +45,8 @@ class InferConfig:
     Args:
       checkpoint: run directory, or a model in any format that t5x-lite convert reads.
       interactive: start a prompt in the terminal instead of reading a file; /help lists its commands.
-      input: file with one example per line (a .jsonl file has one record per line), - for standard input, or any
-        source of records that task.source accepts: tables, directories, patterns, tfds:NAME@SPLIT, hf:NAME@SPLIT.
+      input: any source that task.source accepts (a text file, or one with another ending, has one example per line), or
+        - for standard input, whose lines are text or, with a template, JSON objects.
       output: JSON lines file to write, or - for standard output.
       template: template that builds the inputs from a record's fields, such as "question: {question}"; null is
         "{inputs}", or the task's template.

@@ -76,15 +76,17 @@ class TaskConfig:
       base: package.module:NAME of a Task or Mixture in Python, such as t5x_lite.tasks.glue:COLA; fields given here
         override its own.
       mixture: several tasks to train on at once, instead of source and its related fields.
-      source: documents: files, directories or patterns of .txt, .jsonl, .csv, .tsv (also .gz or .zst), .parquet and
-        .array_record; tfds:NAME/CONFIG:VERSION@SPLIT, a prepared TFDS dataset; hf:OWNER/NAME/CONFIG@SPLIT of the
-        Hugging Face Hub; hf:DIRECTORY@SPLIT, written by save_to_disk; package.module:NAME, a function that returns
-        documents or a TFDS builder class (then with @SPLIT); or docstrings, those of installed packages.
+      source: documents: files, directories or patterns of .txt, .jsonl, .ndjson, .csv, .tsv and .json, an array or one
+        object per line, which directories skip (also .gz or .zst), .parquet and .array_record;
+        tfds:NAME/CONFIG:VERSION@SPLIT, a prepared TFDS dataset; hf:OWNER/NAME/CONFIG@SPLIT of the Hugging Face Hub;
+        hf:DIRECTORY@SPLIT, written by save_to_disk; package.module:NAME, a function that returns documents or a TFDS
+        builder class (then with @SPLIT); or docstrings, those of installed packages.
       eval_source: held-out documents, in the form of source; null holds out a part of source.
       prepared: directory written by `t5x-lite data prepare` for this task; its shards are read instead of the source.
       text: template that builds a document's text from a record's fields, such as "{title}\\n\\n{text}"; a text file
         has the fields text, file (its name) and folder (the name of its directory).
-        {title?} is empty if the title is missing, and {answers:, } joins a list with the string after the colon.
+        {title?} is empty if the title is missing, null or NaN, and {answers:, } joins a list with the string after the
+        colon.
       inputs: template of a supervised task's inputs, such as "summarize: {dialogue}"; null trains on text.
       targets: template of a supervised task's targets, such as "{summary}".
       preprocess: package.module:NAME of a function from a record to one record or a list of them, applied before the

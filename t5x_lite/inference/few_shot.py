@@ -18,7 +18,8 @@ from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.records.templates import Template
-from t5x_lite.data.sources import open_source
+from t5x_lite.data.sources import OR_SKIP, open_source
+from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.data.tokenizers import Tokenizer
 
@@ -100,7 +101,11 @@ def read_shots(options: InferConfig, *, seed: int) -> list[Pair]:
     with tempfile.TemporaryDirectory() as cache:
         records = open_source(task, options.examples, pathlib.Path(cache), field="examples").records
         rows = read_rows(task, records, range(len(records)), LeftOut())
-        pairs = [(row.texts[0], row.texts[1]) for row in rows]
+        try:
+            pairs = [(row.texts[0], row.texts[1]) for row in rows]
+        except BadRecord as error:
+            # Without a task, there is no task.bad_records to set.
+            raise BadRecord(str(error).removesuffix("" if options.task else OR_SKIP)) from error
     return draw_shots(pairs, options.shots, seed=seed, balanced=options.balanced)
 
 

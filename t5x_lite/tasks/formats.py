@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from t5x_lite.config import TaskConfig
+from t5x_lite.data.records.missing import is_missing
 from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources.base import BadRecord, Record
 
@@ -60,8 +61,8 @@ def take(record: Record, name: str, *kinds: type) -> Any:
     value: Any = record
     for key in name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
-    if not isinstance(value, kinds):
-        raise _mismatch(record, name, "nothing" if value is None else type(value).__name__, kinds[0].__name__)
+    if is_missing(value) or not isinstance(value, kinds):
+        raise _mismatch(record, name, "nothing" if is_missing(value) else type(value).__name__, kinds[0].__name__)
     return value
 
 

@@ -2,7 +2,6 @@
 """Prompts of an interactive session, with templates and few-shot examples that can be changed."""
 
 import dataclasses
-import json
 import string
 from typing import Any
 
@@ -10,6 +9,7 @@ from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import input_maker
+from t5x_lite.data.sources.lines import line_record
 from t5x_lite.inference.few_shot import Pair, make_prompter, read_shots, template_task
 
 WHERE = "the typed line (a JSON object sets fields)"  # its name in errors
@@ -29,7 +29,8 @@ class Prompts:
         if self.options.template is None and self.options.task is None:
             return [line]
         task = template_task(self.options)
-        return input_maker(task)(_record(line, task), WHERE)
+        name = "task.inputs" if self.options.template is None else "template"
+        return input_maker(task, name)(_record(line, task), WHERE)
 
     def draw(self, num_shots: int) -> None:
         """Draws new examples; raises ValueError if there are too few, or no source to draw from."""
@@ -60,13 +61,6 @@ class Prompts:
 
 def _record(line: str, task: TaskConfig) -> dict[str, Any]:
     """Returns the record of a line: a JSON object, or the text as the template's only field."""
-    if line.lstrip().startswith("{"):
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"the typed line is not a valid JSON object ({error.msg}): fix it") from error
-        if isinstance(record, dict):
-            return record
     fields = {field.rstrip("?") for _, field, _, _ in string.Formatter().parse(task.inputs or "") if field}
     only = fields.pop() if len(fields) == 1 and task.preprocess is None else "inputs"
-    return {only: line}
+    return line_record(line, WHERE, otherwise={only: line})

@@ -11,6 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
+from t5x_lite.data.sources.lines import piped_lines
+
 PROMPT = "> "
 MAX_HISTORY_LINES = 1_000
 # Placeholders of an incomplete UTF-8 character; ByT5 encodes sentinels as bytes too.
@@ -31,6 +33,7 @@ class Terminal:
         self.is_typed, self.is_seen = sys.stdin.isatty(), sys.stdout.isatty()
         self._console = Console(file=sys.stdout)
         self._history: History | None = None
+        self._piped = piped_lines(sys.stdin)  # unless typed
         if self.is_typed:
             # Typing an invalid UTF-8 byte must not end the session.
             sys.stdin.reconfigure(errors="replace")  # pyright: ignore[reportAttributeAccessIssue]
@@ -43,15 +46,19 @@ class Terminal:
 
     def read(self) -> str:
         """Returns the next line without its newline; raises EOFError at the end of the input."""
+        if not self.is_typed:
+            line, _ = next(self._piped, (None, ""))
+            if line is None:
+                raise EOFError
+            return line
         if self._history is not None:
             self._history.save()
-        if self.is_typed and not self.is_seen:
+        if not self.is_seen:
             print(PROMPT, end="", file=sys.stderr, flush=True)
         try:
-            return input(PROMPT if self.is_typed and self.is_seen else "")
+            return input(PROMPT if self.is_seen else "")
         except EOFError:
-            if self.is_typed:  # so that the shell prompt starts on a new line
-                print(file=sys.stdout if self.is_seen else sys.stderr)
+            print(file=sys.stdout if self.is_seen else sys.stderr)  # so that the shell prompt starts on a new line
             raise
 
     def write(self, text: str) -> None:

@@ -2,23 +2,20 @@
 """Inputs of `infer`: lines of a file or a pipe, records of a source, or a split of a task."""
 
 import contextlib
-import dataclasses
-import json
 import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import input_maker, is_held_out, read_inputs
-from t5x_lite.data.sources import named, open_source
-from t5x_lite.data.sources.base import Source
+from t5x_lite.data.sources import OR_SKIP, named, open_source
+from t5x_lite.data.sources.base import BadRecord, Source
+from t5x_lite.data.sources.lines import Lines, LinesWithFields, line_record, piped_lines
 from t5x_lite.inference.few_shot import template_task
-
-RECORDS = (".csv", ".tsv", ".parquet", ".array_record", ".gz", ".zst")  # not read line by line
 
 
 class Inputs(NamedTuple):
@@ -32,61 +29,58 @@ class Inputs(NamedTuple):
 @contextlib.contextmanager
 def open_inputs(options: InferConfig) -> Iterator[Inputs]:
     """Opens the input or the task split; raises ValueError if it cannot be read, or at a malformed record."""
-    if options.split is not None:
-        task = template_task(options)
-        names, held_out = task.source, options.split == "eval"
-        if task.eval_source is not None:  # no record is held out of the source
-            names, held_out = task.eval_source if held_out else task.source, None
-        with _opened(task, names, f"the source of --task {options.task}") as records:
+    task = template_task(options)
+    with tempfile.TemporaryDirectory() as directory:
+        cache = pathlib.Path(directory)
+        if options.split is not None:
+            names, held_out = task.source, options.split == "eval"
+            if task.eval_source is not None:  # no record is held out of the source
+                names, held_out = task.eval_source if held_out else task.source, None
+            records = open_source(task, names, cache, field=f"the source of --task {options.task}").records
             is_counted = held_out is None and task.preprocess is None and task.bad_records == "error"
             identity = {"split": options.split, "source": named(names), "records": len(records)}
-            yield Inputs(_texts(task, records, held_out), len(records) if is_counted else None, identity)
-    elif options.reads_pipe:
-        yield Inputs(texts_of(sys.stdin, options), None, None)
-    elif os.path.isfile(options.input) and not options.input.endswith(RECORDS):
-        with open(options.input, "rb") as file:
-            number = sum(1 for _ in file)
-        with open(options.input, encoding="utf-8") as lines:
-            try:
-                yield Inputs(texts_of(lines, options), number, _file_identity(options.input))
-            except UnicodeDecodeError as error:
-                raise ValueError(f"--input {options.input} is not UTF-8 ({error.reason}): convert it") from error
-    else:
-        task = dataclasses.replace(template_task(options), text_unit="line")
-        with _opened(task, options.input, "--input") as records:
+            texts = _texts(options, task, records)
+            texts = (text for text in texts if held_out is None or is_held_out(text, task.eval_percent) == held_out)
+            yield Inputs(texts, len(records) if is_counted else None, identity)
+        elif options.reads_pipe:
+            yield Inputs(_piped_texts(options, task), None, None)
+        else:
+            plain = LinesWithFields if has_template(options) else Lines
+            records = open_source(task, options.input, cache, field="--input", plain=plain).records
             identity = {"input": options.input, "records": len(records)}
             if os.path.isfile(options.input):
                 identity = _file_identity(options.input)
-            yield Inputs(_texts(task, records, None), len(records) if task.preprocess is None else None, identity)
+            is_counted = task.preprocess is None and task.bad_records == "error"
+            yield Inputs(_texts(options, task, records), len(records) if is_counted else None, identity)
 
 
-def texts_of(file: Iterable[str], options: InferConfig) -> Iterator[str]:
-    """Yields the lines of a file; for JSON lines or with a template, the template filled in with each record."""
-    lines = (line.rstrip("\n") for line in file)
-    if options.template is None and options.task is None and not options.input.endswith(".jsonl"):
-        yield from lines
+def has_template(options: InferConfig) -> bool:
+    """Returns whether the inputs are built by a template, not read as they stand."""
+    return options.template is not None or options.task is not None
+
+
+def _template_name(options: InferConfig) -> str:
+    return "task.inputs" if options.template is None and options.task is not None else "--template"
+
+
+def _texts(options: InferConfig, task: TaskConfig, records: Source) -> Iterator[str]:
+    try:
+        yield from read_inputs(task, records, name=_template_name(options))
+    except BadRecord as error:
+        if options.task is not None:
+            raise
+        # Without a task, there is no task.bad_records to set.
+        raise BadRecord(f"--input {str(error).removesuffix(OR_SKIP)}") from error
+
+
+def _piped_texts(options: InferConfig, task: TaskConfig) -> Iterator[str]:
+    if not has_template(options):
+        yield from (text for text, _ in piped_lines(sys.stdin))
         return
-    make_inputs = input_maker(template_task(options))
-    for number, line in enumerate(lines, start=1):
-        where = f"--input {options.input}, line {number},"
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{where} is not JSON ({error.msg}): fix it, or use a file of plain lines") from error
-        if not isinstance(record, dict):
-            raise ValueError(f"{where} is a JSON {type(record).__name__}, not an object with fields: fix it")
-        yield from make_inputs(record, where)
-
-
-@contextlib.contextmanager
-def _opened(task: TaskConfig, names: str | tuple[str, ...], field: str) -> Iterator[Source]:
-    with tempfile.TemporaryDirectory() as cache:
-        yield open_source(task, names, pathlib.Path(cache), field=field).records
-
-
-def _texts(task: TaskConfig, records: Source, held_out: bool | None) -> Iterator[str]:
-    texts = read_inputs(task, records)
-    return (text for text in texts if held_out is None or is_held_out(text, task.eval_percent) == held_out)
+    make_inputs = input_maker(task, _template_name(options))
+    for text, where in piped_lines(sys.stdin):
+        if text.strip():
+            yield from make_inputs(line_record(text, where, otherwise={"text": text}), where)
 
 
 def _file_identity(path: str) -> dict[str, Any]:

@@ -68,7 +68,9 @@ class ShardWriter:
         temporary = [self._stack.enter_context(written_atomically(path)) for path in self._paths]
         self._ends_path = temporary[1]
         self._records = ArrayRecordWriter(str(temporary[0]), WRITER_OPTIONS)
-        self._references = self._stack.enter_context(temporary[2].open("w")) if len(temporary) > 2 else None
+        self._references = None
+        if len(temporary) > 2:
+            self._references = self._stack.enter_context(temporary[2].open("w", encoding="utf-8"))
         return self
 
     def add(self, sides_F: Sequence[np.ndarray], reference: Mapping[str, Any]) -> None:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from t5x_lite.config import TaskConfig
+from t5x_lite.data.records.missing import without_missing
 from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources import skip
 from t5x_lite.data.sources.base import BadRecord, Record, Source
 from t5x_lite.data.sources.python import import_object
 
 Made = TypeVar("Made")
+TRUTH_VALUES = ("True", "False")
 REFERENCE_FIELDS = ("answers", "group")  # fields that `task.preprocess` may add for metrics
 
 
@@ -46,9 +48,12 @@ def read_rows(task: TaskConfig, source: Source, numbers: Iterable[int], left_out
             yield row
 
 
-def read_inputs(task: TaskConfig, source: Source) -> Iterator[str]:
-    """Yields the inputs of all records of a source, which do not need targets; raises errors as `read_rows` does."""
-    return _read(task, source, range(len(source)), input_maker(task), [])
+def read_inputs(task: TaskConfig, source: Source, *, name: str = "task.inputs") -> Iterator[str]:
+    """Yields the inputs of all records of a source, which do not need targets; raises errors as `read_rows` does.
+
+    `name` is that of the template in errors.
+    """
+    return _read(task, source, range(len(source)), input_maker(task, name), [])
 
 
 def _read(
@@ -80,9 +85,12 @@ def is_held_out(text: str, eval_percent: float) -> bool:
     return int.from_bytes(digest, "big") / 2**48 < eval_percent / 100
 
 
-def input_maker(task: TaskConfig) -> Callable[[Record, str], list[str]]:
-    """Returns a function from a record and its location to its inputs; the record needs no targets."""
-    return _preprocessed(task, Template(task.inputs or "", "task.inputs"))
+def input_maker(task: TaskConfig, name: str = "task.inputs") -> Callable[[Record, str], list[str]]:
+    """Returns a function from a record and its location to its inputs; the record needs no targets.
+
+    `name` is that of the template in errors.
+    """
+    return _preprocessed(task, Template(task.inputs or "", name))
 
 
 def _preprocessed(
@@ -122,6 +130,8 @@ def _pair_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:
     assert task.targets is not None
     inputs, targets = Template(task.inputs, "task.inputs"), Template(task.targets, "task.targets")
     choices, labels = task.choices, set(task.labels or ())
+    if choices is not None:  # YAML's true is the key True, but templates write true, as JSON does
+        choices = {word.lower(): choices[word] for word in TRUTH_VALUES if word in choices} | choices
 
     def pair(record: Mapping[str, Any], where: str) -> Row:
         answer = targets(record, where)
@@ -136,7 +146,10 @@ def _pair_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:
                 f"{where} has the targets {answer[:80]!r}, but task.labels lacks {sorted(unknown)[0]!r}: add it there, "
                 "or fix the record"
             )
-        extra = {name: record[name] for name in REFERENCE_FIELDS if name in record and task.preprocess is not None}
+        extra = {}
+        if task.preprocess is not None:
+            given = {name: without_missing(record.get(name)) for name in REFERENCE_FIELDS}
+            extra = {name: value for name, value in given.items() if value is not None}
         return Row((inputs(record, where), answer), {"targets": answer} | extra)
 
     return pair

@@ -6,6 +6,7 @@ import string
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
+from t5x_lite.data.records.missing import is_missing
 from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.files.messages import listed
 
@@ -19,7 +20,8 @@ class Template:
 
     `{a}` is the field a, `{a.b}` the field b of the mapping a, `{a.0}` the first item of the list a. `{a:, }` joins the
     items of the list a with ", ", or whatever follows the colon; text and numbers count as lists of one item. `{a?}`
-    and `{a?:, }` are empty if a is missing or null. `{{` and `}}` are literal braces.
+    and `{a?:, }` are empty if a is missing, null or NaN; `{a?:, }` leaves out such items of a list. `{{` and `}}` are
+    literal braces. Truth values are written as in JSON, true and false.
 
     Args:
       text: the template; raises ValueError if it is malformed.
@@ -42,7 +44,7 @@ class Template:
             self._parts.append((literal, field, separator))
 
     def __call__(self, record: Mapping[str, Any], where: str) -> str:
-        """Returns the text of a record; raises BadRecord if a field is missing, or neither text nor a number."""
+        """Returns the text of a record; raises BadRecord if a field is missing, null, or neither text nor a number."""
         text = "".join(
             literal + (self._value(record, field, separator, where) if field else "")
             for literal, field, separator in self._parts
@@ -57,25 +59,26 @@ class Template:
 
     def _value(self, record: Mapping[str, Any], field: str, separator: str, where: str) -> str:
         value = _part(record, field)  # a column may itself be named "question?"
-        if value is None and field.endswith(OPTIONAL):
+        is_optional = is_missing(value) and field.endswith(OPTIONAL)
+        if is_optional:
             field = field.removesuffix(OPTIONAL)
             value = _part(record, field)
-            if value is None:
+            if is_missing(value):
                 return ""
         if separator and _is_list(value):
-            return separator.join(self._text(item, f"{field}.{i}", record, where) for i, item in enumerate(value))
+            items = ((i, item) for i, item in enumerate(value) if not (is_optional and is_missing(item)))
+            return separator.join(self._text(item, f"{field}.{i}", record, where) for i, item in items)
         return self._text(value, field, record, where)
 
     def _text(self, value: Any, field: str, record: Mapping[str, Any], where: str) -> str:
         if isinstance(value, str):
             return value
-        if isinstance(value, (bool, int, float)):
+        if isinstance(value, bool):
+            return "true" if value else "false"  # as in JSON
+        if is_missing(value):
+            raise BadRecord(f"{where} {self._missing(field, record)}")
+        if isinstance(value, (int, float)):
             return str(value)
-        if value is None:
-            raise BadRecord(
-                f"{where} has no field {field!r}, which {self.name} {self.text!r} uses; its fields are "
-                f"{listed(record) or 'none'}"
-            )
         remedy = "make it text"
         if isinstance(value, Mapping):
             remedy = f"use a part of it, such as {{{field}.{next(iter(value), '0')}}}"
@@ -86,6 +89,21 @@ class Template:
             f"{remedy}"
         )
 
+    def _missing(self, field: str, record: Mapping[str, Any]) -> str:
+        """Describes a missing value: a field that is null, or one that the record lacks."""
+        keys = field.split(".")
+        for depth in range(1, len(keys) + 1):
+            name = ".".join(keys[:depth])
+            if _has(record, name) and is_missing(found := _part(record, name)):
+                kind = "null" if found is None else "not a number (NaN)"
+                return (
+                    f"has a field {name!r} that is {kind}, but {self.name} {self.text!r} needs its value: fill it in, "
+                    "or put ? after the field's name in the template, to leave it out"
+                )
+        return (
+            f"has no field {field!r}, which {self.name} {self.text!r} uses; its fields are {listed(record) or 'none'}"
+        )
+
 
 def _is_format(separator: str | None) -> bool:
     text = separator or ""
@@ -94,6 +112,15 @@ def _is_format(separator: str | None) -> bool:
 
 def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def _has(record: Mapping[str, Any], field: str) -> bool:
+    """Returns whether a record has a possibly nested field, even if it is null."""
+    parent, _, key = field.rpartition(".")
+    value = _part(record, parent) if parent else record
+    if isinstance(value, Mapping):
+        return key in value
+    return _is_list(value) and key.isdecimal() and int(key) < len(value)
 
 
 def _part(record: Mapping[str, Any], field: str) -> Any:

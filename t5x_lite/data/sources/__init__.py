@@ -5,12 +5,16 @@ The reader of each kind of source is only imported when such a source is opened.
 """
 
 import pathlib
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from t5x_lite.config import DOCSTRINGS, TaskConfig
 from t5x_lite.data.sources.base import HUGGING_FACE, TFDS, BadRecord, Concatenated, InMemory, Source
 
+if TYPE_CHECKING:
+    from t5x_lite.data.sources.text_files import TextFile
+
 Names = str | tuple[str, ...]
+OR_SKIP = "; or set task.bad_records to skip"  # ends the errors of bad records
 
 
 class Opened(NamedTuple):
@@ -20,13 +24,22 @@ class Opened(NamedTuple):
     skipped: list[str]
 
 
-def open_source(task: TaskConfig, names: Names, cache: pathlib.Path, *, field: str = "task.source") -> Opened:
+def open_source(
+    task: TaskConfig,
+    names: Names,
+    cache: pathlib.Path,
+    *,
+    field: str = "task.source",
+    plain: "type[TextFile] | None" = None,
+) -> Opened:
     """Opens a task's source.
 
     Args:
       names: `task.source` or `task.eval_source`.
       cache: the directory for decompressed copies and for the record offsets of large files.
       field: the config field of `names`, for errors.
+      plain: the reader of plain text, including files of unknown types; None refuses these and follows
+        `task.text_unit`.
 
     Raises:
       ValueError: if the source is missing, empty or unreadable.
@@ -45,8 +58,8 @@ def open_source(task: TaskConfig, names: Names, cache: pathlib.Path, *, field: s
     if files:
         from t5x_lite.data.sources.files import find_files, open_file
 
-        for path in find_files(files, field):
-            source = open_file(path, task, cache)
+        for path in find_files(files, field, plain):
+            source = open_file(path, task, cache, plain)
             if len(source):
                 opened.append(source)
             else:
@@ -75,7 +88,7 @@ def _open_named(name: str, field: str) -> Source | None:
 def skip(error: BadRecord, task: TaskConfig, skipped: list[str]) -> None:
     """Appends the error to `skipped` if `task.bad_records` is skip, and raises it otherwise."""
     if task.bad_records == "error":
-        raise BadRecord(f"{error}; or set task.bad_records to skip") from error
+        raise BadRecord(f"{error}{OR_SKIP}") from error
     skipped.append(str(error))
 
 

@@ -106,7 +106,8 @@ def decoded(content: bytes, where: str) -> str:
         return content.decode()
     except UnicodeDecodeError as error:
         raise BadRecord(
-            f"{where} is not UTF-8 (its byte {error.start} is 0x{content[error.start]:02x}): convert the file to UTF-8"
+            f"{where} is not UTF-8 (its byte {error.start} is 0x{content[error.start]:02x}): convert the file to "
+            "UTF-8, as with iconv -f latin1 -t utf-8"
         ) from error
 
 
@@ -115,7 +116,9 @@ def json_object(text: str, where: str) -> Record:
     try:
         record = json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4,300 digits
-        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        reason = str(error).partition(";")[0]  # without Python's advice to raise the limit
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"{error.msg}, column {error.colno}"
         raise BadRecord(f"{where} is not valid JSON ({reason}): fix or remove the record") from error
     if not isinstance(record, dict):
         raise BadRecord(f"{where} is a JSON {type(record).__name__}: make each record an object, {{...}}")

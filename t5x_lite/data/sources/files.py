@@ -15,13 +15,17 @@ import pyarrow
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.sources.array_records import ArrayRecords
 from t5x_lite.data.sources.base import Source, file_key
+from t5x_lite.data.sources.json_array import open_json
 from t5x_lite.data.sources.parquet import ParquetRows
-from t5x_lite.data.sources.text_files import Delimited, JsonLines, TextLines, TextParagraphs, WholeText
+from t5x_lite.data.sources.text_files import Delimited, JsonLines, TextFile, TextLines, TextParagraphs, WholeText
 from t5x_lite.files.atomic_write import written_atomically
 
 TEXT_SUFFIXES = (".txt", ".text", ".md")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-PLAIN_SUFFIXES = (*TEXT_SUFFIXES, ".jsonl", *DELIMITERS)  # may be compressed
+JSON_LINES_SUFFIXES = (".jsonl", ".ndjson")
+# In folders, .json files are skipped: they often describe the data instead of holding it.
+JSON = ".json"
+PLAIN_SUFFIXES = (*TEXT_SUFFIXES, *JSON_LINES_SUFFIXES, JSON, *DELIMITERS)  # may be compressed
 ARRAY_RECORD_SUFFIXES = (".array_record", ".arrayrecord")
 SUFFIXES = (*PLAIN_SUFFIXES, ".parquet", *ARRAY_RECORD_SUFFIXES)
 COMPRESSIONS = (".gz", ".zst")
@@ -29,14 +33,17 @@ SHARD_NUMBER = re.compile(r"-\d+-of-\d+$")  # which some tools write after the s
 TEXT_UNITS = {"file": WholeText, "line": TextLines, "paragraph": TextParagraphs}
 
 
-def find_files(patterns: Sequence[str], field: str = "task.source") -> list[pathlib.Path]:
+def find_files(
+    patterns: Sequence[str], field: str = "task.source", plain: type[TextFile] | None = None
+) -> list[pathlib.Path]:
     """Returns the files that match, in the order of the patterns and sorted within each.
 
-    Skips hidden files, and files of unknown types in folders; does not follow links to folders.
+    Skips hidden files, and .json files and files of unknown types in folders; does not follow links to folders.
 
     Args:
       patterns: paths, folders and glob patterns.
       field: the config field of the patterns, for errors.
+      plain: as for `open_file`; if given, files of unknown types that are named are plain text.
 
     Raises:
       ValueError: if a pattern matches nothing, or a file of an unknown type.
@@ -45,13 +52,15 @@ def find_files(patterns: Sequence[str], field: str = "task.source") -> list[path
     for pattern in patterns:
         path = _expanded(pattern, field)
         if path.is_dir():
-            files = sorted(file for file in path.rglob("*") if _is_known(file) and not _is_hidden(file, path))
+            files = sorted(file for file in path.rglob("*") if _is_data(file) and not _is_hidden(file, path))
         elif path.exists():
             files = [path]
         else:
             files = _matching(path, field)
         if not files:
-            what = f"has no file that ends in {_known_suffixes()}" if path.is_dir() else "matches no file"
+            what = "matches no file"
+            if path.is_dir():
+                what = f"has no file that ends in {_known_suffixes()}, except {JSON}, which a folder may use for notes"
             raise ValueError(
                 f"{field} {pattern!r} {what}: name a file, a folder or a pattern such as 'data/*.jsonl', or "
                 "docstrings for text that needs no file"
@@ -60,28 +69,33 @@ def find_files(patterns: Sequence[str], field: str = "task.source") -> list[path
     for file in found:
         if not file.is_file():
             raise ValueError(f"{field} names {file}, a pipe or a device: write its contents to a file")
-        if not _is_known(file):
+        if not _is_known(file) and (plain is None or suffix(file) in SUFFIXES):
             raise ValueError(f"{field} names {file}, whose type is unknown: use {_known_suffixes()}")
     return list(found)
 
 
-def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path) -> Source:
-    """Opens a file; decompressed copies and the record offsets of large files are stored in `cache`."""
+def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path, plain: type[TextFile] | None = None) -> Source:
+    """Opens a file; decompressed copies and the record offsets of large files are stored in `cache`.
+
+    `plain` reads plain text; None means the reader for `task.text_unit`.
+    """
     kind = suffix(path)
     if kind in ARRAY_RECORD_SUFFIXES:
         return ArrayRecords(path)
     if kind == ".parquet":
         return ParquetRows(path, cache / f"{file_key(path)}.arrow")
-    plain = path
+    content = path
     if _compression(path):
-        plain = cache / f"{file_key(path)}{kind}"
-        if not plain.is_file():
-            _decompress(path, plain)
-    if kind == ".jsonl":
-        return JsonLines(plain, str(path), cache)
+        content = cache / f"{file_key(path)}{kind}"
+        if not content.is_file():
+            _decompress(path, content)
+    if kind == JSON:
+        return open_json(content, str(path), cache)
+    if kind in JSON_LINES_SUFFIXES:
+        return JsonLines(content, str(path), cache)
     if kind in DELIMITERS:
-        return Delimited(plain, str(path), cache, delimiter=DELIMITERS[kind], columns=task.columns)
-    return TEXT_UNITS[task.text_unit](plain, str(path), cache)
+        return Delimited(content, str(path), cache, delimiter=DELIMITERS[kind], columns=task.columns)
+    return (plain or TEXT_UNITS[task.text_unit])(content, str(path), cache)
 
 
 def suffix(path: pathlib.Path) -> str:
@@ -96,6 +110,10 @@ def _compression(path: pathlib.Path) -> str:
 
 def _is_known(path: pathlib.Path) -> bool:
     return path.is_file() and suffix(path) in (PLAIN_SUFFIXES if _compression(path) else SUFFIXES)
+
+
+def _is_data(path: pathlib.Path) -> bool:
+    return _is_known(path) and suffix(path) != JSON
 
 
 def _is_hidden(path: pathlib.Path, folder: pathlib.Path) -> bool:

@@ -108,8 +108,7 @@ class TextFile:
 
     def _raw_records(self) -> Generator[RawRecord, None, None]:
         with self.path.open("rb") as file:
-            if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
-                file.seek(0)
+            starts_after_mark(file)
             yield from self._split(file, 1)
 
     def _index(self) -> np.ndarray:
@@ -167,7 +166,12 @@ class WholeText(TextLines):
 
 
 class JsonLines(TextFile):
-    """A file with one JSON object per line; empty lines are skipped."""
+    """A file with one JSON object per line; blank lines are skipped."""
+
+    kind = "objects"
+
+    def _split(self, file: BinaryIO, line: int) -> Iterator[RawRecord]:
+        return (raw for raw in every_line(file, line) if raw.content.strip())
 
     def _parse(self, text: str, where: str) -> Record:
         return json_object(text, where)
@@ -227,12 +231,22 @@ class Delimited(TextFile):
         return dict(zip(self.columns, values, strict=True))
 
 
+def starts_after_mark(file: BinaryIO) -> None:
+    """Moves to the start of a file, after its byte order mark if it has one."""
+    file.seek(0)
+    if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+        file.seek(0)
+
+
 def split_lines(file: BinaryIO, line: int) -> Iterator[RawRecord]:
     """Yields the non-empty lines, without their line endings."""
-    for offset, number, content in _whole_lines(file, line, MAX_BYTES):
-        content = content.removesuffix(b"\n").removesuffix(b"\r")
-        if content:
-            yield RawRecord(offset, number, content)
+    return (raw for raw in every_line(file, line) if raw.content)
+
+
+def every_line(file: BinaryIO, line: int) -> Iterator[RawRecord]:
+    r"""Yields all lines, without their line endings: \n or \r\n, but not \r alone, which progress bars write."""
+    for raw in _whole_lines(file, line, MAX_BYTES):
+        yield raw._replace(content=raw.content.removesuffix(b"\n").removesuffix(b"\r"))
 
 
 def split_paragraphs(file: BinaryIO, line: int) -> Iterator[RawRecord]:
@@ -279,7 +293,7 @@ def split_csv_rows(file: BinaryIO, line: int, name: str) -> Iterator[RawRecord]:
 
 def _whole_lines(file: BinaryIO, line: int, max_bytes: int) -> Iterator[RawRecord]:
     """Yields the lines with their line endings, truncating oversized ones to `max_bytes` + 1 bytes."""
-    offset = file.tell()
+    offset = file.tell() if file.seekable() else 0
     while content := file.readline(max_bytes + 1):
         size, rest = len(content), content
         while len(rest) > max_bytes and not rest.endswith(b"\n"):

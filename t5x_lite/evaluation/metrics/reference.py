@@ -22,7 +22,9 @@ class Reference(NamedTuple):
 
 def read_references(paths: Iterable[pathlib.Path]) -> list[Reference]:
     """Reads the references from a corpus's JSON-lines files."""
-    rows = (json.loads(line) for path in paths for line in path.read_text().splitlines())
+    # Not `splitlines`, which also splits at characters such as U+2028, which JSON leaves as they are.
+    lines = (line for path in paths for line in path.read_text(encoding="utf-8").split("\n") if line)
+    rows = map(json.loads, lines)
     return [Reference(row["targets"], tuple(row.get("answers", ())), row.get("group", "")) for row in rows]
 
 

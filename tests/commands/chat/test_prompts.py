@@ -50,7 +50,7 @@ def test_a_json_object_gives_a_template_its_fields():
         ValueError, match=r"^the typed line \(a JSON object sets fields\) has no field 'q', .*; its fields are inputs"
     ):
         prompts.inputs_of("rain")
-    with pytest.raises(ValueError, match="the typed line is not a valid JSON object"):
+    with pytest.raises(ValueError, match=r"^the typed line \(a JSON object sets fields\) is not valid JSON"):
         prompts.inputs_of('{"q": ')
 
 

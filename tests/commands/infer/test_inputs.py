@@ -1,5 +1,6 @@
 """Tests t5x_lite/commands/infer/inputs.py; errors in files are tested in test_init.py."""
 
+import gzip
 import io
 import json
 
@@ -11,6 +12,7 @@ import t5x_lite
 from t5x_lite.commands.infer.inputs import open_inputs
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import is_held_out
+from t5x_lite.data.sources import open_source
 
 NUM_RECORDS, PERCENT = 40, 30.0
 
@@ -50,6 +52,82 @@ def test_a_pipe_is_read_as_it_comes(monkeypatch):
 def test_lines_of_text_are_counted(tmp_path):
     (tmp_path / "a.txt").write_text("one\n\ntwo\n")
     assert read(input=str(tmp_path / "a.txt")) == (["one", "", "two"], 3)
+
+
+RECORDS = [{"inputs": "Is 3 odd?", "n": 1}, {"inputs": "Is 4 odd?", "n": 2}]
+ARRAY = json.dumps(RECORDS)
+OBJECTS = "\n".join(map(json.dumps, RECORDS)) + "\n"
+TABLE = "inputs,n\nIs 3 odd?,1\nIs 4 odd?,2\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.json", ARRAY),
+        ("a.json", json.dumps(RECORDS, indent=2)),
+        ("a.JSON", OBJECTS),
+        ("a.ndjson", OBJECTS),
+        ("a.NDJSON", "\ufeff" + OBJECTS),
+        ("a.JSONL", OBJECTS),
+        ("a.jsonl", "\n" + OBJECTS.replace("\n", "\r\n \r\n\r\n")),
+        ("a.jsonl-00000-of-00001", OBJECTS),
+        ("a.CSV", TABLE),
+        ("a.Tsv", TABLE.replace(",", "\t")),
+        ("a.csv", "\ufeff\n" + TABLE.replace("\n", "\r\n\r\n")),
+    ],
+)
+@pytest.mark.parametrize("compression", ["", ".gz", ".GZ"])
+def test_a_file_has_the_records_that_task_source_reads(tmp_path, name, content, compression):
+    path = tmp_path / f"{name}{compression}"
+    path.write_bytes(gzip.compress(content.encode()) if compression else content.encode())
+    source, _ = open_source(t5x_lite.Task(), str(path), tmp_path / "cache")
+    assert len(source) == 2
+    assert read(input=str(path)) == (["Is 3 odd?", "Is 4 odd?"], 2)
+    assert read(input=str(path), template="{n}: {inputs}") == (["1: Is 3 odd?", "2: Is 4 odd?"], 2)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.md", "questions", "a.log", "a.txt.gz", "v1.2", "questions.gz"])
+def test_a_file_without_a_known_ending_is_plain_lines(tmp_path, name):
+    content = "\ufeff10%\r20%\n\n{not json}\n".encode()
+    (tmp_path / name).write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    assert read(input=str(tmp_path / name)) == (["10%\r20%", "", "{not json}"], 3)
+
+
+def test_a_template_reads_plain_lines_as_task_source_does_and_objects_as_records(tmp_path):
+    (tmp_path / "a.txt").write_text('why\n{"text": "how"}\n')
+    assert read(input=str(tmp_path / "a.txt"), template="Q: {text}") == (["Q: why", "Q: how"], 2)
+    with pytest.raises(ValueError, match=r"^--input .*a.txt line 1 has no field 'q', which --template '{q}' uses"):
+        read(input=str(tmp_path / "a.txt"), template="{q}")
+
+
+@pytest.mark.parametrize("name", ["a.parquet.gz", "a.array_record.zst"])
+def test_what_task_source_refuses_is_not_plain_lines(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"--input names .*, whose type is unknown"):
+        read(input=str(tmp_path / name))
+
+
+@pytest.mark.parametrize("content", ['{"n": ' + "9" * 5_000 + "}", '{"n": ' + "[" * 100_000 + "]" * 100_000 + "}"])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_a_number_or_nesting_without_end_is_named_by_its_line(tmp_path, name, content):
+    (tmp_path / name).write_text('{"inputs": "fine"}\n' + content)
+    with pytest.raises(ValueError, match=rf"^--input .*{name} line 2 is not valid JSON .*: fix or remove the record$"):
+        read(input=str(tmp_path / name))
+
+
+def test_a_preprocessor_leaves_the_number_of_inputs_open(tmp_path, task, monkeypatch):
+    monkeypatch.setattr("t5x_lite.tasks.TWICE", lambda record: [record, record], raising=False)
+    (tmp_path / "a.jsonl").write_text('{"q": "x"}\n')
+    asked = {"input": str(tmp_path / "a.jsonl"), "task": task(preprocess="t5x_lite.tasks:TWICE")}
+    assert read(**asked) == (["question: x"] * 2, None)
+
+
+def test_a_pipe_with_a_template_has_objects_or_text(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"text": "one"}\n\ntwo\n'))
+    assert read(template="Q: {text}") == (["Q: one", "Q: two"], None)
+    monkeypatch.setattr("sys.stdin", io.StringIO('{"q": null}\n'))
+    with pytest.raises(ValueError, match=r"^line 1 of standard input has a field 'q' that is null, but --template"):
+        read(template="Q: {q}")
 
 
 def test_a_table_is_filled_into_the_template(tmp_path):

@@ -78,7 +78,21 @@ def test_a_supervised_task_has_inputs_and_targets(tmp_path):
     path = write(tmp_path / "a.jsonl", {"q": "one", "a": 1}, {"q": "two", "a": None}, {"q": "", "a": "3"})
     texts, _, skipped = read(task(path, bad_records="skip", **PAIRS), tmp_path)
     assert texts == [("q: one", "1"), ("q: ", "3")]
-    assert "a.jsonl line 2 has no field 'a', which task.targets '{a}' uses; its fields are q, a" in skipped[0]
+    assert "a.jsonl line 2 has a field 'a' that is null, but task.targets '{a}' needs its value" in skipped[0]
+
+
+def test_json_numbers_and_truth_values_become_the_same_text(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"q": true, "a": false}\n{"q": 1.5, "a": NaN}\n{"q": 2, "a": null}\n')
+    texts, _, skipped = read(task(str(tmp_path / "a.jsonl"), bad_records="skip", **PAIRS), tmp_path)
+    assert texts == [("q: true", "false")]
+    assert ["NaN" in skipped[0], "null" in skipped[1]] == [True, True]
+
+
+@pytest.mark.parametrize("keys", [("True", "False"), ("true", "false")])
+def test_choices_may_name_truth_values_as_yaml_or_json_does(tmp_path, keys):
+    path = write(tmp_path / "a.jsonl", {"q": "one", "a": True}, {"q": "two", "a": False})
+    choices = dict(zip(keys, ("yes", "no"), strict=True))
+    assert read(task(path, choices=choices, **PAIRS), tmp_path)[0] == [("q: one", "yes"), ("q: two", "no")]
 
 
 def test_choices_name_the_values_of_targets(tmp_path):
@@ -95,6 +109,22 @@ def test_a_function_makes_several_pairs_of_a_record_and_their_references(tmp_pat
     assert list(read_rows(answers, source, [0, 1], LeftOut())) == [
         Row(("one", target), {"targets": target, "answers": ["1", "I"], "group": "one"}) for target in ("1", "I")
     ]
+
+
+@pytest.mark.parametrize(
+    ("made", "extra"),
+    [
+        ({"answers": None, "group": None}, {}),
+        ({"answers": ["1", None, float("nan")], "group": float("nan")}, {"answers": ["1"]}),
+        ({"answers": [], "group": "g"}, {"answers": [], "group": "g"}),
+    ],
+)
+def test_references_have_no_missing_values(tmp_path, monkeypatch, made, extra):
+    monkeypatch.setattr("t5x_lite.tasks.OF_A_TEST", lambda record: {"q": "one", "a": "1"} | made, raising=False)
+    of_a_test = task(write(tmp_path / "a.jsonl", {"x": 1}), preprocess="t5x_lite.tasks:OF_A_TEST", **PAIRS)
+    source, _ = open_source(of_a_test, of_a_test.source, tmp_path)
+    (row,) = read_rows(of_a_test, source, [0], LeftOut())
+    assert row.reference == {"targets": "1"} | extra
 
 
 def test_a_function_may_change_text(tmp_path, module):

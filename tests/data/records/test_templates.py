@@ -1,5 +1,6 @@
 """Tests t5x_lite/data/records/templates.py"""
 
+import numpy as np
 import pytest
 
 from t5x_lite.data.records.templates import Template
@@ -16,13 +17,19 @@ RECORD = {
     "raw": b"bytes",
     "asked?": "why",
 }
+MISSING = {
+    "nan": float("nan"),
+    "small": np.float32("nan"),
+    "gaps": ["x", None, float("nan"), "y", False],
+    "of_pandas": type("NAType", (), {})(),
+}
 
 
 @pytest.mark.parametrize(
     ("template", "expected"),
     [
         ("summarize: {a}", "summarize: text"),
-        ("{a}{n} {yes}", "text3 True"),
+        ("{a}{n} {yes}", "text3 true"),
         ("{{{a}}}", "{text}"),
         ("{answers.text.1}", "two"),
         ("no field", "no field"),
@@ -50,9 +57,7 @@ def test_a_malformed_template_is_refused(template):
         Template(template, "task.text")
 
 
-@pytest.mark.parametrize(
-    "template", ["{b}", "{nothing}", "{a.b}", "{answers.text.2}", "{answers.context}", "{mixed.2}"]
-)
+@pytest.mark.parametrize("template", ["{b}", "{a.b}", "{answers.text.2}", "{answers.context}", "{mixed.3}"])
 def test_the_error_of_a_missing_field_lists_the_fields(template):
     message = (
         rf"f.csv line 3 has no field '{template[1:-1]}', which task.text '{template}' uses; its fields are a, n, yes, "
@@ -78,9 +83,31 @@ def test_the_error_of_a_field_that_is_not_text_has_a_remedy(template, remedy):
         Template(template, "task.text")(RECORD, "here")
 
 
-def test_a_null_item_is_an_error():
-    with pytest.raises(BadRecord, match=r"here has no field 'a.1', which task.text '{a:, }' uses; its fields are a$"):
-        Template("{a:, }", "task.text")({"a": ["x", None]}, "here")
+@pytest.mark.parametrize(
+    ("template", "field", "kind"),
+    [
+        ("{nothing}", "nothing", "null"),
+        ("{nothing.a.b}", "nothing", "null"),
+        ("{nothing:, }", "nothing", "null"),
+        ("{mixed.2}", "mixed.2", "null"),
+        ("{gaps:, }", "gaps.1", "null"),
+        ("{nan}", "nan", r"not a number \(NaN\)"),
+        ("{small}", "small", r"not a number \(NaN\)"),
+        ("{gaps.2}", "gaps.2", r"not a number \(NaN\)"),
+    ],
+)
+def test_a_missing_value_is_told_from_a_missing_field(template, field, kind):
+    with pytest.raises(BadRecord, match=rf"^here has a field '{field}' that is {kind}, but task.text .* put \? after"):
+        Template(template, "task.text")(RECORD | MISSING, "here")
+
+
+@pytest.mark.parametrize("template", ["{nothing?}", "{nan?}", "{small?}", "{gaps.2?}", "{nan?:, }", "{of_pandas?}"])
+def test_a_missing_value_is_empty_in_an_optional_part(template):
+    assert Template(f"<{template}>", "task.text")(RECORD | MISSING, "here") == "<>"
+
+
+def test_an_optional_list_leaves_out_its_missing_items():
+    assert Template("{gaps?:, }", "task.text")(RECORD | MISSING, "here") == "x, y, false"
 
 
 def test_a_record_of_thousands_of_fields_makes_a_short_message():

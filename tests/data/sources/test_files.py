@@ -58,7 +58,7 @@ def test_a_folder_without_files_of_known_types_is_refused(tmp_path):
     (tmp_path / "image.png").write_bytes(b"")
     with pytest.raises(
         ValueError,
-        match=r"has no file that ends in .txt, .text, .md, .jsonl, .csv, .tsv, .parquet, .array_record, .arr",
+        match=r"has no file that ends in .txt, .text, .md, .jsonl, .ndjson, .json, .csv, .tsv, .parquet, .arr",
     ):
         find_files([str(tmp_path)])
 
@@ -67,7 +67,7 @@ def test_a_folder_without_files_of_known_types_is_refused(tmp_path):
 def test_a_file_of_an_unknown_type_is_refused(folder, name):
     (folder / name).write_text("")
     with pytest.raises(
-        ValueError, match=rf"{name}, whose type is unknown: use .txt, .* or one of the first 6 with .gz"
+        ValueError, match=rf"{name}, whose type is unknown: use .txt, .* or one of the first 8 with .gz"
     ):
         find_files([str(folder / name)])
 
