@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # the one list of public names, which `_public_names` reads t
     from t5x_lite.data.tokenizers import Tokenizer as Tokenizer
     from t5x_lite.evaluation.api import evaluate as evaluate
     from t5x_lite.inference.api import generate as generate
+    from t5x_lite.inference.encode import encode as encode
     from t5x_lite.inference.score import rank as rank
     from t5x_lite.inference.score import score as score
     from t5x_lite.model.decoder import Decoder as Decoder

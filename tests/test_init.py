@@ -40,6 +40,7 @@ PARAMETERS = {
     "T5": "cfg rngs",
     "Task": TASK,
     "Tokenizer": "",
+    "encode": "model texts tokenizer batch_size settings",
     "evaluate": "model config num_batches",
     "generate": "pretrained inputs batch_size settings",
     "load": "directory mesh tokenizer",

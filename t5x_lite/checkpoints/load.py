@@ -7,7 +7,7 @@ import pathlib
 import sys
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -21,11 +21,15 @@ from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.model.encoder import Encoder
 from t5x_lite.model.transformer import T5
 
+if TYPE_CHECKING:
+    from t5x_lite.model.sentence_head import SentenceHead
+
 RUN, HF = "config.yaml", "config.json"
 # The file that identifies each format, and the module whose `open_checkpoint` reads it.
 FORMATS = {
     RUN: "t5x_lite.checkpoints.run",
     "model.json": "t5x_lite.checkpoints.native",
+    "modules.json": "t5x_lite.checkpoints.sentence",
     HF: "t5x_lite.checkpoints.hf.weights",
 }
 
@@ -39,6 +43,7 @@ class Pretrained(NamedTuple):
     step: int  # number of updates made; 0 if unknown
     architecture: Architecture = ENCODER_DECODER
     generation: GenerationConfig = GenerationConfig()  # decoding settings published with the model
+    head: "SentenceHead | None" = None  # of a sentence encoder; see `encode`
 
 
 def load(
@@ -58,7 +63,7 @@ def load(
     lazy = open_pretrained(path, tokenizer=tokenizer)
     tokenizer = check_has_tokenizer(lazy, path)
     generation = generation_config(path, tell=lambda line: print(line, file=sys.stderr))
-    return Pretrained(lazy.load(mesh), tokenizer, lazy.config, lazy.step, lazy.architecture, generation)
+    return Pretrained(lazy.load(mesh), tokenizer, lazy.config, lazy.step, lazy.architecture, generation, lazy.head)
 
 
 def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) -> LazyModel:

@@ -17,6 +17,7 @@ from t5x_lite.checkpoints import safetensors
 from t5x_lite.checkpoints.arrays import Index, whole
 from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.checkpoints.param_names import check_arrays
+from t5x_lite.checkpoints.sentence import read_head, write_head
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
@@ -43,7 +44,8 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     def read(name: str, index: Index) -> np.ndarray:
         return tensors[name].read(index).astype(np.float32)
 
-    return LazyModel(config, architecture, tokenizer or load_tokenizer(path), step, dtype, read)
+    head = read_head(path, config.emb_dim)
+    return LazyModel(config, architecture, tokenizer or load_tokenizer(path), step, dtype, read, head=head)
 
 
 def save_model(
@@ -52,6 +54,8 @@ def save_model(
     """Writes a model and its tokenizer into a new directory."""
     with new_directory(directory) as temporary:
         tokenizer.save(temporary)
+        if model.head is not None:
+            write_head(temporary, model.head, emb_dim=model.config.emb_dim, dtype=dtype)
         save_weights(temporary, model, dtype=dtype, progress=progress)
 
 

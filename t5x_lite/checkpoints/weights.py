@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -15,6 +15,9 @@ from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture, abstract
 from t5x_lite.parallel.mesh import parameter_axes, shardings
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
+
+if TYPE_CHECKING:
+    from t5x_lite.model.sentence_head import SentenceHead
 
 # Reads a slice of a parameter, in float32, given its name and a slice with start and stop for each dimension.
 Read = Callable[[str, Index], np.ndarray]
@@ -32,6 +35,7 @@ class LazyModel:
       step: the number of updates made; 0 if unknown.
       dtype: the dtype of the stored parameters.
       read_slots: reads the Adafactor state; None if there is none to continue from.
+      head: what turns the encoder's output into an embedding; None if the checkpoint does not say.
       restore: loads all parameters, given a tree of `jax.ShapeDtypeStruct`; faster than `read`.
     """
 
@@ -43,6 +47,7 @@ class LazyModel:
     read: Read
     read_slots: Callable[[], Slots] | None = None
     restore: Callable[[Any], Any] | None = None
+    head: "SentenceHead | None" = None
 
     def load(self, mesh: Mesh | None = None) -> Any:
         """Returns the model with its parameters sharded over a mesh, or on the default device."""

@@ -47,7 +47,7 @@ def run(
     model = open_pretrained(source, tokenizer=replacement)
     if format == "t5x" and model.architecture != ENCODER_DECODER:
         raise ValueError(
-            f"{source} is a {model.architecture.name}, but --format t5x supports only encoder-decoders: use "
+            f"{source} is {model.architecture.with_article}, but --format t5x supports only encoder-decoders: use "
             "--format t5x-lite"
         )
     if format == "hf":
@@ -66,7 +66,8 @@ def run(
             save_model = {"hf": hf.save_model, "t5x-lite": native.save_model}[format]
             own = check_has_tokenizer(model, pathlib.Path(source))
             save_model(pathlib.Path(destination), model, own, dtype=stored, progress=bar.advance)
-    reader = READERS.get(format) or f"transformers.{class_name(model.config, model.architecture)}.from_pretrained"
+    reader = "sentence_transformers.SentenceTransformer" if model.head and format == "hf" else READERS.get(format)
+    reader = reader or f"transformers.{class_name(model.config, model.architecture)}.from_pretrained"
     print(f"{destination} holds the model: load it with {reader}", file=sys.stderr)
 
 

@@ -95,11 +95,16 @@ class Architecture(NamedTuple):
         """The record of this architecture."""
         return ARCHITECTURES[self.name]
 
+    @property
+    def with_article(self) -> str:
+        """The name in a sentence: "an encoder", "a masked_lm"."""
+        return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
+
     def check_predicts(self) -> None:
         """Raises ValueError unless the model predicts text, tokens or labels."""
         if not self.traits.predicts:
             raise ValueError(
-                f"the model is an {self.name} alone, which predicts nothing: use t5x-lite embed, or train one of "
+                f"the model is {self.with_article} alone, which predicts nothing: use t5x-lite embed, or train one of "
                 f"{', '.join(TRAINABLE)} that starts from it"
             )
 

@@ -156,6 +156,8 @@ class ServeConfig:
       batch_wait_ms: time in milliseconds to wait for further requests before a batch starts.
       warm_up_tokens: input length in tokens up to which programs are compiled before the server is ready; 0 turns
         warm-up off.
+      pooling: embedding of a text: the mean of its tokens' last hidden states, or the first token's; null follows the
+        model's directory, or else is mean.
       api_key: bearer token that requests must carry; null uses the environment variable T5X_LITE_API_KEY, if set.
     """
 
@@ -172,6 +174,7 @@ class ServeConfig:
     shutdown_seconds: float = 30.0
     batch_wait_ms: float = 5.0
     warm_up_tokens: int = 32
+    pooling: Literal["mean", "first"] | None = None
     api_key: str | None = None
 
     def __post_init__(self):

@@ -56,7 +56,7 @@ def score(pretrained: Pretrained, inputs: Iterable[str], targets: Iterable[str],
     tokenizer, architecture, traits = pretrained.tokenizer, pretrained.architecture, pretrained.architecture.traits
     if not traits.decodes:
         remedy = f"use one of {', '.join(DECODERS)}"
-        raise ValueError(f"the model is a {architecture.name}, which has no targets to score: {remedy}")
+        raise ValueError(f"the model is {architecture.with_article}, which has no targets to score: {remedy}")
     if len(inputs) != len(targets):
         raise ValueError(f"there are {len(inputs)} inputs and {len(targets)} targets: give one target for each input")
     scores = []

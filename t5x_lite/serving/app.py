@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from t5x_lite.config.commands import ServeConfig
+from t5x_lite.model.sentence_head import shortened
 from t5x_lite.serving import schema
 from t5x_lite.serving.batch import Embedded, Job, Progress
 from t5x_lite.serving.choices import Choice, Delta
@@ -95,7 +96,7 @@ class Service:
             subscription.submit([Job(ids=prompt.ids) for prompt in parsed.input])
             async for number, event in subscription.events():
                 assert isinstance(event, Embedded)
-                vectors[number] = event.values_D
+                vectors[number] = shortened(event.values_E, parsed.dimensions, normalise=True)
         finally:
             await subscription.close()
         num_tokens = sum(prompt.num_tokens for prompt in parsed.input)

@@ -4,16 +4,14 @@
 To limit the number of compiled programs, sizes are rounded up: rows to a power of four, input and new tokens to a power
 of two.
 
-Shape letters: B rows of the batch, S input tokens, K sequences per job, T new tokens, D embedding, W stop tokens.
+Shape letters: B rows of the batch, S input tokens, K sequences per job, T new tokens, E embedding, W stop tokens.
 """
 
 import dataclasses
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
@@ -23,7 +21,7 @@ from t5x_lite.inference import beam_search
 from t5x_lite.inference.engine import Request, pad_inputs, params_and_spec
 from t5x_lite.inference.loop import LOCAL, State, collect, decode_until, prefill
 from t5x_lite.inference.params import DecodeSpec, batch_key, power_of_two
-from t5x_lite.model.encoder import mean_of_tokens
+from t5x_lite.model.sentence_head import SentenceHead, embed
 
 STEPS_PER_UPDATE = 4  # tokens decoded between notifications and checks for cancelled jobs
 MIN_LENGTH = 32
@@ -52,9 +50,9 @@ class Progress(NamedTuple):
 
 
 class Embedded(NamedTuple):
-    """The embedding of a text: the normalised mean of the encoder's outputs."""
+    """The embedding of a text by the model's head, or else the normalised mean of the encoder's outputs."""
 
-    values_D: np.ndarray  # float32
+    values_E: np.ndarray  # float32
 
 
 class Failed(NamedTuple):
@@ -100,9 +98,9 @@ def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) ->
     sizes = batch_sizes(max(1, most_rows // jobs[0].num_rows))
     inputs_BS = padded_inputs(jobs, next(size for size in sizes if size >= len(jobs)))
     if jobs[0].config is None:
-        means_BD = np.asarray(embed(pretrained.model, inputs_BS))
-        for job, mean_D in zip(jobs, means_BD, strict=False):
-            job.send(Embedded(mean_D))
+        vectors_BE = np.asarray(embed(pretrained.model, pretrained.head or SentenceHead(), inputs_BS))
+        for job, vector_E in zip(jobs, vectors_BE, strict=False):
+            job.send(Embedded(vector_E))
         return
     done: set[int] = set()
     for outputs_BK in _decode(pretrained, jobs, inputs_BS):
@@ -134,14 +132,6 @@ def padded_inputs(jobs: Sequence[Job], num_rows: int) -> np.ndarray:
     """Returns inputs_BS, padded with zeros; unused rows are all zeros."""
     longest = max(len(job.ids) for job in jobs)
     return pad_inputs([job.ids for job in jobs], num_rows, length=max(MIN_LENGTH, power_of_two(longest)))
-
-
-@jax.jit
-def embed(model: Any, inputs_BS: jax.Array) -> jax.Array:
-    """Returns float32 means_BD with unit norm; the model must have an encoder."""
-    encoded_BSD = model.encode(inputs_BS) if hasattr(model, "encode") else model.encoder(inputs_BS)
-    mean_BD = mean_of_tokens(encoded_BSD, inputs_BS)[:, 0]
-    return mean_BD / jnp.maximum(jnp.linalg.norm(mean_BD, axis=-1, keepdims=True), 1e-12)
 
 
 def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) -> Iterator[list[list[Output]]]:

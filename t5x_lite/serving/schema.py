@@ -26,11 +26,14 @@ from pydantic import (
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.commands import ServeConfig
+from t5x_lite.config.encoding import EncodingConfig
 from t5x_lite.config.generation import MOST_BEAMS, MOST_NGRAM, GenerationConfig
+from t5x_lite.inference.encode import make_plan
 from t5x_lite.inference.engine import check_tokens
 from t5x_lite.serving.choices import Delta
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
+EMBEDDING_FIELD = "input"  # of an embeddings request
 SMALLEST_TOP_P = 1e-6
 ERROR_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 ERROR_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded", 504: "timeout", 408: "timeout", 503: "unavailable"}
@@ -103,12 +106,15 @@ def _tokenize_prompts(given: Any, info: ValidationInfo) -> list[Prompt]:
 
 def _tokenize(item: Any, field: str, served: Served) -> Prompt:
     tokenizer, limit = served.pretrained.tokenizer, served.options.max_input_tokens
+    head = served.pretrained.head if field == EMBEDDING_FIELD else None
+    if head is not None:
+        limit = min(limit, head.max_tokens or limit)
     if isinstance(item, str):
         try:
             item.encode()
         except UnicodeEncodeError as error:
             raise RequestError(400, f"{field} has an unpaired surrogate: send valid Unicode", field) from error
-        text, ids = item, tokenizer.encode(item)
+        text, ids = item, tokenizer.encode(head.prompt + item if head else item)
     elif isinstance(item, list) and item and all(map(_is_id, item)):
         wrong = [i for i in item if not 0 < i < tokenizer.vocab_size]
         if wrong:
@@ -120,7 +126,8 @@ def _tokenize(item: Any, field: str, served: Served) -> Prompt:
         raise RequestError(400, f"{field} has the item {_shown(item)}: give strings, or lists of ids", field)
     num_tokens = len(ids) + served.pretrained.architecture.traits.has_encoder
     if num_tokens > limit:
-        message = f"{field} has {num_tokens} tokens, but this server reads at most {limit}: shorten it"
+        reader = "this model" if limit < served.options.max_input_tokens else "this server"
+        message = f"{field} has {num_tokens} tokens, but {reader} reads at most {limit}: shorten it"
         raise RequestError(400, message, field, code="context_length_exceeded")
     return Prompt(text, [*ids, tokenizer.eos_id], num_tokens)
 
@@ -204,7 +211,7 @@ class EmbeddingRequest(_Request):
     model: ModelName
     input: Prompts
     encoding_format: Literal["float", "base64"] = "float"
-    dimensions: float | None = None
+    dimensions: int | None = Field(None, ge=1)
     user: str = ""
 
 
@@ -235,7 +242,7 @@ def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:
     request = _validate(CompletionRequest, fields, served)
     architecture = served.pretrained.architecture
     if not architecture.traits.decodes:
-        message = f"the model is a {architecture.name}, which generates no text: use /v1/embeddings"
+        message = f"the model is {architecture.with_article}, which generates no text: use /v1/embeddings"
         raise RequestError(400, message, "model")
     return Completion(request, _generation_config(request, served))
 
@@ -243,13 +250,14 @@ def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:
 def parse_embedding(fields: Mapping[str, Any], served: Served) -> EmbeddingRequest:
     """Validates the body of an embeddings request; raises RequestError."""
     request = _validate(EmbeddingRequest, fields, served)
-    architecture, emb_dim = served.pretrained.architecture, served.pretrained.config.emb_dim
+    architecture = served.pretrained.architecture
     if not architecture.traits.has_encoder:
-        message = f"the model is a {architecture.name}, which has no encoder: use /v1/completions"
+        message = f"the model is {architecture.with_article}, which has no encoder: use /v1/completions"
         raise RequestError(400, message, "model")
-    if request.dimensions not in (None, emb_dim):
-        message = f"dimensions is {request.dimensions:g}, but the model has {emb_dim}: leave it out"
-        raise RequestError(400, message, "dimensions")
+    try:
+        make_plan(served.pretrained, EncodingConfig(dimensions=request.dimensions))
+    except ValueError as error:
+        raise RequestError(400, str(error), "dimensions") from error
     return request
 
 

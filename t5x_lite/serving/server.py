@@ -11,8 +11,10 @@ from types import FrameType
 
 import uvicorn
 
-from t5x_lite.checkpoints.load import load
+from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.config.commands import ServeConfig
+from t5x_lite.config.encoding import EncodingConfig
+from t5x_lite.inference.encode import make_plan
 from t5x_lite.serving.app import make_app
 from t5x_lite.serving.engine import Engine
 from t5x_lite.serving.telemetry import Telemetry
@@ -38,12 +40,19 @@ def serve(options: ServeConfig) -> None:
 
         if not is_loopback(options.host) and options.api_key is None:
             say(f"warning: {options.host} accepts connections from other machines without a key: add --api_key")
-        engine.start(lambda: load(options.checkpoint), loaded)
+        engine.start(lambda: with_pooling(load(options.checkpoint), options), loaded)
         server.run(sockets=[listener])
     if server.interrupted_twice:
         raise KeyboardInterrupt
     if engine.error is not None:
         raise engine.error
+
+
+def with_pooling(pretrained: Pretrained, options: ServeConfig) -> Pretrained:
+    """Returns the model with the head that its embeddings are served with; raises ValueError if it has no encoder."""
+    if options.pooling is None:
+        return pretrained
+    return pretrained._replace(head=make_plan(pretrained, EncodingConfig(pooling=options.pooling)).head)
 
 
 class Server(uvicorn.Server):

@@ -86,6 +86,8 @@ def pretrained_model(
     new = sorted(leaves.keys() - sources.keys())
     if new:
         print(f"Initialised at random, as the pretrained model lacks them: {', '.join(new)}", file=sys.stderr)
+    if pretrained.head is not None:
+        print("The pooling and dense layers of the sentence encoder are not used: only its encoder is", file=sys.stderr)
     random_leaves = named_leaves(random_model()) if new else {}
     read = read_arrays(pretrained.read, {name: leaves[name] for name in sources}, sources)
     return from_named_leaves(shapes, random_leaves | read)

@@ -54,7 +54,9 @@ def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> Tokenizer
     """Returns the config of a tokenizer read from a directory; raises ValueError if its file is gone."""
     path = None
     if isinstance(tokenizer, FileTokenizer):
-        content = tokenizer.content
+        from t5x_lite.checkpoints.hf.tokenizer import tokenizer_directory
+
+        content, directory = tokenizer.content, tokenizer_directory(directory)
         files = sorted([*directory.glob("*.model"), *directory.glob("*.json")])
         same = (file for file in files if file.stat().st_size == len(content) and file.read_bytes() == content)
         path = next(map(str, same), None)

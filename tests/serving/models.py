@@ -11,13 +11,13 @@ from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.engine import Request, answer_batch
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.decoder import Decoder
-from t5x_lite.model.encoder import MaskedLM
+from t5x_lite.model.encoder import Encoder, MaskedLM
 from t5x_lite.model.transformer import T5
 from t5x_lite.serving.batch import Job
 from tests import tiny
 
 CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
-KINDS = {"encoder_decoder": T5, "causal_lm": Decoder, "masked_lm": MaskedLM}
+KINDS = {"encoder_decoder": T5, "causal_lm": Decoder, "masked_lm": MaskedLM, "encoder": Encoder}
 TOKENIZER = ByteTokenizer(100)
 SECONDS = 60  # that a test waits before it fails
 

@@ -187,6 +187,15 @@ def test_embeddings_are_vectors_of_length_1_in_order(server):
     np.testing.assert_allclose(np.frombuffer(base64.b64decode(coded), "<f4"), body["data"][0]["embedding"], rtol=1e-3)
 
 
+def test_fewer_dimensions_are_the_first_ones_of_length_1(server):
+    fields = {"model": "mine", "input": "one"}
+    whole, short = (
+        np.asarray(server.post(fields | more, "/v1/embeddings").json()["data"][0]["embedding"])
+        for more in ({}, {"dimensions": 7})
+    )
+    np.testing.assert_allclose(short, whole[:7] / np.linalg.norm(whole[:7]), rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("method", "path", "more", "status", "param"),
     [
@@ -350,3 +359,6 @@ def test_decoder_only_and_encoder_only_models_serve_what_they_can(make):
     encoder = make("masked_lm")
     assert encoder.post(RIGHT).status_code == 400
     assert encoder.post({"model": "mine", "input": "a"}, "/v1/embeddings").status_code == 200
+    alone = make("encoder")
+    assert "an encoder, which generates no text" in alone.post(RIGHT).json()["error"]["message"]
+    assert alone.post({"model": "mine", "input": "a"}, "/v1/embeddings").status_code == 200

@@ -148,14 +148,15 @@ def test_an_embedding_is_the_normalized_mean_of_the_encoders_outputs():
     for listener in listeners:
         ids_1S = np.asarray([listener.job.ids], np.int32)
         mean_D = np.asarray(pretrained().model.encode(ids_1S))[0].mean(axis=0)
-        values_D = listener.last().values_D
-        assert values_D.shape == (CFG.emb_dim,)
-        np.testing.assert_allclose(values_D, mean_D / np.linalg.norm(mean_D), rtol=1e-3, atol=1e-5)
+        values_E = listener.last().values_E
+        assert values_E.shape == (CFG.emb_dim,)
+        np.testing.assert_allclose(values_E, mean_D / np.linalg.norm(mean_D), rtol=1e-3, atol=1e-5)
 
 
-def test_an_encoder_only_model_embeds():
-    [listener] = run(Listener("one", embeds=True), name="masked_lm")
-    np.testing.assert_allclose(np.linalg.norm(listener.last().values_D), 1, rtol=1e-5)
+@pytest.mark.parametrize("name", ["masked_lm", "encoder"])
+def test_an_encoder_only_model_embeds(name):
+    [listener] = run(Listener("one", embeds=True), name=name)
+    np.testing.assert_allclose(np.linalg.norm(listener.last().values_E), 1, rtol=1e-5)
 
 
 def test_a_decoder_only_model_continues_the_text():

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("pydantic", reason="the extra serve is not installed")
 
 from t5x_lite.config.generation import GenerationConfig
+from t5x_lite.model.sentence_head import Dense, SentenceHead
 from t5x_lite.serving.choices import Delta
 from t5x_lite.serving.schema import (
     ChoiceReply,
@@ -216,12 +217,14 @@ def test_an_encoder_only_model_rejects_completions():
         400,
         "the model is a masked_lm, which generates no text: use /v1/embeddings",
     )
+    error = refused(parse_completion, {"model": "mine", "prompt": "a"}, served("encoder"))
+    assert error.message == "the model is an encoder, which generates no text: use /v1/embeddings"
 
 
 def test_embeddings_are_asked_for():
     asked = parse_embedding({"model": "mine", "input": ["a", "b"], "encoding_format": "base64"}, served())
     assert ([prompt.text for prompt in asked.input], asked.encoding_format) == (["a", "b"], "base64")
-    for fields in ({}, {"encoding_format": "float", "dimensions": CFG.emb_dim, "user": "me"}):
+    for fields in ({}, {"encoding_format": "float", "dimensions": CFG.emb_dim - 1, "user": "me"}):
         assert parse_embedding({"model": "mine", "input": "a"} | fields, served("masked_lm")).encoding_format == "float"
 
 
@@ -230,7 +233,9 @@ def test_embeddings_are_asked_for():
     [
         ({}, "causal_lm", "the model is a causal_lm, which has no encoder: use /v1/completions"),
         ({"encoding_format": "hex"}, "encoder_decoder", "encoding_format is \"hex\": input should be 'float' or"),
-        ({"dimensions": 3}, "encoder_decoder", "dimensions is 3, but the model has 20: leave it out"),
+        ({"dimensions": 21}, "encoder_decoder", "dimensions is 21, but the model has 20: use at most that"),
+        ({"dimensions": 0}, "masked_lm", "dimensions is 0: input should be greater than or equal to 1"),
+        ({"dimensions": 2.5}, "encoder", "dimensions is 2.5: input should be a valid integer"),
         ({"prompt": "a"}, "encoder_decoder", '"prompt" is not a field of this request: use dimensions'),
         ({"input": None}, "encoder_decoder", "input is missing"),
     ],
@@ -239,6 +244,19 @@ def test_invalid_embeddings_requests_are_rejected(fields, name, message):
     error = refused(parse_embedding, {"model": "mine", "input": "a"} | fields, served(name))
     assert error.status == 400
     assert error.message.startswith(message)
+
+
+def test_a_sentence_encoder_has_its_own_limit_and_prompt():
+    context = served("encoder")
+    head = SentenceHead(max_tokens=6, prompt="q: ", dense=(Dense(kernel_DE=np.ones((CFG.emb_dim, 3))),))
+    context = context._replace(pretrained=context.pretrained._replace(head=head))
+    [prompt] = parse_embedding({"model": "mine", "input": "ab"}, context).input
+    assert prompt.ids == [*TOKENIZER.encode("q: ab"), 1]
+    for fields, message in (
+        ({"input": "abc"}, "input has 7 tokens, but this model reads at most 6: shorten it"),
+        ({"input": "a", "dimensions": 4}, "dimensions is 4, but the model has 3: use at most that"),
+    ):
+        assert refused(parse_embedding, {"model": "mine"} | fields, context).message == message
 
 
 def test_a_reply_joins_the_parts_of_a_choice():

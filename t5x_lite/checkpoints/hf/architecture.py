@@ -70,7 +70,7 @@ def check_writable(architecture: Architecture, what: str) -> None:
         if architecture.traits.has_encoder:
             remedy += ", or give its encoder alone with t5x_lite.save_hf(model.encoder, ...)"
         raise ValueError(
-            f"{what} is a {architecture.name}, but --format hf supports only encoder-decoders, encoders and "
+            f"{what} is {architecture.with_article}, but --format hf supports only encoder-decoders, encoders and "
             f"classifiers of tokens: {remedy}"
         )
 

@@ -2,6 +2,7 @@
 """Tokenizer files of Hugging Face model directories."""
 
 import json
+import os
 import pathlib
 from typing import Any
 
@@ -31,6 +32,17 @@ def read_tokenizer(directory: pathlib.Path) -> Tokenizer:
         f"{directory} has no tokenizer: put its {MODEL_FILE} or {TOKENIZER_FILE} there, or, for ByT5, a {CONFIG_FILE} "
         'with "tokenizer_class": "ByT5Tokenizer"'
     )
+
+
+def tokenizer_directory(directory: pathlib.Path) -> pathlib.Path:
+    """Returns the directory of a model's tokenizer: its own, or the one beside it in a pipeline of diffusers.
+
+    There, the encoder in `text_encoder_2`, for example, has its tokenizer in `tokenizer_2`.
+    """
+    own = pathlib.Path(os.path.abspath(directory))
+    beside = own.with_name(own.name.replace("text_encoder", "tokenizer", 1))
+    has_own = any((directory / name).is_file() for name in (MODEL_FILE, TOKENIZER_FILE, CONFIG_FILE))
+    return beside if own.name.startswith("text_encoder") and not has_own and beside.is_dir() else directory
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:

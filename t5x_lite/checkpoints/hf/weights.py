@@ -23,8 +23,9 @@ from t5x_lite.checkpoints.hf.architecture import (
     stored_name,
 )
 from t5x_lite.checkpoints.hf.config import CONFIG_FILE, config_fields, read_config, read_json
-from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer
+from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer, tokenizer_directory
 from t5x_lite.checkpoints.param_names import Form, Row, check_arrays
+from t5x_lite.checkpoints.sentence import write_head
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizers import Tokenizer
@@ -76,7 +77,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
         return out
 
     dtype = next(iter(tensors.values())).dtype
-    return LazyModel(config, architecture, tokenizer or read_tokenizer(path), 0, dtype, read)
+    return LazyModel(config, architecture, tokenizer or read_tokenizer(tokenizer_directory(path)), 0, dtype, read)
 
 
 def save_model(
@@ -85,6 +86,8 @@ def save_model(
     """Writes a model and its tokenizer into a new directory; see `load.save_hf`."""
     with new_directory(directory) as temporary:
         save_tokenizer(tokenizer, temporary)
+        if model.head is not None:
+            write_head(temporary, model.head, emb_dim=model.config.emb_dim, dtype=dtype)
         own = (model.config, model.read)
         save_weights(temporary, *own, dtype=dtype, progress=progress, architecture=model.architecture)
 
