@@ -224,7 +224,7 @@ def test_a_mistake_in_the_text_of_a_tokenizer_is_one_message(capsys, tmp_path):
 def test_a_mistake_found_at_run_time_is_one_line_and_status_two(capsys, tmp_path):
     assert cli.main(["infer", "--checkpoint", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"t5x-lite infer: --checkpoint {tmp_path} is neither a run directory")
+    assert error.startswith(f"t5x-lite infer: {tmp_path} is neither a run directory")
     assert error.count("\n") == 1
 
 

@@ -2,7 +2,7 @@
 """Lazily read checkpoint arrays, and validation of the dtypes, shapes and indices of untrusted files."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import ml_dtypes
@@ -14,6 +14,7 @@ Index = tuple[slice, ...]  # one slice per dimension, without steps
 _NAMES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64", "bool")
 DTYPES = {name: np.dtype(name) for name in _NAMES} | {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
+PART_SIZE = 2**24  # elements in memory at once
 MAX_DIMS = 16
 MAX_BYTES = 2**50  # per array: larger than any disk, yet small enough for products not to overflow
 
@@ -83,3 +84,18 @@ def whole(shape: Sequence[int]) -> Index:
 def num_bytes(shape: Sequence[int], dtype: np.dtype) -> int:
     """Returns the size of an array in bytes."""
     return math.prod(shape) * dtype.itemsize
+
+
+def parts_of(shape: tuple[int, ...], max_size: int) -> Iterator[slice]:
+    """Yields slices of an array's first dimension, each of at most `max_size` elements or a single row."""
+    step = max(1, max_size // max(math.prod(shape[1:]), 1))
+    for begin in range(0, shape[0], step):
+        yield slice(begin, min(begin + step, shape[0]))
+
+
+def equal(one: LazyArray, other: LazyArray) -> bool:
+    """Returns whether two arrays, which need not be of the same dtype, hold the same numbers."""
+    if one.shape != other.shape or not one.shape:
+        return one.shape == other.shape and np.array_equal(one.read(), other.read())
+    parts = ((part, *whole(one.shape[1:])) for part in parts_of(one.shape, PART_SIZE))
+    return all(np.array_equal(one.read(part), other.read(part)) for part in parts)

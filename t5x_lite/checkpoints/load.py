@@ -82,14 +82,12 @@ def _reader_module(path: pathlib.Path) -> ModuleType:
     for marker, module in FORMATS.items():
         if (path / marker).is_file():
             return importlib.import_module(module)
+    from t5x_lite.checkpoints.refusals import is_part_of_a_model, why_no_model
     from t5x_lite.checkpoints.t5x import files, model
 
-    if files.looks_like_t5x(path):  # no file name is common to its layouts
+    if not is_part_of_a_model(path) and files.looks_like_t5x(path):  # no file name is common to its layouts
         return model
-    raise ValueError(
-        f"--checkpoint {path} is neither a run directory (no config.yaml), nor a Hugging Face model (no config.json), "
-        "nor a T5X checkpoint: name a run directory, or one with config.json and model.safetensors"
-    )
+    raise ValueError(why_no_model(path, FORMATS))
 
 
 def check_has_tokenizer(lazy: LazyModel, path: pathlib.Path) -> Tokenizer:

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from t5x_lite.checkpoints import safetensors
-from t5x_lite.checkpoints.arrays import Index, whole
+from t5x_lite.checkpoints.arrays import Index, parts_of, whole
 from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.checkpoints.param_names import check_arrays
 from t5x_lite.checkpoints.sentence import read_head, write_head
+from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
@@ -27,6 +28,8 @@ from t5x_lite.files.atomic_write import new_directory, write_atomically
 MODEL_FILE = "model.json"
 FORMAT = "t5x_lite model"
 MAX_SIZE = 2**31  # per dimension
+# Values of the types that a field takes besides that of its default.
+ALSO: dict[str, tuple[Any, ...]] = {"scale_logits": (True,), "remat": ((),)}
 PART_SIZE = 2**24  # elements in memory at once
 
 
@@ -37,7 +40,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
       ValueError: if a file is missing or damaged, or model.json does not match the weights.
     """
     config, architecture, step = _parsed(read_json(path / MODEL_FILE), path / MODEL_FILE)
-    tensors = safetensors.open_weights(path)
+    tensors = open_weights(path)
     check_arrays(tensors, param_shapes(config, architecture), f"{path} does not match its {MODEL_FILE}: it")
     dtype = next(iter(tensors.values())).dtype
 
@@ -65,7 +68,7 @@ def save_weights(directory: pathlib.Path, model: LazyModel, *, dtype: np.dtype, 
 
     def parts(name: str) -> Iterator[np.ndarray]:
         shape = shapes[name]
-        return (model.read(name, (part, *whole(shape[1:]))) for part in safetensors.parts_of(shape, PART_SIZE))
+        return (model.read(name, (part, *whole(shape[1:]))) for part in parts_of(shape, PART_SIZE))
 
     safetensors.write_weights(directory, shapes, parts, dtype, progress=progress)
     fields = {"format": FORMAT, "step": model.step, "model": dataclasses.asdict(model.config)}
@@ -105,7 +108,7 @@ def _parsed(description: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfi
         default = ModelConfig()
         for field in dataclasses.fields(ModelConfig):
             value = getattr(cfg, field.name)
-            if field.name not in ("scale_logits", "remat") and not _alike(value, getattr(default, field.name)):
+            if not _alike(value, getattr(default, field.name), *ALSO.get(field.name, ())):
                 raise ValueError(f"its {field.name} is {value!r}")
         if type(step) is not int or step < 0:
             raise ValueError(f"its step is {step!r}")
@@ -114,8 +117,14 @@ def _parsed(description: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfi
         raise ValueError(f"{path} does not describe a model ({error}): download it again") from error
 
 
-def _alike(value: Any, default: Any) -> bool:
-    """Returns whether a value has the default's type; ints are at most MAX_SIZE and may stand for floats."""
-    if type(default) is int:
-        return type(value) is int and value <= MAX_SIZE
-    return type(value) is type(default) or (type(default) is float and type(value) is int)
+def _alike(value: Any, *examples: Any) -> bool:
+    """Returns whether a value has the type of one of the examples, a tuple also that of its elements.
+
+    Ints are at most MAX_SIZE and may stand for floats; tuples hold strings.
+    """
+    if isinstance(value, tuple):
+        return any(type(example) is tuple for example in examples) and all(type(name) is str for name in value)
+    allowed = {type(example) for example in examples}
+    if type(value) is int:
+        return not allowed.isdisjoint((int, float)) and value <= MAX_SIZE
+    return type(value) in allowed

@@ -22,7 +22,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     with _opened(path) as checkpoints:
         step = checkpoints.latest_step()
         if step is None:
-            raise ValueError(f"--checkpoint {path} has no checkpoint yet: wait until the run has saved its first one")
+            raise ValueError(f"{path} has no checkpoint yet: wait until the run has saved its first one")
         meta = checkpoints.meta(step)
     config, architecture = model_config_from_json(meta["model"]), ENCODER_DECODER
     if "architecture" in meta:  # absent in the first version, which had only encoder-decoders

@@ -9,7 +9,6 @@ Source: the safetensors README.
 """
 
 import json
-import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
@@ -18,10 +17,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from t5x_lite.checkpoints.arrays import DTYPES, Index, checked_index, num_bytes
-from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.checkpoints.weights import IGNORE, Progress
 from t5x_lite.files.atomic_write import write_atomically, written_atomically
-from t5x_lite.files.messages import listed
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 2 * 10**9  # per file; only a single larger array exceeds it
@@ -58,42 +55,6 @@ class Tensor(NamedTuple):
                 raise ValueError(f"{self.path} ends within the tensor {self.name}: {DAMAGED}")
             mapped = np.memmap(file, self.dtype, "r", self.begin, self.shape)  # reads only the slice's pages
             return np.array(mapped[part])
-
-
-def open_weights(directory: pathlib.Path) -> dict[str, Tensor]:
-    """Returns the arrays of a directory by name.
-
-    Raises:
-      ValueError: if there are none, or a file of the index is missing, outside the directory or damaged.
-    """
-    index_path = directory / INDEX_FILE
-    if (directory / WEIGHTS_FILE).is_file():
-        return read_header(directory / WEIGHTS_FILE)
-    if not index_path.is_file():
-        pickled = sorted(path.name for path in directory.glob("*.bin"))
-        if pickled:
-            raise ValueError(
-                f"{directory} has its weights in {pickled[0]}, a pickle, which can run arbitrary code when loaded: "
-                f"convert it once with transformers: AutoModelForSeq2SeqLM.from_pretrained({str(directory)!r})"
-                f".save_pretrained(..., safe_serialization=True)"
-            )
-        raise ValueError(f"{directory} has neither {WEIGHTS_FILE} nor {INDEX_FILE}: name a directory with weights")
-    places = read_json(index_path).get("weight_map")
-    if not isinstance(places, dict) or not all(isinstance(name, str) for name in places.values()):
-        raise ValueError(f"{index_path} has no weight_map from names to files: {DAMAGED}")
-    tensors: dict[str, Tensor] = {}
-    for name in sorted(set(places.values())):
-        path = directory / name
-        if pathlib.PurePath(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-            raise ValueError(f"{index_path} names the file {name!r}: only .safetensors files beside it are read")
-        if not path.is_file():
-            raise ValueError(f"{path}, which {index_path} names, does not exist: download it again")
-        in_file = read_header(path)
-        differences = in_file.keys() ^ {tensor for tensor, place in places.items() if place == name}
-        if differences:
-            raise ValueError(f"{path} and {index_path} differ in {listed(sorted(differences), 5)}: download both again")
-        tensors |= in_file
-    return tensors
 
 
 def read_header(path: pathlib.Path) -> dict[str, Tensor]:
@@ -179,10 +140,3 @@ def write_tensors(
         file.flush()
         os.fsync(file.fileno())
         assert file.tell() == 8 + len(content) + end, f"{path} got arrays that do not have the given shapes"
-
-
-def parts_of(shape: tuple[int, ...], max_size: int) -> Iterator[slice]:
-    """Yields slices of an array's first dimension, each of at most `max_size` elements or a single row."""
-    step = max(1, max_size // max(math.prod(shape[1:]), 1))
-    for begin in range(0, shape[0], step):
-        yield slice(begin, min(begin + step, shape[0]))

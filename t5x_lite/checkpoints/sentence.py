@@ -16,6 +16,7 @@ import numpy as np
 
 from t5x_lite.checkpoints import safetensors
 from t5x_lite.checkpoints.hf.config import read_json
+from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import write_atomically
@@ -132,7 +133,7 @@ def _pooling(path: pathlib.Path) -> Literal["mean", "first"]:
 
 def _dense(directory: pathlib.Path, num_features: int) -> Dense:
     where = directory / "config.json"
-    fields, tensors = read_json(where), safetensors.open_weights(directory)
+    fields, tensors = read_json(where), open_weights(directory)
     activation = str(fields.get("activation_function", "Tanh")).rpartition(".")[2]
     features = {fields.get(name, SENTENCE_FEATURE) for name in ("module_input_name", "module_output_name")}
     if activation not in ACTIVATIONS:

@@ -1,10 +1,21 @@
 """Tests t5x_lite/checkpoints/arrays.py"""
 
+from unittest import mock
+
 import ml_dtypes
 import numpy as np
 import pytest
 
-from t5x_lite.checkpoints.arrays import checked_dtype, checked_index, checked_shape, num_bytes
+from t5x_lite.checkpoints import arrays
+from t5x_lite.checkpoints.arrays import (
+    checked_dtype,
+    checked_index,
+    checked_shape,
+    equal,
+    num_bytes,
+    parts_of,
+)
+from tests.checkpoints.layouts import Array
 
 FLOAT = np.dtype("float32")
 
@@ -69,3 +80,21 @@ def test_an_index_is_filled_in():
 def test_an_index_that_is_no_part_is_refused(index):
     with pytest.raises(ValueError, match=r"here has shape \(3, 5\), which .* does not fit"):
         checked_index(index, (3, 5), "here")
+
+
+def test_an_array_is_cut_into_parts_of_a_size_or_single_rows():
+    assert list(parts_of((5, 3), 7)) == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert list(parts_of((2, 100), 7)) == [slice(0, 1), slice(1, 2)]
+    assert list(parts_of((0, 3), 7)) == []
+
+
+@pytest.mark.parametrize("shape", [(), (7,), (5, 3), (4, 3, 2), (0, 3)])
+def test_arrays_are_equal_if_all_their_numbers_are(shape):
+    numbers = np.arange(np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+    with mock.patch.object(arrays, "PART_SIZE", 4):
+        assert equal(Array(numbers), Array(numbers.astype(np.float64)))
+        assert not equal(Array(numbers), Array(numbers[None]))
+        if numbers.size:
+            other = numbers.copy()
+            other[(-1,) * len(shape)] += 1
+            assert not equal(Array(numbers), Array(other))

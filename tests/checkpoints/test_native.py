@@ -10,7 +10,8 @@ import pytest
 
 from t5x_lite.checkpoints import native
 from t5x_lite.checkpoints.native import model_config_from_json, save_weights
-from t5x_lite.checkpoints.safetensors import open_weights, write_tensors
+from t5x_lite.checkpoints.safetensors import write_tensors
+from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import LazyModel, placed, reader
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
@@ -99,6 +100,14 @@ def described(directory, **fields):
         ({"model__emb_dim": 21}, r"of shape \[.*20.*\], not \[.*21"),
         ({"model__num_encoder_layers": 3}, r"not \[3, "),
         ({"model__tie_embeddings": True}, r"has unexpected logits_kernel"),
+        ({"model__scale_logits": "no"}, r"does not describe a model \(its scale_logits is 'no'\)"),
+        ({"model__scale_logits": 0}, r"its scale_logits is 0"),
+        ({"model__remat": 5}, r"its remat is 5"),
+        ({"model__remat": None}, r"its remat is None"),
+        ({"model__offload": [1]}, r"its offload is \(1,\)"),
+        ({"model__offload": "full"}, r"offload is .*'full'"),
+        ({"model__tie_embeddings": None}, r"its tie_embeddings is None"),
+        ({"model__dropout_rate": "0"}, r"does not describe a model"),
         ({"model__unknown": 1}, r"does not describe a model \(.*unexpected keyword"),
         ({"architecture__name": "gpt"}, r"unknown architecture 'gpt'"),
         ({"architecture__name": "sequence_classifier"}, r"cannot have the labels \[\]"),
@@ -112,6 +121,17 @@ def test_a_damaged_or_contradicting_description_is_one_error(change, message, tm
     described(directory, **change)
     with pytest.raises(ValueError, match=message):
         native.open_checkpoint(directory, ByteTokenizer())
+
+
+@pytest.mark.parametrize(
+    "change", [{"scale_logits": True}, {"scale_logits": None}, {"remat": ["query", "key"]}, {"dropout_rate": 0}]
+)
+def test_every_type_that_a_field_takes_is_read(change, tmp_path):
+    directory = saved(tmp_path / "a")
+    described(directory, **{f"model__{name}": value for name, value in change.items()})
+    (name, value), *_ = change.items()
+    found = getattr(native.open_checkpoint(directory, ByteTokenizer()).config, name)
+    assert found == (tuple(value) if isinstance(value, list) else value)
 
 
 def test_a_missing_and_an_unknown_array_are_named(tmp_path):

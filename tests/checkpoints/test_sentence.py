@@ -11,7 +11,7 @@ import pytest
 from t5x_lite.checkpoints import native
 from t5x_lite.checkpoints.hf.weights import save_model
 from t5x_lite.checkpoints.load import load, open_pretrained
-from t5x_lite.checkpoints.safetensors import open_weights
+from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.config.architectures import ENCODER
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.encode import encode

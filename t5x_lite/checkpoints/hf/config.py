@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Hugging Face's `config.json` for the T5 family, to and from a ModelConfig.
 
-The file is unreliable on two points: embeddings are tied only if `lm_head.weight` is absent, and mT5 never scales its
-logits.
+The file is unreliable on three points: the weights, not `tie_word_embeddings`, say whether embeddings are tied (see
+`embedding.py`); mT5 never scales its logits; and `architectures` names whatever class saved the model.
 """
 
 import json
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from t5x_lite.config import ModelConfig
+from t5x_lite.files.git_lfs import check_downloaded
 
 CONFIG_FILE = "config.json"
 ARCHITECTURES = {"t5": "T5ForConditionalGeneration", "mt5": "MT5ForConditionalGeneration"}
@@ -54,12 +55,6 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise ValueError(f"{path} has model_type {model_type!r}: use one of {', '.join(ARCHITECTURES)}")
-    architectures = fields.get("architectures")
-    if architectures and ARCHITECTURES[model_type] not in architectures and class_ending(fields) not in ENCODER_CLASSES:
-        raise ValueError(
-            f"{path} has architectures {architectures}: only {ARCHITECTURES[model_type]} is supported for model_type "
-            f"{model_type}"
-        )
     activation = fields.get("feed_forward_proj", "relu")
     sizes: dict[str, Any] = {ours: _size(path, fields, name) for name, ours in SIZES.items()}
     sizes |= {ours: _size(path, fields, name) for name, ours in OPTIONAL_SIZES.items() if fields.get(name) is not None}
@@ -116,6 +111,8 @@ def read_json(path: pathlib.Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ValueError(f"{path} does not exist: name a directory that save_pretrained wrote") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        if path.is_file():
+            check_downloaded(path)
         raise ValueError(f"{path} cannot be read as JSON ({error}): it is damaged; download it again") from error
     if not isinstance(fields, dict):
         raise ValueError(f"{path} is not a JSON object: it is damaged; download it again")

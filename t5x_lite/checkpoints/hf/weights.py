@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from t5x_lite.checkpoints import safetensors
-from t5x_lite.checkpoints.arrays import Index, whole
+from t5x_lite.checkpoints.arrays import Index, parts_of, whole
 from t5x_lite.checkpoints.hf.architecture import (
     architecture_fields,
     architecture_rows,
@@ -23,9 +23,11 @@ from t5x_lite.checkpoints.hf.architecture import (
     stored_name,
 )
 from t5x_lite.checkpoints.hf.config import CONFIG_FILE, config_fields, read_config, read_json
+from t5x_lite.checkpoints.hf.embedding import LM_HEAD, with_one_embedding
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer, tokenizer_directory
 from t5x_lite.checkpoints.param_names import Form, Row, check_arrays
 from t5x_lite.checkpoints.sentence import write_head
+from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizers import Tokenizer
@@ -34,8 +36,7 @@ from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
 
 GENERATION_FILE = "generation_config.json"
 PART_SIZE = 2**24  # elements in memory at once, of an array without layers
-# Copies of the embedding, and an unused table in the original T5 checkpoints.
-COPIES = {"encoder.embed_tokens.weight": "shared.weight", "decoder.embed_tokens.weight": "shared.weight"}
+# A table in the original T5 checkpoints that no model reads.
 UNUSED = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"}
 
 
@@ -45,21 +46,17 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     Raises:
       ValueError: if a file is missing or damaged, or config.json does not match the weights.
     """
-    stored = safetensors.open_weights(path)
+    stored = open_weights(path)
     architecture = read_architecture(path / CONFIG_FILE, read_json(path / CONFIG_FILE), stored)
-    tensors, told = own_tensors(path, stored, architecture)
+    own, told = own_tensors(path, stored, architecture)
     if told:
         print(told, file=sys.stderr)
-    config = read_config(path, has_lm_head="lm_head.weight" in tensors)
+    tensors = with_one_embedding(own, path, tell=lambda line: print(line, file=sys.stderr))
+    config = read_config(path, has_lm_head=LM_HEAD in tensors)
     if not architecture.traits.decodes:  # nothing is tied, but a masked_lm that starts from it follows its family
         config = dataclasses.replace(config, tie_embeddings=config.scales_logits)
     expected = {name: hf_shape for name, (*_, hf_shape) in _layers(config, architecture).items()}
-    check_arrays(tensors, expected, f"{path} does not match its {CONFIG_FILE}: it", ignored=COPIES.keys() | UNUSED)
-    for copy, name in COPIES.items():
-        if copy in tensors and not _equal(tensors[copy], tensors[name]):
-            raise ValueError(
-                f"{path} has {copy} different from {name}, but a T5 has one embedding: correct one of them"
-            )
+    check_arrays(tensors, expected, f"{path} does not match its {CONFIG_FILE}: it", ignored=UNUSED)
     rows_by_name = {row.ours: row for row in architecture_rows(config, architecture)}
     shapes = param_shapes(config, architecture)
 
@@ -92,13 +89,6 @@ def save_model(
         save_weights(temporary, *own, dtype=dtype, progress=progress, architecture=model.architecture)
 
 
-def _equal(one: safetensors.Tensor, other: safetensors.Tensor) -> bool:
-    return one.shape == other.shape and all(
-        np.array_equal(one.read((part, slice(0, one.shape[1]))), other.read((part, slice(0, one.shape[1]))))
-        for part in safetensors.parts_of(one.shape, PART_SIZE)
-    )
-
-
 def save_weights(
     directory: pathlib.Path,
     cfg: ModelConfig,
@@ -120,7 +110,7 @@ def save_weights(
             index[0] = slice(layer, layer + 1)
             yield row.to_hf(read(row.ours, tuple(index))[0])
             return
-        for part in safetensors.parts_of(hf_shape, PART_SIZE):
+        for part in parts_of(hf_shape, PART_SIZE):
             index[0 if row.form is Form.KEPT else -1] = part  # the first dimension in Hugging Face
             yield row.to_hf(read(row.ours, tuple(index)))
 

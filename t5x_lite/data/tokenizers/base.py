@@ -14,6 +14,7 @@ import numpy as np
 
 from t5x_lite.config.checks import as_texts
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.git_lfs import check_downloaded
 
 PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
 VOCAB_MULTIPLE = 128  # pads the embedding so that it shards evenly; T5's 32,100 ids take 32,128 rows
@@ -130,6 +131,7 @@ def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
             f"task.tokenizer.path {path} does not exist: name a SentencePiece .model file or a Hugging Face "
             "tokenizer.json, or leave the field out to train a vocabulary on the task's text"
         )
+    check_downloaded(path)
     return path.read_bytes()
 
 

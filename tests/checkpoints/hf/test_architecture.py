@@ -11,7 +11,8 @@ import pytest
 from t5x_lite.checkpoints.hf.architecture import read_architecture
 from t5x_lite.checkpoints.hf.weights import save_model, save_weights
 from t5x_lite.checkpoints.load import load, save_hf
-from t5x_lite.checkpoints.safetensors import open_weights, write_tensors
+from t5x_lite.checkpoints.safetensors import write_tensors
+from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import LazyModel, reader
 from t5x_lite.config.architectures import ENCODER, ENCODER_DECODER, Architecture
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
