@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`t5x-lite COMMAND`: parses the command line and calls one command.
 
-JAX and other heavy modules are imported when the command runs, so that `--help` is fast.
+JAX and other heavy modules are imported when the command runs, so that `--help` is fast; the parser's are imported
+after Ctrl-C has its handler.
 """
 
 import argparse
@@ -12,24 +13,42 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from jsonargparse import Namespace
+from t5x_lite.parallel import interrupts
 
-from t5x_lite.commands.options import make_parser
-from t5x_lite.config import CheckpointConfig, RunConfig
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
 
 Config = TypeVar("Config")
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
 MULTI_PROCESS = ("train", "eval", "infer")
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
-FAILED, USER_ERROR, INTERRUPTED = 1, 2, 130  # exit statuses of Python, argparse and shells
+FAILED, USER_ERROR = 1, 2  # exit statuses of Python and argparse
 PEER_LOST = 70
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit status."""
+    """Runs a command line and returns its exit status; one of no given arguments, the process's own, may end it."""
+    is_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with interrupts.handled() as is_handled:
+        try:
+            status = _main(arguments)
+        except (Exception, KeyboardInterrupt) as error:
+            if not interrupts.caused(error):
+                raise
+            print("t5x-lite: interrupted", file=sys.stderr)
+            status = interrupts.STATUS
+        # The worker of `serve` may still be in XLA.
+        if is_process and is_handled and (status == interrupts.STATUS or arguments[:1] == ["serve"]):
+            interrupts.leave(status)
+    return status
+
+
+def _main(arguments: list[str]) -> int:
+    from t5x_lite.commands.options import make_parser
+
     first = "".join(arguments[:1])
     parser = make_parser(None if first.startswith("--print_completion") else first)  # completion needs all options
     if first == "infer":
@@ -75,8 +94,8 @@ def _fail(subcommand: str, error: BaseException) -> int:
         multi_process, lost = multihost.is_multiprocess(), multihost.lost_peer(error)
     if lost:
         message, status = lost, PEER_LOST
-    elif isinstance(error, KeyboardInterrupt):
-        message, status = "interrupted", INTERRUPTED
+    elif interrupts.caused(error):
+        message, status = "interrupted", interrupts.STATUS
     elif isinstance(error, USER_ERRORS):
         from t5x_lite.commands.option_errors import cause
 
@@ -94,11 +113,12 @@ def _fail(subcommand: str, error: BaseException) -> int:
     return status
 
 
-def _run(command: str, options: Namespace) -> None:
+def _run(command: str, options: "Namespace") -> None:
     """Imports a command and calls it with its options."""
     match command:
         case "train":
             from t5x_lite.commands import train
+            from t5x_lite.config import RunConfig
 
             train.run(_instance(RunConfig, options), profile=options.profile)
         case "eval":
@@ -126,6 +146,7 @@ def _run(command: str, options: Namespace) -> None:
             tokenizer_train.run(_instance(TokenizerTrainConfig, options))
         case "compile":
             from t5x_lite.commands import compile
+            from t5x_lite.config import RunConfig
             from t5x_lite.config.commands import CompileConfig
 
             compile.run(_instance(RunConfig, options), _instance(CompileConfig, options), as_json=options.json)
@@ -141,7 +162,7 @@ def _run(command: str, options: Namespace) -> None:
             convert.run(options.source, options.destination, **how)
 
 
-def _infer(options: Namespace) -> None:
+def _infer(options: "Namespace") -> None:
     from t5x_lite.config.commands import InferConfig
     from t5x_lite.config.generation import GenerationConfig
 
@@ -155,8 +176,9 @@ def _infer(options: Namespace) -> None:
     run(chosen, {name: options[name] for name in fields if name in options.given})
 
 
-def _evaluate(options: Namespace) -> None:
+def _evaluate(options: "Namespace") -> None:
     from t5x_lite.commands import eval
+    from t5x_lite.config import CheckpointConfig, RunConfig
 
     if not isinstance(options.checkpoint, str):
         raise ValueError("--checkpoint is missing: name a run directory")
@@ -170,7 +192,9 @@ def _evaluate(options: Namespace) -> None:
     )
 
 
-def _data(action: str, options: Namespace) -> None:
+def _data(action: str, options: "Namespace") -> None:
+    from t5x_lite.config import RunConfig
+
     if action == "prepare":
         from t5x_lite.commands import data_prepare
         from t5x_lite.config.commands import PrepareConfig
@@ -202,6 +226,6 @@ def with_own_config(arguments: list[str]) -> list[str]:
     return ["eval", "--run_dir", found.checkpoint, *config, *rest, "--checkpoint", found.checkpoint]
 
 
-def _instance(config: type[Config], options: Namespace) -> Config:
+def _instance(config: type[Config], options: "Namespace") -> Config:
     names = [field.name for field in dataclasses.fields(config)]  # type: ignore[arg-type]
     return config(**{name: options[name] for name in names})

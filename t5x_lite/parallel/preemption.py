@@ -5,18 +5,18 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Self
 
 import jax
 from jax.experimental import multihost_utils
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
 
 class StopSignal:
     """Context manager in which the first signal sets `requested`, and a second SIGINT raises KeyboardInterrupt.
 
+    In a single process, SIGINT keeps its meaning until `begin`: before the first step there is nothing to save.
     The processes of a run all stop after the same step, whichever of them received the signal: JAX catches SIGTERM and
     coordinates the step; SIGINT is forwarded as SIGTERM.
     """
@@ -27,12 +27,20 @@ class StopSignal:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():  # the only thread that may set handlers
-            handlers = dict.fromkeys(SIGNALS, self._request)
-            if jax.process_count() > 1:
-                handlers = {signal.SIGINT: self._forward}
-            self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        if jax.process_count() > 1:
+            self._handle(signal.SIGINT, self._forward)
+        else:
+            self._handle(signal.SIGTERM, self._request)
         return self
+
+    def begin(self) -> None:
+        """From here on, SIGINT too stops the run after a step."""
+        if jax.process_count() == 1:
+            self._handle(signal.SIGINT, self._request)
+
+    def _handle(self, number: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> None:
+        if threading.current_thread() is threading.main_thread():  # the only thread that may set handlers
+            self._before[number] = signal.signal(number, handler)
 
     def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():

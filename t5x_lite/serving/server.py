@@ -4,6 +4,7 @@
 import ipaddress
 import os
 import pathlib
+import signal
 import socket
 import sys
 import threading
@@ -24,7 +25,10 @@ BACKLOG = 2048
 
 
 def serve(options: ServeConfig) -> None:
-    """Serves a model until SIGTERM or Ctrl-C; a second Ctrl-C stops immediately and raises KeyboardInterrupt."""
+    """Serves a model until SIGTERM or Ctrl-C, then finishes running requests.
+
+    A second SIGTERM or Ctrl-C stops immediately. It raises KeyboardInterrupt, as does one Ctrl-C while the model loads.
+    """
     telemetry = Telemetry(lambda: engine.num_waiting)
     engine = Engine(options, on_batch=telemetry.batch_sizes.observe)
     name = model_name(options)
@@ -42,7 +46,7 @@ def serve(options: ServeConfig) -> None:
             say(f"warning: {options.host} accepts connections from other machines without a key: add --api_key")
         engine.start(lambda: with_pooling(load(options.checkpoint), options), loaded)
         server.run(sockets=[listener])
-    if server.interrupted_twice:
+    if server.is_interrupted:
         raise KeyboardInterrupt
     if engine.error is not None:
         raise engine.error
@@ -68,16 +72,17 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=SEND_SECONDS,
         )
         super().__init__(config)
-        self.interrupted_twice = False
+        self.is_interrupted = False
         self._engine, self._seconds = engine, seconds_to_finish
         self._closing = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Starts the shutdown; uvicorn installs this handler for SIGTERM and SIGINT."""
-        del sig, frame
+        """Starts the shutdown, or ends it the second time; uvicorn installs this handler for SIGTERM and SIGINT."""
+        del frame
         if self._closing:
-            self.interrupted_twice = self.force_exit = self.should_exit = True
+            self.is_interrupted = self.force_exit = self.should_exit = True
             return
+        self.is_interrupted = sig == signal.SIGINT and self._engine.state in ("new", "loading")
         self._closing = True
         threading.Thread(target=self._close, name="t5x-lite-closing", daemon=True).start()
 

@@ -42,7 +42,7 @@ class Job(NamedTuple):
 def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
     """Trains until `train.num_steps`, resuming from the newest checkpoint in `run_dir` if there is one.
 
-    On SIGTERM or SIGINT, finishes the current step, saves a checkpoint and returns.
+    On SIGTERM, and on SIGINT once the first step has begun, finishes the current step, saves a checkpoint and returns.
 
     Args:
       cfg: the config of the run.
@@ -72,6 +72,7 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
         step_logger = StepLogger(logger, job.program, cfg.train, cfg.optimizer, row_lengths(job.examples))
         evaluate = make_evaluation(job, watchdog)
         batches = open_batches(job, first_example)
+        stop.begin()
         for step in range(start + 1, num_steps + 1):
             if profile:
                 trace(directory, step - start)

@@ -9,9 +9,17 @@ import pytest
 from t5x_lite.parallel.preemption import StopSignal
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c_has_its_usual_meaning():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_becomes_a_request_to_stop(number, capsys):
     with StopSignal() as stop:
+        stop.begin()
         assert stop.requested is None
         os.kill(os.getpid(), number)
         assert stop.requested == number.name
@@ -19,17 +27,27 @@ def test_a_signal_becomes_a_request_to_stop(number, capsys):
 
 
 def test_a_second_ctrl_c_stops_at_once():
-    with StopSignal():
+    with StopSignal() as stop:
+        stop.begin()
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_previous_handlers_are_restored():
-    before = signal.getsignal(signal.SIGTERM)
-    with StopSignal():
-        assert signal.getsignal(signal.SIGTERM) is not before
-    assert signal.getsignal(signal.SIGTERM) is before
+def test_ctrl_c_stops_at_once_before_the_first_step():
+    with StopSignal() as stop:
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        assert stop.requested is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_previous_handlers_are_restored(number):
+    before = signal.getsignal(number)
+    with StopSignal() as stop:
+        stop.begin()
+        assert signal.getsignal(number) is not before
+    assert signal.getsignal(number) is before
 
 
 def test_outside_the_main_thread_signals_are_left_alone():

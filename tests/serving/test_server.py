@@ -155,7 +155,7 @@ def test_a_second_signal_stops_at_once(running, held):
     server.server.handle_exit(signal.SIGINT, None)
     server.server.handle_exit(signal.SIGINT, None)
     server.thread.join(SECONDS)
-    assert server.server.interrupted_twice
+    assert server.server.is_interrupted
     held.set()
     asking.join(SECONDS)
 

@@ -28,6 +28,7 @@ from t5x_lite.inference.engine import (
     stream_answer,
 )
 from t5x_lite.inference.few_shot import read_shots
+from t5x_lite.parallel import interrupts
 
 HOW_TO_LEAVE = "Type /help for the commands, /quit or Ctrl-D to leave."
 
@@ -74,6 +75,7 @@ class Session:
                 except KeyboardInterrupt:
                     if not self._terminal.is_typed:
                         raise
+                    interrupts.forget()
                     self._terminal.error(f"\n{HOW_TO_LEAVE}")
                     continue
                 if line.rstrip() == "/quit":
@@ -93,6 +95,7 @@ class Session:
         except KeyboardInterrupt:
             if not self._terminal.is_typed:
                 raise
+            interrupts.forget()
             self._terminal.error("\nstopped")
         except BrokenPipeError:  # the reader of the pipe has exited
             raise

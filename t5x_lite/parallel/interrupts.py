@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ctrl-C: one ends a command at any moment, start-up included, and a second one kills it.
+
+Python's KeyboardInterrupt is lost in callbacks of the garbage collector, such as JAX's, and in destructors; it breaks
+extension modules that are being imported; and it waits for compilation to finish. So a thread reads each signal from a
+pipe as it arrives, delivers it again until it can be raised, and ends the process if nothing else does.
+
+Imports only the standard library, since it is installed before anything else is imported.
+"""
+
+import atexit
+import contextlib
+import math
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, NoReturn
+
+STATUS = 130  # what shells report for a process that SIGINT ended
+SECONDS_TO_END = 5.0  # for clean-up, or for compiled code to return, after the first Ctrl-C
+RETRY_SECONDS = 0.1
+SAME_PRESS_SECONDS = 0.2  # launchers forward a signal that the terminal has sent to all processes
+END, HANDLED, LOST = b"\xff", b"\xfe", b"\xfd"  # in the pipe; other bytes are numbers of signals
+
+_active: "Interrupts | None" = None
+
+
+@contextlib.contextmanager
+def handled() -> Iterator[bool]:
+    """Handles Ctrl-C in this block; yields False in other threads, or if Ctrl-C is ignored or has another handler."""
+    global _active
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler or os.name != "posix":
+        yield False
+        return
+    _active = Interrupts()
+    try:
+        with _active:
+            yield True
+    finally:
+        _active = None
+
+
+def caused(error: BaseException) -> bool:
+    """Returns whether an error is an interrupt, or was raised while one was to end the command."""
+    return isinstance(error, KeyboardInterrupt) or (_active is not None and _active.pressed)
+
+
+def forget() -> None:
+    """Marks the last Ctrl-C as handled by a command that goes on, so that the next one is the first again."""
+    if _active is not None:
+        _active.forget()
+
+
+def leave(status: int) -> NoReturn:
+    """Ends the process after Python's clean-up at exit, but without freeing what threads of XLA may still use."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    atexit._run_exitfuncs()
+    os._exit(status)
+
+
+class Interrupts:
+    """The handler of SIGINT, and the thread that makes sure that it ends the process."""
+
+    def __init__(self):
+        self.pressed = False  # whether Ctrl-C is to end the command
+        self._raised = False  # whether KeyboardInterrupt is on its way
+        self._num_presses, self._last_press, self._deadline = 0, -math.inf, math.inf
+        self._is_shared = False  # with a handler that asks for a second press before it interrupts, as in training
+        self._num_sent = 0  # signals from the thread, not from the user
+        self._read, self._write = os.pipe()
+        self._thread = threading.Thread(target=self._watch, name="t5x-lite-interrupts", daemon=True)
+
+    def __enter__(self) -> "Interrupts":
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
+        self._thread.start()
+        os.set_blocking(self._write, False)
+        self._fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGINT, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.set_wakeup_fd(self._fd)
+        sys.unraisablehook = self._hook
+        os.write(self._write, END)
+        self._thread.join()
+        os.close(self._write)
+        os.close(self._read)
+
+    def forget(self) -> None:
+        self._raised = False
+        os.write(self._write, HANDLED)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        del number
+        while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+            frame = frame.f_back
+        if frame is None and not self._raised:  # nothing is being imported
+            self.pressed = self._raised = True
+            raise KeyboardInterrupt
+
+    def _on_unraisable(self, unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            self._raised = False
+            os.write(self._write, LOST)
+        else:
+            self._hook(unraisable)
+
+    def _watch(self) -> None:
+        is_lost = False
+        while True:
+            waits = is_lost or (self.pressed and not self._raised)
+            seconds = RETRY_SECONDS if waits else max(0.0, min(self._deadline - time.monotonic(), 3600.0))
+            ready, _, _ = select.select([self._read], [], [], seconds)
+            received = os.read(self._read, 64) if ready else b""
+            if END in received:
+                return
+            for byte in received:
+                if byte == HANDLED[0]:
+                    self.pressed, self._num_presses, self._deadline = False, 0, math.inf
+                elif byte == signal.SIGINT:
+                    self._count()
+            if waits and not ready:
+                self._num_sent += 1
+                if not self._is_installed():  # the other handler decides what the press means
+                    self.pressed, self._deadline = False, math.inf
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            is_lost = LOST in received
+            if time.monotonic() > self._deadline:
+                _end()
+
+    def _count(self) -> None:
+        """Counts a press of Ctrl-C, and ends the process at one too many."""
+        now = time.monotonic()
+        if self._num_sent:
+            self._num_sent -= 1
+        elif now - self._last_press > SAME_PRESS_SECONDS:
+            self._num_presses, self._last_press = self._num_presses + 1, now
+            self._is_shared |= not self._is_installed()
+            if self._num_presses > (2 if self._is_shared else 1):
+                _end()
+            if not self._is_shared:
+                self.pressed, self._deadline = True, now + SECONDS_TO_END
+
+    def _is_installed(self) -> bool:
+        return signal.getsignal(signal.SIGINT) == self._on_signal
+
+
+def _end() -> NoReturn:
+    """Ends the process and its workers without any clean-up."""
+    with contextlib.suppress(OSError):
+        os.write(2, b"\nt5x-lite: interrupted\n")
+    if "multiprocessing" in sys.modules:
+        import multiprocessing
+
+        for worker in multiprocessing.active_children():
+            worker.kill()
+    os._exit(STATUS)
