@@ -25,14 +25,15 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import t5x_lite
-from t5x_lite import cli, config
-from t5x_lite.config import commands, generation
+from t5x_lite import config
+from t5x_lite.commands.options import make_parser
+from t5x_lite.config import commands, encoding, generation
 
 PACKAGE = pathlib.Path(t5x_lite.__file__).parent
 CONFIG_FILES = PACKAGE.parent / "configs"
 # The sections of the page of config fields, in reading order.
-CONFIGS = ("RunConfig", "ModelConfig", "InferConfig", "GenerationConfig", "ServeConfig", "AttentionConfig")
-CONFIGS += ("CompileConfig", "PrepareConfig", "TokenizerTrainConfig")
+CONFIGS = ("RunConfig", "ModelConfig", "InferConfig", "GenerationConfig", "EmbedConfig", "EncodingConfig")
+CONFIGS += ("ServeConfig", "AttentionConfig", "CompileConfig", "PrepareConfig", "TokenizerTrainConfig")
 
 
 class MarkdownDirective(SphinxDirective):
@@ -67,7 +68,7 @@ class ConfigReference(MarkdownDirective):
 
 def find_config(name: str) -> type:
     """Returns a config dataclass by name."""
-    return next(getattr(module, name) for module in (config, commands, generation) if hasattr(module, name))
+    return next(getattr(module, name) for module in (config, commands, generation, encoding) if hasattr(module, name))
 
 
 def nested(cls: type, prefix: str) -> Iterator[tuple[str, type]]:
@@ -149,7 +150,7 @@ class CommandReference(MarkdownDirective):
     """Writes a section for each subcommand."""
 
     def sections(self) -> Iterator[tuple[str, str]]:
-        for name, parser in subcommands(cli.make_parser(), "t5x-lite"):
+        for name, parser in subcommands(make_parser(), "t5x-lite"):
             yield name, describe_command(name, parser)
 
 

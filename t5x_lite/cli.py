@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config")
 SHOW_TRACEBACK = "T5X_LITE_TRACEBACK"
-MULTI_PROCESS = ("train", "eval", "infer")
+MULTI_PROCESS = ("train", "eval", "infer", "embed")
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
 FAILED, USER_ERROR = 1, 2  # exit statuses of Python and argparse
 PEER_LOST = 70
@@ -125,6 +125,11 @@ def _run(command: str, options: "Namespace") -> None:
             _evaluate(options)
         case "infer":
             _infer(options)
+        case "embed":
+            from t5x_lite.commands import embed
+            from t5x_lite.config.commands import EmbedConfig
+
+            embed.run(_instance(EmbedConfig, options))
         case "serve":
             from t5x_lite.commands import serve
             from t5x_lite.config.commands import ServeConfig

@@ -60,6 +60,7 @@ def run(
         raise ValueError(f"--output {output} is in a directory that does not exist: make it, or name another file")
     is_first = jax.process_index() == 0
     pretrained = load(checkpoint)
+    pretrained.architecture.check_predicts()
     with (
         ProgressBar("Evaluating", unit="batches", enabled=is_first) as bar,
         held_out_corpora(tasks, pretrained.tokenizer, pathlib.Path(checkpoint), announce=bar.print) as corpora,

@@ -282,6 +282,11 @@ COMMANDS = {
         "t5x-lite infer --checkpoint runs/first --input questions.txt --output answers.jsonl",
         _add_infer,
     ),
+    "embed": Command(
+        "Writes the embedding of each input line, by the encoder of any model. JSON lines are resumed; .npy is not.",
+        "t5x-lite embed --checkpoint sentence-t5-base --input texts.txt --output vectors.jsonl",
+        lambda parser: _add_fields(parser, "commands:EmbedConfig"),
+    ),
     "serve": Command(
         "Serves a model over HTTP with OpenAI's API. Endpoints: /v1/completions, /v1/embeddings, /v1/models, /health, "
         "/metrics.",

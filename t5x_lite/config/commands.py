@@ -6,6 +6,7 @@ import math
 from typing import Literal
 
 from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, between, check_fields, not_empty, require
+from t5x_lite.config.encoding import EncodingConfig, Pooling
 from t5x_lite.config.run import MeshConfig
 from t5x_lite.config.task import VOCABULARY_BYTES
 
@@ -108,6 +109,65 @@ class InferConfig:
     def reads_pipe(self) -> bool:
         """Whether the inputs come from standard input, which can be read only once."""
         return self.input == "-" and self.split is None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+    """Embeddings of the texts of a file.
+
+    Args:
+      checkpoint: run directory, or a model with an encoder in any format that t5x-lite convert reads.
+      input: file with one text per line (a .jsonl file has one record per line), - for standard input, or any source of
+        records that task.source accepts.
+      output: JSON lines file to write, which the same command resumes; - for standard output; or a .npy file, which is
+        written anew every time.
+      template: template that builds the texts from a record's fields, such as "{title} {body}"; null is "{inputs}", or
+        the task's template.
+      task: package.module:NAME of a Task with a template of inputs.
+      split: split of the task to read instead of input: train, or eval for held-out records.
+      pooling: embedding of a text: the mean of its tokens' last hidden states, EOS included; the first token's; or
+        none, which writes those of every token; null follows the model's directory, or else is mean.
+      normalise: divide vectors by their L2 norm; null follows the model's directory, or else is true, or false without
+        pooling.
+      dimensions: number of leading numbers of a vector to keep, normalised again; null keeps all.
+      max_tokens: length to which texts are cut, EOS included; null follows the model's directory, or else cuts none.
+      batch_size: number of texts to encode at once per process, rounded up to a multiple of its devices.
+      mesh: device mesh of each process.
+    """
+
+    checkpoint: str
+    input: str = "-"
+    output: str = "-"
+    template: str | None = None
+    task: str | None = None
+    split: Literal["train", "eval"] | None = None
+    pooling: Pooling | None = None
+    normalise: bool | None = None
+    dimensions: int | None = None
+    max_tokens: int | None = None
+    batch_size: int = 16
+    mesh: MeshConfig = MeshConfig()
+
+    def __post_init__(self):
+        check_fields(self, "--", {POSITIVE: "batch_size dimensions max_tokens"})
+        require(
+            not (self.output.endswith(".npy") and self.pooling == "none"),
+            f"--pooling is none and --output is {self.output}, but texts have different numbers of tokens: write a "
+            ".jsonl file",
+        )
+        _ = self.reading, self.encoding  # which check the rest
+
+    @property
+    def reading(self) -> InferConfig:
+        """The options of `infer` that read the same inputs."""
+        names = ("checkpoint", "input", "output", "template", "task", "split")
+        return InferConfig(**{name: getattr(self, name) for name in names})
+
+    @property
+    def encoding(self) -> EncodingConfig:
+        """How texts become vectors."""
+        names = (field.name for field in dataclasses.fields(EncodingConfig))
+        return EncodingConfig(**{name: getattr(self, name) for name in names})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.parallel.mesh import device_batches, local_rows, make_mesh
 from t5x_lite.parallel.multihost import Watchdog, process_0_first
 from t5x_lite.parallel.preemption import StopSignal
-from t5x_lite.training.init import pretrained_init, restore_or_init, to_items
+from t5x_lite.training.init import restore_or_init, to_items
 from t5x_lite.training.logging import RunLogger, StepLogger, read_rows
 from t5x_lite.training.program import Program, make_program
 from t5x_lite.training.resolve import Run, resolve_run
@@ -121,6 +121,8 @@ def make_job(run: Run, mesh: Mesh, corpora: Corpora) -> Job:
     examples = make_examples(run.examples, corpora)
     program = make_program(run, mesh, next(iter(corpora.values())).tokenizer.padded_vocab_size)
     if run.pretrained is not None:
+        from t5x_lite.training.pretrained import pretrained_init
+
         init = pretrained_init(program, run.pretrained, with_optimizer=run.config.optimizer.from_pretrained)
         program = program._replace(init=init)
     return Job(run, corpora, examples, program)

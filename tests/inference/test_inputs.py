@@ -1,4 +1,4 @@
-"""Tests t5x_lite/commands/infer/inputs.py; errors in files are tested in test_init.py."""
+"""Tests t5x_lite/inference/inputs.py; errors in files are tested in commands/test_infer.py."""
 
 import gzip
 import io
@@ -9,10 +9,10 @@ import pyarrow.parquet
 import pytest
 
 import t5x_lite
-from t5x_lite.commands.infer.inputs import open_inputs
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import is_held_out
 from t5x_lite.data.sources import open_source
+from t5x_lite.inference.inputs import open_inputs
 
 NUM_RECORDS, PERCENT = 40, 30.0
 

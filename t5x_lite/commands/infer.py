@@ -12,7 +12,6 @@ import jax
 from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.load import Pretrained, generation_config, load
-from t5x_lite.commands.infer.inputs import Inputs, open_inputs
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.config.generation import RENAMED, GenerationConfig
 from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
@@ -20,6 +19,7 @@ from t5x_lite.files.progress import ProgressBar
 from t5x_lite.inference.api import WINDOW_BATCHES, answer_all
 from t5x_lite.inference.engine import Answer, Request, fill_in
 from t5x_lite.inference.few_shot import make_prompter, read_shots
+from t5x_lite.inference.inputs import Inputs, open_inputs
 from t5x_lite.inference.loop import LOCAL, Devices
 from t5x_lite.parallel.mesh import batch_sharding, make_mesh
 

@@ -1,4 +1,4 @@
-"""Tests t5x_lite/commands/infer/__init__.py"""
+"""Tests t5x_lite/commands/infer.py"""
 
 import dataclasses
 import io

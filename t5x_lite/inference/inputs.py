@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Inputs of `infer`: lines of a file or a pipe, records of a source, or a split of a task."""
+"""Inputs of `infer` and `embed`: lines of a file or a pipe, records of a source, or a split of a task."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from t5x_lite.inference.few_shot import template_task
 
 
 class Inputs(NamedTuple):
-    """Texts to answer."""
+    """Texts to answer or embed."""
 
     texts: Iterator[str]
     number: int | None  # number of texts, if known

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`t5x-lite embed`: writes the embedding of each line or record of an input."""
+
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from t5x_lite.checkpoints.load import Pretrained, load
+from t5x_lite.config.commands import EmbedConfig
+from t5x_lite.files.array_output import growing_array
+from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
+from t5x_lite.files.progress import ProgressBar
+from t5x_lite.inference.encode import (
+    WINDOW_BATCHES,
+    Embedding,
+    Plan,
+    cut_message,
+    embed_all,
+    make_plan,
+    num_features,
+)
+from t5x_lite.inference.inputs import Inputs, open_inputs
+from t5x_lite.parallel.mesh import make_mesh
+
+# Options that do not affect the vectors.
+NOT_IDENTIFYING = ("checkpoint", "input", "output", "batch_size", "mesh")
+
+
+def run(options: EmbedConfig) -> None:
+    """Embeds every line of the input.
+
+    A JSON lines file has a row for each, with `inputs`, the line, and `embedding`, its numbers; without pooling
+    `embeddings`, those of every token, and `truncated` if only the first tokens were read. The same command resumes it.
+    A .npy file has the vectors alone, float32 [lines, features], and is written anew every time.
+
+    Raises:
+      ValueError: if the checkpoint or the input cannot be read, the model has no encoder, or the output was started by
+        a different command.
+    """
+    with open_inputs(options.reading) as inputs:
+        mesh = make_mesh(options.mesh, jax.local_devices()) if jax.device_count() > 1 else None
+        pretrained = load(options.checkpoint, mesh)
+        plan = make_plan(pretrained, options.encoding)
+        write = _write_array if options.output.endswith(".npy") else _write_lines
+        num_cut, number = write(options, inputs, pretrained, plan)
+    if told := cut_message(num_cut, number, plan):
+        print(told, file=sys.stderr)
+
+
+def _write_lines(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained, plan: Plan) -> tuple[int, int]:
+    """Writes JSON lines; returns the numbers of cut and of all texts."""
+    share = Share(jax.process_index(), jax.process_count(), options.batch_size * WINDOW_BATCHES)
+    identity, num_cut, number = _identity(options, inputs, pretrained), 0, 0
+    with resumable_lines(options.output, identity, share, name="--output") as output:
+        mine = (text for _, text in share.of(enumerate(inputs.texts)))
+        texts, lines = itertools.tee(itertools.islice(mine, output.num_written, None))
+        hidden = options.reading.reads_pipe or options.output == STDIO or share.index > 0
+        with _progress(inputs, output.num_written * share.count, hidden=hidden) as bar:
+            for line, embedding in zip(lines, _embeddings(options, pretrained, texts, plan), strict=True):
+                output.write(json.dumps(make_row(line, embedding), ensure_ascii=False))
+                num_cut, number = num_cut + embedding.is_cut, number + 1
+                bar.advance(share.count)
+    return num_cut, number
+
+
+def _write_array(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained, plan: Plan) -> tuple[int, int]:
+    """Writes a .npy file; returns the numbers of cut and of all texts."""
+    if jax.process_count() > 1:
+        raise ValueError(f"--output is {options.output}, which several processes cannot share: use a .jsonl file")
+    num_cut, number = 0, 0
+    with (
+        growing_array(pathlib.Path(options.output), num_features(pretrained, plan)) as append,
+        _progress(inputs, 0, hidden=options.reading.reads_pipe) as bar,
+    ):
+        for embedding in _embeddings(options, pretrained, inputs.texts, plan):
+            append(embedding.values)
+            num_cut, number = num_cut + embedding.is_cut, number + 1
+            bar.advance()
+    return num_cut, number
+
+
+def make_row(line: str, embedding: Embedding) -> dict[str, Any]:
+    """Returns the output row of a line; see `run`."""
+    row: dict[str, Any] = {"inputs": line}
+    if embedding.values.ndim == 1:
+        row["embedding"] = _numbers(embedding.values)
+    else:
+        row["embeddings"] = [_numbers(values_D) for values_D in embedding.values]
+    return row | ({"truncated": True} if embedding.is_cut else {})
+
+
+def _numbers(values: np.ndarray) -> list[float]:
+    """Returns float32 values with no more digits than they need."""
+    return [float(str(value)) for value in values]
+
+
+def _embeddings(options: EmbedConfig, pretrained: Pretrained, texts: Iterator[str], plan: Plan) -> Iterator[Embedding]:
+    num_batches = 1 if options.reading.reads_pipe else WINDOW_BATCHES  # a pipe's lines are embedded as they arrive
+    return embed_all(pretrained, texts, plan, batch_size=options.batch_size, num_batches=num_batches)
+
+
+def _progress(inputs: Inputs, completed: int, *, hidden: bool) -> ProgressBar:
+    return ProgressBar("Embedding", inputs.number, unit="lines", completed=completed, enabled=not hidden)
+
+
+def _identity(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained) -> dict[str, Any] | None:
+    """Returns everything the output depends on, to check before resuming; None for a pipe, which cannot be reread."""
+    if inputs.identity is None:
+        return None
+    fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in NOT_IDENTIFYING}
+    return {"checkpoint": os.path.abspath(options.checkpoint), "step": pretrained.step, **inputs.identity, **fields}
