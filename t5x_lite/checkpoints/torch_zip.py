@@ -1,14 +1,223 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights in the zip format of `torch.save`."""
+"""Weights in the zip format of `torch.save`, read without torch, without running the pickle, and in slices.
 
+A file is a zip archive of one folder, whose members are not compressed: the pickle `data.pkl`, the order of bytes
+`byteorder`, and `data/KEY` for each storage. What the archive and the pickle say is checked before anything is read,
+and the checksum of a storage when it is first read.
+
+Source: torch's `serialization.py`; the .ZIP File Format Specification of PKWARE.
+"""
+
+import dataclasses
+import math
 import pathlib
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from typing import BinaryIO
 
-from t5x_lite.checkpoints.arrays import LazyArray
+import numpy as np
+
+from t5x_lite.checkpoints.arrays import DTYPES, Index, checked_index, checked_shape
+from t5x_lite.checkpoints.torch_pickle import MAX_BYTES, Place, Storage, read_places
+from t5x_lite.files.messages import first_line, listed
+
+PICKLE, BYTE_ORDER, STORAGES = "data.pkl", "byteorder", "data/"
+MAX_DIRECTORY_BYTES, MAX_MEMBERS = 2**21, 2**14  # of the archive; models have thousands of storages at most
+PIECE = 2**20  # bytes of a checksum at a time
+FLOATS = ("float64", "float32", "float16", "bfloat16")
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+DAMAGED = "it is damaged; download it again"
+START, TAR_PLACE, TAR = b"PK\x03\x04", 257, b"ustar"
 
 
-def read_header(path: pathlib.Path) -> dict[str, LazyArray]:
-    """Raises ValueError: pickled weights are not read."""
-    raise ValueError(
-        f"{path} is a pickle, which can run arbitrary code when loaded: convert it once with transformers: "
-        f"AutoModelForSeq2SeqLM.from_pretrained({str(path.parent)!r}).save_pretrained(NEW_DIRECTORY)"
-    )
+@dataclasses.dataclass
+class Member:
+    """Bytes in a file, with their checksum, or 0 if torch was told to write none."""
+
+    path: pathlib.Path
+    name: str
+    begin: int
+    size: int
+    checksum: int
+    is_checked: bool = False
+
+    def check(self) -> None:
+        """Raises ValueError if the bytes do not have their checksum."""
+        if self.is_checked or not self.checksum:
+            return
+        checksum = 0
+        with self.path.open("rb") as file:
+            file.seek(self.begin)
+            for begin in range(0, self.size, PIECE):
+                checksum = zlib.crc32(file.read(min(PIECE, self.size - begin)), checksum)
+        if checksum != self.checksum:
+            raise ValueError(f"{self.path} member {self.name} does not have its checksum: {DAMAGED}")
+        self.is_checked = True
+
+    def read(self) -> bytes:
+        """Returns all bytes."""
+        self.check()
+        with self.path.open("rb") as file:
+            file.seek(self.begin)
+            return file.read(self.size)
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """A `LazyArray` in a member; `offset` and `strides` count elements."""
+
+    member: Member
+    name: str
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    offset: int
+    strides: tuple[int, ...]
+    byte_order: str  # < or >
+
+    def read(self, index: Index | None = None) -> np.ndarray:
+        part = checked_index(index, self.shape, f"{self.member.path} tensor {self.name}")
+        if not math.prod(self.shape):
+            return np.empty([size.stop - size.start for size in part], self.dtype)
+        self.member.check()
+        size = self.dtype.itemsize
+        with self.member.path.open("rb") as file:
+            file.seek(0, 2)
+            if file.tell() < self.member.begin + self.member.size:  # reading it would crash the process
+                raise ValueError(f"{self.member.path} ends within the tensor {self.name}: {DAMAGED}")
+            # Reads only the pages of the slice.
+            mapped = np.memmap(file, np.uint8, "r", self.member.begin, (self.member.size,))
+        bits = np.dtype(f"{self.byte_order}u{size}")  # bfloat16 has no other order of bytes
+        strides = [stride * size for stride in self.strides]
+        strided = np.ndarray(self.shape, bits, mapped, self.offset * size, strides)
+        return np.array(strided[part], bits.newbyteorder("="), order="C").view(self.dtype)
+
+
+def read_header(path: pathlib.Path) -> dict[str, Tensor]:
+    """Returns the arrays of a file by name.
+
+    Raises:
+      ValueError: if it is not a file of `torch.save`, is damaged, or asks for anything but floating-point arrays.
+    """
+    with path.open("rb") as file:
+        _check_format(path, file.read(TAR_PLACE + len(TAR)))
+        members = _members(path, file)
+    pickled = members.get(PICKLE)
+    if pickled is None:
+        raise ValueError(f"{path} has no {PICKLE}: {DAMAGED}")
+    if pickled.size > MAX_BYTES:
+        raise ValueError(f"{path} has a pickle of {pickled.size:,} bytes, more than any model needs: {DAMAGED}")
+    byte_order = _byte_order(path, members.get(BYTE_ORDER))
+    places = read_places(pickled.read(), str(path))
+    storages: dict[str, Storage] = {}
+    for place in places.values():
+        if storages.setdefault(place.storage.key, place.storage) != place.storage:
+            raise ValueError(f"{path} describes the storage {place.storage.key!r:.80} in two ways: {DAMAGED}")
+    return {name: _tensor(name, place, members, path, byte_order) for name, place in places.items()}
+
+
+def _check_format(path: pathlib.Path, start: bytes) -> None:
+    if start.startswith(START):
+        return
+    if start[TAR_PLACE:] == TAR:
+        raise ValueError(
+            f"{path} is in the tar format of torch before 0.1.10: if you trust it, convert it once with torch: "
+            f"torch.save(torch.load({str(path)!r}, weights_only=False), {str(path)!r})"
+        )
+    if start[:1] == b"\x80":
+        raise ValueError(
+            f"{path} is in the format of torch before 1.6, a bare pickle: convert it once with transformers: "
+            f"AutoModelForSeq2SeqLM.from_pretrained({str(path.parent)!r}).save_pretrained(NEW_DIRECTORY)"
+        )
+    raise ValueError(f"{path} is {'not a file of torch.save' if start else 'empty'}: download it again")
+
+
+def _members(path: pathlib.Path, file: BinaryIO) -> dict[str, Member]:
+    """Returns the members of an archive by their names in its folder; they are checked to be apart."""
+    try:
+        with zipfile.ZipFile(_Limited(file, path.stat().st_size)) as archive:  # type: ignore[arg-type]
+            infos, end = archive.infolist(), archive.start_dir
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
+        raise ValueError(f"{path} has no complete zip directory ({first_line(error, 80)}): {DAMAGED}") from error
+    if len(infos) > MAX_MEMBERS:
+        raise ValueError(f"{path} has {len(infos):,} members, more than any model needs: {DAMAGED}")
+    members: dict[str, Member] = {}
+    folders = {info.filename.partition("/")[0] for info in infos}
+    if len(folders) > 1:
+        raise ValueError(
+            f"{path} has the folders {listed(sorted(map(repr, folders)), 3)}, but torch writes one: {DAMAGED}"
+        )
+    taken = 0
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        if not 0 <= info.header_offset < end:
+            raise ValueError(f"{path} has the member {info.filename!r:.80} outside its contents: {DAMAGED}")
+        name = info.filename.partition("/")[2]
+        member = _member(path, file, info)
+        if name in members or info.header_offset < taken or member.begin + member.size > end:
+            raise ValueError(f"{path} has the member {name!r:.80} twice, or where another one is: {DAMAGED}")
+        members[name], taken = member, member.begin + member.size
+    return members
+
+
+def _member(path: pathlib.Path, file: BinaryIO, info: zipfile.ZipInfo) -> Member:
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        raise ValueError(
+            f"{path} has the compressed or encrypted member {info.filename!r:.80}, which torch does not write: save it "
+            "again with torch"
+        )
+    file.seek(info.header_offset)
+    header = file.read(LOCAL_HEADER.size).ljust(LOCAL_HEADER.size, b"\0")
+    start, *_, method, _, _, _, _, _, name_size, extra_size = LOCAL_HEADER.unpack(header)
+    encoding = "utf-8" if info.flag_bits & 0x800 else "cp437"
+    name = info.orig_filename.encode(encoding, "replace")
+    if start != START or method or name_size != len(name) or file.read(len(name)) != name:
+        raise ValueError(f"{path} does not have the member {info.filename!r:.80} where its directory says: {DAMAGED}")
+    if info.compress_size != info.file_size:
+        raise ValueError(f"{path} has two sizes for the member {info.filename!r:.80}: {DAMAGED}")
+    begin = info.header_offset + LOCAL_HEADER.size + len(name) + extra_size
+    return Member(path, info.filename, begin, info.file_size, info.CRC)
+
+
+def _byte_order(path: pathlib.Path, member: Member | None) -> str:
+    """Returns the order of bytes of all storages, which files before torch 2.1 do not say: then it is little-endian."""
+    orders = {b"little": "<", b"big": ">"}
+    content = member.read() if member and member.size < 10 else b""
+    if member and content not in orders:
+        raise ValueError(f"{path} has the order of bytes {content!r}: {DAMAGED}")
+    return orders.get(content, "<")
+
+
+def _tensor(name: str, place: Place, members: Mapping[str, Member], path: pathlib.Path, byte_order: str) -> Tensor:
+    where = f"{path} tensor {name!r:.100}"
+    dtype, storage = DTYPES[place.storage.dtype], place.storage
+    if place.storage.dtype not in FLOATS:
+        raise ValueError(f"{where} is of type {storage.dtype}: use weights of type {', '.join(FLOATS)}")
+    member = members.get(STORAGES + storage.key)
+    if member is None or member.size != storage.size * dtype.itemsize:
+        size = f"{member.size:,} bytes" if member else "no bytes"
+        raise ValueError(f"{where} has {size} for the {storage.size:,} numbers of its storage: {DAMAGED}")
+    shape, num = checked_shape(place.shape, dtype, where), math.prod(place.shape)
+    # Of a dimension of size 1, torch writes any stride.
+    strides = tuple(stride if size > 1 else 0 for size, stride in zip(shape, place.strides, strict=False))
+    last = place.offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=False))
+    if len(place.strides) != len(shape) or (num and (last >= storage.size or num > storage.size)):
+        raise ValueError(
+            f"{where} of shape {list(shape)} does not fit into the {storage.size:,} numbers of its storage: {DAMAGED}"
+        )
+    return Tensor(member, name, dtype, shape, place.offset, strides, byte_order)
+
+
+class _Limited:
+    """A file for zipfile, which reads at most MAX_DIRECTORY_BYTES of it at once."""
+
+    def __init__(self, file: BinaryIO, num_bytes: int):
+        self.file, self.num_bytes = file, num_bytes
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(self.num_bytes - self.tell(), 0)
+        wanted = left if size < 0 else min(size, left)
+        if wanted > MAX_DIRECTORY_BYTES:
+            raise ValueError("it is too large")
+        return self.file.read(wanted)

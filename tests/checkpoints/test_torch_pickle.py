@@ -1,0 +1,104 @@
+"""Tests t5x_lite/checkpoints/torch_pickle.py; fuzz_torch_zip.py shows that hostile pickles run nothing."""
+
+import pathlib
+import pickle
+
+import pytest
+
+from t5x_lite.checkpoints import torch_pickle
+from t5x_lite.checkpoints.torch_pickle import Place, Storage, read_places
+from tests.checkpoints.hostile_pickles import hostile_pickles
+from tests.checkpoints.torch_files import EMPTY, ORDERED_DICT, START, STOP, name, number, pickled, storage, tensor, text
+
+PLACE = storage("7", 15)
+EXPECTED = Place(Storage("float32", "7", 15), 2, (3, 4), (4, 1))
+GOOD = tensor(PLACE, [3, 4], offset=2)
+
+
+def test_the_place_of_each_tensor_is_read():
+    other = tensor(storage("8", 2, "BFloat16Storage"), [])
+    places = read_places(pickled({"a": GOOD, "b": other}), "x")
+    assert places == {"a": EXPECTED, "b": Place(Storage("bfloat16", "8", 2), 0, (), ())}
+
+
+def test_a_parameter_is_the_tensor_in_it():
+    parameter = name("torch._utils", "_rebuild_parameter") + b"(" + GOOD + b"\x88" + EMPTY + b"tR"
+    assert read_places(pickled({"a": parameter}), "x") == {"a": EXPECTED}
+
+
+def test_the_metadata_of_a_state_dict_is_dropped():
+    state = b"}" + text("_metadata") + EMPTY + b"(" + text("") + b"}" + text("version") + b"K\x01s" + b"usb"
+    content = START + EMPTY + b"(" + text("a") + GOOD + b"u" + state + STOP
+    assert read_places(content, "x") == {"a": EXPECTED}
+
+
+def test_values_are_remembered_and_repeated():
+    content = START + b"}q\x00(" + text("a") + GOOD + b"r\x09\x00\x00\x00" + text("b") + b"h\x09u" + STOP
+    assert read_places(content, "x") == {"a": EXPECTED, "b": EXPECTED}
+    content = START + b"}(" + text("a") + GOOD + b"\x94" + text("b") + b"j\x00\x00\x00\x00u" + STOP
+    assert read_places(content, "x") == {"a": EXPECTED, "b": EXPECTED}
+
+
+def test_protocol_4_takes_names_from_the_stack():
+    ordered = b"\x8c\x0bcollections\x8c\x0bOrderedDict\x93)R"
+    assert read_places(b"\x80\x04\x95" + b"\0" * 8 + ordered + text("a") + GOOD + b"s.", "x") == {"a": EXPECTED}
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_an_empty_dict_of_any_protocol_has_no_tensors(protocol):
+    assert read_places(pickle.dumps({}, protocol), "x") == {}
+
+
+@pytest.mark.parametrize("value", [0, 255, 256, 65_536, 2**31, 2**40])
+def test_numbers_of_any_size_are_read(value):
+    assert read_places(pickled({"a": tensor(PLACE, [3], offset=value)}), "x")["a"].offset == value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            pickled({"a": name("os", "system") + text("x") + b"\x85R"}),
+            r"x names 'os.system', which .* not need: get the",
+        ),
+        (pickle.dumps(print), r"x names '(builtins|__builtin__).print'|has the instruction"),
+        (
+            START + b"(" + text("1") + b"ibuiltins\neval\n.",
+            "x has the instruction INST, which a dict of tensors does not",
+        ),
+        (START + b"\xff.", r"x has the unknown instruction b'\\xff'"),
+        (START + b"X\xff\xff\xff\xff.", "x ends within a pickle: it is damaged; download it again"),
+        (START + ORDERED_DICT + b"}\x85R.", "x calls collections.OrderedDict in an unknown way"),
+        (pickled({"a": b"}"}), "x has 'a', a dict, not a tensor: save a model's state_dict"),
+        (pickled({"model": GOOD, "epoch": b"K\x03"}), "x has 'epoch', an int, not a tensor"),
+        (START + GOOD + STOP, "x holds a tensor, not a dict of tensors"),
+        (pickled({"a": GOOD + b"}b"}), "x sets the state of a tensor: get the weights"),
+        (pickled({"a": b"K\x01Q"}), "x has an int in place of a storage"),
+        (pickled({"a": tensor(PLACE, [-1])}), "x has a tensor whose offset, shape and strides are not sizes"),
+        (
+            pickled({"a": tensor(PLACE, [1], more=b"\x89" + EMPTY + EMPTY)}),
+            "x calls torch._utils._rebuild_tensor_v2 in",
+        ),
+        (START + b"}(" + (text("a") + GOOD) * 2 + b"u.", "x has the name 'a' twice"),
+        (START + number(2**80) + STOP, "x has a number of 11 bytes"),
+    ],
+)
+def test_anything_else_is_refused_by_name(content, message):
+    with pytest.raises(ValueError, match=message):
+        read_places(content, "x")
+
+
+def test_a_pickle_of_many_bytes_or_instructions_is_refused(monkeypatch):
+    content = pickled({"a": GOOD})
+    monkeypatch.setattr(torch_pickle, "MAX_INSTRUCTIONS", 20)
+    with pytest.raises(ValueError, match="x has more than 20 instructions, more than any model needs"):
+        read_places(content, "x")
+    monkeypatch.setattr(torch_pickle, "MAX_BYTES", 20)
+    with pytest.raises(ValueError, match=r"x is a pickle of \d+ bytes, more than any model needs"):
+        read_places(content, "x")
+
+
+def test_there_are_two_hundred_hostile_pickles_of_different_kinds():
+    pickles = dict(hostile_pickles(pathlib.Path("/nowhere/canary")))
+    assert len(pickles) >= 200
+    assert len(set(pickles.values())) >= 200
