@@ -75,7 +75,19 @@ def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer |
             f"{path} has a tokenizer of {lazy.tokenizer.vocab_size:,} ids, but its model has vocab_size "
             f"{lazy.config.vocab_size:,}: use the files of the same model"
         )
+    if lazy.tokenizer is not None:
+        check_special_ids(lazy.config, lazy.tokenizer, str(path))
     return lazy
+
+
+def check_special_ids(config: ModelConfig, tokenizer: Tokenizer, name: str) -> None:
+    """Raises ValueError unless a model and its tokenizer have the same ids of padding and EOS."""
+    of_model, of_tokenizer = (config.pad_id, config.eos_id), tokenizer.special_ids[:2]
+    if of_model != of_tokenizer:
+        raise ValueError(
+            f"{name} has pad_id {of_model[0]} and eos_id {of_model[1]}, but its tokenizer has {of_tokenizer[0]} and "
+            f"{of_tokenizer[1]}: use the tokenizer that the model was trained with"
+        )
 
 
 def _reader_module(path: pathlib.Path) -> ModuleType:

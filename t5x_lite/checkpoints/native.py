@@ -71,7 +71,7 @@ def save_weights(directory: pathlib.Path, model: LazyModel, *, dtype: np.dtype, 
         return (model.read(name, (part, *whole(shape[1:]))) for part in parts_of(shape, PART_SIZE))
 
     safetensors.write_weights(directory, shapes, parts, dtype, progress=progress)
-    fields = {"format": FORMAT, "step": model.step, "model": dataclasses.asdict(model.config)}
+    fields = {"format": FORMAT, "step": model.step, "model": model.config.stored()}
     fields["architecture"] = model.architecture._asdict()
     # Written last, so that a directory with a model.json is complete.
     write_atomically(directory / MODEL_FILE, json.dumps(fields, indent=2) + "\n")

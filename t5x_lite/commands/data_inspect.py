@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from t5x_lite.config import RunConfig
-from t5x_lite.data.converters import Batch, encoder_decoder
+from t5x_lite.config.architectures import ENCODER_DECODER
+from t5x_lite.data.converters import Batch, make_converter
 from t5x_lite.data.corpus.open import Corpora, is_prepared
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
@@ -47,11 +48,13 @@ def first_examples(run: Run, corpora: Corpora, start: int) -> Iterator[dict]:
     data = dataclasses.replace(run.config.data, num_workers=0)
     examples = make_examples(run.examples, corpora)
     batches = train_batches(examples.train, batch_size=1, data=data, convert=dict, start_example=start)
+    name, spec = ENCODER_DECODER.name, run.examples
+    as_encoder_decoder = make_converter(name, spec.tasks.each, tokenizer, start_id=spec.start_id)
     for number, rows in zip(itertools.count(start), batches, strict=False):
         features = {}
-        if examples.convert is not encoder_decoder:
+        if spec.architecture != ENCODER_DECODER:
             features = {"features": {name: ids[0].tolist() for name, ids in examples.convert(rows).items()}}
-        for example in shown(encoder_decoder(rows), tokenizer):
+        for example in shown(as_encoder_decoder(rows), tokenizer):
             yield {"example": number} | example | features
 
 
@@ -69,7 +72,8 @@ def shown(batch: Batch, tokenizer: Tokenizer) -> Iterator[dict]:
 
 
 def _shown(row: Batch, tokenizer: Tokenizer) -> dict:
-    (inputs, _), (targets, _) = (trim(row[name]) for name in ("encoder_input_tokens", "decoder_target_tokens"))
+    names = ("encoder_input_tokens", "decoder_target_tokens")
+    (inputs, _), (targets, _) = (trim(row[name], pad_id=tokenizer.pad_id) for name in names)
     weights = row["decoder_loss_weights"][: len(targets)]
     predicted = None if weights.all() else [tokenizer.decode([i]) for i, w in zip(targets, weights, strict=True) if w]
     has_blanks = tokenizer.num_sentinels > 0 and tokenizer.sentinel_id(0) in inputs

@@ -71,7 +71,7 @@ def run(
             bar.advance()
             watchdog.heartbeat()
 
-        spec = held_out_spec(cfg, tasks, pretrained.architecture)
+        spec = held_out_spec(cfg, tasks, pretrained.architecture, start_id=pretrained.config.start_id)
         evaluation = make_evaluation(spec, corpora, cfg.train.batch_size, num_batches, on_batch=on_batch)
         bar.update(total=count_batches(evaluation, predict_all=output is not None))
         model, predictions = replicate(pretrained.model, evaluation.mesh), {}

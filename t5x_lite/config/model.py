@@ -2,17 +2,21 @@
 """Model configuration: sizes and computation, and a run's overrides of a preset."""
 
 import dataclasses
+from typing import Any
 
 from t5x_lite.config.architectures import ARCHITECTURES, DEFAULT, ArchitectureName, Traits
-from t5x_lite.config.checks import FRACTION, POSITIVE, Rule, check_fields, require
+from t5x_lite.config.checks import FRACTION, NON_NEGATIVE, POSITIVE, Rule, check_fields, require
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
-ACTIVATIONS = ("relu", "gelu", "silu", "linear")
+ACTIVATIONS = ("relu", "gelu", "gelu_exact", "silu", "linear")
 REMAT_NAMES = ("none", "minimal", "full")
+IDS = ("pad_id", "eos_id", "start_id")
+NEWER_FIELDS = (*IDS, "norm_epsilon")  # that checkpoints store only if they are not T5's
 RULES = {
     POSITIVE: "vocab_size emb_dim num_heads head_dim mlp_dim num_encoder_layers num_decoder_layers "
-    "relative_position_buckets relative_position_max_distance",
+    "relative_position_buckets relative_position_max_distance norm_epsilon",
     FRACTION: "dropout_rate",
+    NON_NEGATIVE: " ".join(IDS),
     Rule(
         lambda names: 1 <= len(names) <= 2 and set(names) <= set(ACTIVATIONS),
         f"use one or two of {', '.join(ACTIVATIONS)}",
@@ -45,6 +49,10 @@ class ModelConfig:
     relative_position_buckets: int = 32  # distance buckets, each with one bias per head
     relative_position_max_distance: int = 128  # tokens; longer distances share a bucket
     dropout_rate: float = 0.0
+    norm_epsilon: float = 1e-6  # added to the mean square in RMSNorm
+    pad_id: int = 0  # the id of padding, which is never attended to in the inputs; the tokenizer's
+    eos_id: int = 1  # the id that ends inputs and targets; the tokenizer's
+    start_id: int = 0  # the decoder's first input
     dtype: str = "float32"  # of activations; parameters, softmax, norms and loss are float32
     remat: str | tuple[str, ...] = "none"  # recomputation in the backward pass; see model/stacks.py
     offload: tuple[str, ...] = ()  # kept tensors to store in host memory
@@ -56,6 +64,15 @@ class ModelConfig:
             not isinstance(self.remat, str) or self.remat in REMAT_NAMES,
             f"train.remat is {self.remat!r}: use one of {', '.join(REMAT_NAMES)}, or a list of tensors to keep",
         )
+
+    def stored(self) -> dict[str, Any]:
+        """Returns the fields as checkpoints store them, without those of NEWER_FIELDS that have their default value."""
+        default = ModelConfig()
+        return {
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in NEWER_FIELDS or value != getattr(default, name)
+        }
 
     @property
     def scales_logits(self) -> bool:
@@ -80,7 +97,8 @@ class ModelOptions:
       mlp_dim: hidden size F of the feed-forward block.
       num_encoder_layers: number of encoder layers.
       num_decoder_layers: number of decoder layers.
-      mlp_activations: one or two of relu, gelu, silu and linear; two make a gated feed-forward block, as in T5 1.1.
+      mlp_activations: one or two of relu, gelu (by tanh, as in T5 1.1), gelu_exact, silu and linear; two make a gated
+        feed-forward block, as in T5 1.1.
       tie_embeddings: share the input embedding with the output layer, as in T5 1.0.
       scale_logits: multiply the logits by emb_dim ** -0.5; by default only if the embeddings are tied, as in T5.
       relative_bias_per_layer: use a separate table of relative position biases in every layer, as in umT5.

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feature converters from tasks to models, with SeqIO's names and semantics; `labels` has those of classifiers.
 
-Rows of tasks are zero-padded int32 arrays: `inputs` and `targets`, and for packed rows `*_segment_ids`, which number
-the examples in a row from 1, and `*_positions`, which number the tokens of each example from 0.
+Rows of tasks are int32 arrays, padded with the tokenizer's id: `inputs` and `targets`, and for packed rows
+`*_segment_ids`, which number the examples in a row from 1, and `*_positions`, which number the tokens of each example
+from 0.
 
 Shape letters: B rows per batch, S input tokens, T target tokens, X = S + T.
 
@@ -30,25 +31,26 @@ TARGETS = {
 }
 
 
-def encoder_decoder(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch:
+def encoder_decoder(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, pad_id: int = 0) -> Batch:
     """Returns the features of an encoder-decoder.
 
     Args:
       rows: `inputs` [B, S] and `targets` [B, T], packed or not; `loss_weights` [B, T] if some targets do not count.
       bos_id: the decoder's first input in each example.
+      pad_id: the id of padding.
 
     Returns:
       `encoder_input_tokens` [B, S]; `decoder_input_tokens`, `decoder_target_tokens`, `decoder_loss_weights` [B, T]; for
       packed rows also `encoder_segment_ids`, `encoder_positions`, `decoder_segment_ids`, `decoder_positions`.
     """
     features = {"encoder_input_tokens": rows["inputs"]}
-    return features | _packing(rows, "inputs", "encoder") | decoder_only(rows, bos_id=bos_id)
+    return features | _packing(rows, "inputs", "encoder") | decoder_only(rows, bos_id=bos_id, pad_id=pad_id)
 
 
-def decoder_only(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch:
+def decoder_only(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, pad_id: int = 0) -> Batch:
     """Returns the features of a causal language model: the decoder's part of `encoder_decoder`."""
     targets_BT = rows["targets"]
-    weights_BT = rows.get("loss_weights", targets_BT > 0).astype(np.int32)
+    weights_BT = rows.get("loss_weights", targets_BT != pad_id).astype(np.int32)
     return {
         "decoder_input_tokens": autoregressive_inputs(targets_BT, rows.get("targets_segment_ids"), bos_id=bos_id),
         "decoder_target_tokens": targets_BT,
@@ -56,19 +58,22 @@ def decoder_only(rows: Mapping[str, np.ndarray], *, bos_id: int = 0) -> Batch:
     } | _packing(rows, "targets", "decoder")
 
 
-def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_targets_only: bool = True) -> Batch:
+def prefix_lm(
+    rows: Mapping[str, np.ndarray], *, bos_id: int = 0, pad_id: int = 0, loss_on_targets_only: bool = True
+) -> Batch:
     """Returns the features of a prefix language model, whose attention to the inputs is bidirectional.
 
     Args:
       rows: the result of `join`: `targets` [B, T], with the inputs and then the targets of each example, and
         `inputs_width` [B, T], each token's number of inputs in its example.
       bos_id: the decoder's first input in each example.
+      pad_id: the id of padding.
       loss_on_targets_only: whether to exclude the inputs from the loss.
 
     Returns:
       The features of `decoder_only`, and `decoder_causal_attention` [B, T], 1 for decoder inputs in the prefix.
     """
-    features = decoder_only(rows, bos_id=bos_id)
+    features = decoder_only(rows, bos_id=bos_id, pad_id=pad_id)
     width_BT, positions_BT = rows["inputs_width"], rows.get("targets_positions")
     if positions_BT is None:
         positions_BT = np.broadcast_to(np.arange(width_BT.shape[1]), width_BT.shape)
@@ -83,15 +88,17 @@ def prefix_lm(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, loss_on_target
     return features
 
 
-def continuation(rows: Mapping[str, np.ndarray], *, eos_id: int, sees_prefix: bool) -> Batch:
+def continuation(
+    rows: Mapping[str, np.ndarray], *, eos_id: int, sees_prefix: bool, bos_id: int = 0, pad_id: int = 0
+) -> Batch:
     """Returns the features of a decoder that continues the inputs, with bidirectional attention if `sees_prefix`."""
-    features = prefix_lm(join(rows, eos_id=eos_id))
+    features = prefix_lm(join(rows, eos_id=eos_id, pad_id=pad_id), bos_id=bos_id, pad_id=pad_id)
     if not sees_prefix:
         del features["decoder_causal_attention"]
     return features
 
 
-def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
+def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1, pad_id: int = 0) -> Batch:
     """Concatenates the inputs of each example, without their final EOS, with its targets, for `prefix_lm`.
 
     Args:
@@ -102,8 +109,8 @@ def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
       rows also `targets_segment_ids` and `targets_positions`.
     """
     inputs_BS, targets_BT = rows["inputs"], rows["targets"]
-    segments_BS = rows.get("inputs_segment_ids", (inputs_BS > 0).astype(np.int32))
-    segments_BT = rows.get("targets_segment_ids", (targets_BT > 0).astype(np.int32))
+    segments_BS = rows.get("inputs_segment_ids", (inputs_BS != pad_id).astype(np.int32))
+    segments_BT = rows.get("targets_segment_ids", (targets_BT != pad_id).astype(np.int32))
     is_last_BS = np.diff(segments_BS, axis=1, append=0) != 0
     segments_BS = np.where(is_last_BS & (inputs_BS == eos_id), 0, segments_BS)
 
@@ -115,7 +122,7 @@ def join(rows: Mapping[str, np.ndarray], *, eos_id: int = 1) -> Batch:
     def sort(values_BX: np.ndarray) -> np.ndarray:
         return np.take_along_axis(values_BX, order_BX, axis=1)
 
-    ids_BX = sort(np.concatenate([inputs_BS, targets_BT], axis=1) * (segments_BX > 0))
+    ids_BX = sort(np.where(segments_BX > 0, np.concatenate([inputs_BS, targets_BT], axis=1), pad_id))
     segments_BX, is_input_BX = sort(segments_BX), sort(is_input_BX)
     width_BX = np.zeros_like(segments_BX)
     for segment in range(1, segments_BX.max(initial=0) + 1):
@@ -182,9 +189,16 @@ def _packing(rows: Mapping[str, np.ndarray], feature: str, stack: str) -> Batch:
 
 
 def make_converter(
-    architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer, *, packing: str = "none"
+    architecture: str,
+    tasks: Mapping[str, TaskConfig],
+    tokenizer: Tokenizer,
+    *,
+    packing: str = "none",
+    start_id: int | None = None,
 ) -> Converter:
     """Returns an architecture's converter for tasks named as in `TaskSpecs.each`.
+
+    The decoder starts with `start_id`, or with padding if it is None.
 
     Raises:
       ValueError: if a task or the packing does not suit the architecture.
@@ -196,16 +210,22 @@ def make_converter(
         )
     if traits.labels_per and packing != "none":
         raise mismatch(architecture, "data.packing", packing, "leave it out")
-    return pkgutil.resolve_name(traits.converter)(architecture, tasks, tokenizer)
+    convert = pkgutil.resolve_name(traits.converter)(architecture, tasks, tokenizer)
+    if not traits.decodes:
+        return convert
+    start_id = tokenizer.pad_id if start_id is None else start_id
+    return functools.partial(convert, bos_id=start_id, pad_id=tokenizer.pad_id)
 
 
-def encoder_decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
+def encoder_decoder_converter(
+    architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer
+) -> Callable[..., Batch]:
     """Returns `encoder_decoder`, which suits every task."""
     del architecture, tasks, tokenizer
     return encoder_decoder
 
 
-def decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
+def decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Callable[..., Batch]:
     """Returns `decoder_only` if all tasks are causal language modelling, otherwise `continuation`."""
     sees_prefix = ARCHITECTURES[architecture].sees_prefix
     unsuitable = ("masked_lm", "causal_lm") if sees_prefix else ("masked_lm",)

@@ -31,9 +31,17 @@ class ExampleSpec:
     packing: Literal["none", "first_fit", "best_fit"]
     too_long: Literal["cut", "skip", "error"]
     seed: int
+    start_id: int | None = None  # the decoder's first input, if the model is a trained one; None for padding
 
     @classmethod
-    def from_config(cls, cfg: RunConfig, tasks: TaskSpecs, architecture: Architecture | None = None) -> Self:
+    def from_config(
+        cls,
+        cfg: RunConfig,
+        tasks: TaskSpecs,
+        architecture: Architecture | None = None,
+        *,
+        start_id: int | None = None,
+    ) -> Self:
         """Returns the spec of a config with these tasks; `architecture` replaces the config's."""
         return cls(
             tasks=tasks,
@@ -43,11 +51,13 @@ class ExampleSpec:
             packing=cfg.data.packing,
             too_long=cfg.data.too_long,
             seed=cfg.seed,
+            start_id=start_id,
         )
 
     def converter(self, tokenizer: Tokenizer) -> Converter:
         """Returns the converter from a task's features to the model's."""
-        return make_converter(self.architecture.name, self.tasks.each, tokenizer, packing=self.packing)
+        name, each = self.architecture.name, self.tasks.each
+        return make_converter(name, each, tokenizer, packing=self.packing, start_id=self.start_id)
 
 
 class RunExamples(NamedTuple):
@@ -116,6 +126,7 @@ def _pairs(spec: ExampleSpec, corpus: Corpus, split: Split, *, held_out: bool) -
         spec.inputs_length,
         _targets_length(spec, corpus),
         eos_id=corpus.tokenizer.eos_id,
+        pad_id=corpus.tokenizer.pad_id,
         seed=spec.seed,
     )
     if spec.too_long == "error":

@@ -21,6 +21,7 @@ class Examples(Protocol):
     seed: int  # for the order of the examples
     inputs_length: int  # S
     targets_length: int  # T
+    pad_id: int  # the id of padding
 
     def __len__(self) -> int: ...
 
@@ -45,6 +46,7 @@ class Chunks:
     def __init__(self, tokens: Tokens, objective: Objective):
         self.tokens, self.objective, self.seed = tokens, objective, objective.seed
         self.inputs_length, self.targets_length = objective.inputs_length, objective.targets_length
+        self.pad_id = objective.pad_id
         if not len(self):
             raise ValueError(
                 f"there are {len(tokens)} tokens, but an example with train.inputs_length {objective.inputs_length} "
@@ -63,13 +65,14 @@ class Chunks:
 
 @dataclasses.dataclass(eq=False)
 class Pairs:
-    """The inputs and targets of a supervised task, truncated, zero-padded, and ending in EOS."""
+    """The inputs and targets of a supervised task, truncated, ending in EOS, and padded."""
 
     tokens: Tokens  # ids of alternating inputs and targets, without EOS
     ends_E2: np.ndarray  # int64 end offsets of inputs and targets in `tokens`
     inputs_length: int  # S, including EOS
     targets_length: int  # T, including EOS
     eos_id: int = dataclasses.field(default=1, kw_only=True)
+    pad_id: int = dataclasses.field(default=0, kw_only=True)
     seed: int = dataclasses.field(default=0, kw_only=True)
 
     def __post_init__(self):
@@ -87,7 +90,7 @@ class Pairs:
     def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
         del index_B  # nothing in a pair is random
         lengths = {"inputs": self.inputs_length, "targets": self.targets_length}
-        rows = {feature: np.zeros((len(number_B), length), np.int32) for feature, length in lengths.items()}
+        rows = {feature: np.full((len(number_B), length), self.pad_id, np.int32) for feature, length in lengths.items()}
         for b, pair in enumerate(self.read(number_B)):
             for feature, ids in pair.items():
                 rows[feature][b, : len(ids)] = ids

@@ -42,8 +42,8 @@ class Words:
     def split(self, ids_BS: np.ndarray) -> Iterator[list[tuple[int, ...]]]:
         """Yields the words of each row, as ids, dropping whitespace-only tokens."""
         for ids_S, starts_S in zip(ids_BS, self.starts(ids_BS), strict=True):
-            ids_S = np.where(self._is_text_V[ids_S], ids_S, 0)
-            yield [tuple(word[word > 0].tolist()) for word in np.split(ids_S, np.flatnonzero(starts_S))[1:]]
+            ids_S = np.where(self._is_text_V[ids_S], ids_S, -1)
+            yield [tuple(word[word >= 0].tolist()) for word in np.split(ids_S, np.flatnonzero(starts_S))[1:]]
 
 
 class SequenceLabels:
@@ -63,7 +63,7 @@ class SequenceLabels:
         """Returns `encoder_input_tokens` [B, S], and `target_labels` and `label_weights`, both [B, 1]."""
         numbers = []
         for ids_T in rows["targets"]:
-            ids = tuple(ids_T[: np.count_nonzero(ids_T) - 1].tolist())  # without EOS
+            ids = tuple(ids_T[: np.count_nonzero(ids_T != self._tokenizer.pad_id) - 1].tolist())  # without EOS
             if ids not in self._number:
                 raise _unknown(self._tokenizer.decode(ids), self._number)
             numbers.append(self._number[ids])
@@ -99,7 +99,7 @@ class TokenLabels:
         labels_BS = np.zeros_like(inputs_BS)
         for b, words in enumerate(self._words.split(rows["targets"])):
             places = np.flatnonzero(weights_BS[b])
-            is_truncated = inputs_BS[b, -1] != 0  # so it may have fewer words than labels
+            is_truncated = inputs_BS[b, -1] != self._tokenizer.pad_id  # so it may have fewer words than labels
             if len(words) != len(places) and not (is_truncated and len(words) > len(places)):
                 begin = self._tokenizer.decode(inputs_BS[b])[:80]
                 raise ValueError(

@@ -52,7 +52,7 @@ class Mixed:
     """
 
     def __init__(self, members: Sequence[Examples], rates: Sequence[float], *, seed: int):
-        self.members, self.seed = list(members), seed
+        self.members, self.seed, self.pad_id = list(members), seed, members[0].pad_id
         self.inputs_length = max(member.inputs_length for member in members)
         self.targets_length = max(member.targets_length for member in members)
         self.count_M = _rounded(np.asarray(rates, float), sum(map(len, members)))
@@ -61,7 +61,7 @@ class Mixed:
         samples = [member(FIRST, FIRST) for member in self.members]
         self._is_packed = any("inputs_segment_ids" in rows for rows in samples)
         for rows in samples:
-            for name, ids_1X in _with_all_features(rows, self._is_packed).items():
+            for name, ids_1X in _with_all_features(rows, self._is_packed, self.pad_id).items():
                 width = max(ids_1X.shape[1], self._features[name].shape[1] if name in self._features else 0)
                 self._features[name] = np.zeros((0, width), ids_1X.dtype)
 
@@ -70,14 +70,17 @@ class Mixed:
 
     def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
         B = len(number_B)
-        rows = {name: np.zeros((B, none.shape[1]), none.dtype) for name, none in self._features.items()}
+        fill = dict.fromkeys(("inputs", "targets"), self.pad_id)
+        rows = {
+            name: np.full((B, none.shape[1]), fill.get(name, 0), none.dtype) for name, none in self._features.items()
+        }
         member_B = np.searchsorted(self._end_M, number_B, side="right")
         for m in np.unique(member_B):
             here = np.flatnonzero(member_B == m)
             rank = number_B[here] - (self._end_M[m] - self.count_M[m])
             place = index_B[here] // len(self) * self.count_M[m] + rank  # index in the member's own stream
             size = len(self.members[m])
-            part = _with_all_features(self.members[m](spread(place % size, size), place), self._is_packed)
+            part = _with_all_features(self.members[m](spread(place % size, size), place), self._is_packed, self.pad_id)
             for name, ids in part.items():
                 rows[name][here, : ids.shape[1]] = ids
         return rows
@@ -92,12 +95,12 @@ def _rounded(rate_M: np.ndarray, total: int) -> np.ndarray:
     return np.maximum(count_M, 1)
 
 
-def _with_all_features(rows: Batch, packed: bool) -> Batch:
+def _with_all_features(rows: Batch, packed: bool, pad_id: int) -> Batch:
     """Adds features that other members may have: loss weights, and segments and positions if `packed`."""
-    rows = {"loss_weights": (rows["targets"] > 0).astype(np.int32)} | rows
+    rows = {"loss_weights": (rows["targets"] != pad_id).astype(np.int32)} | rows
     if packed and "inputs_segment_ids" not in rows:
         for name in ("inputs", "targets"):
-            is_token = (rows[name] > 0).astype(np.int32)
+            is_token = (rows[name] != pad_id).astype(np.int32)
             rows[f"{name}_segment_ids"] = is_token
             rows[f"{name}_positions"] = np.arange(is_token.shape[1], dtype=np.int32) * is_token
     return rows

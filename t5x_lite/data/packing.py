@@ -117,6 +117,7 @@ class PackedPairs:
     def __init__(self, pairs: Pairs, method: str):
         self.pairs, self.seed = pairs, pairs.seed
         self.inputs_length, self.targets_length = pairs.inputs_length, pairs.targets_length
+        self.pad_id = pairs.pad_id
         self.plan = PLANS[method](pairs.cut_lengths(), (pairs.inputs_length, pairs.targets_length))
 
     def __len__(self) -> int:
@@ -127,15 +128,18 @@ class PackedPairs:
         members = [self.plan.row(int(number)) for number in number_B]
         pairs = iter(self.pairs.read(np.concatenate(members)))
         lengths = {"inputs": self.inputs_length, "targets": self.targets_length}
-        return fill_rows([[next(pairs) for _ in row] for row in members], lengths)
+        return fill_rows([[next(pairs) for _ in row] for row in members], lengths, pad_id=self.pad_id)
 
 
-def fill_rows(rows: Sequence[Sequence[Mapping[str, np.ndarray]]], lengths: Mapping[str, int]) -> Batch:
-    """Concatenates the examples of each row and zero-pads it; raises ValueError if they do not fit.
+def fill_rows(
+    rows: Sequence[Sequence[Mapping[str, np.ndarray]]], lengths: Mapping[str, int], *, pad_id: int = 0
+) -> Batch:
+    """Concatenates the examples of each row and pads it; raises ValueError if they do not fit.
 
     Args:
       rows: the examples of each row, as ids by feature.
       lengths: the row length of each feature.
+      pad_id: the id of padding.
 
     Returns:
       Each feature, FEATURE_segment_ids (from 1; 0 for padding) and FEATURE_positions (from 0 in each example), all
@@ -143,7 +147,7 @@ def fill_rows(rows: Sequence[Sequence[Mapping[str, np.ndarray]]], lengths: Mappi
     """
     filled: Batch = {}
     for feature, length in lengths.items():
-        ids_BL, segments_BL, positions_BL = (np.zeros((len(rows), length), np.int32) for _ in range(3))
+        ids_BL, segments_BL, positions_BL = (np.full((len(rows), length), fill, np.int32) for fill in (pad_id, 0, 0))
         for b, examples in enumerate(rows):
             begin = 0
             for segment, example in enumerate(examples, 1):

@@ -10,21 +10,32 @@ from t5x_lite.config import TokenizerConfig
 from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.tokenizers import Tokenizer, build_tokenizer
-from t5x_lite.data.tokenizers.base import VOCAB_MULTIPLE
+from t5x_lite.data.tokenizers.base import T5_IDS, VOCAB_MULTIPLE
 from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer
 
 
 def vocab_rows(cfg: TokenizerConfig) -> int:
     """Returns the number of embedding rows; an upper bound if the tokenizer has not been trained yet."""
-    has_file = cfg.path is not None and pathlib.Path(cfg.path).is_file()
-    if has_file or not (cfg.path or cfg.kind == "sentencepiece"):
-        return build_tokenizer(cfg, ()).padded_vocab_size
+    if tokenizer := _known_tokenizer(cfg):
+        return tokenizer.padded_vocab_size
     if cfg.path is not None:
         print(
             f"task.tokenizer.path {cfg.path} does not exist: assuming task.tokenizer.vocab_size, {cfg.vocab_size}",
             file=sys.stderr,
         )
     return -(-cfg.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+
+
+def padding_and_eos(cfg: TokenizerConfig) -> tuple[int, int]:
+    """Returns the ids of padding and EOS; T5's if the tokenizer has not been trained yet."""
+    tokenizer = _known_tokenizer(cfg)
+    return T5_IDS[:2] if tokenizer is None else tokenizer.special_ids[:2]
+
+
+def _known_tokenizer(cfg: TokenizerConfig) -> Tokenizer | None:
+    """Returns the tokenizer unless it has yet to be trained or its file is missing."""
+    has_file = cfg.path is not None and pathlib.Path(cfg.path).exists()
+    return build_tokenizer(cfg, ()) if has_file or not (cfg.path or cfg.kind == "sentencepiece") else None
 
 
 def feature_shapes(spec: ExampleSpec) -> dict[str, tuple[int, ...]]:

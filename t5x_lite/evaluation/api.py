@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from jax.sharding import Mesh
 
-from t5x_lite.checkpoints.load import Pretrained, load
+from t5x_lite.checkpoints.load import Pretrained, check_special_ids, load
 from t5x_lite.config import MeshConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.data.converters import architecture_for, labels_of
@@ -59,12 +59,13 @@ def evaluate(
         network: Model = model
         tokenizer = _tokenizer_without_model(run_dir, tasks.tokenizer)
         architecture = architecture_for(config.model.architecture, tasks.each)
-    spec = held_out_spec(config, tasks, architecture)
+    spec = held_out_spec(config, tasks, architecture, start_id=network.cfg.start_id)
     if tokenizer.vocab_size > network.cfg.vocab_size:
         raise ValueError(
             f"the tokenizer has {tokenizer.vocab_size} ids, but the model has {network.cfg.vocab_size}: pass the run "
             "directory or the result of t5x_lite.load, to use the model's own"
         )
+    check_special_ids(network.cfg, tokenizer, "the model")
     with held_out_corpora(tasks, tokenizer, run_dir) as corpora:
         evaluation = make_evaluation(spec, corpora, config.train.batch_size, num_batches)
         return measure(evaluation, replicate(network, evaluation.mesh))
@@ -79,8 +80,11 @@ def checked_tasks(task: TaskConfig, num_batches: int | None) -> TaskSpecs:
     return tasks
 
 
-def held_out_spec(cfg: RunConfig, tasks: TaskSpecs, architecture: Architecture) -> ExampleSpec:
-    """Returns a config's examples for a trained model, after checking that the labels match."""
+def held_out_spec(cfg: RunConfig, tasks: TaskSpecs, architecture: Architecture, *, start_id: int) -> ExampleSpec:
+    """Returns a config's examples for a trained model, after checking that the labels match.
+
+    `start_id` is the model's.
+    """
     architecture.check_predicts()
     labels = labels_of(tasks.each) if architecture.labels else ()
     if labels != architecture.labels:
@@ -88,7 +92,7 @@ def held_out_spec(cfg: RunConfig, tasks: TaskSpecs, architecture: Architecture) 
             f"task.labels is {list(labels)}, but the model was trained with {list(architecture.labels)}: use the same "
             "labels in the same order"
         )
-    return ExampleSpec.from_config(cfg, tasks, architecture)
+    return ExampleSpec.from_config(cfg, tasks, architecture, start_id=start_id)
 
 
 @contextlib.contextmanager

@@ -45,7 +45,7 @@ class _Candidates(NamedTuple):
 def start(first_B: jax.Array, cache: Any, spec: DecodeSpec) -> Beams:
     """Returns the initial state; `first_B` holds each example's first decoder input."""
     B, K, T = len(first_B), spec.num_sequences, spec.num_steps
-    empty_BKT = jnp.zeros((B, K, T), jnp.int32)
+    empty_BKT = jnp.full((B, K, T), spec.pad_id, jnp.int32)
     # All beams are equal at first, so only one may be extended.
     live_K = jnp.where(jnp.arange(K) == 0, 0.0, IMPOSSIBLE)
     return Beams(
@@ -124,11 +124,11 @@ def _best_candidates(beams: Beams, logits_BKV: jax.Array, params: SamplingParams
     forced_B1 = forced_token(params.forced_BF, beams.count)[:, None]
     # Within a forced prefix there is one beam, with probability 1.
     certain_J = jnp.where(jnp.arange(2 * K) == 0, 0.0, IMPOSSIBLE)[None]
-    log_probs_BJ = jnp.where(forced_B1 > 0, certain_J, log_probs_BJ)
-    chosen_BJ = jnp.where(forced_B1 > 0, forced_B1, chosen_BJ)
+    log_probs_BJ = jnp.where(forced_B1 >= 0, certain_J, log_probs_BJ)
+    chosen_BJ = jnp.where(forced_B1 >= 0, forced_B1, chosen_BJ)
     tokens_BJT = _take_rows(beams.live_tokens_BKT, parents_BJ)
     tokens_BJT = jax.lax.dynamic_update_slice_in_dim(tokens_BJT, chosen_BJ[:, :, None], beams.count, axis=2)
-    stops_BJ = is_stop_token(chosen_BJ, params.stop_BW) & (forced_B1 == 0)
+    stops_BJ = is_stop_token(chosen_BJ, params.stop_BW) & (forced_B1 < 0)
     return _Candidates(tokens_BJT, log_probs_BJ, parents_BJ, stops_BJ)
 
 

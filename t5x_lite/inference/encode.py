@@ -127,14 +127,14 @@ def embed_all(
 
     Reads `num_batches` batches ahead, to encode texts of similar length together.
     """
-    devices, parts = _devices(pretrained.model)
+    pad_id, (devices, parts) = pretrained.tokenizer.pad_id, _devices(pretrained.model)
     batch_size = -(-batch_size // parts) * parts
     for window in batched(texts, batch_size * num_batches):
         encoded = [token_ids(pretrained.tokenizer, text, plan.head) for text in window]
         by_length = sorted(range(len(window)), key=lambda number: -len(encoded[number][0]))
         embeddings: dict[int, Embedding] = {}
         for numbers in batched(by_length, batch_size):
-            inputs_BS = pad_inputs([encoded[number][0] for number in numbers], batch_size)
+            inputs_BS = pad_inputs([encoded[number][0] for number in numbers], batch_size, pad_id=pad_id)
             vectors = devices.fetch(embed(pretrained.model, plan.head, devices.place(inputs_BS)))
             vectors = shortened(vectors, plan.dimensions, normalise=plan.head.normalise)
             for number, values in zip(numbers, vectors, strict=False):

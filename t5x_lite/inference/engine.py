@@ -63,7 +63,7 @@ def answer_batch(
     tokenizer, architecture = pretrained.tokenizer, pretrained.architecture
     architecture.check_predicts()
     encoded = [[*tokenizer.encode(request.text), tokenizer.eos_id] for request in requests]
-    inputs_BS = pad_inputs(encoded, batch_size)
+    inputs_BS = pad_inputs(encoded, batch_size, pad_id=tokenizer.pad_id)
     lengths = [len(ids) for ids in encoded]
     if not architecture.traits.decodes:
         return _answer_with_encoder(pretrained, inputs_BS, lengths, devices)
@@ -78,11 +78,11 @@ def answer_batch(
 def stream_answer(pretrained: Pretrained, request: Request) -> Iterator[str]:
     """Yields the answer so far after each token; requires a model that decodes, and no beam search."""
     tokenizer = pretrained.tokenizer
-    inputs_BS = pad_inputs([[*tokenizer.encode(request.text), tokenizer.eos_id]], 1)
+    inputs_BS = pad_inputs([[*tokenizer.encode(request.text), tokenizer.eos_id]], 1, pad_id=tokenizer.pad_id)
     params, spec = params_and_spec(pretrained, [request], 1)
     stops = set(params.stop_BW[0].tolist())
     for tokens_BKT in stream_ids(pretrained.model, pretrained.architecture, inputs_BS, params, spec):
-        yield tokenizer.decode(trim(tokens_BKT[0, 0], stops)[0])
+        yield tokenizer.decode(trim(tokens_BKT[0, 0], stops, pad_id=tokenizer.pad_id)[0])
 
 
 def for_decoding(pretrained: Pretrained) -> Pretrained:
@@ -116,7 +116,10 @@ def params_and_spec(
         forced=[*forced, *[[]] * num_padding],
     )
     num_steps = bucket(max(config.max_new_tokens for config in configs))
-    return params, make_decode_spec(configs, vocab_size=tokenizer.vocab_size, num_steps=num_steps, scores=scores)
+    spec = make_decode_spec(
+        configs, vocab_size=tokenizer.vocab_size, num_steps=num_steps, scores=scores, model=pretrained.config
+    )
+    return params, spec
 
 
 def check_tokens(config: GenerationConfig, forced: Sequence[int], pretrained: Pretrained) -> None:
@@ -139,9 +142,11 @@ def bucket(length: int) -> int:
     return -(-length // LENGTH_BUCKET) * LENGTH_BUCKET
 
 
-def pad_inputs(encoded: Sequence[Sequence[int]], batch_size: int, *, length: int | None = None) -> np.ndarray:
-    """Returns inputs_BS, zero-padded to the batch size and the length, or else a bucketed length."""
-    inputs_BS = np.zeros((batch_size, length or bucket(max(map(len, encoded)))), np.int32)
+def pad_inputs(
+    encoded: Sequence[Sequence[int]], batch_size: int, *, length: int | None = None, pad_id: int
+) -> np.ndarray:
+    """Returns inputs_BS, padded to the batch size and the length, or else a bucketed length."""
+    inputs_BS = np.full((batch_size, length or bucket(max(map(len, encoded)))), pad_id, np.int32)
     for row, ids in zip(inputs_BS, encoded, strict=False):
         row[: len(ids)] = ids
     return inputs_BS
@@ -162,7 +167,7 @@ def _sequences(
     sequences = []
     for k in range(request.config.num_return_sequences):
         log_probs_T = generated.log_probs_BKT[row, k]
-        ids, ended = trim(generated.tokens_BKT[row, k], stops)
+        ids, ended = trim(generated.tokens_BKT[row, k], stops, pad_id=tokenizer.pad_id)
         has_score = log_probs_T.size > 0 or request.config.num_beams > 1
         sequences.append(
             Decoded(

@@ -18,9 +18,9 @@ MASKED = -1e10  # as in T5X; finite, so that a softmax over only masked logits i
 def constrain(
     logits_BKV: jax.Array, tokens_BKT: jax.Array, count: jax.Array, params: SamplingParams, spec: DecodeSpec
 ) -> jax.Array:
-    """Penalises repeated tokens and masks disallowed ones; `tokens_BKT` holds `count` tokens followed by zeros."""
+    """Penalises repeated tokens and masks disallowed ones; `tokens_BKT` holds `count` tokens followed by padding."""
     if spec.has_repetition_penalty:
-        logits_BKV = _penalize_repetition(logits_BKV, tokens_BKT, params.repetition_penalty_B)
+        logits_BKV = _penalize_repetition(logits_BKV, tokens_BKT, count, params.repetition_penalty_B, spec.start_id)
     logits_BKV = mask_padding_rows(logits_BKV, spec.vocab_size)
     if spec.no_repeat_ngram_size:
         logits_BKV = _mask_repeated_ngrams(logits_BKV, tokens_BKT, count, spec.no_repeat_ngram_size)
@@ -46,12 +46,12 @@ def is_stop_token(tokens_BK: jax.Array, stop_BW: jax.Array) -> jax.Array:
 
 
 def forced_token(forced_BF: jax.Array, count: jax.Array) -> jax.Array:
-    """Returns the next token of each example's forced prefix, [B]; 0 after the prefix."""
+    """Returns the next token of each example's forced prefix, [B]; NO_ID after the prefix."""
     F = forced_BF.shape[1]
     if F == 0:
-        return jnp.zeros(forced_BF.shape[0], jnp.int32)
+        return jnp.full(forced_BF.shape[0], NO_ID, jnp.int32)
     token_B = jax.lax.dynamic_index_in_dim(forced_BF, jnp.minimum(count, F - 1), axis=1, keepdims=False)
-    return jnp.where(count < F, token_B, 0)
+    return jnp.where(count < F, token_B, NO_ID)
 
 
 def keep_top_k(logits_BKV: jax.Array, top_k_B: jax.Array, *, max_k: int) -> jax.Array:
@@ -96,15 +96,18 @@ def _mask_ids(logits_BKV: jax.Array, ids_BW: jax.Array) -> jax.Array:
     return logits_BKV.at[rows_B1, :, index_BW].set(MASKED, mode="drop")
 
 
-def _penalize_repetition(logits_BKV: jax.Array, tokens_BKT: jax.Array, penalty_B: jax.Array) -> jax.Array:
+def _penalize_repetition(
+    logits_BKV: jax.Array, tokens_BKT: jax.Array, count: jax.Array, penalty_B: jax.Array, start_id: int
+) -> jax.Array:
     """Divides positive logits of previous tokens by the penalty and multiplies negative ones by it.
 
     As in transformers, the decoder's start token counts as a previous token.
     """
-    B, K, _ = tokens_BKT.shape
-    positions = (jnp.arange(B)[:, None, None], jnp.arange(K)[None, :, None], tokens_BKT)
+    B, K, T = tokens_BKT.shape
+    index_BKT = jnp.where((jnp.arange(T) < count)[None, None], tokens_BKT, start_id)
+    positions = (jnp.arange(B)[:, None, None], jnp.arange(K)[None, :, None], index_BKT)
     occurred_BKV = jnp.zeros(logits_BKV.shape, bool).at[positions].set(True)
-    occurred_BKV = occurred_BKV.at[:, :, 0].set(True)
+    occurred_BKV = occurred_BKV.at[:, :, start_id].set(True)
     penalty_B11 = penalty_B[:, None, None]
     penalized_BKV = jnp.where(logits_BKV > 0, logits_BKV / penalty_B11, logits_BKV * penalty_B11)
     return jnp.where(occurred_BKV, penalized_BKV, logits_BKV)

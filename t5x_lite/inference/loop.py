@@ -17,11 +17,9 @@ from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.inference import beam_search, sampling
 from t5x_lite.inference.params import DecodeSpec, SamplingParams, make_decode_spec, make_sampling_params
 from t5x_lite.model.architectures import Architecture
-from t5x_lite.model.kernels.cpu import Unstacked, decode_layout
+from t5x_lite.model.kernels.cpu import Unstacked, config_of, decode_layout
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel import xla_options
-
-START_ID = 0  # T5's decoder starts with the padding id
 
 State = sampling.Decoding | beam_search.Beams
 
@@ -29,7 +27,7 @@ State = sampling.Decoding | beam_search.Beams
 class Generated(NamedTuple):
     """Decoded sequences of a batch, on the host, best first per example."""
 
-    tokens_BKT: np.ndarray  # a sequence ends with EOS or a stop token; zeros follow
+    tokens_BKT: np.ndarray  # a sequence ends with EOS or a stop token; padding follows
     scores_BK: np.ndarray  # beam scores, or the sums of log_probs_BKT
     log_probs_BKT: np.ndarray  # per token; [B, K, 0] in beam search, or without spec.scores
 
@@ -52,7 +50,7 @@ def generate_ids(
     spec: DecodeSpec,
     devices: Devices = LOCAL,
 ) -> Generated:
-    """Decodes a batch of zero-padded input ids that end with EOS, which is removed for decoder-only models.
+    """Decodes a batch of padded input ids that end with EOS, which is removed for decoder-only models.
 
     To decode many batches, pass `decode_layout(model)`, which is then computed only once.
     """
@@ -69,10 +67,10 @@ def greedy_ids(
     max_new_tokens: int,
     devices: Devices = LOCAL,
 ) -> np.ndarray:
-    """Returns greedily decoded tokens_BT; a sequence ends with EOS, and zeros follow."""
+    """Returns greedily decoded tokens_BT; a sequence ends with EOS, and padding follows."""
     configs = [GenerationConfig(max_new_tokens=max_new_tokens)] * len(inputs_BS)
     params = make_sampling_params(configs, range(len(inputs_BS)), eos_id=tokenizer.eos_id)
-    spec = make_decode_spec(configs, vocab_size=tokenizer.vocab_size, num_steps=max_new_tokens)
+    spec = make_decode_spec(configs, vocab_size=tokenizer.vocab_size, num_steps=max_new_tokens, model=config_of(model))
     return generate_ids(model, architecture, inputs_BS, params, spec, devices).tokens_BKT[:, 0]
 
 
@@ -101,7 +99,9 @@ def prefill(
     placed = SamplingParams(*map(devices.place, params))
     if architecture.traits.has_encoder:
         return _compiled(_encode, "spec")(model, devices.place(inputs_BS), spec=spec), placed
-    prompts_BP, lengths_B = as_prompts(inputs_BS, eos_id=int(params.stop_BW[0, 0]))
+    prompts_BP, lengths_B = as_prompts(
+        inputs_BS, eos_id=int(params.stop_BW[0, 0]), pad_id=spec.pad_id, start_id=spec.start_id
+    )
     prompts, lengths = devices.place(prompts_BP), devices.place(lengths_B)
     read_prompts = _compiled(_read_prompts, "sees_prefix", "spec")
     return read_prompts(model, prompts, lengths, sees_prefix=architecture.traits.sees_prefix, spec=spec), placed
@@ -116,7 +116,7 @@ def _compiled(function: Callable, *static: str) -> Callable:
 
 def _encode(model: T5 | Unstacked, inputs_BS: jax.Array, *, spec: DecodeSpec) -> State:
     cache = model.init_cache(model.encode(inputs_BS), inputs_BS, spec.num_steps, spec.num_sequences)
-    return _method(spec).start(jnp.full(len(inputs_BS), START_ID, jnp.int32), cache, spec)
+    return _method(spec).start(jnp.full(len(inputs_BS), spec.start_id, jnp.int32), cache, spec)
 
 
 def _read_prompts(
@@ -163,15 +163,20 @@ def collect(state: State, spec: DecodeSpec, devices: Devices) -> Generated:
     )
 
 
-def as_prompts(inputs_BS: np.ndarray, *, eos_id: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (prompts_BP, lengths_B) for a decoder-only model: left-padded inputs without their final EOS."""
+def as_prompts(
+    inputs_BS: np.ndarray, *, eos_id: int, pad_id: int = 0, start_id: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns (prompts_BP, lengths_B) for a decoder-only model: the inputs without their final EOS.
+
+    The start id precedes each prompt, and also pads it on the left.
+    """
     B, S = inputs_BS.shape
-    length_B = np.count_nonzero(inputs_BS, axis=1)
+    length_B = np.count_nonzero(inputs_BS != pad_id, axis=1)
     last_B = inputs_BS[np.arange(B), np.maximum(length_B - 1, 0)]
     length_B = (length_B - (last_B == eos_id)).astype(np.int32)
     source_BS = np.arange(S)[None] - (S - length_B[:, None])
-    moved_BS = np.where(source_BS >= 0, np.take_along_axis(inputs_BS, np.maximum(source_BS, 0), axis=1), 0)
-    return np.pad(moved_BS, ((0, 0), (1, 0))).astype(np.int32), length_B
+    moved_BS = np.where(source_BS >= 0, np.take_along_axis(inputs_BS, np.maximum(source_BS, 0), axis=1), start_id)
+    return np.pad(moved_BS, ((0, 0), (1, 0)), constant_values=start_id).astype(np.int32), length_B
 
 
 def _method(spec: DecodeSpec) -> Any:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from t5x_lite.config import ModelConfig
 from t5x_lite.config.generation import GenerationConfig
 
 NO_ID = -1
@@ -31,7 +32,7 @@ class SamplingParams(NamedTuple):
     repetition_penalty_B: Any
     banned_BW: Any  # rows are padded with NO_ID
     stop_BW: Any  # EOS first; rows are padded with NO_ID
-    forced_BF: Any  # rows are padded with 0
+    forced_BF: Any  # rows are padded with NO_ID
 
 
 class DecodeSpec(NamedTuple):
@@ -49,6 +50,8 @@ class DecodeSpec(NamedTuple):
     no_repeat_ngram_size: int = 0  # the same for all examples; 0 if unused
     scores: bool = False  # whether to return log-probabilities per token
     beam_variant: str = ""  # t5x or hf for beam search; empty for greedy decoding and sampling
+    pad_id: int = 0  # follows a finished sequence
+    start_id: int = 0  # the decoder's first input
 
 
 def make_sampling_params(
@@ -79,14 +82,20 @@ def make_sampling_params(
         repetition_penalty_B=values("repetition_penalty", np.float32),
         banned_BW=_pad_rows([config.banned_tokens for config in configs], NO_ID),
         stop_BW=_pad_rows([(eos_id, *config.stop_tokens) for config in configs], NO_ID),
-        forced_BF=_pad_rows(forced or [()] * len(configs), 0),
+        forced_BF=_pad_rows(forced or [()] * len(configs), NO_ID),
     )
 
 
 def make_decode_spec(
-    configs: Sequence[GenerationConfig], *, vocab_size: int | None, num_steps: int, scores: bool = False
+    configs: Sequence[GenerationConfig],
+    *,
+    vocab_size: int | None,
+    num_steps: int,
+    scores: bool = False,
+    model: ModelConfig | None = None,
 ) -> DecodeSpec:
-    """Returns the spec of a batch whose configs have the same `batch_key`."""
+    """Returns the spec of a batch whose configs have the same `batch_key`; without `model`, the ids are T5's."""
+    model = model or ModelConfig()
     assert len(set(map(batch_key, configs))) == 1, "these cannot be decoded in one batch"
     shared = configs[0]
     top_k = max(config.top_k for config in configs)
@@ -103,6 +112,8 @@ def make_decode_spec(
         no_repeat_ngram_size=shared.no_repeat_ngram_size,
         scores=scores,
         beam_variant=shared.beam_variant if shared.num_beams > 1 else "",
+        pad_id=model.pad_id,
+        start_id=model.start_id,
     )
 
 

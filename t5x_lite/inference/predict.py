@@ -30,7 +30,7 @@ def predict(
 ) -> list[str]:
     """Returns the prediction for each input: the greedily decoded output, or the most probable tokens or labels.
 
-    `inputs_BS` holds zero-padded ids with EOS, on the host; encoder models ignore `max_new_tokens`.
+    `inputs_BS` holds padded ids with EOS, on the host; encoder models ignore `max_new_tokens`.
     """
     if architecture.traits.decodes:
         tokens_BT = greedy_ids(model, architecture, inputs_BS, tokenizer, max_new_tokens, devices)

@@ -31,7 +31,7 @@ BLOCK = 128  # tokens in a block of the vocabulary
 class Decoding(NamedTuple):
     """Decoding state: the tokens so far, and the inputs of the next step."""
 
-    tokens_BKT: jax.Array  # a sequence ends with EOS or a stop token; zeros follow
+    tokens_BKT: jax.Array  # a sequence ends with EOS or a stop token; padding follows
     log_probs_BKT: jax.Array  # before any filter; [B, K, 0] unless spec.scores
     last_BK: jax.Array
     finished_BK: jax.Array
@@ -43,7 +43,7 @@ def start(first_B: jax.Array, cache: Any, spec: DecodeSpec) -> Decoding:
     """Returns the initial state; `first_B` holds each example's first decoder input."""
     B, K, T = len(first_B), spec.num_sequences, spec.num_steps
     return Decoding(
-        tokens_BKT=jnp.zeros((B, K, T), jnp.int32),
+        tokens_BKT=jnp.full((B, K, T), spec.pad_id, jnp.int32),
         log_probs_BKT=jnp.zeros((B, K, T if spec.scores else 0), jnp.float32),
         last_BK=jnp.broadcast_to(first_B[:, None], (B, K)).astype(jnp.int32),
         finished_BK=jnp.zeros((B, K), bool),
@@ -70,16 +70,16 @@ def _append_token(decoding: Decoding, logits_BKV: jax.Array, params: SamplingPar
     constrained_BKV = constrain(logits_BKV, decoding.tokens_BKT, count, params, spec)
     chosen_BK = choose(constrained_BKV, count, params, spec)
     forced_B1 = forced_token(params.forced_BF, count)[:, None]
-    chosen_BK = jnp.where(forced_B1 > 0, forced_B1, chosen_BK)
-    chosen_BK = jnp.where(decoding.finished_BK, 0, chosen_BK).astype(jnp.int32)
+    chosen_BK = jnp.where(forced_B1 >= 0, forced_B1, chosen_BK)
+    chosen_BK = jnp.where(decoding.finished_BK, spec.pad_id, chosen_BK).astype(jnp.int32)
     log_probs_BKT = decoding.log_probs_BKT
     if spec.scores:
         log_probs_BK = log_probabilities(mask_padding_rows(logits_BKV, spec.vocab_size), chosen_BK)
         # As in T5X, a forced token has probability 1.
-        log_probs_BK = jnp.where(decoding.finished_BK | (forced_B1 > 0), 0.0, log_probs_BK)
+        log_probs_BK = jnp.where(decoding.finished_BK | (forced_B1 >= 0), 0.0, log_probs_BK)
         log_probs_BKT = _write(log_probs_BKT, log_probs_BK, count)
     # A forced token does not end a sequence: a prefix may contain EOS.
-    stops_BK = is_stop_token(chosen_BK, params.stop_BW) & (forced_B1 == 0)
+    stops_BK = is_stop_token(chosen_BK, params.stop_BW) & (forced_B1 < 0)
     ended_BK = stops_BK | (count + 1 >= params.max_new_B)[:, None]
     return Decoding(
         tokens_BKT=_write(decoding.tokens_BKT, chosen_BK, count),

@@ -59,14 +59,19 @@ def score(pretrained: Pretrained, inputs: Iterable[str], targets: Iterable[str],
         raise ValueError(f"the model is {architecture.with_article}, which has no targets to score: {remedy}")
     if len(inputs) != len(targets):
         raise ValueError(f"there are {len(inputs)} inputs and {len(targets)} targets: give one target for each input")
+    pad_id, start_id = tokenizer.pad_id, pretrained.config.start_id
     scores = []
     for pairs in batched(zip(inputs, targets, strict=True), batch_size):
         sides = [[[*tokenizer.encode(text), tokenizer.eos_id] for text in side] for side in zip(*pairs, strict=True)]
-        rows = {side: pad_inputs(ids, batch_size) for side, ids in zip(("inputs", "targets"), sides, strict=True)}
+        rows = {
+            side: pad_inputs(ids, batch_size, pad_id=pad_id)
+            for side, ids in zip(("inputs", "targets"), sides, strict=True)
+        }
         if traits.has_encoder:
-            batch = encoder_decoder(rows)
+            batch = encoder_decoder(rows, bos_id=start_id, pad_id=pad_id)
         else:
-            batch = continuation(rows, eos_id=tokenizer.eos_id, sees_prefix=traits.sees_prefix)
+            ids = {"eos_id": tokenizer.eos_id, "bos_id": start_id, "pad_id": pad_id}
+            batch = continuation(rows, sees_prefix=traits.sees_prefix, **ids)
         log_probs_BT, weights_BT = np.asarray(target_log_probs(pretrained.model, batch)), batch["decoder_loss_weights"]
         for log_probs_T, weights_T in zip(log_probs_BT[: len(pairs)], weights_BT, strict=False):
             log_probs = log_probs_T[weights_T > 0].tolist()

@@ -62,12 +62,15 @@ def _encoder_logits(model: MaskedLM | SequenceClassifier | TokenClassifier, enco
         return model.logits(encoded_BSD)
     if isinstance(model, TokenClassifier):
         return model.classifier(encoded_BSD)
-    return model.classifier(mean_of_tokens(encoded_BSD, inputs_BS))[:, 0]
+    return model.classifier(mean_of_tokens(encoded_BSD, inputs_BS, model.cfg.pad_id))[:, 0]
 
 
 def _encoder_decoder(model: T5, inputs_BS: jax.Array, decoder_inputs_BT: jax.Array) -> AttentionMaps:
     encoded_BSD, encoder_LBNSS = _encode(model, inputs_BS)
-    self_mask, cross_mask = masks.causal_mask(decoder_inputs_BT.shape[1]), masks.padding_mask(inputs_BS)
+    self_mask, cross_mask = (
+        masks.causal_mask(decoder_inputs_BT.shape[1]),
+        masks.padding_mask(inputs_BS, model.cfg.pad_id),
+    )
     x_BTD = model.embed(decoder_inputs_BT)
     hidden_BTD, (decoder_LBNTT, cross_LBNTS) = _run_decoder(model.decoder, x_BTD, encoded_BSD, self_mask, cross_mask)
     return AttentionMaps(model.logits(hidden_BTD), encoder_LBNSS, decoder_LBNTT, cross_LBNTS)
@@ -82,7 +85,7 @@ def _decoder_only(model: Decoder, inputs_BT: jax.Array, prefix_BT: jax.Array | N
 
 
 def _encode(model: T5 | Encoder, inputs_BS: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _run(model.encoder, model.embed(inputs_BS), masks.padding_mask(inputs_BS))
+    return _run(model.encoder, model.embed(inputs_BS), masks.padding_mask(inputs_BS, model.cfg.pad_id))
 
 
 def _run(stack: Stack, x_BTD, mask_B1TT) -> tuple[jax.Array, jax.Array]:

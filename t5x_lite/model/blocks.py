@@ -24,9 +24,9 @@ class EncoderBlock(nnx.Module):
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
-        self.attention_norm = RMSNorm(cfg.emb_dim)
+        self.attention_norm = RMSNorm(cfg.emb_dim, cfg.norm_epsilon)
         self.attention = Attention(cfg, rngs=rngs)
-        self.mlp_norm = RMSNorm(cfg.emb_dim)
+        self.mlp_norm = RMSNorm(cfg.emb_dim, cfg.norm_epsilon)
         self.mlp = MLP(cfg, rngs=rngs)
 
     def __call__(self, x_BSD, bias_1NSS, mask_B1SS, dropout_key=None) -> jax.Array:
@@ -57,11 +57,11 @@ class DecoderBlock(nnx.Module):
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
-        self.self_attention_norm = RMSNorm(cfg.emb_dim)
+        self.self_attention_norm = RMSNorm(cfg.emb_dim, cfg.norm_epsilon)
         self.self_attention = Attention(cfg, rngs=rngs)
-        self.cross_attention_norm = RMSNorm(cfg.emb_dim)
+        self.cross_attention_norm = RMSNorm(cfg.emb_dim, cfg.norm_epsilon)
         self.cross_attention = Attention(cfg, rngs=rngs)
-        self.mlp_norm = RMSNorm(cfg.emb_dim)
+        self.mlp_norm = RMSNorm(cfg.emb_dim, cfg.norm_epsilon)
         self.mlp = MLP(cfg, rngs=rngs)
 
     def __call__(self, x_BTD, encoded_BSD, bias_1NTT, masks, dropout_key=None) -> jax.Array:

@@ -44,7 +44,7 @@ class Decoder(TokenEmbedding, LMHead):
         """Predicts each token from the tokens before it and the whole prefix.
 
         Args:
-          inputs_BT: token ids shifted right by one, starting with 0; padding comes last.
+          inputs_BT: token ids shifted right by one, starting with `cfg.start_id`; padding comes last.
           prefix_BT: 1 on the bidirectional prefix (`decoder_causal_attention`), or None without a prefix.
           segments_BT: example numbers of packed rows, 0 on padding.
           dropout_key: PRNG key for dropout; None in evaluation.
@@ -56,7 +56,7 @@ class Decoder(TokenEmbedding, LMHead):
 
     def hidden(self, inputs_BT, prefix_BT=None, segments_BT=None, dropout_key=None) -> jax.Array:
         """Returns hidden_BTD, the input of `logits` and the loss; arguments as in `__call__`."""
-        # Padding is not masked: id 0 also starts every example, and real tokens never look ahead to padding.
+        # Padding is not masked: T5's id also starts every example, and real tokens never look ahead to padding.
         mask = _attention_mask(inputs_BT.shape[1], prefix_BT)
         if segments_BT is not None:
             mask = mask & masks.segment_mask(segments_BT, segments_BT)
@@ -77,9 +77,9 @@ class Decoder(TokenEmbedding, LMHead):
         """Returns a cache of all prompt tokens but the last, which the first decoding step processes.
 
         Args:
-          prompts_BP: 0 and then the prompt's ids, as in `inputs_BT`; shorter prompts are padded on the LEFT.
+          prompts_BP: `cfg.start_id` and then the prompt's ids, as in `inputs_BT`; shorter ones are padded on the LEFT.
           num_steps: maximum number of new tokens for each of the `num_beams` beams per example.
-          lengths_B: prompt lengths, including the leading 0 but not padding; None if no prompt is padded.
+          lengths_B: prompt lengths, including the leading start id but not padding; None if no prompt is padded.
           prefix_BP: 1 on the prefix, as in `__call__`.
         """
         B, P = prompts_BP.shape

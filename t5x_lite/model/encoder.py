@@ -25,7 +25,7 @@ class Encoder(TokenEmbedding):
         model = Encoder(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
         encoded_BSD = model(inputs_BS)
 
-    Token id 0 is padding, which is never attended to.
+    The id `cfg.pad_id`, 0 in T5, is padding, which is never attended to.
 
     Args:
       cfg: one of `presets` or your own configuration; `num_decoder_layers` is ignored.
@@ -43,14 +43,14 @@ class Encoder(TokenEmbedding):
         """Encodes token ids.
 
         Args:
-          inputs_BS: input ids, 0 on padding.
+          inputs_BS: input ids, `cfg.pad_id` on padding.
           segments_BS: example numbers of packed rows, 0 on padding.
           dropout_key: PRNG key for dropout; None in evaluation.
 
         Returns:
           encoded_BSD in the compute dtype.
         """
-        mask = masks.padding_mask(inputs_BS)
+        mask = masks.padding_mask(inputs_BS, self.cfg.pad_id)
         if segments_BS is not None:
             mask = masks.segment_mask(segments_BS, segments_BS)
         return self.encoder(self.embed(inputs_BS), mask, dropout_key)
@@ -103,7 +103,7 @@ class SequenceClassifier(_Classifier):
 
     def pooled(self, inputs_BS, dropout_key=None) -> jax.Array:
         """Returns pooled_B1D, the `mean_of_tokens` of the encoded inputs."""
-        return mean_of_tokens(self.encoder(inputs_BS, None, dropout_key), inputs_BS)
+        return mean_of_tokens(self.encoder(inputs_BS, None, dropout_key), inputs_BS, self.cfg.pad_id)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
         """Returns the predictions for features from `data.labels.SequenceLabels`."""
@@ -111,9 +111,9 @@ class SequenceClassifier(_Classifier):
         return self.classifier.predict(self.pooled(batch["encoder_input_tokens"], encode_key), batch, classify_key)
 
 
-def mean_of_tokens(encoded_BSD, inputs_BS) -> jax.Array:
+def mean_of_tokens(encoded_BSD, inputs_BS, pad_id: int) -> jax.Array:
     """Returns pooled_B1D, float32: the mean over all tokens except padding."""
-    is_token_BS1 = (inputs_BS > 0)[..., None].astype(jnp.float32)
+    is_token_BS1 = (inputs_BS != pad_id)[..., None].astype(jnp.float32)
     num_tokens_B11 = jnp.maximum(jnp.sum(is_token_BS1, axis=1, keepdims=True), 1.0)
     return jnp.sum(encoded_BSD.astype(jnp.float32) * is_token_BS1, axis=1, keepdims=True) / num_tokens_B11
 

@@ -16,12 +16,12 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.model.kernels.projection import project
 from t5x_lite.parallel.rules import constrain
 
-NORM_EPSILON = 1e-6
 TRUNCATED_NORMAL_STDDEV = 0.87962566103423978  # of a standard normal truncated at two standard deviations
 
 ACTIVATIONS = {
     "relu": jax.nn.relu,
     "gelu": lambda x: jax.nn.gelu(x, approximate=True),  # T5 1.1 was trained with the tanh approximation
+    "gelu_exact": lambda x: jax.nn.gelu(x, approximate=False),
     "silu": jax.nn.silu,
     "linear": lambda x: x,
 }
@@ -95,18 +95,19 @@ shard_tokens.defvjp(lambda x_BTD: (shard_tokens(x_BTD), None), lambda _, dx_BTD:
 class RMSNorm(nnx.Module):
     """Divides by the root mean square over D, in float32, then scales; no mean subtraction, no bias."""
 
-    def __init__(self, emb_dim: int):
+    def __init__(self, emb_dim: int, epsilon: float = 1e-6):
+        self.epsilon = epsilon
         self.scale = nnx.Param(jnp.ones((emb_dim,)), axes=("embed",))
 
     def __call__(self, x_BTD: jax.Array) -> jax.Array:
-        return _normalized(x_BTD, self.scale[...])
+        return _normalized(x_BTD, self.scale[...], self.epsilon)
 
 
-@recomputed
-def _normalized(x_BTD: jax.Array, scale_D: jax.Array) -> jax.Array:
+@functools.partial(recomputed, static_argnums=2)
+def _normalized(x_BTD: jax.Array, scale_D: jax.Array, epsilon: float) -> jax.Array:
     x32_BTD = x_BTD.astype(jnp.float32)
     mean_square_BT1 = jnp.mean(jnp.square(x32_BTD), axis=-1, keepdims=True)
-    normed_BTD = (x32_BTD * jax.lax.rsqrt(mean_square_BT1 + NORM_EPSILON)).astype(x_BTD.dtype)
+    normed_BTD = (x32_BTD * jax.lax.rsqrt(mean_square_BT1 + epsilon)).astype(x_BTD.dtype)
     return normed_BTD * scale_D.astype(x_BTD.dtype)[None, None]
 
 

@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 
 
-def padding_mask(keys_BS: jax.Array) -> jax.Array:
-    """Returns mask_B11S: True where the key is not padding (id 0)."""
-    return (keys_BS > 0)[:, None, None, :]
+def padding_mask(keys_BS: jax.Array, pad_id: int) -> jax.Array:
+    """Returns mask_B11S: True where the key is not padding."""
+    return (keys_BS != pad_id)[:, None, None, :]
 
 
 def causal_mask(length: int) -> jax.Array:
@@ -28,4 +28,5 @@ def prefix_mask(prefix_BT: jax.Array) -> jax.Array:
 
 def segment_mask(query_segments_BT: jax.Array, key_segments_BS: jax.Array) -> jax.Array:
     """Returns mask_B1TS: True where query and key are in the same example of a packed row."""
-    return (query_segments_BT[:, None, :, None] == key_segments_BS[:, None, None, :]) & padding_mask(key_segments_BS)
+    key_segments_B11S = key_segments_BS[:, None, None, :]
+    return (query_segments_BT[:, None, :, None] == key_segments_B11S) & (key_segments_B11S > 0)

@@ -101,6 +101,7 @@ def resolve_model(
     train: TrainConfig,
     platform: str,
     pretrained: ModelConfig | None = None,
+    ids: tuple[int, int] = (0, 1),
 ) -> ModelConfig:
     """Returns a run's model configuration.
 
@@ -110,6 +111,7 @@ def resolve_model(
       train: training options, for `remat` and `offload`.
       platform: `cpu`, `gpu` or `tpu`, which dtype `auto` depends on.
       pretrained: the pretrained model's configuration, or None; options may only override its dropout.
+      ids: the tokenizer's padding and EOS, for a new model, whose decoder starts with padding.
 
     Raises:
       ValueError: if the preset is unknown, or the options contradict the pretrained model.
@@ -132,5 +134,7 @@ def resolve_model(
                     f"{getattr(base, name)}: leave it out"
                 )
         overrides.setdefault("dropout_rate", base.dropout_rate)
+    else:
+        overrides |= {"pad_id": ids[0], "eos_id": ids[1], "start_id": ids[0]}
     overrides |= {"remat": train.remat, "offload": train.offload, "dtype": dtype}
     return dataclasses.replace(base, vocab_size=vocab_size, **overrides)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from t5x_lite.model.encoder import Encoder, mean_of_tokens
+from t5x_lite.model.kernels.cpu import config_of
 
 MIN_NORM = 1e-12  # of a vector to divide by its norm, as in torch
 
@@ -55,14 +56,14 @@ def encoded(model: Any, inputs_BS: jax.Array) -> jax.Array:
 
 @jax.jit
 def embed(model: Any, head: SentenceHead, inputs_BS: jax.Array) -> jax.Array:
-    """Returns float32 vectors_BE of zero-padded ids; vectors_BSD without pooling, arbitrary on padding."""
+    """Returns float32 vectors_BE of padded ids; vectors_BSD without pooling, arbitrary on padding."""
     encoded_BSD = encoded(model, inputs_BS)
     if head.pooling == "none":
         return _normalised(encoded_BSD.astype(jnp.float32), head.normalise)
     if head.pooling == "first":
         vectors_BE = encoded_BSD[:, 0].astype(jnp.float32)
     else:
-        vectors_BE = mean_of_tokens(encoded_BSD, inputs_BS)[:, 0]
+        vectors_BE = mean_of_tokens(encoded_BSD, inputs_BS, config_of(model).pad_id)[:, 0]
     for dense in head.dense:
         vectors_BE = vectors_BE @ jnp.asarray(dense.kernel_DE, jnp.float32)
         if dense.bias_E is not None:

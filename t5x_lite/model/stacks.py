@@ -89,7 +89,7 @@ class Stack(nnx.Module):
         # umT5 has a table per layer; in other models all layers share one.
         self.position_bias = stacked(table, num_layers, rngs) if cfg.relative_bias_per_layer else table(rngs)
         self.blocks = stacked(lambda rngs: block(cfg, rngs=rngs), num_layers, rngs)
-        self.final_norm = RMSNorm(cfg.emb_dim)
+        self.final_norm = RMSNorm(cfg.emb_dim, cfg.norm_epsilon)
 
     def layers(self) -> tuple[Any, ...]:
         """Returns the blocks, one per layer."""

@@ -23,7 +23,8 @@ class T5(TokenEmbedding, LMHead):
         model = T5(presets["t5_1_1_small"], rngs=nnx.Rngs(0))
         logits_BTV = model(inputs_BS, decoder_inputs_BT)
 
-    Token id 0 is padding, which is never attended to in the inputs; it also starts the decoder's inputs.
+    The id `cfg.pad_id`, 0 in T5, is padding, which is never attended to in the inputs; `cfg.start_id`, also 0 in T5,
+    starts the decoder's inputs.
 
     Args:
       cfg: one of `presets` or your own configuration.
@@ -45,8 +46,8 @@ class T5(TokenEmbedding, LMHead):
         """Predicts each target token from the inputs and the targets before it.
 
         Args:
-          inputs_BS: input ids, 0 on padding.
-          decoder_inputs_BT: target ids shifted right by one, starting with 0.
+          inputs_BS: input ids, `cfg.pad_id` on padding.
+          decoder_inputs_BT: target ids shifted right by one, starting with `cfg.start_id`.
           inputs_segments_BS: example numbers of packed inputs, 0 on padding.
           targets_segments_BT: example numbers of packed targets; give both or neither.
           dropout_key: PRNG key for dropout; None in evaluation.
@@ -65,7 +66,10 @@ class T5(TokenEmbedding, LMHead):
             raise ValueError("only one of inputs_segments_BS and targets_segments_BT is given: give both or neither")
         encode_key, decode_key = split_key(dropout_key, 2)
         encoded_BSD = self.encode(inputs_BS, inputs_segments_BS, encode_key)
-        self_mask, cross_mask = masks.causal_mask(decoder_inputs_BT.shape[1]), masks.padding_mask(inputs_BS)
+        self_mask, cross_mask = (
+            masks.causal_mask(decoder_inputs_BT.shape[1]),
+            masks.padding_mask(inputs_BS, self.cfg.pad_id),
+        )
         if inputs_segments_BS is not None and targets_segments_BT is not None:
             self_mask = self_mask & masks.segment_mask(targets_segments_BT, targets_segments_BT)
             cross_mask = masks.segment_mask(targets_segments_BT, inputs_segments_BS)
@@ -85,14 +89,16 @@ class T5(TokenEmbedding, LMHead):
 
     def encode(self, inputs_BS, inputs_segments_BS=None, dropout_key=None) -> jax.Array:
         """Returns encoded_BSD."""
-        mask = masks.padding_mask(inputs_BS)
+        mask = masks.padding_mask(inputs_BS, self.cfg.pad_id)
         if inputs_segments_BS is not None:
             mask = masks.segment_mask(inputs_segments_BS, inputs_segments_BS)
         return self.encoder(self.embed(inputs_BS), mask, dropout_key)
 
     def init_cache(self, encoded_BSD, inputs_BS, num_steps: int, num_beams: int = 1) -> Cache:
         """Returns a cache for decoding up to `num_steps` tokens per beam from encoded inputs."""
-        return self.decoder.init_cache(encoded_BSD, masks.padding_mask(inputs_BS), num_steps, num_beams)
+        return self.decoder.init_cache(
+            encoded_BSD, masks.padding_mask(inputs_BS, self.cfg.pad_id), num_steps, num_beams
+        )
 
     def decode_step(self, tokens_BK, cache: Cache) -> tuple[jax.Array, Cache]:
         """Returns logits_BKV of the next tokens, and the cache after `tokens_BK`, one token per beam."""

@@ -96,7 +96,8 @@ def group_of(job: Job) -> tuple:
 def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) -> None:
     """Runs jobs of one group, with at most `most_rows` sequences in all or a single job, and notifies them."""
     sizes = batch_sizes(max(1, most_rows // jobs[0].num_rows))
-    inputs_BS = padded_inputs(jobs, next(size for size in sizes if size >= len(jobs)))
+    num_rows = next(size for size in sizes if size >= len(jobs))
+    inputs_BS = padded_inputs(jobs, num_rows, pad_id=pretrained.tokenizer.pad_id)
     if jobs[0].config is None:
         vectors_BE = np.asarray(embed(pretrained.model, pretrained.head or SentenceHead(), inputs_BS))
         for job, vector_E in zip(jobs, vectors_BE, strict=False):
@@ -114,7 +115,8 @@ def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) ->
 
 def warm_up(pretrained: Pretrained, *, most_rows: int, num_tokens: int) -> None:
     """Compiles the most common programs: inputs of up to `num_tokens` tokens, greedy and sampled."""
-    ids = [3] * (num_tokens - 1) + [pretrained.tokenizer.eos_id]
+    tokenizer = pretrained.tokenizer
+    ids = [max(tokenizer.special_ids) + 1] * (num_tokens - 1) + [tokenizer.eos_id]
     configs: list[GenerationConfig | None] = [None]
     if pretrained.architecture.traits.decodes:
         configs = [GenerationConfig(max_new_tokens=USUAL_NEW_TOKENS, temperature=value) for value in (0.0, 1.0)]
@@ -128,10 +130,11 @@ def batch_sizes(most: int) -> list[int]:
     return [*itertools.takewhile(lambda size: size < most, (4**i for i in itertools.count())), most]
 
 
-def padded_inputs(jobs: Sequence[Job], num_rows: int) -> np.ndarray:
-    """Returns inputs_BS, padded with zeros; unused rows are all zeros."""
+def padded_inputs(jobs: Sequence[Job], num_rows: int, *, pad_id: int) -> np.ndarray:
+    """Returns inputs_BS, padded; unused rows are all padding."""
     longest = max(len(job.ids) for job in jobs)
-    return pad_inputs([job.ids for job in jobs], num_rows, length=max(MIN_LENGTH, power_of_two(longest)))
+    length = max(MIN_LENGTH, power_of_two(longest))
+    return pad_inputs([job.ids for job in jobs], num_rows, length=length, pad_id=pad_id)
 
 
 def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) -> Iterator[list[list[Output]]]:
@@ -142,7 +145,8 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
     spec = spec._replace(num_steps=power_of_two(spec.num_steps))
     stops = [set(row.tolist()) for row in params.stop_BW]
     # Prefill does not depend on how tokens are chosen, so one program serves all specs of the same sizes.
-    shared = DecodeSpec(None, spec.num_steps, spec.num_sequences, scores=spec.scores, beam_variant=spec.beam_variant)
+    kept = ("scores", "beam_variant", "pad_id", "start_id")
+    shared = DecodeSpec(None, spec.num_steps, spec.num_sequences, **{name: getattr(spec, name) for name in kept})
     state, placed = prefill(model, pretrained.architecture, inputs_BS, params, shared, LOCAL)
     for until in itertools.count(STEPS_PER_UPDATE, STEPS_PER_UPDATE):
         state = decode_until(model, state, placed, until, spec=spec)
@@ -178,7 +182,7 @@ def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int
         tokens_T = tokens_BKT[row, k, :count]
         if not finished_BK[row, k]:
             return Output(tokens_T.tolist(), log_probs_BKT[row, k, :count].tolist(), count, None)
-        ids, stopped = trim(tokens_T, stops)
+        ids, stopped = trim(tokens_T, stops, pad_id=spec.pad_id)
         log_probs = log_probs_BKT[row, k, : len(ids)].tolist()
         return Output(ids, log_probs, len(ids) + stopped, "stop" if stopped else "length")
 

@@ -116,9 +116,11 @@ def _tokenize(item: Any, field: str, served: Served) -> Prompt:
             raise RequestError(400, f"{field} has an unpaired surrogate: send valid Unicode", field) from error
         text, ids = item, tokenizer.encode(head.prompt + item if head else item)
     elif isinstance(item, list) and item and all(map(_is_id, item)):
-        wrong = [i for i in item if not 0 < i < tokenizer.vocab_size]
+        wrong = [i for i in item if not 0 <= i < tokenizer.vocab_size or i == tokenizer.pad_id]
         if wrong:
-            message = f"{field} has the id {wrong[0]}: use ids from 1 to {tokenizer.vocab_size - 1}"
+            first = int(tokenizer.pad_id == 0)
+            message = f"{field} has the id {wrong[0]}: use ids from {first} to {tokenizer.vocab_size - 1}"
+            message += "" if first else f", except for padding, {tokenizer.pad_id}"
             raise RequestError(400, message, field)
         ids = item[:-1] if item[-1] == tokenizer.eos_id else item
         text = tokenizer.decode(ids)

@@ -119,7 +119,8 @@ def _announce(stage: str) -> None:
 def make_job(run: Run, mesh: Mesh, corpora: Corpora) -> Job:
     """Assembles the parts of a run from its prepared text; compiles nothing yet."""
     examples = make_examples(run.examples, corpora)
-    program = make_program(run, mesh, next(iter(corpora.values())).tokenizer.padded_vocab_size)
+    tokenizer = next(iter(corpora.values())).tokenizer
+    program = make_program(run, mesh, tokenizer.padded_vocab_size, tokenizer.special_ids[:2])
     if run.pretrained is not None:
         from t5x_lite.training.pretrained import pretrained_init
 

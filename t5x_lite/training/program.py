@@ -4,7 +4,6 @@
 It depends only on the config, the devices and the vocabulary size: a pod runs exactly what was compiled ahead of time.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -46,15 +45,24 @@ class Program(NamedTuple):
     @property
     def description(self) -> dict[str, Any]:
         """The model's config and architecture, stored in every checkpoint."""
-        return {"model": dataclasses.asdict(self.model), "architecture": self.architecture._asdict()}
+        return {"model": self.model.stored(), "architecture": self.architecture._asdict()}
 
 
-def make_program(run: Run, mesh: Mesh, vocab_size: int) -> Program:
-    """Assembles the model and its optimizer; compiles nothing yet. `vocab_size` counts the rows of the embedding."""
+def make_program(run: Run, mesh: Mesh, vocab_size: int, ids: tuple[int, int] = (0, 1)) -> Program:
+    """Assembles the model and its optimizer; compiles nothing yet.
+
+    Args:
+      run: the run.
+      mesh: the devices.
+      vocab_size: rows of the embedding, for a new model.
+      ids: padding and EOS, for a new model.
+    """
     cfg, architecture, platform = run.config, run.examples.architecture, mesh.devices.flat[0].platform
     check_batch_size(mesh, cfg.train.batch_size, cfg.train.num_microbatches)
     pretrained = run.pretrained and run.pretrained.config
-    model = resolve_model(cfg.model, vocab_size=vocab_size, train=cfg.train, platform=platform, pretrained=pretrained)
+    model = resolve_model(
+        cfg.model, vocab_size=vocab_size, train=cfg.train, platform=platform, pretrained=pretrained, ids=ids
+    )
     axes = parameter_axes(abstract(model, architecture))
     tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
     random_state = functools.partial(init_state, model, tx, cfg.seed, architecture)

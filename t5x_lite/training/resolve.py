@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.data.dataset import ExampleSpec
+from t5x_lite.data.shapes import padding_and_eos
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.data.tokenizers.base import FileTokenizer
@@ -31,8 +32,15 @@ def resolve_run(cfg: RunConfig) -> Run:
         from t5x_lite.checkpoints.load import open_pretrained
 
         pretrained = open_pretrained(cfg.model.pretrained)
-        tasks = tasks.with_tokenizer(_tokenizer_for(cfg.model.pretrained, pretrained.tokenizer, tasks.tokenizer))
-    return Run(dataclasses.replace(cfg, task=tasks.whole), tasks, ExampleSpec.from_config(cfg, tasks), pretrained)
+        asked = _tokenizer_for(cfg.model.pretrained, pretrained.tokenizer, tasks.tokenizer)
+        tasks = tasks.with_tokenizer(asked)
+        if pretrained.tokenizer is None:
+            pad_id, eos_id = padding_and_eos(asked)
+            config = dataclasses.replace(pretrained.config, pad_id=pad_id, eos_id=eos_id)
+            pretrained = dataclasses.replace(pretrained, config=config)
+    start_id = None if pretrained is None else pretrained.config.start_id
+    examples = ExampleSpec.from_config(cfg, tasks, start_id=start_id)
+    return Run(dataclasses.replace(cfg, task=tasks.whole), tasks, examples, pretrained)
 
 
 def _tokenizer_for(name: str, tokenizer: Tokenizer | None, asked: TokenizerConfig) -> TokenizerConfig:

@@ -116,9 +116,9 @@ def test_a_classifier_answers_with_labels_and_their_probabilities():
 
 def test_few_lengths_are_compiled():
     assert [bucket(length) for length in (1, 16, 17, 33, 64, 65, 128, 129)] == [16, 16, 32, 64, 64, 128, 128, 192]
-    inputs_BS = pad_inputs([[5, 6], [7]], 3)
+    inputs_BS = pad_inputs([[5, 0], [7]], 3, pad_id=2)
     assert inputs_BS.shape == (3, 16)
-    assert inputs_BS[:, :3].tolist() == [[5, 6, 0], [7, 0, 0], [0, 0, 0]]
+    assert inputs_BS[:, :3].tolist() == [[5, 0, 2], [7, 2, 2], [2, 2, 2]]
 
 
 def test_the_last_batch_may_be_shorter():

@@ -157,13 +157,13 @@ def test_a_sequence_ends_by_any_of_its_example_s_stop_tokens():
 
 
 def test_the_tokens_of_a_forced_prefix_come_one_after_the_other_and_then_any():
-    forced_BF = np.array([[5, 6, 7, 8], [9, 0, 0, 0], [0, 0, 0, 0]], np.int32)
+    forced_BF = np.array([[5, 6, 0, 8], [9, -1, -1, -1], [-1, -1, -1, -1]], np.int32)
     by_step = [np.asarray(forced_token(forced_BF, np.int32(count))).tolist() for count in range(6)]
-    assert by_step == [[5, 9, 0], [6, 0, 0], [7, 0, 0], [8, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert by_step == [[5, 9, -1], [6, -1, -1], [0, -1, -1], [8, -1, -1], [-1, -1, -1], [-1, -1, -1]]
 
 
 def test_nothing_is_forced_where_there_is_no_prefix():
-    np.testing.assert_array_equal(forced_token(np.zeros((B, 0), np.int32), np.int32(2)), np.zeros(B))
+    np.testing.assert_array_equal(forced_token(np.zeros((B, 0), np.int32), np.int32(2)), np.full(B, -1))
 
 
 TOP_K_ROWS = np.array([[1.4, 7.9, -4.3, 100, 71, 6, -1e4], [8.3, 1.2, 1.3, 1.2, 1.2, 9.7, -100]], np.float32)

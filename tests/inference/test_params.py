@@ -76,10 +76,10 @@ def test_eos_stops_every_example_whatever_else_does():
     assert make_sampling_params(configs, range(2), eos_id=3).stop_BW.tolist() == [[3, -1, -1, -1], [3, 9, 8, -1]]
 
 
-def test_forced_prefixes_are_padded_with_zeros():
+def test_forced_prefixes_are_padded():
     assert make_sampling_params([PLAIN] * 2, range(2), eos_id=1, forced=[[], [7, 6, 5]]).forced_BF.tolist() == [
-        [0, 0, 0, 0],
-        [7, 6, 5, 0],
+        [-1, -1, -1, -1],
+        [7, 6, 5, -1],
     ]
     assert make_sampling_params([PLAIN] * 2, range(2), eos_id=1).forced_BF.shape == (2, 0)
 

@@ -6,7 +6,9 @@ from t5x_lite.model import masks
 
 
 def test_padding_is_hidden_from_every_query():
-    mask_B11S = masks.padding_mask(np.array([[5, 6, 0], [7, 0, 0]]))
+    mask_B11S = masks.padding_mask(np.array([[5, 6, 0], [7, 0, 0]]), 0)
+    np.testing.assert_array_equal(mask_B11S, [[[[True, True, False]]], [[[True, False, False]]]])
+    mask_B11S = masks.padding_mask(np.array([[5, 0, 3], [7, 3, 3]]), 3)
     np.testing.assert_array_equal(mask_B11S, [[[[True, True, False]]], [[[True, False, False]]]])
 
 

@@ -30,16 +30,21 @@ OPTIONAL_SIZES = {
     "relative_attention_max_distance": "relative_position_max_distance",
 }
 MAX_SIZE = 2**31 - 1
-ACTIVATIONS: Mapping[str, tuple[str, ...]] = {
-    "relu": ("relu",),
-    "gelu_new": ("gelu",),
-    "silu": ("silu",),
-    "gated-gelu": ("gelu", "linear"),
-    "gated-gelu_new": ("gelu", "linear"),
-    "gated-silu": ("silu", "linear"),
-    "gated-relu": ("relu", "linear"),
+# transformers' names of activations. All tanh approximations of GELU are one function up to rounding.
+ACTIVATIONS: Mapping[str, str] = {
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu_exact",
+    "gelu_python": "gelu_exact",
+    "gelu_new": "gelu",
+    "gelu_accurate": "gelu",
+    "gelu_fast": "gelu",
+    "gelu_pytorch_tanh": "gelu",
+    "linear": "linear",
 }
-NORM_EPSILON = 1e-6  # as in model/layers.py
+NAMES = {"relu": "relu", "silu": "silu", "gelu_exact": "gelu", "gelu": "gelu_new", "linear": "linear"}
+GENERATION_FILE = "generation_config.json"
 FAMILIES = ("UMT5", "MT5", "T5")  # prefixes of class names
 ENCODER_CLASSES = ("EncoderModel", "ForTokenClassification")  # after the family; see architecture.py
 
@@ -55,53 +60,62 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
         raise ValueError(f"{path} has model_type {model_type!r}: use one of {', '.join(ARCHITECTURES)}")
-    activation = fields.get("feed_forward_proj", "relu")
     sizes: dict[str, Any] = {ours: _size(path, fields, name) for name, ours in SIZES.items()}
     sizes |= {ours: _size(path, fields, name) for name, ours in OPTIONAL_SIZES.items() if fields.get(name) is not None}
     sizes.setdefault("num_decoder_layers", sizes["num_encoder_layers"])
-    epsilon = fields.get("layer_norm_epsilon", NORM_EPSILON)
-    if epsilon != NORM_EPSILON:
-        raise ValueError(f"{path} has layer_norm_epsilon {epsilon!r}: only {NORM_EPSILON} is supported")
+    epsilon = fields.get("layer_norm_epsilon", ModelConfig.norm_epsilon)
+    if not isinstance(epsilon, float) or not 0 < epsilon < 1:
+        raise ValueError(f"{path} has layer_norm_epsilon {epsilon!r}: it must be above 0 and less than 1")
     dropout_rate = fields.get("dropout_rate", 0.1)
     if not isinstance(dropout_rate, int | float) or not 0 <= dropout_rate < 1:
         raise ValueError(f"{path} has dropout_rate {dropout_rate!r}: it must be at least 0 and less than 1")
-    if not isinstance(activation, str) or activation not in ACTIVATIONS:
-        raise ValueError(f"{path} has feed_forward_proj {activation!r}: use one of {', '.join(ACTIVATIONS)}")
     return ModelConfig(
         **sizes,
-        mlp_activations=ACTIVATIONS[activation],
+        mlp_activations=_activations(path, fields),
         tie_embeddings=not has_lm_head,
         scale_logits=_scales_logits(fields),
         relative_bias_per_layer=model_type == "umt5",
         dropout_rate=float(dropout_rate),
+        norm_epsilon=epsilon,
+        **_special_ids(directory, fields),
     )
 
 
 def config_fields(cfg: ModelConfig) -> dict[str, Any]:
     """Returns the config.json from which `transformers` builds the same model; raises ValueError if there is none."""
-    names = {activations: name for name, activations in ACTIVATIONS.items() if name != "gated-gelu_new"}
-    activation = names.get(cfg.mlp_activations)
-    if activation is None:
+    first, *rest = cfg.mlp_activations
+    if rest not in ([], ["linear"]):
         raise ValueError(
             f"model.mlp_activations is {list(cfg.mlp_activations)}, which Hugging Face's T5 does not support: only "
-            f"{', '.join(str(list(known)) for known in names)} can be exported"
+            "one activation, or one and linear, can be exported"
         )
+    activation = NAMES[first]
     model_type = "umt5" if cfg.relative_bias_per_layer else "t5"
     fields: dict[str, Any] = {
         "architectures": [ARCHITECTURES[model_type]],
         "model_type": model_type,
         "is_encoder_decoder": True,
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        "decoder_start_token_id": 0,
-        "feed_forward_proj": activation,
-        "dense_act_fn": "gelu_new" if "gelu" in cfg.mlp_activations else cfg.mlp_activations[0],
-        "is_gated_act": len(cfg.mlp_activations) > 1,
-        "layer_norm_epsilon": NORM_EPSILON,
+        **id_fields(cfg),
+        # transformers 4 and 5 take dense_act_fn from here, where gated-gelu alone means gelu_new.
+        "feed_forward_proj": ("gated-gelu" if "gelu" in activation else f"gated-{activation}") if rest else activation,
+        "dense_act_fn": activation,
+        "is_gated_act": bool(rest),
+        "layer_norm_epsilon": cfg.norm_epsilon,
         "dropout_rate": cfg.dropout_rate,
         "tie_word_embeddings": cfg.scales_logits,  # transformers scales the logits if true
     }
     return fields | {theirs: getattr(cfg, ours) for theirs, ours in (SIZES | OPTIONAL_SIZES).items()}
+
+
+def id_fields(cfg: ModelConfig) -> dict[str, int]:
+    """Returns the special ids as config.json names them."""
+    return {"pad_token_id": cfg.pad_id, "eos_token_id": cfg.eos_id, "decoder_start_token_id": cfg.start_id}
+
+
+def eos_ids(fields: Mapping[str, Any]) -> list[Any]:
+    """Returns the ids that end a sequence, given a config.json or generation_config.json; empty if it has none."""
+    value = fields.get("eos_token_id")
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def read_json(path: pathlib.Path) -> dict[str, Any]:
@@ -143,3 +157,38 @@ def _scales_logits(fields: Mapping[str, Any]) -> bool:
     if "scale_decoder_outputs" in fields:  # only in version 5, which always ties
         return bool(fields["scale_decoder_outputs"])
     return fields.get("tie_word_embeddings") is not False
+
+
+def _activations(path: pathlib.Path, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the activations as transformers reads them: `dense_act_fn` and `is_gated_act`, if given, are decisive."""
+    usual = "relu" if fields["model_type"] == "t5" else "gated-gelu"
+    proj, exact = fields.get("feed_forward_proj", usual), fields.get("dense_act_fn")
+    kind, _, last = str(proj).rpartition("-")
+    if not isinstance(proj, str) or kind not in ("", "gated") or (exact is None and last not in ACTIVATIONS):
+        names = ", ".join(ACTIVATIONS)
+        raise ValueError(f"{path} has feed_forward_proj {proj!r}: use one of {names}, or gated- and one of them")
+    name = exact or ("gelu_new" if proj == "gated-gelu" else last)
+    if name not in ACTIVATIONS:
+        raise ValueError(f"{path} has dense_act_fn {exact!r}: use one of {', '.join(ACTIVATIONS)}")
+    is_gated = fields.get("is_gated_act", kind == "gated")
+    return (ACTIVATIONS[name], "linear") if is_gated else (ACTIVATIONS[name],)
+
+
+def _special_ids(directory: pathlib.Path, fields: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the model's special ids, for ModelConfig.
+
+    The decoder starts with the id in generation_config.json, with which transformers decodes, or else in config.json.
+    """
+    path, generation = directory / GENERATION_FILE, {}
+    if path.is_file():
+        generation = read_json(path)
+    found = {"pad_id": fields.get("pad_token_id"), "eos_id": next(iter(eos_ids(fields)), None)}
+    names = ("decoder_start_token_id", "bos_token_id")
+    starts = [given.get(name) for name in names for given in (generation, fields)]
+    if fields["model_type"] != "t5":  # whose decoder starts with 0 by default
+        starts.insert(2, 0)
+    found["start_id"] = next((start for start in starts if start is not None), found["pad_id"])
+    for value, theirs in zip(found.values(), ("pad_token_id", "eos_token_id", names[0]), strict=True):
+        if value is not None and (type(value) is not int or not 0 <= value < fields["vocab_size"]):
+            raise ValueError(f"{directory} has {theirs} {value!r}: it must be an id below {fields['vocab_size']}")
+    return {name: value for name, value in found.items() if value is not None}

@@ -30,6 +30,7 @@ DEFAULT_TOP_K = 50  # in transformers, when sampling
 WITHOUT_EFFECT = {
     "_from_model_config",
     "bos_token_id",
+    "decoder_start_token_id",  # read with the config
     "do_sample",
     "output_attentions",
     "output_hidden_states",
@@ -42,7 +43,6 @@ WITHOUT_EFFECT = {
 }
 # Settings that affect the results, with the only supported value.
 ONLY = {
-    "decoder_start_token_id": 0,
     "diversity_penalty": 0.0,
     "early_stopping": False,
     "encoder_no_repeat_ngram_size": 0,

@@ -22,7 +22,14 @@ from t5x_lite.checkpoints.hf.architecture import (
     read_architecture,
     stored_name,
 )
-from t5x_lite.checkpoints.hf.config import CONFIG_FILE, config_fields, read_config, read_json
+from t5x_lite.checkpoints.hf.config import (
+    CONFIG_FILE,
+    GENERATION_FILE,
+    config_fields,
+    id_fields,
+    read_config,
+    read_json,
+)
 from t5x_lite.checkpoints.hf.embedding import LM_HEAD, with_one_embedding
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer, tokenizer_directory
 from t5x_lite.checkpoints.param_names import Form, Row, check_arrays
@@ -34,7 +41,6 @@ from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import new_directory, write_atomically
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
 
-GENERATION_FILE = "generation_config.json"
 PART_SIZE = 2**24  # elements in memory at once, of an array without layers
 # A table in the original T5 checkpoints that no model reads.
 UNUSED = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"}
@@ -118,7 +124,7 @@ def save_weights(
     hf_shapes = {stored: layers[name][-1] for stored, name in own_names.items()}
     safetensors.write_weights(directory, hf_shapes, parts, dtype, progress=progress)
     if architecture.traits.decodes:
-        generation = {"decoder_start_token_id": 0, "eos_token_id": 1, "pad_token_id": 0}
+        generation = dict(sorted(id_fields(cfg).items()))
         write_atomically(directory / GENERATION_FILE, json.dumps(generation, indent=2) + "\n")
     # Written last, so that a directory with a config.json is complete.
     write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")

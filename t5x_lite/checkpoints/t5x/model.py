@@ -26,6 +26,7 @@ from t5x_lite.checkpoints.param_names import Row, check_arrays, rows
 from t5x_lite.checkpoints.t5x.files import T5XCheckpoint, read_t5x
 from t5x_lite.checkpoints.weights import LazyModel, param_shapes
 from t5x_lite.config import ModelConfig
+from t5x_lite.config.model import NEWER_FIELDS
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.messages import listed
 from t5x_lite.model.architectures import ENCODER_DECODER, abstract
@@ -47,7 +48,10 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     """Opens a T5X checkpoint, which has no tokenizer of its own."""
     t5x = T5XModel(path)
     slots = t5x.all_slots if t5x.has_optimizer else None
-    return LazyModel(t5x.config, ENCODER_DECODER, tokenizer, t5x.step, t5x.dtype, t5x.read, read_slots=slots)
+    config = t5x.config
+    if tokenizer is not None:
+        config = dataclasses.replace(config, pad_id=tokenizer.pad_id, eos_id=tokenizer.eos_id)
+    return LazyModel(config, ENCODER_DECODER, tokenizer, t5x.step, t5x.dtype, t5x.read, read_slots=slots)
 
 
 class Ones(NamedTuple):
@@ -284,8 +288,10 @@ def unstored_fields(cfg: ModelConfig) -> list[str]:
     """Returns the config fields that T5X checkpoints do not store and `infer_config` would guess wrong."""
     usual = ("gelu", "linear") if len(cfg.mlp_activations) == 2 else ("relu",)
     guess = with_published_activations(dataclasses.replace(cfg, mlp_activations=usual))
-    guess = dataclasses.replace(guess, scale_logits=None, relative_position_max_distance=MAX_DISTANCE)
-    names = ("mlp_activations", "scales_logits", "relative_position_max_distance")
+    default = ModelConfig()
+    newer = {name: getattr(default, name) for name in NEWER_FIELDS}
+    guess = dataclasses.replace(guess, scale_logits=None, relative_position_max_distance=MAX_DISTANCE, **newer)
+    names = ("mlp_activations", "scales_logits", "relative_position_max_distance", *NEWER_FIELDS)
     return [f"{name} {getattr(cfg, name)}" for name in names if getattr(cfg, name) != getattr(guess, name)]
 
 

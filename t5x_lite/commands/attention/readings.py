@@ -14,7 +14,7 @@ from t5x_lite.commands.attention.token_names import Names
 from t5x_lite.config.commands import AttentionConfig
 from t5x_lite.data.labels import Words
 from t5x_lite.data.tokenizers import Tokenizer, trim
-from t5x_lite.inference.loop import START_ID, greedy_ids
+from t5x_lite.inference.loop import greedy_ids
 
 MAX_TOKENS = 512  # per text or target; more would be illegible
 REMEDY = "or leave --target out for the most probable ones"
@@ -37,9 +37,9 @@ def make_reading(pretrained: Pretrained, options: AttentionConfig, names: Names)
     if traits.decodes:
         targets_T = _targets(pretrained, options, inputs_1S)
         if traits.has_encoder:
-            decoder_inputs_1T = np.concatenate([[START_ID], targets_T[:-1]])[None].astype(np.int32)
+            decoder_inputs_1T = np.concatenate([[pretrained.config.start_id], targets_T[:-1]])[None].astype(np.int32)
             return Reading(inputs_1S, decoder_inputs_1T, np.arange(len(targets_T)), targets_T, names)
-        return _continuation(inputs_1S, targets_T, names, sees_prefix=traits.sees_prefix)
+        return _continuation(pretrained, inputs_1S, targets_T, names)
     if traits.fills_masks:
         return _masked(tokenizer, options.target, inputs_1S, names)
     return _labelled(pretrained, options.target, inputs_1S)
@@ -63,12 +63,13 @@ def _targets(pretrained: Pretrained, options: AttentionConfig, inputs_1S: np.nda
     decoded_1T = greedy_ids(
         pretrained.model, pretrained.architecture, inputs_1S, tokenizer, max_new_tokens=options.max_new_tokens
     )
-    return np.asarray(trim(decoded_1T[0])[0], np.int32)
+    return np.asarray(trim(decoded_1T[0], pad_id=tokenizer.pad_id)[0], np.int32)
 
 
-def _continuation(inputs_1S: np.ndarray, targets_T: np.ndarray, names: Names, *, sees_prefix: bool) -> Reading:
+def _continuation(pretrained: Pretrained, inputs_1S: np.ndarray, targets_T: np.ndarray, names: Names) -> Reading:
+    start_id, sees_prefix = pretrained.config.start_id, pretrained.architecture.traits.sees_prefix
     first = inputs_1S.shape[1] - 1  # the last prompt token (prompts have no EOS) predicts the first target
-    read_1T = np.concatenate([[START_ID], inputs_1S[0, :first], targets_T[:-1]])[None].astype(np.int32)
+    read_1T = np.concatenate([[start_id], inputs_1S[0, :first], targets_T[:-1]])[None].astype(np.int32)
     prefix_1T = (np.arange(read_1T.shape[1]) <= first)[None].astype(np.int32) if sees_prefix else None
     return Reading(read_1T, prefix_1T, first + np.arange(len(targets_T)), targets_T, names)
 

@@ -4,24 +4,25 @@
 from collections.abc import Sequence
 
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.data.tokenizers.base import EOS_ID, PAD_ID, SENTINEL_PATTERN, UNK_ID
+from t5x_lite.data.tokenizers.base import SENTINEL_PATTERN
 from t5x_lite.data.tokenizers.bytes import FIRST_BYTE, ByteTokenizer
 
 Names = Sequence[str]  # by id
 WHITE_SPACE = {" ": "\u2581", "\n": "\u23ce", "\t": "\u21e5"}
-SPECIAL = {PAD_ID: "<pad>", EOS_ID: "</s>", UNK_ID: "<unk>"}
+SPECIAL = ("<pad>", "</s>", "<unk>")
 REPLACEMENT = "\ufffd"  # the surface of a byte that is not a whole character
 FIRST_INVALID_BYTE = 245  # never part of UTF-8
 
 
 def token_names(tokenizer: Tokenizer) -> Names:
     """Returns the name of each id: whitespace as symbols, other unprintable characters as hexadecimal numbers."""
+    special = dict(zip(tokenizer.special_ids, SPECIAL, strict=True))
     names = []
     for i, surface in enumerate(tokenizer.surfaces()):
         name = "".join(map(_visible, surface))
         byte = i - FIRST_BYTE if isinstance(tokenizer, ByteTokenizer) else FIRST_INVALID_BYTE
-        if i in SPECIAL:
-            name = SPECIAL[i]
+        if i in special:
+            name = special[i]
         elif surface == REPLACEMENT and byte < FIRST_INVALID_BYTE:
             name = f"<0x{byte:02X}>"
         elif surface == REPLACEMENT:

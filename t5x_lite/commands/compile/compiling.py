@@ -11,8 +11,7 @@ import numpy as np
 
 from t5x_lite.config.architectures import ENCODER_DECODER
 from t5x_lite.config.generation import GenerationConfig
-from t5x_lite.data.shapes import feature_shapes, vocab_rows
-from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer
+from t5x_lite.data.shapes import feature_shapes, padding_and_eos, vocab_rows
 from t5x_lite.inference.loop import encode_and_decode
 from t5x_lite.inference.params import make_decode_spec, make_sampling_params
 from t5x_lite.parallel.mesh import batch_sharding, make_mesh
@@ -39,7 +38,8 @@ def compile_ahead(run: Run, what: str, devices: Sequence[Any] | None) -> Compile
       what: train or generate.
       devices: the devices to compile for; None for those of this machine.
     """
-    program = make_program(run, make_mesh(run.config.mesh, devices), vocab_rows(run.tasks.tokenizer))
+    asked = run.tasks.tokenizer
+    program = make_program(run, make_mesh(run.config.mesh, devices), vocab_rows(asked), padding_and_eos(asked))
     features = feature_shapes(run.examples)
     begin = time.perf_counter()
     with jax.set_mesh(program.mesh):
@@ -66,8 +66,8 @@ def _generate(run: Run, program: Program, features: dict[str, tuple[int, ...]]) 
         )
     num_steps, B = features["decoder_target_tokens"][0], run.config.train.batch_size
     configs = [GenerationConfig(max_new_tokens=num_steps)] * B
-    spec = make_decode_spec(configs, vocab_size=program.model.vocab_size, num_steps=num_steps)
-    params = make_sampling_params(configs, range(B), eos_id=ByteAndSentinelTokenizer(1).eos_id)
+    spec = make_decode_spec(configs, vocab_size=program.model.vocab_size, num_steps=num_steps, model=program.model)
+    params = make_sampling_params(configs, range(B), eos_id=program.model.eos_id)
     shapes = jax.tree.map(lambda array: _rows(program, np.shape(array), np.asarray(array).dtype), params)
     inputs = _rows(program, (B, run.examples.inputs_length), np.int32)
     return jax.jit(functools.partial(encode_and_decode, spec=spec)).trace(program.shapes.model, inputs, shapes).lower()

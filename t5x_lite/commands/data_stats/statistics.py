@@ -5,6 +5,7 @@ Shape letters: E examples.
 """
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 from collections.abc import Iterable, Mapping
@@ -27,7 +28,7 @@ from t5x_lite.commands.data_stats.lengths import (
 )
 from t5x_lite.commands.data_stats.timing import Making, Timings
 from t5x_lite.config import DataConfig, TaskConfig
-from t5x_lite.data.converters import Batch
+from t5x_lite.data.converters import Batch, encoder_decoder
 from t5x_lite.data.corpus.manifest import in_words, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, Corpus, Split, corpus_directory
 from t5x_lite.data.dataset import ExampleSpec, RunExamples, make_examples
@@ -269,16 +270,18 @@ def measure_batches(examples: Examples, batch_size: int, data: DataConfig) -> Ba
     num_batches = -(-min(MEASURED_ROWS, len(examples)) // batch_size)
     data = dataclasses.replace(data, num_workers=0)
     watch = Stopwatch()
-    stream = train_batches(examples, batch_size=batch_size, data=data)
+    convert = functools.partial(encoder_decoder, pad_id=examples.pad_id)
+    stream = train_batches(examples, batch_size=batch_size, data=data, convert=convert)
     made = list(itertools.islice(stream, num_batches))
     seconds = watch.lap()
     stream.close()
+    num_tokens = sum(np.count_nonzero(batch[name] != examples.pad_id) for batch in made for name in FEATURES)
     return Batches(
         num_batches=num_batches,
-        padding=padding_of(made),
+        padding=padding_of(made, examples.pad_id),
         seconds=seconds,
         examples_per_second=sum(map(num_examples_of, made)) / seconds,
-        tokens_per_second=sum(np.count_nonzero(batch[name]) for batch in made for name in FEATURES) / seconds,
+        tokens_per_second=num_tokens / seconds,
     )
 
 
@@ -286,14 +289,14 @@ def held_out_padding(examples: Examples, batch_size: int) -> Padding:
     """Returns the padding of evenly spaced held-out rows."""
     size = min(batch_size, len(examples))  # so that no batch is padded with rows of zeros
     num_batches = max(min(MEASURED_ROWS, len(examples)) // size, 1)
-    return padding_of(eval_batches(examples, batch_size=size, num_batches=num_batches))
+    return padding_of(eval_batches(examples, batch_size=size, num_batches=num_batches), examples.pad_id)
 
 
-def padding_of(batches: Iterable[Batch]) -> Padding:
+def padding_of(batches: Iterable[Batch], pad_id: int) -> Padding:
     """Returns the padding of batches of an encoder-decoder."""
     batches = list(batches)
     inputs_BS, targets_BT = (np.concatenate([batch[name] for batch in batches]) for name in FEATURES)
-    lengths_B2 = np.stack([np.count_nonzero(ids, axis=1) for ids in (inputs_BS, targets_BT)], axis=1)
+    lengths_B2 = np.stack([np.count_nonzero(ids != pad_id, axis=1) for ids in (inputs_BS, targets_BT)], axis=1)
     return padding(lengths_B2, (inputs_BS.shape[1], targets_BT.shape[1]), len(lengths_B2))
 
 

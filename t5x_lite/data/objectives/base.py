@@ -26,6 +26,7 @@ class Objective(abc.ABC):
     targets_length: int  # T, including EOS
     chunk_length: int  # L
     eos_id: int = 1  # appended to inputs and targets
+    pad_id: int = 0
     seed: int = 0  # for the order of the examples and for all randomness in them
 
     @classmethod
@@ -55,7 +56,7 @@ class Objective(abc.ABC):
           index_B: index of each example in the stream; row b depends on `tokens_BL[b]`, `index_B[b]` and `seed` only.
 
         Returns:
-          `inputs` [B, S] and `targets` [B, T], int32, ending in EOS and zero-padded. Objectives that do not predict
+          `inputs` [B, S] and `targets` [B, T], int32, ending in EOS and padded. Objectives that do not predict
           every target add `loss_weights` [B, T], int32, 1 where a target counts.
         """
 

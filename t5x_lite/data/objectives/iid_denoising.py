@@ -16,7 +16,7 @@ Source: T5 `iid_denoising`, `iid_noise_mask` and `noise_span_to_unique_sentinel`
 
 import dataclasses
 import math
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -60,6 +60,7 @@ class IidDenoising(Objective):
             num_sentinels=tokenizer.num_sentinels,
             first_sentinel=tokenizer.sentinel_id(0),
             eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
             seed=seed,
         )
 
@@ -68,14 +69,13 @@ class IidDenoising(Objective):
         mask_BL = limit_noise(mask_BL, max_spans=self.num_sentinels, max_targets=self.targets_length - 1)
         starts_BL = span_starts(mask_BL)
         marked_BL = mark_spans(tokens_BL, starts_BL, self.first_sentinel)
-        inputs_BS = gather_rows(marked_BL, ~mask_BL | starts_BL, length=self.inputs_length, eos_id=self.eos_id)
+        ends: Any = {"eos_id": self.eos_id, "pad_id": self.pad_id}
+        inputs_BS = gather_rows(marked_BL, ~mask_BL | starts_BL, length=self.inputs_length, **ends)
         # Each token is preceded by a slot for a sentinel, used if a span starts there.
         pairs_BL2 = np.stack([marked_BL, tokens_BL], axis=2)
         keep_BL2 = np.stack([starts_BL, mask_BL], axis=2)
         shape = (len(tokens_BL), 2 * self.chunk_length)
-        targets_BT = gather_rows(
-            pairs_BL2.reshape(shape), keep_BL2.reshape(shape), length=self.targets_length, eos_id=self.eos_id
-        )
+        targets_BT = gather_rows(pairs_BL2.reshape(shape), keep_BL2.reshape(shape), length=self.targets_length, **ends)
         return {"inputs": inputs_BS, "targets": targets_BT}
 
 

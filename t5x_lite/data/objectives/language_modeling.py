@@ -7,7 +7,7 @@ Source: T5 `prefix_lm` and `random_prefix_noise_mask` in `t5/data/preprocessors.
 """
 
 import dataclasses
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -44,6 +44,7 @@ class PrefixLM(Objective):
             targets_length=targets_length or chunk_length,
             chunk_length=chunk_length,
             eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
             seed=seed,
         )
 
@@ -52,11 +53,12 @@ class PrefixLM(Objective):
         keys_B1 = random_keys(self.seed, index_B, 1)
         num_inputs_B1 = self.chunk_length - 1 - draw_below(keys_B1, most)
         in_prefix_BL = np.arange(self.chunk_length)[None] < num_inputs_B1
+        ends: Any = {"eos_id": self.eos_id, "pad_id": self.pad_id}
         return {
             "inputs": gather_rows(
-                tokens_BL, in_prefix_BL, length=self.inputs_length, eos_id=self.eos_id, prefix_ids=self.prefix_ids
+                tokens_BL, in_prefix_BL, length=self.inputs_length, prefix_ids=self.prefix_ids, **ends
             ),
-            "targets": gather_rows(tokens_BL, ~in_prefix_BL, length=self.targets_length, eos_id=self.eos_id),
+            "targets": gather_rows(tokens_BL, ~in_prefix_BL, length=self.targets_length, **ends),
         }
 
 
@@ -87,6 +89,7 @@ class CausalLM(Objective):
             targets_length=length,
             chunk_length=length - 1,
             eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
             seed=seed,
         )
 
@@ -95,6 +98,6 @@ class CausalLM(Objective):
         del index_B
         eos_B1 = np.full((len(tokens_BL), 1), self.eos_id, np.int32)
         return {
-            "inputs": pad_rows(eos_B1, self.inputs_length),
-            "targets": pad_rows(np.concatenate([tokens_BL, eos_B1], axis=1), self.targets_length),
+            "inputs": pad_rows(eos_B1, self.inputs_length, pad_id=self.pad_id),
+            "targets": pad_rows(np.concatenate([tokens_BL, eos_B1], axis=1), self.targets_length, pad_id=self.pad_id),
         }

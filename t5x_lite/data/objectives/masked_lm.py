@@ -58,6 +58,7 @@ class MaskedLM(Objective):
             first_random_id=first,
             num_random_ids=num_ids,
             eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
             seed=seed,
         )
 

@@ -72,6 +72,7 @@ class SpanCorruption(Objective):
             first_sentinel=tokenizer.sentinel_id(0),
             prefix_ids=prefix_ids,
             eos_id=tokenizer.eos_id,
+            pad_id=tokenizer.pad_id,
             seed=seed,
         )
 
@@ -84,8 +85,8 @@ class SpanCorruption(Objective):
             tokens_BL, mask_BL, first_sentinel=self.first_sentinel, eos_id=self.eos_id
         )
         return {
-            "inputs": pad_rows(inputs_BS, self.inputs_length, self.prefix_ids),
-            "targets": pad_rows(targets_BT, self.targets_length),
+            "inputs": pad_rows(inputs_BS, self.inputs_length, self.prefix_ids, pad_id=self.pad_id),
+            "targets": pad_rows(targets_BT, self.targets_length, pad_id=self.pad_id),
         }
 
 

@@ -78,6 +78,7 @@ def ul2_denoisers(
         targets_share=SEQUENTIAL_SHARE,
         prefix_ids=prefix_ids,
         eos_id=tokenizer.eos_id,
+        pad_id=tokenizer.pad_id,
         seed=seed,
     )
     mixture.append((SEQUENTIAL_RATE, sequential))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokenizers with T5's fixed ids: pad 0, EOS 1, unknown 2, and sentinels descending from the highest id.
+"""Tokenizers: T5's have padding 0, EOS 1, unknown 2, and sentinels descending from the highest id.
 
-`Tokenizer.save` writes `vocabulary.json` (kind and number of sentinels) and, if the tokenizer came from a file, an
-unchanged copy that other libraries can read: SentencePiece's `tokenizer.model` or Hugging Face's `tokenizer.json`.
+`Tokenizer.save` writes `vocabulary.json` (kind, number of sentinels, and special ids unless they are T5's) and, if the
+tokenizer came from a file, an unchanged copy that other libraries can read: SentencePiece's `tokenizer.model` or
+Hugging Face's `tokenizer.json`.
 """
 
 import hashlib
@@ -14,7 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from t5x_lite.config import TokenizerConfig
-from t5x_lite.data.tokenizers.base import KIND_FILE, Tokenizer, trim
+from t5x_lite.data.tokenizers.base import KIND_FILE, SpecialIds, Tokenizer, trim
 
 __all__ = ["KIND_FILE", "Tokenizer", "build_tokenizer", "load_tokenizer", "tokenizer_hash", "trim"]
 
@@ -46,7 +47,8 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
             f"{path} has the kind {kind!r}, but this version knows {', '.join(KINDS)}: use the version of t5x_lite "
             "that wrote it"
         )
-    return _class_of(kind).load(directory, num_sentinels)
+    special_ids = SpecialIds(**description["special_ids"]) if "special_ids" in description else None
+    return _class_of(kind).load(directory, num_sentinels, special_ids)
 
 
 def tokenizer_hash(directory: str | os.PathLike[str]) -> str:

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tokenizer interface, with T5's fixed ids and sentinels descending from the highest id."""
+"""The tokenizer interface: special ids, which are T5's by default, and sentinels descending from the highest id."""
 
 import abc
+import functools
 import itertools
 import json
 import os
 import pathlib
 import re
 from collections.abc import Collection, Iterable, Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
@@ -16,7 +17,16 @@ from t5x_lite.config.checks import as_texts
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.git_lfs import check_downloaded
 
-PAD_ID, EOS_ID, UNK_ID = 0, 1, 2
+
+class SpecialIds(NamedTuple):
+    """The ids of padding, EOS and unknown text; -1 if a vocabulary has none."""
+
+    pad: int
+    eos: int
+    unk: int
+
+
+T5_IDS = SpecialIds(0, 1, 2)
 VOCAB_MULTIPLE = 128  # pads the embedding so that it shards evenly; T5's 32,100 ids take 32,128 rows
 KIND_FILE = "vocabulary.json"
 SENTINEL_PATTERN = re.compile(r"\u2581?<extra_id_(\d+)>")  # with or without SentencePiece's space marker
@@ -27,19 +37,26 @@ class Tokenizer(abc.ABC):
     """Maps text to ids and back."""
 
     kind: ClassVar[str]  # the value of `task.tokenizer.kind`
-    pad_id, eos_id, unk_id = PAD_ID, EOS_ID, UNK_ID
+    pad_id, eos_id, unk_id = T5_IDS  # unk_id is -1 if every text has ids
     vocab_size: int  # number of ids, including sentinels
     num_sentinels: int  # number of <extra_id_N> tokens
 
     @classmethod
     @abc.abstractmethod
-    def load(cls, directory: pathlib.Path, num_sentinels: int) -> Self:
-        """Loads a tokenizer from a directory written by `save`."""
+    def load(cls, directory: pathlib.Path, num_sentinels: int, special_ids: SpecialIds | None = None) -> Self:
+        """Loads a tokenizer from a directory written by `save`; `special_ids` are None if they are T5's."""
 
     def save(self, directory: pathlib.Path) -> None:
         """Saves the tokenizer to an existing directory, writing each file atomically."""
-        description = {"kind": self.kind, "num_sentinels": self.num_sentinels}
+        description: dict[str, Any] = {"kind": self.kind, "num_sentinels": self.num_sentinels}
+        if self.special_ids != T5_IDS:
+            description["special_ids"] = self.special_ids._asdict()
         write_atomically(directory / KIND_FILE, json.dumps(description) + "\n")
+
+    @property
+    def special_ids(self) -> SpecialIds:
+        """The special ids."""
+        return SpecialIds(self.pad_id, self.eos_id, self.unk_id)
 
     @property
     def padded_vocab_size(self) -> int:
@@ -62,8 +79,8 @@ class Tokenizer(abc.ABC):
 
     def decode(self, ids: Iterable[int]) -> str:
         """Decodes ids up to the first EOS, skipping padding and ids out of range; sentinels become <extra_id_N>."""
-        until_eos = itertools.takewhile(lambda i: i != EOS_ID, map(int, ids))
-        return self._decode_known([i for i in until_eos if PAD_ID < i < self.vocab_size])
+        until_eos = itertools.takewhile(lambda i: i != self.eos_id, map(int, ids))
+        return self._decode_known([i for i in until_eos if 0 <= i < self.vocab_size and i != self.pad_id])
 
     def decode_batch(self, batch: Iterable[Iterable[int]]) -> list[str]:
         """Decodes many rows of ids."""
@@ -85,37 +102,43 @@ class FileTokenizer(Tokenizer):
       content: the bytes of the file.
       num_sentinels: number of sentinels to append, unless the vocabulary already ends in sentinels.
       name: the name of the file in errors.
+      special_ids: the special ids; None for those that the file names.
 
     Raises:
-      ValueError: if the content is not a vocabulary with T5's ids.
+      ValueError: if the content is not a vocabulary, or has no padding or EOS.
     """
 
     file_name: ClassVar[str]  # in a directory written by `save`
 
     @abc.abstractmethod
-    def __init__(self, content: bytes, num_sentinels: int = 100, *, name: str):
+    def __init__(self, content: bytes, num_sentinels: int = 100, *, name: str, special_ids: SpecialIds | None = None):
         self.content, self.num_sentinels = content, num_sentinels
 
     @classmethod
-    def from_file(cls, path: str | os.PathLike[str], num_sentinels: int = 100) -> Self:
+    def from_file(
+        cls, path: str | os.PathLike[str], num_sentinels: int = 100, *, special_ids: SpecialIds | None = None
+    ) -> Self:
         """Reads a vocabulary file; raises FileNotFoundError, and ValueError as the constructor does."""
-        return cls(read_vocabulary(path), num_sentinels, name=f"task.tokenizer.path {path}")
+        name = f"task.tokenizer.path {path}"
+        return cls(read_vocabulary(path), num_sentinels, name=name, special_ids=special_ids)
 
     @classmethod
-    def load(cls, directory: pathlib.Path, num_sentinels: int) -> Self:
-        return cls.from_file(directory / cls.file_name, num_sentinels)
+    def load(cls, directory: pathlib.Path, num_sentinels: int, special_ids: SpecialIds | None = None) -> Self:
+        return cls.from_file(directory / cls.file_name, num_sentinels, special_ids=special_ids)
 
     def save(self, directory: pathlib.Path) -> None:
         write_atomically(directory / self.file_name, self.content)
         super().save(directory)
 
     def __reduce__(self):
-        return type(self), (self.content, self.num_sentinels)
+        make = functools.partial(type(self), special_ids=self.special_ids)
+        return make, (self.content, self.num_sentinels)
 
 
-def trim(ids: np.ndarray, stop_ids: Collection[int] = ()) -> tuple[list[int], bool]:
+def trim(ids: np.ndarray, stop_ids: Collection[int] = (), *, pad_id: int = 0) -> tuple[list[int], bool]:
     """Strips trailing padding and then one trailing stop id; returns the ids and whether there was a stop id."""
-    trimmed = ids[: np.flatnonzero(ids)[-1] + 1].tolist() if ids.any() else []
+    places = np.flatnonzero(ids != pad_id)
+    trimmed = ids[: places[-1] + 1].tolist() if len(places) else []
     return (trimmed[:-1], True) if trimmed and trimmed[-1] in stop_ids else (trimmed, False)
 
 
@@ -135,15 +158,12 @@ def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
     return path.read_bytes()
 
 
-def check_special_ids(ids: tuple[int, int, int], name: str, remedy: str) -> None:
-    """Raises ValueError unless the pad, EOS and unknown ids (-1 if missing) are T5's.
-
-    Other families, such as Llama and ALBERT, number them differently, and training would silently go wrong.
-    """
-    if ids != (PAD_ID, EOS_ID, UNK_ID):
+def check_special_ids(ids: SpecialIds, vocab_size: int, name: str, remedy: str) -> None:
+    """Raises ValueError unless padding and EOS are two ids of the vocabulary."""
+    if ids.pad == ids.eos or not all(0 <= i < vocab_size for i in ids[:2]):
         raise ValueError(
-            f"{name} has pad, EOS and unknown ids {ids[0]}, {ids[1]} and {ids[2]} (-1: none), but t5x_lite needs T5's "
-            f"0, 1 and 2: {remedy}"
+            f"{name} has the padding id {ids.pad} and the EOS id {ids.eos} (-1: none), but t5x_lite needs two "
+            f"different ids below {vocab_size}: {remedy}"
         )
 
 

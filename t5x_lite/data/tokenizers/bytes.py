@@ -20,7 +20,7 @@ from typing import Self
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.base import Tokenizer
+from t5x_lite.data.tokenizers.base import SpecialIds, Tokenizer
 
 FIRST_BYTE = 3  # after pad, EOS and unknown
 NUM_BYTES = 256
@@ -78,8 +78,8 @@ class ByteTokenizer(Tokenizer):
         return "".join(pieces)
 
     @classmethod
-    def load(cls, directory: pathlib.Path, num_sentinels: int) -> Self:
-        del directory
+    def load(cls, directory: pathlib.Path, num_sentinels: int, special_ids: SpecialIds | None = None) -> Self:
+        del directory, special_ids
         return cls(num_sentinels)
 
 

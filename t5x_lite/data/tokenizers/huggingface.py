@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.base import SENTINEL_PATTERN, FileTokenizer, check_special_ids, count_sentinels
+from t5x_lite.data.tokenizers.base import (
+    SENTINEL_PATTERN,
+    FileTokenizer,
+    SpecialIds,
+    check_special_ids,
+    count_sentinels,
+)
 
 SPACES = re.compile("[\u2581\u0120]")  # space markers of SentencePiece and byte-level BPE
 CONTINUED = "##"  # WordPiece's prefix for a token that continues a word
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
-REMEDY = "use a tokenizer of the T5 family, or make one whose first three tokens are <pad>, </s> and <unk>"
+REMEDY = "use a tokenizer of the T5 family, or make one with the tokens <pad>, </s> and <unk>"
 
 
 class HuggingFaceTokenizer(FileTokenizer):
@@ -26,15 +32,23 @@ class HuggingFaceTokenizer(FileTokenizer):
     kind = "huggingface"
     file_name = "tokenizer.json"
 
-    def __init__(self, content: bytes, num_sentinels: int = 100, *, name: str = "the tokenizer.json"):
+    def __init__(
+        self,
+        content: bytes,
+        num_sentinels: int = 100,
+        *,
+        name: str = "the tokenizer.json",
+        special_ids: SpecialIds | None = None,
+    ):
         super().__init__(content, num_sentinels, name=name)
         self._tokenizer = _parse(content, name)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         vocabulary = self._tokenizer.get_vocab()
         self.vocab_size = max(vocabulary.values(), default=-1) + 1
-        pad, eos, unknown = (vocabulary.get(token, -1) for token in SPECIAL_TOKENS)
-        check_special_ids((pad, eos, unknown), name, REMEDY)
+        special_ids = special_ids or SpecialIds(*(vocabulary.get(token, -1) for token in SPECIAL_TOKENS))
+        check_special_ids(special_ids, self.vocab_size, name, REMEDY)
+        self.pad_id, self.eos_id, self.unk_id = special_ids
         matches = ((i, SENTINEL_PATTERN.fullmatch(token)) for token, i in vocabulary.items())
         own_sentinels = count_sentinels({int(match[1]): i for i, match in matches if match}, self.vocab_size, name)
         self.num_sentinels = own_sentinels or num_sentinels

@@ -20,7 +20,13 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.base import SENTINEL_PATTERN, FileTokenizer, check_special_ids, count_sentinels
+from t5x_lite.data.tokenizers.base import (
+    SENTINEL_PATTERN,
+    FileTokenizer,
+    SpecialIds,
+    check_special_ids,
+    count_sentinels,
+)
 
 SPACE = "\u2581"  # SentencePiece's space marker
 UNKNOWN, USER_DEFINED = 2, 4  # piece types
@@ -37,13 +43,22 @@ class SentencePieceTokenizer(FileTokenizer):
     kind = "sentencepiece"
     file_name = "tokenizer.model"
 
-    def __init__(self, content: bytes, num_sentinels: int = 100, *, name: str = "the SentencePiece model"):
+    def __init__(
+        self,
+        content: bytes,
+        num_sentinels: int = 100,
+        *,
+        name: str = "the SentencePiece model",
+        special_ids: SpecialIds | None = None,
+    ):
         super().__init__(content, num_sentinels, name=name)
         try:
-            special_ids, sentinel_ids, num_pieces = _read_pieces(content)
+            named_ids, sentinel_ids, num_pieces = _read_pieces(content)
         except DecodeError as error:
             raise _not_a_model(name) from error
-        check_special_ids(special_ids, name, REMEDY)
+        special_ids = special_ids or named_ids
+        check_special_ids(special_ids, num_pieces, name, REMEDY)
+        self.pad_id, self.eos_id, self.unk_id = special_ids
         own_sentinels = count_sentinels(sentinel_ids, num_pieces, name)
         self.num_sentinels = own_sentinels or num_sentinels
         self.num_appended = self.num_sentinels - own_sentinels  # missing from the model itself
@@ -104,8 +119,8 @@ def _not_a_model(name: str) -> ValueError:
 
 # A run opens the same model several times, taking a third of a second each time.
 @functools.lru_cache(maxsize=4)
-def _read_pieces(content: bytes) -> tuple[tuple[int, int, int], dict[int, int], int]:
-    """Returns (pad, EOS and unknown ids, or -1; sentinel ids by N; number of pieces); may raise DecodeError."""
+def _read_pieces(content: bytes) -> tuple[SpecialIds, dict[int, int], int]:
+    """Returns (the special ids; sentinel ids by N; number of pieces); may raise DecodeError."""
     proto = parse_model(content)
     if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field: missing if truncated
         raise DecodeError("truncated")
@@ -117,7 +132,8 @@ def _read_pieces(content: bytes) -> tuple[tuple[int, int, int], dict[int, int], 
             sentinel_ids[int(match[1])] = i
         if unknown < 0 and piece.type == UNKNOWN:
             unknown = i
-    return (ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown), sentinel_ids, len(proto.pieces)
+    special_ids = SpecialIds(ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown)
+    return special_ids, sentinel_ids, len(proto.pieces)
 
 
 @functools.lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import sentencepiece
 
 from t5x_lite.config import VOCABULARY_BYTES
-from t5x_lite.data.tokenizers.base import EOS_ID, PAD_ID, UNK_ID
+from t5x_lite.data.tokenizers.base import T5_IDS
 from t5x_lite.data.tokenizers.sentencepiece import parse_model
 
 # Fixed, because SentencePiece sums expected counts per thread: the number of threads changes the last bits.
@@ -121,9 +121,9 @@ def fit_sentencepiece_model(
             vocab_size=num_pieces,
             character_coverage=character_coverage,
             byte_fallback=byte_fallback,
-            pad_id=PAD_ID,
-            eos_id=EOS_ID,
-            unk_id=UNK_ID,
+            pad_id=T5_IDS.pad,
+            eos_id=T5_IDS.eos,
+            unk_id=T5_IDS.unk,
             bos_id=-1,
             num_threads=TRAINING_THREADS,
             minloglevel=2,  # errors only

@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from t5x_lite.config import ModelConfig
 from t5x_lite.model.cache import Cache
 
 
@@ -27,6 +28,11 @@ def decode_layout(model: Any) -> Any:
     if any(len(leaf.sharding.device_set) > 1 for leaf in jax.tree.leaves(model)):
         return model
     return Unstacked(model, *_unstack(model))
+
+
+def config_of(model: Any) -> ModelConfig:
+    """Returns the configuration of a model in any layout."""
+    return (model.model if isinstance(model, Unstacked) else model).cfg
 
 
 @jax.jit

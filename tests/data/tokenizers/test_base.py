@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from t5x_lite.data.tokenizers.base import Tokenizer, check_special_ids, count_sentinels, read_vocabulary, trim
+from t5x_lite.data.tokenizers.base import (
+    SpecialIds,
+    Tokenizer,
+    check_special_ids,
+    count_sentinels,
+    read_vocabulary,
+    trim,
+)
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 
 
@@ -79,12 +86,16 @@ def test_a_directory_with_a_vocabulary_says_its_name(name, tmp_path):
     assert read_vocabulary(tmp_path / name) == b"x"
 
 
-@pytest.mark.parametrize("found", [(0, 1, 3), (0, 2, 1), (-1, 1, 2), (3, 1, 2)])
-def test_other_special_ids_are_refused_with_the_remedy(found):
-    check_special_ids((0, 1, 2), "x", "y")
-    pad, eos, unknown = found
-    with pytest.raises(ValueError, match=rf"x has pad, EOS and unknown ids {pad}, {eos} and {unknown} .*2: use y"):
-        check_special_ids(found, "x", "use y")
+@pytest.mark.parametrize("found", [(0, 1, 2), (1, 2, 0), (0, 2, -1), (8, 3, 1)])
+def test_special_ids_may_be_anywhere(found):
+    check_special_ids(SpecialIds(*found), 9, "x", "y")
+
+
+@pytest.mark.parametrize("found", [(-1, 1, 2), (0, -1, 2), (2, 2, 0), (0, 9, 2), (11, 1, 2)])
+def test_a_vocabulary_without_padding_and_eos_is_refused_with_the_remedy(found):
+    pad, eos, _ = found
+    with pytest.raises(ValueError, match=rf"x has the padding id {pad} and the EOS id {eos} .* below 9: use y"):
+        check_special_ids(SpecialIds(*found), 9, "x", "use y")
 
 
 @pytest.mark.parametrize(

@@ -111,13 +111,23 @@ def test_truncation_and_padding_of_the_file_are_left_out(library):
 @pytest.mark.parametrize(
     ("special", "found"),
     [
-        (("<unk>", "<pad>", "</s>"), "1, 2 and 0"),
-        (("<pad>", "<s>", "<unk>"), "0, -1 and 2"),
-        (("<pad>", "</s>", "[UNK]"), "0, 1 and -1"),
+        (("<unk>", "<pad>", "</s>"), (1, 2, 0)),
+        (("</s>", "<unk>", "<pad>"), (2, 0, 1)),
+        (("<pad>", "</s>", "[UNK]"), (0, 1, -1)),
     ],
 )
-def test_a_tokenizer_of_another_family_is_refused_by_its_ids(special, found, library):
-    with pytest.raises(ValueError, match=rf"x has pad, EOS and unknown ids {found} .* first three tokens are <pad>"):
+def test_special_ids_are_those_of_the_tokens(special, found, library):
+    tokenizer = HuggingFaceTokenizer(content(make(library, special=special)))
+    assert tokenizer.special_ids == found
+    assert pickle.loads(pickle.dumps(tokenizer)).special_ids == found
+
+
+@pytest.mark.parametrize(
+    ("special", "found"),
+    [(("<pad>", "<s>", "<unk>"), "padding id 0 and the EOS id -1"), (("[PAD]", "</s>", "<unk>"), "padding id -1")],
+)
+def test_a_tokenizer_without_padding_or_eos_is_refused(special, found, library):
+    with pytest.raises(ValueError, match=rf"x has the {found} .* make one with the tokens <pad>"):
         HuggingFaceTokenizer(content(make(library, special=special)), name="x")
 
 

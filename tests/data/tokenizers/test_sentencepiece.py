@@ -9,6 +9,8 @@ import pytest
 import sentencepiece
 from google.protobuf.message import DecodeError
 
+from t5x_lite.data.tokenizers import load_tokenizer
+from t5x_lite.data.tokenizers.base import SpecialIds
 from t5x_lite.data.tokenizers.sentencepiece import UNKNOWN, USER_DEFINED, SentencePieceTokenizer, parse_model
 from t5x_lite.data.tokenizers.train import fit_sentencepiece_model
 from tests.paths import SHARED
@@ -104,10 +106,26 @@ def test_a_model_with_sentinels_in_the_wrong_place_is_refused(tmp_path):
         SentencePieceTokenizer.from_file(path)
 
 
-def test_a_model_of_another_family_is_refused_by_its_ids(tmp_path):
+def test_a_model_without_padding_is_refused(tmp_path):
     path = foreign_model(tmp_path / "llama", unk_id=0, bos_id=1, eos_id=2)
-    with pytest.raises(ValueError, match=r"llama.model has pad, EOS and unknown ids -1, 2 and 0 .* T5's 0, 1 and 2"):
+    with pytest.raises(ValueError, match=r"llama.model has the padding id -1 and the EOS id 2 .* use a T5 vocabulary"):
         SentencePieceTokenizer.from_file(path)
+
+
+def test_special_ids_are_the_models_or_given_and_are_kept(tmp_path):
+    """MADLAD-400 pads with <s>, as only its configuration says."""
+    own = SentencePieceTokenizer.from_file(foreign_model(tmp_path / "own", unk_id=0, bos_id=-1, eos_id=2, pad_id=1))
+    assert own.special_ids == (1, 2, 0)
+    given = SpecialIds(1, 2, 0)
+    path = foreign_model(tmp_path / "madlad", unk_id=0, bos_id=1, eos_id=2)
+    tokenizer = SentencePieceTokenizer.from_file(path, 0, special_ids=given)
+    tokenizer.save(tmp_path)
+    for copy in (tokenizer, load_tokenizer(tmp_path), pickle.loads(pickle.dumps(tokenizer))):
+        assert copy.special_ids == given
+        assert copy.vocab_size == tokenizer.vocab_size
+        ids = copy.encode("the fox \u4e2d")
+        assert 0 in ids
+        assert copy.decode([*ids, 1, 2, 7]) == copy.decode(ids) != ""
 
 
 NO_MODELS = [b"", b"hello world\n" * 50, bytes(range(256)), b"\x00" * 9, "cut in a piece", "cut after a piece"]
