@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from t5x_lite.config import RunConfig, TokenizerConfig
 from t5x_lite.data.dataset import ExampleSpec
-from t5x_lite.data.shapes import padding_and_eos
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.data.tokenizers.base import FileTokenizer
@@ -35,6 +34,8 @@ def resolve_run(cfg: RunConfig) -> Run:
         asked = _tokenizer_for(cfg.model.pretrained, pretrained.tokenizer, tasks.tokenizer)
         tasks = tasks.with_tokenizer(asked)
         if pretrained.tokenizer is None:
+            from t5x_lite.data.shapes import padding_and_eos
+
             pad_id, eos_id = padding_and_eos(asked)
             config = dataclasses.replace(pretrained.config, pad_id=pad_id, eos_id=eos_id)
             pretrained = dataclasses.replace(pretrained, config=config)

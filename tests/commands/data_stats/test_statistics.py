@@ -206,7 +206,7 @@ def make_pairs(num_pairs, inputs_length=7, targets_length=5):
 def test_padding_is_counted_over_all_batches():
     first = {"encoder_input_tokens": np.array([[5, 1, 0]]), "decoder_target_tokens": np.array([[1, 0]])}
     second = {"encoder_input_tokens": np.array([[5, 6, 1]]), "decoder_target_tokens": np.array([[4, 1]])}
-    found = padding_of([first, second])
+    found = padding_of([first, second], 0)
     assert found.num_rows == 2
     assert (found.inputs, found.targets, found.both) == pytest.approx((1 / 6, 1 / 4, 2 / 10))
 
