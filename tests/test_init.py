@@ -36,7 +36,7 @@ PARAMETERS = {
     "Encoder": "cfg rngs",
     "Mixture": "tasks rates cap temperature",
     "ModelConfig": MODEL_CONFIG,
-    "RunConfig": "run_dir seed task model data train optimizer eval checkpoint mesh",
+    "RunConfig": "run_dir seed task model data train optimizer eval checkpoint mesh revision",
     "T5": "cfg rngs",
     "Task": TASK,
     "Tokenizer": "",

@@ -72,7 +72,7 @@ def save_weights(directory: pathlib.Path, model: LazyModel, *, dtype: np.dtype, 
 
     safetensors.write_weights(directory, shapes, parts, dtype, progress=progress)
     fields = {"format": FORMAT, "step": model.step, "model": model.config.stored()}
-    fields["architecture"] = model.architecture._asdict()
+    fields["architecture"] = model.architecture.as_json()
     # Written last, so that a directory with a model.json is complete.
     write_atomically(directory / MODEL_FILE, json.dumps(fields, indent=2) + "\n")
 
@@ -87,8 +87,8 @@ def model_config_from_json(fields: dict[str, Any]) -> ModelConfig:
 
 def architecture_from_json(fields: dict[str, Any]) -> Architecture:
     """Returns the architecture in a JSON object; raises ValueError if its name or labels are invalid."""
-    name, labels = fields["name"], fields["labels"]
-    if not isinstance(name, str) or not isinstance(labels, list):
+    name, labels, keeps_eos = fields["name"], fields["labels"], fields.get("keeps_eos", False)
+    if not isinstance(name, str) or not isinstance(labels, list) or not isinstance(keeps_eos, bool):
         raise ValueError(f"its architecture is {fields}")
     labels = tuple(labels)
     if name not in ARCHITECTURES:
@@ -97,7 +97,7 @@ def architecture_from_json(fields: dict[str, Any]) -> Architecture:
         isinstance(label, str) for label in labels
     ):
         raise ValueError(f"a {name} cannot have the labels {list(labels)}")
-    return Architecture(name, labels)
+    return Architecture(name, labels, keeps_eos)
 
 
 def _parsed(description: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfig, Architecture, int]:

@@ -41,7 +41,7 @@ class Traits:
 _MODEL, _DATA = "t5x_lite.model", "t5x_lite.data"
 _DECODER = Traits(
     model=f"{_MODEL}.decoder:Decoder",
-    converter=f"{_DATA}.converters:decoder_converter",
+    converter=f"{_DATA}.prefix_lm:decoder_converter",
     has_encoder=False,
     decodes=True,
 )
@@ -89,6 +89,7 @@ class Architecture(NamedTuple):
 
     name: str = DEFAULT  # a key of ARCHITECTURES
     labels: tuple[str, ...] = ()  # a classifier's labels, in the order of its logits; empty for other architectures
+    keeps_eos: bool = False  # whether a decoder without an encoder reads the EOS of its inputs, as in SeqIO
 
     @property
     def traits(self) -> Traits:
@@ -99,6 +100,11 @@ class Architecture(NamedTuple):
     def with_article(self) -> str:
         """The name in a sentence: "an encoder", "a masked_lm"."""
         return f"{'an' if self.name[0] in 'aeiou' else 'a'} {self.name}"
+
+    def as_json(self) -> dict[str, object]:
+        """Returns the fields as stored in checkpoints; those of the first versions had only a name and labels."""
+        fields = {"name": self.name, "labels": self.labels}
+        return fields | {"keeps_eos": True} if self.keeps_eos else fields
 
     def check_predicts(self) -> None:
         """Raises ValueError unless the model predicts text, tokens or labels."""

@@ -8,6 +8,7 @@ from t5x_lite.config.checks import FRACTION, NON_NEGATIVE, POSITIVE, Rule, betwe
 from t5x_lite.config.model import ModelOptions
 from t5x_lite.config.task import TaskConfig
 
+FIRST_REVISION, LATEST_REVISION = 1, 2
 SCHEDULES = ("rsqrt", "linear", "cosine", "constant")
 # The fields of a schedule; a product of T5X's factors does not read `final_fraction`, and only it reads the last ones.
 FACTOR_FIELDS = ("decay_factor", "steps_per_decay", "steps_per_cycle", "step_offset", "min_learning_rate")
@@ -86,7 +87,8 @@ class OptimizerConfig:
     Args:
       from_pretrained: continue with the Adafactor state and step number of model.pretrained, a T5X checkpoint.
       name: adafactor with T5X's hyperparameters, adamw_rms (AdamW with updates scaled by the parameter's RMS) or adamw.
-      learning_rate: peak learning rate; relative to the parameter's RMS for adafactor and adamw_rms.
+      learning_rate: peak learning rate; relative to the parameter's RMS for adafactor, unless
+        multiply_by_parameter_scale is false, and adamw_rms.
       schedule: learning rate schedule: rsqrt, linear, cosine or constant, of which rsqrt is learning_rate *
         sqrt(warmup_steps / max(step, warmup_steps)), as in T5; or a product of T5X's factors, such as
         "constant * linear_warmup * rsqrt_decay". The factors are constant (learning_rate), linear_warmup, rsqrt_decay
@@ -99,6 +101,9 @@ class OptimizerConfig:
       step_offset: number of steps to subtract from the step in a product of factors, such as those of a pretrained
         model.
       min_learning_rate: lowest learning rate of a product of factors.
+      factored: matrices whose second moment adafactor factors: stacked, those of all layers, and others if both sides
+        are 128 or more, as by T5X's logical rules; large, only the latter; or none. Null is stacked.
+      multiply_by_parameter_scale: make updates relative to the parameter's RMS; adafactor only.
       clip_norm: maximum global norm of the gradients; null turns clipping off.
       weight_decay: weight decay per step, multiplied by the learning rate except for adafactor.
       beta1: decay rate of the first moment; null means no first moment for adafactor and 0.9 for the others.
@@ -118,6 +123,8 @@ class OptimizerConfig:
     steps_per_cycle: int = 100_000
     step_offset: int = 0
     min_learning_rate: float = 1e-8
+    factored: Literal["stacked", "large", "none"] | None = None
+    multiply_by_parameter_scale: bool = True
     clip_norm: float | None = None
     weight_decay: float = 0.0
     beta1: float | None = None
@@ -136,6 +143,12 @@ class OptimizerConfig:
             "optimizer.warmup_steps is 0, which the rsqrt schedule divides by: use 1 or more, or another schedule",
         )
         _check_schedule(self)
+        for field, default in (("factored", None), ("multiply_by_parameter_scale", True)):
+            value = getattr(self, field)
+            require(
+                self.name == "adafactor" or value is default,
+                f"optimizer.{field} is {value} and optimizer.name is {self.name}, which does not use it: leave it out",
+            )
         require(
             self.momentum_dtype == "float32" or self.name != "adafactor" or self.beta1 is not None,
             f"optimizer.momentum_dtype is {self.momentum_dtype}, but adafactor has no first moment without "
@@ -233,6 +246,10 @@ class RunConfig:
       eval: evaluation on held-out examples during training.
       checkpoint: checkpoints during training.
       mesh: device mesh.
+      revision: rules for examples and optimizer states: 2 are those of T5X and SeqIO. Runs started before there were
+        revisions keep 1, which drops the tokens left over after the last whole chunk of a text and the EOS of a prefix
+        LM's inputs, packs the inputs and targets of a decoder separately, and has optimizer.factored large; null is the
+        run's own revision, or 2 for a new run.
     """
 
     run_dir: str
@@ -245,11 +262,18 @@ class RunConfig:
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     mesh: MeshConfig = MeshConfig()
+    revision: Literal[1, 2] | None = None
 
     def __post_init__(self):
         no_directory = not_empty("name a directory for the run, for example --run_dir runs/first")
-        check_fields(self, "", {no_directory: "run_dir", between(0, 2**31 - 1): "seed"})
+        revisions = between(FIRST_REVISION, LATEST_REVISION)
+        check_fields(self, "", {no_directory: "run_dir", revisions: "revision", between(0, 2**31 - 1): "seed"})
         require(
             "://" not in self.run_dir,
             f"run_dir is {self.run_dir!r}, not a local directory: mount the bucket (gcsfuse, s3fs) and use its path",
         )
+
+    @property
+    def follows_t5x(self) -> bool:
+        """Whether the rules are those of T5X and SeqIO, which runs started before revision 2 do not follow."""
+        return self.revision != FIRST_REVISION

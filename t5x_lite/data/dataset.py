@@ -2,6 +2,7 @@
 """Assembles the examples of a run from its prepared text."""
 
 import dataclasses
+import functools
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -32,6 +33,7 @@ class ExampleSpec:
     too_long: Literal["cut", "skip", "error"]
     seed: int
     start_id: int | None = None  # the decoder's first input, if the model is a trained one; None for padding
+    follows_t5x: bool = True  # whether leftover tokens are kept and decoders' pairs packed as in T5 and SeqIO
 
     @classmethod
     def from_config(
@@ -45,19 +47,34 @@ class ExampleSpec:
         """Returns the spec of a config with these tasks; `architecture` replaces the config's."""
         return cls(
             tasks=tasks,
-            architecture=architecture or architecture_for(cfg.model.architecture, tasks.each),
+            architecture=architecture or architecture_for(cfg.model.architecture, tasks.each, cfg.follows_t5x),
             inputs_length=cfg.train.inputs_length,
             targets_length=cfg.train.targets_length,
             packing=cfg.data.packing,
             too_long=cfg.data.too_long,
             seed=cfg.seed,
             start_id=start_id,
+            follows_t5x=cfg.follows_t5x,
         )
 
     def converter(self, tokenizer: Tokenizer) -> Converter:
         """Returns the converter from a task's features to the model's."""
         name, each = self.architecture.name, self.tasks.each
-        return make_converter(name, each, tokenizer, packing=self.packing, start_id=self.start_id)
+        convert = make_converter(name, each, tokenizer, packing=self.packing, start_id=self.start_id)
+        options: dict[str, int | None] = {"eos_id": None} if self.architecture.keeps_eos else {}
+        if self.packs_joined and self.targets_length is not None:
+            options["row_length"] = self.inputs_length + self.targets_length
+        return functools.partial(convert, **options) if options else convert
+
+    @property
+    def packs_joined(self) -> bool:
+        """Whether each pair is packed as one sequence, inputs and targets joined, for a decoder without an encoder."""
+        traits = self.architecture.traits
+        if not self.follows_t5x or self.packing == "none" or traits.has_encoder or not traits.decodes:
+            return False
+        from t5x_lite.data.prefix_lm import joins
+
+        return joins(self.tasks.each)
 
 
 class RunExamples(NamedTuple):
@@ -111,7 +128,7 @@ def _examples(spec: ExampleSpec, corpus: Corpus, *, held_out: bool) -> Examples:
     mixture = make_objectives(
         corpus.task, corpus.tokenizer, inputs_length=spec.inputs_length, targets_length=spec.targets_length, seed=seed
     )
-    chunks = [Chunks(split.tokens, objective) for _, objective in mixture]
+    chunks = [Chunks(split.tokens, objective, keep_leftover=spec.follows_t5x) for _, objective in mixture]
     if len(chunks) == 1:
         return chunks[0]
     from t5x_lite.data.mixing import Mixed
@@ -144,7 +161,8 @@ def _pairs(spec: ExampleSpec, corpus: Corpus, split: Split, *, held_out: bool) -
         return pairs
     from t5x_lite.data.packing import PackedPairs
 
-    return PackedPairs(pairs, spec.packing)
+    num_dropped = int(not spec.architecture.keeps_eos) if spec.packs_joined else None
+    return PackedPairs(pairs, spec.packing, num_dropped=num_dropped)
 
 
 def _targets_length(spec: ExampleSpec, corpus: Corpus) -> int:

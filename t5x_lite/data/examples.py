@@ -41,12 +41,20 @@ def pair_lengths(ends_E2: np.ndarray) -> np.ndarray:
 
 
 class Chunks:
-    """Consecutive chunks of a token stream, corrupted anew in every epoch; raises ValueError if there are none."""
+    """Consecutive chunks of a token stream, corrupted anew in every epoch; raises ValueError if there are none.
 
-    def __init__(self, tokens: Tokens, objective: Objective):
+    What is left after the last whole chunk is a shorter one, as in T5's `split_tokens`.
+
+    Args:
+      keep_leftover: whether there is a shorter chunk; without it, the last tokens are never used.
+    """
+
+    def __init__(self, tokens: Tokens, objective: Objective, *, keep_leftover: bool = True):
         self.tokens, self.objective, self.seed = tokens, objective, objective.seed
         self.inputs_length, self.targets_length = objective.inputs_length, objective.targets_length
         self.pad_id = objective.pad_id
+        self.num_whole, num_left = divmod(len(tokens), objective.chunk_length)
+        self.leftover = objective.for_leftover(num_left) if keep_leftover and num_left else None
         if not len(self):
             raise ValueError(
                 f"there are {len(tokens)} tokens, but an example with train.inputs_length {objective.inputs_length} "
@@ -55,12 +63,24 @@ class Chunks:
             )
 
     def __len__(self) -> int:
-        return len(self.tokens) // self.objective.chunk_length
+        return self.num_whole + (self.leftover is not None)
 
     def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
-        begin_B = np.asarray(number_B) * self.objective.chunk_length
-        chunks = self.tokens.read(begin_B, begin_B + self.objective.chunk_length)
-        return self.objective(np.stack(chunks), index_B)
+        number_B, index_B = np.asarray(number_B), np.asarray(index_B)
+        is_whole_B = number_B < self.num_whole
+        if is_whole_B.all():
+            return self._corrupted(self.objective, number_B, index_B)
+        assert self.leftover is not None
+        rows = self._corrupted(self.leftover, number_B[~is_whole_B], index_B[~is_whole_B])
+        if not is_whole_B.any():
+            return rows
+        whole = self._corrupted(self.objective, number_B[is_whole_B], index_B[is_whole_B])
+        place_B = np.argsort(np.argsort(is_whole_B, kind="stable"), kind="stable")  # leftovers first
+        return {name: np.concatenate([rows[name], whole[name]])[place_B] for name in whole}
+
+    def _corrupted(self, objective: Objective, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
+        begin_B = number_B * self.objective.chunk_length
+        return objective(np.stack(self.tokens.read(begin_B, begin_B + objective.chunk_length)), index_B)
 
 
 @dataclasses.dataclass(eq=False)

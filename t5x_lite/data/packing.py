@@ -112,13 +112,23 @@ def _plan(row_of_E: np.ndarray, num_rows: int) -> Plan:
 
 
 class PackedPairs:
-    """Pairs packed several to a row by a method of `PLANS`; the rows are the same in every epoch."""
+    """Pairs packed several to a row by a method of `PLANS`; the rows are the same in every epoch.
 
-    def __init__(self, pairs: Pairs, method: str):
+    Args:
+      num_dropped: for a decoder, which reads a row's pairs one after the other in S + T places, the number of tokens
+        that it leaves out of each; None packs inputs and targets into rows of their own.
+    """
+
+    def __init__(self, pairs: Pairs, method: str, *, num_dropped: int | None = None):
         self.pairs, self.seed = pairs, pairs.seed
         self.inputs_length, self.targets_length = pairs.inputs_length, pairs.targets_length
         self.pad_id = pairs.pad_id
-        self.plan = PLANS[method](pairs.cut_lengths(), (pairs.inputs_length, pairs.targets_length))
+        lengths_E2, capacity = pairs.cut_lengths(), [pairs.inputs_length, pairs.targets_length]
+        self.row_length = None if num_dropped is None else sum(capacity)
+        if num_dropped is None:
+            self.plan = PLANS[method](lengths_E2, capacity)
+        else:
+            self.plan = PLANS[method](joined_lengths(lengths_E2, num_dropped), [sum(capacity)])
 
     def __len__(self) -> int:
         return len(self.plan.ends_R)
@@ -127,8 +137,13 @@ class PackedPairs:
         del index_B
         members = [self.plan.row(int(number)) for number in number_B]
         pairs = iter(self.pairs.read(np.concatenate(members)))
-        lengths = {"inputs": self.inputs_length, "targets": self.targets_length}
+        lengths = {"inputs": self.row_length or self.inputs_length, "targets": self.row_length or self.targets_length}
         return fill_rows([[next(pairs) for _ in row] for row in members], lengths, pad_id=self.pad_id)
+
+
+def joined_lengths(lengths_E2: np.ndarray, num_dropped: int) -> np.ndarray:
+    """Returns the lengths of pairs as sequences without `num_dropped` of their tokens: int64 [E, 1]."""
+    return lengths_E2.sum(axis=1, keepdims=True) - num_dropped
 
 
 def fill_rows(

@@ -58,7 +58,7 @@ def evaluate(
     else:
         network: Model = model
         tokenizer = _tokenizer_without_model(run_dir, tasks.tokenizer)
-        architecture = architecture_for(config.model.architecture, tasks.each)
+        architecture = architecture_for(config.model.architecture, tasks.each, config.follows_t5x)
     spec = held_out_spec(config, tasks, architecture, start_id=network.cfg.start_id)
     if tokenizer.vocab_size > network.cfg.vocab_size:
         raise ValueError(

@@ -99,9 +99,8 @@ def prefill(
     placed = SamplingParams(*map(devices.place, params))
     if architecture.traits.has_encoder:
         return _compiled(_encode, "spec")(model, devices.place(inputs_BS), spec=spec), placed
-    prompts_BP, lengths_B = as_prompts(
-        inputs_BS, eos_id=int(params.stop_BW[0, 0]), pad_id=spec.pad_id, start_id=spec.start_id
-    )
+    eos_id = None if architecture.keeps_eos else int(params.stop_BW[0, 0])
+    prompts_BP, lengths_B = as_prompts(inputs_BS, eos_id=eos_id, pad_id=spec.pad_id, start_id=spec.start_id)
     prompts, lengths = devices.place(prompts_BP), devices.place(lengths_B)
     read_prompts = _compiled(_read_prompts, "sees_prefix", "spec")
     return read_prompts(model, prompts, lengths, sees_prefix=architecture.traits.sees_prefix, spec=spec), placed
@@ -164,16 +163,17 @@ def collect(state: State, spec: DecodeSpec, devices: Devices) -> Generated:
 
 
 def as_prompts(
-    inputs_BS: np.ndarray, *, eos_id: int, pad_id: int = 0, start_id: int = 0
+    inputs_BS: np.ndarray, *, eos_id: int | None, pad_id: int = 0, start_id: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns (prompts_BP, lengths_B) for a decoder-only model: the inputs without their final EOS.
+    """Returns (prompts_BP, lengths_B) for a decoder-only model: the inputs without a final `eos_id`.
 
     The start id precedes each prompt, and also pads it on the left.
     """
     B, S = inputs_BS.shape
     length_B = np.count_nonzero(inputs_BS != pad_id, axis=1)
-    last_B = inputs_BS[np.arange(B), np.maximum(length_B - 1, 0)]
-    length_B = (length_B - (last_B == eos_id)).astype(np.int32)
+    if eos_id is not None:
+        length_B = length_B - (inputs_BS[np.arange(B), np.maximum(length_B - 1, 0)] == eos_id)
+    length_B = length_B.astype(np.int32)
     source_BS = np.arange(S)[None] - (S - length_B[:, None])
     moved_BS = np.where(source_BS >= 0, np.take_along_axis(inputs_BS, np.maximum(source_BS, 0), axis=1), start_id)
     return np.pad(moved_BS, ((0, 0), (1, 0)), constant_values=start_id).astype(np.int32), length_B

@@ -15,7 +15,8 @@ import numpy as np
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.architectures import DECODERS
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.converters import continuation, encoder_decoder
+from t5x_lite.data.converters import encoder_decoder
+from t5x_lite.data.prefix_lm import continuation
 from t5x_lite.inference.engine import batched, pad_inputs
 from t5x_lite.model.kernels.cross_entropy import token_scores
 
@@ -70,8 +71,9 @@ def score(pretrained: Pretrained, inputs: Iterable[str], targets: Iterable[str],
         if traits.has_encoder:
             batch = encoder_decoder(rows, bos_id=start_id, pad_id=pad_id)
         else:
-            ids = {"eos_id": tokenizer.eos_id, "bos_id": start_id, "pad_id": pad_id}
-            batch = continuation(rows, sees_prefix=traits.sees_prefix, **ids)
+            eos_id = None if architecture.keeps_eos else tokenizer.eos_id
+            ids = {"bos_id": start_id, "pad_id": pad_id}
+            batch = continuation(rows, eos_id=eos_id, sees_prefix=traits.sees_prefix, **ids)
         log_probs_BT, weights_BT = np.asarray(target_log_probs(pretrained.model, batch)), batch["decoder_loss_weights"]
         for log_probs_T, weights_T in zip(log_probs_BT[: len(pairs)], weights_BT, strict=False):
             log_probs = log_probs_T[weights_T > 0].tolist()

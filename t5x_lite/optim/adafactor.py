@@ -25,6 +25,38 @@ Axes = tuple[str, ...]
 Dims = tuple[int, ...]
 
 
+class Rules(NamedTuple):
+    """Which second moments Adafactor factors, and what its learning rate is relative to.
+
+    T5X's logical rules say how to factor arrays of several layers or with split heads, whatever their sizes; a plain
+    matrix is factored if both its sides are large.
+
+    Args:
+      min_dim_size_to_factor: minimum size of both sides of a plain matrix to factor it; None factors nothing.
+      always_factor_stacked: whether matrices of layers or with split heads are factored whatever their sizes.
+      multiply_by_parameter_scale: whether updates are multiplied by the RMS of their parameters.
+
+    Source: T5X `adafactor.py`: `standard_logical_factor_rules`, `_parse_rule`, `_factored_dims`.
+    """
+
+    min_dim_size_to_factor: int | None = MIN_DIM_SIZE_TO_FACTOR
+    always_factor_stacked: bool = True
+    multiply_by_parameter_scale: bool = True
+
+    def factor(self, shape: tuple[int, ...], axes: Axes) -> bool:
+        """Returns whether to factor the second moment of a parameter with these axis names."""
+        rows, cols = _matrix_dims(axes)
+        if not cols or self.min_dim_size_to_factor is None:
+            return False
+        if self.always_factor_stacked and (len(shape) > 2 or "layers" in axes):
+            return "embed" in axes  # not tables of relative position biases, one per layer
+        sides = [math.prod(shape[dim] for dim in dims) for dims in (rows, cols)]
+        return min(sides) >= self.min_dim_size_to_factor
+
+
+T5X_RULES = Rules()
+
+
 class FactoredRmsState(NamedTuple):
     """Running means of squared gradients: pytrees like the parameters, with unused leaves of shape (1,).
 
@@ -45,25 +77,26 @@ def adafactor(
     *,
     beta1: float | None = None,
     weight_decay: float = 0.0,
-    min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR,
+    rules: Rules = T5X_RULES,
     momentum_dtype: str = "float32",
 ) -> optax.GradientTransformation:
     """Returns Adafactor, including the learning rate.
 
     Args:
-      learning_rate: schedule of the maximum RMS of updates, relative to the RMS of their parameters.
+      learning_rate: schedule of the maximum RMS of updates, relative to the RMS of their parameters unless the
+        rules say otherwise.
       axes: a pytree like the parameters, holding their axis names.
       beta1: decay rate of the first moment, an average of updates times learning rate; None disables it.
       weight_decay: fraction of each parameter removed per step, not multiplied by the learning rate.
-      min_dim_size_to_factor: minimum size of both sides of a layer's matrix to factor its second moment.
+      rules: which second moments a new state factors, and whether updates are relative to their parameters.
       momentum_dtype: dtype of the first moment.
 
     Source: Shazeer and Stern, https://arxiv.org/abs/1804.04235; order and constants from T5X's `adafactor.py`.
     """
     return optax.chain(
-        scale_by_factored_rms(axes, min_dim_size_to_factor),
+        scale_by_factored_rms(axes, rules),
         clip_by_layer_rms(axes),
-        scale_by_parameter_rms(axes),
+        scale_by_parameter_rms(axes) if rules.multiply_by_parameter_scale else optax.identity(),
         optax.scale_by_schedule(learning_rate),
         optax.identity() if beta1 is None else optax.ema(beta1, debias=False, accumulator_dtype=momentum_dtype),
         optax.add_decayed_weights(weight_decay),
@@ -71,14 +104,12 @@ def adafactor(
     )
 
 
-def scale_by_factored_rms(
-    axes: Any, min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR
-) -> optax.GradientTransformation:
-    """Divides gradients by their running RMS, whose mean square is factored for large matrices."""
+def scale_by_factored_rms(axes: Any, rules: Rules = T5X_RULES) -> optax.GradientTransformation:
+    """Divides gradients by their running RMS, whose mean square is factored where the state's is."""
 
     def init_one(param: jax.Array, names: Axes) -> tuple[jax.Array, jax.Array, jax.Array]:
         rows, cols = _matrix_dims(names)
-        if not _is_factored(param.shape, names, min_dim_size_to_factor):
+        if not rules.factor(param.shape, names):
             return jnp.zeros(UNUSED_SHAPE), jnp.zeros(UNUSED_SHAPE), jnp.zeros(param.shape)
         return jnp.zeros(_without(param.shape, cols)), jnp.zeros(_without(param.shape, rows)), jnp.zeros(UNUSED_SHAPE)
 
@@ -92,7 +123,7 @@ def scale_by_factored_rms(
         def update_one(grad, names, v_row, v_col, v):
             grad = grad.astype(jnp.float32)
             squared = grad * grad + MIN_SQUARED_GRADIENT
-            if not _is_factored(grad.shape, names, min_dim_size_to_factor):
+            if v.shape == grad.shape:
                 v = beta2 * v + (1 - beta2) * squared
                 return grad * jax.lax.rsqrt(v), v_row, v_col, v
             rows, cols = _matrix_dims(names)
@@ -156,12 +187,6 @@ def _matrix_dims(axes: Axes) -> tuple[Dims, Dims]:
     dims = _layer_dims(axes)
     rows = (axes.index("embed"),) if "embed" in axes else dims[:1]
     return rows, tuple(dim for dim in dims if dim not in rows)
-
-
-def _is_factored(shape: tuple[int, ...], axes: Axes, min_dim_size: int) -> bool:
-    rows, cols = _matrix_dims(axes)
-    sides = [math.prod(shape[dim] for dim in dims) for dims in (rows, cols)]
-    return bool(cols) and min(sides) >= min_dim_size
 
 
 def _without(items: tuple, dims: Dims) -> tuple:

@@ -12,7 +12,7 @@ import jax
 import optax
 
 from t5x_lite.config import OptimizerConfig
-from t5x_lite.optim.adafactor import FactoredRmsState, adafactor, factored_rms_axes
+from t5x_lite.optim.adafactor import MIN_DIM_SIZE_TO_FACTOR, FactoredRmsState, Rules, adafactor, factored_rms_axes
 from t5x_lite.optim.adamw_rms import adamw_rms
 from t5x_lite.optim.schedules import make_schedule
 
@@ -22,7 +22,12 @@ DEFAULT_ADAM_BETA1 = 0.9
 # By `optimizer.name`: functions of the config, the learning rate schedule and the parameters' axis names.
 OPTIMIZERS: Mapping[str, Callable[[OptimizerConfig, optax.Schedule, Any], optax.GradientTransformation]] = {
     "adafactor": lambda cfg, rate, axes: adafactor(
-        rate, axes, beta1=cfg.beta1, weight_decay=cfg.weight_decay, momentum_dtype=cfg.momentum_dtype
+        rate,
+        axes,
+        beta1=cfg.beta1,
+        weight_decay=cfg.weight_decay,
+        rules=_rules(cfg),
+        momentum_dtype=cfg.momentum_dtype,
     ),
     "adamw_rms": lambda cfg, rate, axes: adamw_rms(
         rate,
@@ -40,6 +45,14 @@ OPTIMIZERS: Mapping[str, Callable[[OptimizerConfig, optax.Schedule, Any], optax.
 
 def _adam_beta1(cfg: OptimizerConfig) -> float:
     return DEFAULT_ADAM_BETA1 if cfg.beta1 is None else cfg.beta1
+
+
+def _rules(cfg: OptimizerConfig) -> Rules:
+    return Rules(
+        min_dim_size_to_factor=None if cfg.factored == "none" else MIN_DIM_SIZE_TO_FACTOR,
+        always_factor_stacked=cfg.factored in (None, "stacked"),
+        multiply_by_parameter_scale=cfg.multiply_by_parameter_scale,
+    )
 
 
 def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.GradientTransformation:

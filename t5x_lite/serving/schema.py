@@ -126,7 +126,8 @@ def _tokenize(item: Any, field: str, served: Served) -> Prompt:
         text = tokenizer.decode(ids)
     else:
         raise RequestError(400, f"{field} has the item {_shown(item)}: give strings, or lists of ids", field)
-    num_tokens = len(ids) + served.pretrained.architecture.traits.has_encoder
+    architecture = served.pretrained.architecture
+    num_tokens = len(ids) + (architecture.traits.has_encoder or architecture.keeps_eos)
     if num_tokens > limit:
         reader = "this model" if limit < served.options.max_input_tokens else "this server"
         message = f"{field} has {num_tokens} tokens, but {reader} reads at most {limit}: shorten it"

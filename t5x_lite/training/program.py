@@ -4,6 +4,7 @@
 It depends only on the config, the devices and the vocabulary size: a pod runs exactly what was compiled ahead of time.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import jax
 import optax
 from jax.sharding import Mesh
 
-from t5x_lite.config import ModelConfig
+from t5x_lite.config import ModelConfig, OptimizerConfig, RunConfig
 from t5x_lite.model.architectures import Architecture, abstract
 from t5x_lite.model.presets import resolve_model
 from t5x_lite.optim import make_optimizer, state_axes
@@ -45,7 +46,7 @@ class Program(NamedTuple):
     @property
     def description(self) -> dict[str, Any]:
         """The model's config and architecture, stored in every checkpoint."""
-        return {"model": self.model.stored(), "architecture": self.architecture._asdict()}
+        return {"model": self.model.stored(), "architecture": self.architecture.as_json()}
 
 
 def make_program(run: Run, mesh: Mesh, vocab_size: int, ids: tuple[int, int] = (0, 1)) -> Program:
@@ -64,7 +65,7 @@ def make_program(run: Run, mesh: Mesh, vocab_size: int, ids: tuple[int, int] = (
         cfg.model, vocab_size=vocab_size, train=cfg.train, platform=platform, pretrained=pretrained, ids=ids
     )
     axes = parameter_axes(abstract(model, architecture))
-    tx = make_optimizer(cfg.optimizer, cfg.train.num_steps, axes)
+    tx = make_optimizer(_optimizer(cfg), cfg.train.num_steps, axes)
     random_state = functools.partial(init_state, model, tx, cfg.seed, architecture)
     shapes = with_shardings(jax.eval_shape(random_state), axes, mesh)
     check_sharded(shapes, mesh)
@@ -78,6 +79,13 @@ def make_program(run: Run, mesh: Mesh, vocab_size: int, ids: tuple[int, int] = (
     )
     init = jax.jit(random_state, out_shardings=placed, compiler_options=xla_options.for_init(platform))
     return Program(architecture, model, mesh, tx, shapes, init, step)
+
+
+def _optimizer(cfg: RunConfig) -> OptimizerConfig:
+    """Returns the optimizer's config, with the factoring of runs started before they followed T5X."""
+    if cfg.follows_t5x or cfg.optimizer.name != "adafactor" or cfg.optimizer.factored is not None:
+        return cfg.optimizer
+    return dataclasses.replace(cfg.optimizer, factored="large")
 
 
 def with_shardings(state: TrainState, axes: Any, mesh: Mesh) -> TrainState:

@@ -6,10 +6,12 @@ import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from t5x_lite.config import RunConfig, TokenizerConfig
+from t5x_lite.config.run import LATEST_REVISION
 from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.data.tokenizers.base import FileTokenizer
+from t5x_lite.training.run_dir import RunDirectory
 
 if TYPE_CHECKING:
     from t5x_lite.checkpoints.weights import LazyModel
@@ -25,7 +27,8 @@ class Run(NamedTuple):
 
 
 def resolve_run(cfg: RunConfig) -> Run:
-    """Expands tasks from their bases and opens `model.pretrained`, whose tokenizer the tasks take."""
+    """Sets the revision, expands tasks from their bases, and opens `model.pretrained`, whose tokenizer they take."""
+    cfg = dataclasses.replace(cfg, revision=cfg.revision or RunDirectory(cfg.run_dir).revision() or LATEST_REVISION)
     tasks, pretrained = resolve_tasks(cfg.task), None
     if cfg.model.pretrained is not None:
         from t5x_lite.checkpoints.load import open_pretrained

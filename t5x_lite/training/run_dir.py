@@ -19,10 +19,12 @@ import yaml
 
 from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
+from t5x_lite.config.run import FIRST_REVISION
 from t5x_lite.files.atomic_write import write_atomically
 
 # If one of these changes, the existing checkpoints or text cannot be used.
 FIXED_FIELDS = (
+    "revision",
     "seed",
     "task",
     "model",
@@ -30,6 +32,7 @@ FIXED_FIELDS = (
     "train.targets_length",
     "optimizer.name",
     "optimizer.beta1",
+    "optimizer.factored",
 )
 PACKAGES = ("t5x-lite", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "sentencepiece")
 
@@ -91,13 +94,20 @@ class RunDirectory:
         """Raises ValueError if a field that must stay the same differs from the recorded config."""
         if not self.config.exists():
             return
-        began, asked = self._read_config(), as_plain(cfg)
+        began, asked = {"revision": FIRST_REVISION} | self._read_config(), as_plain(cfg)
         for field in FIXED_FIELDS:
             for name, before, now in _differences(field, _get(began, field), _get(asked, field)):
                 raise ValueError(
                     f"{name} is {now!r}, but the run in {self.path} was started with {before!r}: "
                     "use that value, or another run_dir"
                 )
+
+    def revision(self) -> int | None:
+        """Returns the revision of the rules that the run follows; None for a new run."""
+        try:
+            return self._read_config().get("revision", FIRST_REVISION) if self.config.exists() else None
+        except ValueError:
+            return None  # `check` reports it
 
     def record(self, cfg: RunConfig) -> None:
         """Writes the resolved config and the environment, in process 0 only."""

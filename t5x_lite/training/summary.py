@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpus
 from t5x_lite.data.examples import Examples, Pairs, unpacked
 from t5x_lite.files.svg_chart import line_chart
@@ -31,8 +32,12 @@ def describe_start(job: "Job", start: int) -> str:
     )
     return (
         f"{verb} {num_parameters / 1e6:.1f}M parameters{origin} in {program.model.dtype} on {mesh} ({device_kind}), "
-        f"{text}, run directory {cfg.run_dir}"
+        f"{text}, run directory {cfg.run_dir}{_revision(cfg)}"
     )
+
+
+def _revision(cfg: RunConfig) -> str:
+    return "" if cfg.follows_t5x else f", revision {cfg.revision} of the rules for examples and optimizer states"
 
 
 def _describe_examples(examples: Examples, corpus: Corpus) -> str:

@@ -8,8 +8,9 @@ from t5x_lite.config.architectures import ARCHITECTURES, DECODERS, TRAINABLE, Ar
 
 def test_an_architecture_survives_a_checkpoint_description():
     architecture = Architecture("sequence_classifier", ("bad", "good"))
-    assert architecture._asdict() == {"name": "sequence_classifier", "labels": ("bad", "good")}
-    assert Architecture(**architecture._asdict()) == architecture
+    assert architecture.as_json() == {"name": "sequence_classifier", "labels": ("bad", "good")}
+    for described in (architecture, Architecture("prefix_lm", keeps_eos=True), Architecture("prefix_lm")):
+        assert Architecture(**described.as_json()) == described
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -121,3 +121,9 @@ def test_prompts_are_left_padded_without_eos():
     prompts_BP, length_B = as_prompts(np.array([[7, 8, 1, 0], [9, 6, 7, 5], [1, 0, 0, 0]]), eos_id=1)
     assert prompts_BP.tolist() == [[0, 0, 0, 7, 8], [0, 9, 6, 7, 5], [0, 0, 0, 0, 0]]
     assert length_B.tolist() == [2, 4, 0]
+
+
+def test_prompts_of_a_model_that_reads_the_eos_of_its_inputs_keep_it():
+    prompts_BP, length_B = as_prompts(np.array([[7, 8, 1, 0], [9, 6, 7, 1], [0, 0, 0, 0]]), eos_id=None)
+    assert prompts_BP.tolist() == [[0, 0, 7, 8, 1], [0, 9, 6, 7, 1], [0, 0, 0, 0, 0]]
+    assert length_B.tolist() == [3, 4, 0]

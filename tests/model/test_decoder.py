@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from t5x_lite.data.converters import prefix_lm
+from t5x_lite.data.prefix_lm import prefix_lm
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.kernels.cross_entropy import cross_entropy
 from t5x_lite.model.transformer import T5

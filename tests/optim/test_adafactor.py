@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from t5x_lite.optim.adafactor import adafactor, factored_axes
+from t5x_lite.optim.adafactor import Rules, adafactor, factored_axes
 
 L, D, N, H, F, V, BUCKETS = 3, 10, 2, 7, 12, 33, 5
 MIN_SIZE = 8  # D, F, V and N * H are factored, N, H and BUCKETS are not
@@ -74,6 +74,25 @@ def step_1(tx, slots) -> tuple[Any, Any]:
     return np.asarray(ones["x"] + updates["x"]), state
 
 
+def t5x_logical_adafactor(param, all_grads, rule, *, scaled=True):
+    """T5X's Adafactor in float64 on an array whose dimensions are "batch", "row" or "col", without a size limit."""
+    p = param.astype(np.float64)
+    rows, cols, averaged = (
+        tuple(dim for dim, kind in enumerate(rule) if kind in kinds) for kinds in (("row",), ("col",), ("row", "col"))
+    )
+    v_row, v_col = 0.0, 0.0
+    for step, g in enumerate(grad.astype(np.float64) for grad in all_grads):
+        decay = 1.0 - (step + 1.0) ** -0.8
+        square = g * g + 1e-30
+        v_row = decay * v_row + (1 - decay) * square.mean(axis=cols, keepdims=True)
+        v_col = decay * v_col + (1 - decay) * square.mean(axis=rows, keepdims=True)
+        y = g * (v_row / v_row.mean(axis=rows, keepdims=True)) ** -0.5 * v_col**-0.5
+        y = y / np.maximum(1.0, np.sqrt((y * y).mean(axis=averaged, keepdims=True)))
+        scale = np.maximum(np.sqrt((p * p).mean(axis=averaged, keepdims=True)), 1e-3) if scaled else 1.0
+        p = p - schedule(step) * scale * y
+    return p
+
+
 def slots(state: Any, name):
     trees: Any = {slot: optax.tree.get(state, slot) for slot in ("v_row", "v_col", "v")}
     return {slot: tree[name] for slot, tree in trees.items()}
@@ -100,7 +119,7 @@ def numpy_adafactor(param, all_grads, *, beta1=None, weight_decay=0.0):
 
 @functools.cache
 def model_after_4_steps(**options):
-    tx = adafactor(schedule, AXES, min_dim_size_to_factor=MIN_SIZE, **options)
+    tx = adafactor(schedule, AXES, rules=Rules(min_dim_size_to_factor=MIN_SIZE), **options)
     return run(tx, random_tree(0), growing_grads(4))[0]
 
 
@@ -115,10 +134,56 @@ def test_every_parameter_of_the_model_steps_as_its_layers_matrices_do_in_float64
         np.testing.assert_allclose(matrix, expected, rtol=1e-5, atol=2e-6 * np.abs(expected).max())
 
 
+LOGICAL = [
+    ((L, 64, 256), ("layers", "embed", "mlp"), ("batch", "row", "col")),
+    ((L, 256, 64), ("layers", "mlp", "embed"), ("batch", "col", "row")),
+    ((L, 64, 5, 48), ("layers", "embed", "heads", "head_dim"), ("batch", "row", "col", "col")),
+    ((2, 5, 7, 64), ("layers", "heads", "head_dim", "embed"), ("batch", "col", "col", "row")),
+    ((11, 3, 4), ("embed", "heads", "head_dim"), ("row", "col", "col")),
+]
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize(("shape", "axes", "rule"), LOGICAL, ids=[str(shape) for shape, _, _ in LOGICAL])
+def test_small_stacked_matrices_step_as_t5xs_logical_rules_say(shape, axes, rule, scaled):
+    params, grads = random_tree(0, {"x": shape}), growing_grads(5, {"x": shape})
+    tx = adafactor(schedule, {"x": axes}, rules=Rules(multiply_by_parameter_scale=scaled))
+    got, _ = run(tx, params, grads)
+    expected = t5x_logical_adafactor(params["x"], [grad["x"] for grad in grads], rule, scaled=scaled)
+    np.testing.assert_allclose(got["x"], expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("rules", [Rules(always_factor_stacked=False), Rules(min_dim_size_to_factor=None)])
+def test_other_rules_keep_the_second_moment_of_a_small_stacked_matrix_in_full(rules):
+    params, grads = random_tree(0, {"x": (L, 10, 12)}), growing_grads(5, {"x": (L, 10, 12)})
+    got, state = run(adafactor(schedule, {"x": ("layers", "embed", "mlp")}, rules=rules), params, grads)
+    assert slots(state, "x")["v"].shape == (L, 10, 12)
+    for layer in range(L):
+        p, v = params["x"][layer].astype(np.float64), 0.0
+        for step, g in enumerate(grad["x"][layer].astype(np.float64) for grad in grads):
+            decay = 1 - (step + 1) ** -0.8
+            v = decay * v + (1 - decay) * (g * g + 1e-30)
+            u = g / np.sqrt(v)
+            p = p - schedule(step) * max(1e-3, np.sqrt(np.mean(p * p))) * u / max(1.0, np.sqrt(np.mean(u * u)))
+        np.testing.assert_allclose(got["x"][layer], p, rtol=1e-5, atol=2e-6 * np.abs(p).max())
+
+
+def test_a_state_kept_in_full_goes_on_in_full_whatever_the_rules_of_new_states():
+    axes, params = {"x": ("layers", "embed", "mlp")}, random_tree(0, {"x": (L, 6, 5)})
+    grads = growing_grads(3, {"x": (L, 6, 5)})
+    old, new = adafactor(schedule, axes, rules=Rules(always_factor_stacked=False)), adafactor(schedule, axes)
+    state = old.init(params)
+    for grad in grads:
+        expected, next_state = old.update(grad, state, params)
+        got, same_state = new.update(grad, state, params)
+        jax.tree.map(np.testing.assert_array_equal, (got, same_state), (expected, next_state))
+        state = next_state
+
+
 def test_on_plain_matrices_and_vectors_it_is_optax_adafactor():
     names = ("embedding", "final_norm", "bias")
     shapes, axes = {name: SHAPES[name] for name in names}, {name: AXES[name] for name in names}
-    ours = adafactor(schedule, axes, beta1=0.9, weight_decay=0.02, min_dim_size_to_factor=MIN_SIZE)
+    ours = adafactor(schedule, axes, beta1=0.9, weight_decay=0.02, rules=Rules(min_dim_size_to_factor=MIN_SIZE))
     theirs = optax.adafactor(schedule, MIN_SIZE, momentum=0.9, weight_decay_rate=0.02)
     params, all_grads = random_tree(0, shapes), growing_grads(4, shapes)
     jax.tree.map(
@@ -129,7 +194,7 @@ def test_on_plain_matrices_and_vectors_it_is_optax_adafactor():
 
 
 def test_a_factored_step_has_the_numbers_t5x_publishes():
-    tx = adafactor(lambda _: 0.1, {"x": ("mlp", "embed")}, min_dim_size_to_factor=0)
+    tx = adafactor(lambda _: 0.1, {"x": ("mlp", "embed")}, rules=Rules(min_dim_size_to_factor=0))
     param, state = step_1(tx, {"v_row": jnp.full(2, 0.9), "v_col": jnp.full(3, 0.1)})
     np.testing.assert_allclose(slots(state, "x")["v_row"], np.full(2, 0.9574349), rtol=1e-6)
     np.testing.assert_allclose(slots(state, "x")["v_col"], np.full(3, 0.6169143), rtol=1e-6)
@@ -137,7 +202,7 @@ def test_a_factored_step_has_the_numbers_t5x_publishes():
 
 
 def test_an_unfactored_step_with_momentum_has_the_numbers_t5x_publishes():
-    tx = adafactor(lambda _: 0.1, {"x": ("mlp", "embed")}, beta1=0.0, min_dim_size_to_factor=32)
+    tx = adafactor(lambda _: 0.1, {"x": ("mlp", "embed")}, beta1=0.0, rules=Rules(min_dim_size_to_factor=32))
     param, state = step_1(tx, {"v": jnp.full((3, 2), 0.5)})
     np.testing.assert_allclose(slots(state, "x")["v"], np.full((3, 2), 0.787174), rtol=1e-6)
     np.testing.assert_allclose(state[4].ema["x"], np.full((3, 2), 0.1), rtol=1e-6)
@@ -145,7 +210,7 @@ def test_an_unfactored_step_with_momentum_has_the_numbers_t5x_publishes():
 
 
 def test_a_step_with_clipped_gradients_has_the_numbers_t5x_publishes():
-    core = adafactor(lambda _: 0.1, {"x": ("mlp", "embed")}, min_dim_size_to_factor=0)
+    core = adafactor(lambda _: 0.1, {"x": ("mlp", "embed")}, rules=Rules(min_dim_size_to_factor=0))
     tx = optax.chain(optax.clip_by_global_norm(1.0), core)
     param, state = step_1(tx, {"v_row": jnp.full(2, 0.9), "v_col": jnp.full(3, 0.1)})
     np.testing.assert_allclose(slots(state, "x")["v_row"], np.full(2, 0.478811), rtol=1e-6)
@@ -169,15 +234,19 @@ def test_the_second_moments_decay_is_0_at_step_0_and_0_425651_at_step_1():
         ((300, 127), ("embed", "mlp"), None, None),
         ((L, 130, 2, 64), ("layers", "embed", "heads", "head_dim"), (L, 130), (L, 2, 64)),
         ((L, 2, 64, 130), ("layers", "heads", "head_dim", "embed"), (L, 130), (L, 2, 64)),
-        ((L, 130, 2, 63), ("layers", "embed", "heads", "head_dim"), None, None),
+        ((L, 64, 256), ("layers", "embed", "mlp"), (L, 64), (L, 256)),
+        ((1, 5, 3), ("layers", "mlp", "embed"), (1, 3), (1, 5)),
+        ((L, 130, 2, 63), ("layers", "embed", "heads", "head_dim"), (L, 130), (L, 2, 63)),
+        ((6, 2, 7), ("embed", "heads", "head_dim"), (6,), (2, 7)),
         ((200, 130), ("layers", "embed"), None, None),
         ((200,), ("embed",), None, None),
         ((200, 32), ("heads", "buckets"), None, None),
         ((200, 2, 32), ("layers", "heads", "buckets"), None, None),
         ((129, 128), ("heads", "buckets"), (129,), (128,)),
+        ((L, 129, 128), ("layers", "heads", "buckets"), None, None),
     ],
 )
-def test_a_matrix_is_factored_where_both_its_sides_are_128_or_more(shape, axes, row, col):
+def test_a_matrix_is_factored_if_it_is_stacked_or_split_or_both_its_sides_are_128_or_more(shape, axes, row, col):
     state = adafactor(schedule, {"x": axes}).init({"x": jnp.zeros(shape)})
     got = tuple(slots(state, "x")[slot].shape for slot in ("v_row", "v_col", "v"))
     assert got == ((row, col, (1,)) if row else ((1,), (1,), shape))
@@ -211,14 +280,18 @@ def test_a_parameter_at_zero_moves_by_a_thousandth_of_the_learning_rate():
 
 def test_a_gradient_of_zero_changes_nothing():
     params, axes = {"out": random_tree(0)["out"]}, {"out": AXES["out"]}
-    got, _ = run(adafactor(schedule, axes, min_dim_size_to_factor=MIN_SIZE), params, [{"out": np.zeros((L, N, H, D))}])
+    got, _ = run(
+        adafactor(schedule, axes, rules=Rules(min_dim_size_to_factor=MIN_SIZE)),
+        params,
+        [{"out": np.zeros((L, N, H, D))}],
+    )
     np.testing.assert_array_equal(got["out"], params["out"])
 
 
 def test_bfloat16_gradients_are_squared_and_averaged_in_float32():
     params, axes = {"out": random_tree(0)["out"]}, {"out": AXES["out"]}
     grads = {"out": jnp.asarray(random_tree(1)["out"], jnp.bfloat16)}
-    tx = adafactor(schedule, axes, beta1=0.9, min_dim_size_to_factor=MIN_SIZE)
+    tx = adafactor(schedule, axes, beta1=0.9, rules=Rules(min_dim_size_to_factor=MIN_SIZE))
     got = run(tx, params, [grads])
     assert {leaf.dtype.name for leaf in jax.tree.leaves(got)} == {"float32", "int32"}
     expected = run(tx, params, [{"out": grads["out"].astype(jnp.float32)}])
@@ -226,18 +299,22 @@ def test_bfloat16_gradients_are_squared_and_averaged_in_float32():
 
 
 def test_a_vector_is_never_factored():
-    state = adafactor(schedule, {"x": ("layers", "embed")}, min_dim_size_to_factor=0).init({"x": jnp.zeros((L, D))})
+    state = adafactor(schedule, {"x": ("layers", "embed")}, rules=Rules(min_dim_size_to_factor=0)).init(
+        {"x": jnp.zeros((L, D))}
+    )
     assert slots(state, "x")["v"].shape == (L, D)
 
 
 def test_stacked_parameters_step_exactly_as_the_same_layers_unstacked():
     stacked = {name: axes for name, axes in AXES.items() if axes[0] == "layers"}
     params, *grads = ({name: random_tree(seed)[name] for name in stacked} for seed in range(4))
-    together, _ = run(adafactor(schedule, stacked, beta1=0.9, min_dim_size_to_factor=MIN_SIZE), params, grads)
+    together, _ = run(
+        adafactor(schedule, stacked, beta1=0.9, rules=Rules(min_dim_size_to_factor=MIN_SIZE)), params, grads
+    )
     single = {name: axes[1:] for name, axes in stacked.items()}
     alone = [
         run(
-            adafactor(schedule, single, beta1=0.9, min_dim_size_to_factor=MIN_SIZE),
+            adafactor(schedule, single, beta1=0.9, rules=Rules(min_dim_size_to_factor=MIN_SIZE)),
             {name: array[layer] for name, array in params.items()},
             [{name: array[layer] for name, array in grad.items()} for grad in grads],
         )[0]

@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ElementTree
 import jax
 import numpy as np
 import pytest
+import yaml
 
 from t5x_lite.checkpoints.load import load
 from t5x_lite.config import DataConfig, MeshConfig, ModelOptions, OptimizerConfig, TaskConfig, TokenizerConfig
@@ -170,6 +171,24 @@ def test_a_run_killed_between_checkpoints_resumes_to_the_same_bits(finished, tmp
             loop.train(runs.config(run_dir))
     loop.train(runs.config(run_dir))
     assert_same_arrays(run_dir, finished[0])
+
+
+@pytest.mark.slow
+def test_a_run_from_before_there_were_revisions_goes_on_as_it_would_have(finished, tmp_path, capsys):
+    whole, cut = (started_like(finished, tmp_path / name) for name in ("whole", "cut"))
+    loop.train(dataclasses.replace(runs.config(whole), revision=1))
+    loop.train(dataclasses.replace(runs.config(cut, num_steps=4), revision=1))
+    recorded = yaml.safe_load((cut / "config.yaml").read_text())
+    del recorded["revision"], recorded["optimizer"]["factored"]
+    (cut / "config.yaml").write_text(yaml.safe_dump(recorded))
+    loop.train(runs.config(cut))
+    assert "revision 1 of the rules" in capsys.readouterr().err
+    loop.train(runs.config(cut))  # what is recorded now is found again
+    assert_same_arrays(cut, whole)
+    assert any(
+        not np.array_equal(one, other)
+        for one, other in zip(runs.arrays(whole).values(), runs.arrays(finished[0]).values(), strict=True)
+    )
 
 
 @pytest.mark.slow

@@ -38,6 +38,20 @@ def made(cfg, vocab_size=VOCAB_ROWS):
     return make_program(resolve_run(cfg), make_mesh(cfg.mesh), vocab_size)
 
 
+@pytest.mark.parametrize(
+    ("fields", "revision", "is_factored"),
+    [({}, None, True), ({}, 1, False), ({"factored": "stacked"}, 1, True), ({"factored": "large"}, 2, False)],
+)
+def test_small_stacked_matrices_are_factored_unless_the_run_is_older_or_says_otherwise(
+    tmp_path, fields, revision, is_factored
+):
+    cfg = runs.config(tmp_path / "run")
+    optimizer = dataclasses.replace(cfg.optimizer, **fields)
+    shapes = made(dataclasses.replace(cfg, optimizer=optimizer, revision=revision)).shapes
+    state = {name: leaf.shape for name, leaf in named_leaves(shapes.opt_state).items()}
+    assert (state["0/v/encoder/blocks/mlp/wo"] == (1,)) == is_factored
+
+
 @functools.cache
 def program(name):
     return made(config(name))

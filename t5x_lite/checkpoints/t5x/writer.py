@@ -25,7 +25,7 @@ from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, Slot
 from t5x_lite.config import ModelConfig
 from t5x_lite.files.atomic_write import new_directory
 from t5x_lite.files.messages import first_line
-from t5x_lite.optim.adafactor import UNUSED_SHAPE
+from t5x_lite.optim.adafactor import MIN_DIM_SIZE_TO_FACTOR, UNUSED_SHAPE
 
 VERSION = 3
 INDEX = "checkpoint"
@@ -75,12 +75,23 @@ def _slot_sources(
     sources: dict[str, Callable[[], np.ndarray]] = dict.fromkeys(SLOT_NAMES, lambda: unused)
     if slots["v"].shape != UNUSED_SHAPE:
         sources["v"] = source("v", matrix_shape)
+    elif min(matrix_shape) < MIN_DIM_SIZE_TO_FACTOR:  # which T5X does not factor in the plain layout
+        sources["v"] = lambda: _second_moment(
+            *(slots[slot] if layer is None else slots[slot][layer] for slot in ("v_row", "v_col")), axes
+        ).reshape(matrix_shape)
     else:
         for slot, kept in kept_dims(axes).items():
             sources[plain_slot(matrix_shape, kept)] = source(slot, (-1,))
     if "m" in slots:
         sources["m"] = source("m", matrix_shape)
     return sources
+
+
+def _second_moment(v_row: np.ndarray, v_col: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
+    """Returns the second moment of one layer that Adafactor estimates from its factors."""
+    kept = kept_dims(axes)
+    rows, cols = np.expand_dims(v_row, kept["v_col"]), np.expand_dims(v_col, kept["v_row"])
+    return rows * cols / np.mean(v_row)
 
 
 def write_t5x(

@@ -67,9 +67,11 @@ def _targets(pretrained: Pretrained, options: AttentionConfig, inputs_1S: np.nda
 
 
 def _continuation(pretrained: Pretrained, inputs_1S: np.ndarray, targets_T: np.ndarray, names: Names) -> Reading:
-    start_id, sees_prefix = pretrained.config.start_id, pretrained.architecture.traits.sees_prefix
-    first = inputs_1S.shape[1] - 1  # the last prompt token (prompts have no EOS) predicts the first target
-    read_1T = np.concatenate([[start_id], inputs_1S[0, :first], targets_T[:-1]])[None].astype(np.int32)
+    start_id, architecture = pretrained.config.start_id, pretrained.architecture
+    prompt_P = inputs_1S[0] if architecture.keeps_eos else inputs_1S[0, :-1]
+    first = len(prompt_P)  # the last prompt token, which follows the start, predicts the first target
+    read_1T = np.concatenate([[start_id], prompt_P, targets_T[:-1]])[None].astype(np.int32)
+    sees_prefix = architecture.traits.sees_prefix
     prefix_1T = (np.arange(read_1T.shape[1]) <= first)[None].astype(np.int32) if sees_prefix else None
     return Reading(read_1T, prefix_1T, first + np.arange(len(targets_T)), targets_T, names)
 

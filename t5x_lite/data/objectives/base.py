@@ -47,6 +47,10 @@ class Objective(abc.ABC):
           ValueError: if the lengths or the tokenizer do not suit the objective.
         """
 
+    def for_leftover(self, length: int) -> Self:
+        """Returns the objective for what is left of a text after its last whole chunk: 1 to L - 1 tokens."""
+        return dataclasses.replace(self, chunk_length=length)
+
     @abc.abstractmethod
     def __call__(self, tokens_BL: np.ndarray, index_B: np.ndarray) -> dict[str, np.ndarray]:
         """Makes one example from each chunk.

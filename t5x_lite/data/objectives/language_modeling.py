@@ -51,7 +51,7 @@ class PrefixLM(Objective):
     def __call__(self, tokens_BL: np.ndarray, index_B: np.ndarray) -> dict[str, np.ndarray]:
         most = max_targets(self.chunk_length, self.targets_share)
         keys_B1 = random_keys(self.seed, index_B, 1)
-        num_inputs_B1 = self.chunk_length - 1 - draw_below(keys_B1, most)
+        num_inputs_B1 = self.chunk_length - 1 - draw_below(keys_B1, max(most, 1))  # a single token is a target
         in_prefix_BL = np.arange(self.chunk_length)[None] < num_inputs_B1
         ends: Any = {"eos_id": self.eos_id, "pad_id": self.pad_id}
         return {

@@ -69,8 +69,8 @@ class MaskedLM(Objective):
         fate_BK = draw_uniform(keys_BP[:, length : length + num_chosen])
         random_BK = self.first_random_id + draw_below(keys_BP[:, length + num_chosen :], self.num_random_ids)
 
-        targets_BT = np.full((len(tokens_BL), self.targets_length), self.eos_id, np.int32)
-        targets_BT[:, :length] = tokens_BL
+        targets_BT = np.full((len(tokens_BL), self.targets_length), self.pad_id, np.int32)
+        targets_BT[:, :length], targets_BT[:, length] = tokens_BL, self.eos_id
         inputs_BS = targets_BT.copy()
         kept_BK = np.take_along_axis(targets_BT, places_BK, axis=1)
         changed_BK = np.where(fate_BK < MASKED + REPLACED, random_BK, kept_BK)

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Span corruption, T5's pretraining objective, vectorised over the batch.
 
-Every row drops the same number of tokens in the same number of spans, so batches need no padding.
+Every chunk drops the same number of tokens in the same number of spans, so batches need no padding, except for what is
+left over at the end of a text.
 
 Shape letters: B batch, L tokens per chunk, S encoder tokens, T decoder tokens, K spans per row, P random keys per row.
 
@@ -77,10 +78,11 @@ class SpanCorruption(Objective):
         )
 
     def __call__(self, tokens_BL: np.ndarray, index_B: np.ndarray) -> dict[str, np.ndarray]:
-        num_noise, num_spans = noise_counts(self.chunk_length, self.noise_density, self.mean_span_length)
+        length = max(self.chunk_length, 2)  # as in T5: of a single token left over, nothing is dropped
+        num_noise, num_spans = _unchecked_counts(length, self.noise_density, self.mean_span_length)
         mask_BL = random_spans_noise_mask(
-            self.seed, index_B, length=self.chunk_length, num_noise=num_noise, num_spans=num_spans
-        )
+            self.seed, index_B, length=length, num_noise=num_noise, num_spans=min(num_spans, length - num_noise)
+        )[:, : self.chunk_length]
         inputs_BS, targets_BT = corrupt_spans(
             tokens_BL, mask_BL, first_sentinel=self.first_sentinel, eos_id=self.eos_id
         )
@@ -92,16 +94,20 @@ class SpanCorruption(Objective):
 
 def noise_counts(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
     """Returns the numbers of dropped tokens and spans; raises ValueError if too few tokens separate the spans."""
-    # In float32 and rounded half to even, as in T5.
-    num_noise = int(np.round(np.float32(length) * np.float32(noise_density)))
-    num_noise = min(max(num_noise, 1), length - 1)
-    num_spans = max(1, int(np.round(np.float32(num_noise) / np.float32(mean_span_length))))
+    num_noise, num_spans = _unchecked_counts(length, noise_density, mean_span_length)
     if num_spans > length - num_noise:
         raise ValueError(
             f"task.noise_density {noise_density} keeps {length - num_noise} of {length} tokens, too few to separate "
             f"{num_spans} dropped spans: lower it, or raise task.mean_noise_span_length {mean_span_length}"
         )
     return num_noise, num_spans
+
+
+def _unchecked_counts(length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:
+    # In float32 and rounded half to even, as in T5.
+    num_noise = int(np.round(np.float32(length) * np.float32(noise_density)))
+    num_noise = min(max(num_noise, 1), length - 1)
+    return num_noise, max(1, int(np.round(np.float32(num_noise) / np.float32(mean_span_length))))
 
 
 def span_corruption_lengths(inputs_length: int, noise_density: float, mean_span_length: float) -> tuple[int, int]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoints.t5x.files import T5XCheckpoint
-from t5x_lite.checkpoints.t5x.model import T5XModel
-from t5x_lite.checkpoints.t5x.optimizer import opt_state_from_slots, slots_of
+from t5x_lite.checkpoints.t5x.model import T5XModel, layer_axes
+from t5x_lite.checkpoints.t5x.optimizer import factored_like, opt_state_from_slots, slots_of
 from t5x_lite.checkpoints.t5x.writer import plain_arrays, write_t5x
 from t5x_lite.checkpoints.weights import reader
 from t5x_lite.config import MeshConfig, OptimizerConfig
@@ -124,6 +124,43 @@ def test_the_state_is_written_as_it_was_read(tmp_path):
         for name, make in arrays.items():
             expected = slots[name] if name in slots else targets[name.removeprefix("target/")]
             np.testing.assert_array_equal(make(), expected, err_msg=name)
+
+
+SMALL = dataclasses.replace(tiny.T5_1_1, emb_dim=10, num_heads=3, head_dim=7, mlp_dim=13)
+
+
+def test_second_moments_that_the_plain_layout_keeps_in_full_are_averaged_where_stacks_are_factored():
+    targets, slots = laid_out(SMALL)
+    found = opened(targets, slots)
+    shapes = jax.eval_shape(optimizer(SMALL).init, model_of(found))
+    kept = factored_like(shapes, found.all_slots(), layer_axes(SMALL))
+    state = named_leaves(opt_state_from_slots(kept, STEP, shapes))
+    full = [slots[f"state/param_states/encoder/layers_{layer}/mlp/wo/kernel/v"] for layer in range(2)]
+    name = "encoder/blocks/mlp/wo"
+    np.testing.assert_allclose(state[f"0/v_col/{name}"], [v.mean(axis=1) for v in full], rtol=1e-6)
+    np.testing.assert_allclose(state[f"0/v_row/{name}"], [v.mean(axis=0) for v in full], rtol=1e-6)
+    query = [slots[f"state/param_states/encoder/layers_{layer}/attention/query/kernel/v"] for layer in range(2)]
+    np.testing.assert_allclose(
+        state["0/v_row/encoder/blocks/attention/query"], [v.mean(axis=1) for v in query], rtol=1e-6
+    )
+    heads = [v.mean(axis=0).reshape(3, 7) for v in query]
+    np.testing.assert_allclose(state["0/v_col/encoder/blocks/attention/query"], heads, rtol=1e-6)
+
+
+def test_factors_of_small_matrices_are_written_as_the_full_moment_that_the_plain_layout_keeps(tmp_path):
+    model, tx = tiny.drawn(T5, SMALL), optimizer(SMALL)
+    _, state = jax.jit(tx.update)(tiny.drawn(T5, SMALL, seed=1), tx.init(model), model)
+    written = {name: make() for name, make in plain_arrays(SMALL, reader(model), slots_of(state)).items()}
+    path = "state/param_states/encoder/layers_1/attention/out/kernel"
+    assert [written[f"{path}/{slot}"].shape for slot in ("v_row", "v_col", "v")] == [(1,), (1,), (21, 10)]
+    v_row, v_col = (named_leaves(state)[f"0/{slot}/encoder/blocks/attention/out"][1] for slot in ("v_row", "v_col"))
+    np.testing.assert_allclose(written[f"{path}/v"], np.outer(np.ravel(v_col), v_row) / np.mean(v_row), rtol=1e-6)
+    found = T5XModel(write_t5x(tmp_path, plain_arrays(SMALL, reader(model), slots_of(state)), STEP))
+    shapes = jax.eval_shape(tx.init, model)
+    again = opt_state_from_slots(factored_like(shapes, found.all_slots(), layer_axes(SMALL)), STEP, shapes)
+    for name, array in named_leaves(state).items():
+        if "count" not in name:
+            np.testing.assert_allclose(named_leaves(again)[name], array, rtol=1e-5, err_msg=name)
 
 
 def test_the_slots_of_the_scalable_layout_are_the_same_state():

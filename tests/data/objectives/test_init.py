@@ -85,6 +85,45 @@ def test_rows_have_their_lengths_end_in_eos_and_depend_on_nothing_but_their_inde
             assert_same(alone, {side: rows[b : b + 1] for side, rows in batch.items()})
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_left_over_fits_into_the_rows_whatever_its_length(name):
+    for inputs_length in (9, 40, 67):
+        for _, objective in make(name, inputs_length=inputs_length):
+            for length in range(1, objective.chunk_length):
+                leftover = objective.for_leftover(length)
+                tokens_BL = np.arange(3, 3 + length, dtype=np.uint16)[None].repeat(3, axis=0)
+                batch = leftover(tokens_BL, np.arange(3))
+                assert batch["inputs"].shape == (3, inputs_length)
+                assert batch["targets"].shape == (3, objective.targets_length)
+                for inputs, targets in zip(batch["inputs"], batch["targets"], strict=True):
+                    assert len(without_padding(targets)) > 0
+                    ids = {*without_padding(inputs), *without_padding(targets)}
+                    assert set(tokens_BL[0].tolist()) <= ids  # nothing is lost
+                if name == "masked_lm":
+                    assert (batch["loss_weights"].sum(axis=1) >= 1).all()
+                    assert (batch["loss_weights"] <= (batch["targets"] > 1)).all()
+
+
+@pytest.mark.parametrize(("density", "mean"), [(0.15, 3.0), (0.5, 3.0), (0.7, 2.4), (0.15, 64.0), (0.3, 1.0)])
+def test_span_corruption_of_what_is_left_over_drops_as_many_tokens_as_t5(density, mean):
+    task = TaskConfig(noise_density=density, mean_noise_span_length=mean)
+    lengths = {"inputs_length": 120, "targets_length": None}
+    ((_, objective),) = make_objectives(task, TOKENIZER, **lengths, seed=5)
+    for length in range(1, min(objective.chunk_length, 90)):
+        tokens_1L = np.arange(3, 3 + length)[None]
+        batch = objective.for_leftover(length)(tokens_1L, np.zeros(1, int))
+        inputs, targets = without_padding(batch["inputs"][0]), without_padding(batch["targets"][0])
+        # T5's `random_spans_noise_mask`: rounded half to even, at least one token of two or more is dropped and kept.
+        dropped = min(max(int(np.round(np.float32(length) * np.float32(density))), 1), length - 1)
+        num_spans = min(max(int(np.round(np.float32(dropped) / np.float32(mean))), 1), length - dropped)
+        if length == 1:
+            assert (inputs, targets) == ([3], [objective.first_sentinel])
+        else:
+            assert len(targets) == dropped + num_spans
+            assert len(inputs) == length - dropped + num_spans
+            assert inputs[0] == 3
+
+
 def has_choice(objective):
     """False for what T5's masks always place at the end of the chunk: a single span."""
     if isinstance(objective, SpanCorruption):
