@@ -16,6 +16,7 @@ from t5x_lite.config.architectures import ENCODER
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.encode import encode
 from tests.checkpoints.hf.test_architecture import GOLDEN
+from tests.checkpoints.torch_files import torch_file
 from tests.paths import ROOT
 
 NAMES = ("sentence_t5", "first_token")
@@ -95,6 +96,15 @@ def test_the_files_of_older_versions_are_read(directory):
     edit(directory / "modules.json", old)
     np.testing.assert_array_equal(encode(directory, TEXTS), expected_BE)
     assert load(directory).config.emb_dim == 12
+
+
+def test_a_dense_layer_may_be_stored_by_torch(directory):
+    """As sentence-t5-base stored it for years."""
+    expected_BE = encode(directory, TEXTS)
+    weight = next(iter(stored(directory / "2_Dense").values()))
+    (directory / "2_Dense" / "model.safetensors").unlink()
+    torch_file(directory / "2_Dense" / "pytorch_model.bin", {"linear.weight": weight})
+    np.testing.assert_array_equal(encode(directory, TEXTS), expected_BE)
 
 
 def test_the_default_prompt_is_put_before_every_text(directory, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.inference.engine import Request, answer_batch
+from t5x_lite.model.sentence_head import Dense, SentenceHead
 from t5x_lite.serving import batch
 from t5x_lite.serving.batch import batch_sizes, group_of, padded_inputs, power_of_two, run_batch, warm_up
 from tests.serving.models import CFG, Listener, alone, pretrained
@@ -151,6 +152,16 @@ def test_an_embedding_is_the_normalized_mean_of_the_encoders_outputs():
         values_E = listener.last().values_E
         assert values_E.shape == (CFG.emb_dim,)
         np.testing.assert_allclose(values_E, mean_D / np.linalg.norm(mean_D), rtol=1e-3, atol=1e-5)
+
+
+def test_a_models_own_head_makes_the_embedding():
+    kernel_DE = np.random.default_rng(0).normal(size=(CFG.emb_dim, 6)).astype(np.float32)
+    own = pretrained("encoder")
+    own = own._replace(head=SentenceHead(pooling="first", dense=(Dense(kernel_DE=kernel_DE),), normalise=False))
+    listener = Listener("one", embeds=True)
+    run_batch(own, [listener.job], most_rows=4)
+    first_D = np.asarray(own.model(np.asarray([listener.job.ids], np.int32)))[0, 0]
+    np.testing.assert_allclose(listener.last().values_E, first_D @ kernel_DE, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["masked_lm", "encoder"])

@@ -26,7 +26,7 @@ from t5x_lite.checkpoints.load import save_hf
 from t5x_lite.serving import server as server_module
 from t5x_lite.serving.app import make_app
 from t5x_lite.serving.engine import Engine
-from t5x_lite.serving.server import Server, is_loopback, listening_socket, model_name, serve, url
+from t5x_lite.serving.server import Server, is_loopback, listening_socket, model_name, serve, url, with_pooling
 from t5x_lite.serving.telemetry import Telemetry
 from tests.serving.models import SECONDS, alone, options, pretrained
 
@@ -86,6 +86,14 @@ def wait_for(condition):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.005)
+
+
+def test_pooling_is_the_servers_if_it_is_chosen():
+    assert with_pooling(pretrained(), options()) is pretrained()
+    first = with_pooling(pretrained("encoder"), options(pooling="first")).head
+    assert (first.pooling, first.normalise) == ("first", True)
+    with pytest.raises(ValueError, match="the model is a causal_lm, which has no encoder"):
+        with_pooling(pretrained("causal_lm"), options(pooling="mean"))
 
 
 def test_a_body_of_10_mb_is_refused_and_its_client_gets_to_read_it(running):

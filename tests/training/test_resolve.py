@@ -62,6 +62,19 @@ def test_the_tokenizer_is_the_pretrained_models(tmp_path, directory):
     assert found == TokenizerConfig(path=str(tmp_path / "y.model"), num_sentinels=7)
 
 
+def test_the_tokenizer_may_be_beside_the_encoder(tmp_path):
+    encoder, beside = tmp_path / "text_encoder", tmp_path / "tokenizer"
+    model = train_sentencepiece_model(["a few words and a few more"] * 9, vocab_size=24, num_sentinels=7)
+    save_hf(tiny.drawn_by_name("encoder", CFG), SentencePieceTokenizer(model, 7), encoder)
+    beside.mkdir()
+    for name in ("spiece.model", "tokenizer_config.json"):
+        (encoder / name).rename(beside / name)
+    for path in encoder.glob("tokenizer*"):
+        path.unlink()
+    run = resolve_run(config(tmp_path / "run", encoder, TokenizerConfig()))
+    assert run.config.task.tokenizer.path == str(beside / "spiece.model")
+
+
 def test_another_tokenizer_is_refused(tmp_path, directory):
     with pytest.raises(ValueError, match=r"task.tokenizer is set, but model.pretrained .*tiny has its own tokenizer"):
         resolve_run(config(tmp_path / "run", directory, TokenizerConfig(kind="bytes_and_sentinels")))

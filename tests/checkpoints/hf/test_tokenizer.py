@@ -1,10 +1,11 @@
 """Tests t5x_lite/checkpoints/hf/tokenizer.py"""
 
 import json
+import pathlib
 
 import pytest
 
-from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer
+from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer, tokenizer_directory
 from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer, ByteTokenizer
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
@@ -49,6 +50,31 @@ def test_a_senseless_number_of_sentinels_is_refused(model, tmp_path, num):
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"extra_ids": num}))
     with pytest.raises(ValueError, match=r"has extra_ids .*: it must be a number of sentinels"):
         read_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "beside"),
+    [("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2"), ("text_encoder_3/", "tokenizer_3")],
+)
+def test_a_text_encoder_of_diffusers_has_its_tokenizer_beside_it(model, tmp_path, encoder, beside, monkeypatch):
+    tokenizer = SentencePieceTokenizer(model, 7)
+    for name in (encoder, beside):
+        (tmp_path / name).mkdir()
+    save_tokenizer(tokenizer, tmp_path / beside)
+    assert tokenizer_directory(tmp_path / encoder) == tmp_path / beside
+    monkeypatch.chdir(tmp_path / encoder)
+    assert read_tokenizer(tokenizer_directory(pathlib.Path("."))).encode(TEXT) == tokenizer.encode(TEXT)
+    save_tokenizer(ByteTokenizer(), tmp_path / encoder)
+    assert tokenizer_directory(tmp_path / encoder) == tmp_path / encoder
+
+
+def test_no_other_directory_has_its_tokenizer_beside_it(tmp_path):
+    for name in ("text_encoder", "tokenizer", "my_model", "tokenizer_2"):
+        (tmp_path / name).mkdir()
+    assert tokenizer_directory(tmp_path / "my_model") == tmp_path / "my_model"
+    (tmp_path / "tokenizer").rmdir()
+    with pytest.raises(ValueError, match=r"text_encoder has no tokenizer: put its spiece.model"):
+        read_tokenizer(tokenizer_directory(tmp_path / "text_encoder"))
 
 
 def test_a_directory_without_one_is_refused_with_what_to_put_there(tmp_path):
