@@ -26,6 +26,8 @@ MULTI_PROCESS = ("train", "eval", "infer", "embed")
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
 FAILED, USER_ERROR = 1, 2  # exit statuses of Python and argparse
 PEER_LOST = 70
+UNREAD = 141  # 128 + SIGPIPE, as shells report it
+PATHS = ("checkpoint", "output", "source", "destination", "tokenizer")  # options outside the config classes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with interrupts.handled() as is_handled:
         try:
-            status = _main(arguments)
+            status = _until_unread(arguments)
         except (Exception, KeyboardInterrupt) as error:
             if not interrupts.caused(error):
                 raise
@@ -44,6 +46,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if is_process and is_handled and (status == interrupts.STATUS or arguments[:1] == ["serve"]):
             interrupts.leave(status)
     return status
+
+
+def _until_unread(arguments: list[str]) -> int:
+    """Runs a command line; returns the status of SIGPIPE, without a message, if nobody reads the output any more."""
+    try:
+        try:
+            return _main(arguments)
+        finally:  # otherwise Python would report the error itself when it exits
+            for stream in filter(None, (sys.stdout, sys.stderr)):
+                stream.flush()
+    except (BrokenPipeError, SystemExit) as error:
+        if not _is_unread(error):
+            raise
+        return UNREAD
+
+
+def _is_unread(error: BaseException) -> bool:
+    from t5x_lite.files.closed_pipe import is_closed_output
+
+    return is_closed_output(error)
 
 
 def _main(arguments: list[str]) -> int:
@@ -96,25 +118,37 @@ def _fail(subcommand: str, error: BaseException) -> int:
         message, status = lost, PEER_LOST
     elif interrupts.caused(error):
         message, status = "interrupted", interrupts.STATUS
+    elif isinstance(error, BrokenPipeError) and _is_unread(error):
+        message, status = "", UNREAD
     elif isinstance(error, USER_ERRORS):
         from t5x_lite.commands.option_errors import cause
 
         message, status = cause(str(error)), USER_ERROR
     else:
         message, status = None, FAILED
-    if message is None or (os.environ.get(SHOW_TRACEBACK) and isinstance(error, Exception)):
+    if message is None or (message and os.environ.get(SHOW_TRACEBACK) and isinstance(error, Exception)):
         if not multi_process:
             raise error
         traceback.print_exception(error)
-    if message is not None:
+    if message:
         print(f"t5x-lite {subcommand}: {message}", file=sys.stderr)
     if multi_process:
         multihost.leave(status)
     return status
 
 
+def expand_paths(options: "Namespace") -> None:
+    """Expands `~` in the options that are paths, in place; configs expand their own fields."""
+    from t5x_lite.config.paths import home_expanded
+
+    for name in PATHS:
+        if isinstance(options.get(name), str):
+            options[name] = home_expanded(options[name], f"--{name}")
+
+
 def _run(command: str, options: "Namespace") -> None:
     """Imports a command and calls it with its options."""
+    expand_paths(options)
     match command:
         case "train":
             from t5x_lite.commands import train
@@ -200,6 +234,7 @@ def _evaluate(options: "Namespace") -> None:
 def _data(action: str, options: "Namespace") -> None:
     from t5x_lite.config import RunConfig
 
+    expand_paths(options)
     if action == "prepare":
         from t5x_lite.commands import data_prepare
         from t5x_lite.config.commands import PrepareConfig
@@ -224,7 +259,7 @@ def with_own_config(arguments: list[str]) -> list[str]:
     found, rest = finder.parse_known_args(arguments[1:])
     if found.checkpoint is None:  # the one option to ask for: `--run_dir` follows from it
         return ["eval", "--run_dir", ".", *arguments[1:]]
-    own = pathlib.Path(found.checkpoint) / "config.yaml"
+    own = pathlib.Path(os.path.expanduser(found.checkpoint)) / "config.yaml"
     has_config = any(argument.partition("=")[0] == "--config" for argument in rest)
     config = ["--config", str(own)] if own.is_file() and not has_config else []
     # `--checkpoint` comes last, because configs have a section `checkpoint` too.

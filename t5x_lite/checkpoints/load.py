@@ -17,6 +17,7 @@ from t5x_lite.checkpoints.weights import LazyModel, reader
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ENCODER, ENCODER_DECODER, Architecture
 from t5x_lite.config.generation import GenerationConfig
+from t5x_lite.config.paths import home_expanded
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.model.encoder import Encoder
 from t5x_lite.model.transformer import T5
@@ -59,16 +60,21 @@ def load(
     Raises:
       ValueError: if the format is not recognised, the run has no checkpoint yet, or the checkpoint is damaged.
     """
-    path = pathlib.Path(directory)
+    path = local_path(directory)
     lazy = open_pretrained(path, tokenizer=tokenizer)
     tokenizer = check_has_tokenizer(lazy, path)
     generation = generation_config(path, tell=lambda line: print(line, file=sys.stderr))
     return Pretrained(lazy.load(mesh), tokenizer, lazy.config, lazy.step, lazy.architecture, generation, lazy.head)
 
 
+def local_path(directory: str | os.PathLike[str]) -> pathlib.Path:
+    """Returns a directory passed to a public function as a path, with `~` expanded."""
+    return pathlib.Path(home_expanded(directory, "the directory"))
+
+
 def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) -> LazyModel:
     """Opens a model like `load`, without reading its parameters."""
-    path = pathlib.Path(directory)
+    path = local_path(directory)
     lazy: LazyModel = _reader_module(path).open_checkpoint(path, tokenizer)
     if lazy.tokenizer is not None and lazy.tokenizer.vocab_size > lazy.config.vocab_size:
         raise ValueError(
@@ -114,7 +120,7 @@ def check_has_tokenizer(lazy: LazyModel, path: pathlib.Path) -> Tokenizer:
 
 def trained_length(directory: str | os.PathLike[str]) -> int | None:
     """Returns the input length, in tokens, that a model was trained with; None if unknown."""
-    path = pathlib.Path(directory)
+    path = local_path(directory)
     if (path / RUN).is_file():
         config = yaml.safe_load((path / RUN).read_text(encoding="utf-8"))
         train = config.get("train") if isinstance(config, dict) else None
@@ -134,7 +140,7 @@ def generation_config(
 
     Unsupported settings are ignored; `tell` is called with a warning about them.
     """
-    path = pathlib.Path(directory)
+    path = local_path(directory)
     if not (path / HF).is_file():
         return GenerationConfig()
     from t5x_lite.checkpoints.hf.generation import read_generation_config
@@ -166,4 +172,4 @@ def save_hf(
         )
     architecture = ENCODER if isinstance(model, Encoder) else ENCODER_DECODER
     lazy = LazyModel(model.cfg, architecture, tokenizer, 0, np.dtype(np.float32), reader(model))
-    save_model(pathlib.Path(directory), lazy, tokenizer, dtype=np.dtype(dtype))
+    save_model(local_path(directory), lazy, tokenizer, dtype=np.dtype(dtype))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """`t5x-lite eval`: prints a model's results on the held-out examples of a task."""
 
-import contextlib
 import itertools
 import json
 import os
@@ -20,6 +19,7 @@ from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.evaluation.api import checked_tasks, held_out_corpora, held_out_spec, make_evaluation, measure, replicate
 from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.evaluation.results import as_json, by_task
+from t5x_lite.files.closed_pipe import opened_output
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.parallel.multihost import Watchdog
 
@@ -77,7 +77,7 @@ def run(
         model, predictions = replicate(pretrained.model, evaluation.mesh), {}
         if output is not None:
             path = output if is_first else os.devnull  # all processes predict, the first writes
-            with contextlib.nullcontext(sys.stdout) if path == "-" else open(path, "w", encoding="utf-8") as file:
+            with opened_output(path) as file:
                 for row in rows(evaluation, model, predictions, name):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
         results = measure(evaluation, model, predictions)

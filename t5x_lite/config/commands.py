@@ -7,6 +7,7 @@ from typing import Literal
 
 from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, between, check_fields, not_empty, require
 from t5x_lite.config.encoding import EncodingConfig, Pooling
+from t5x_lite.config.paths import expand_home
 from t5x_lite.config.run import MeshConfig
 from t5x_lite.config.task import VOCABULARY_BYTES
 
@@ -32,6 +33,7 @@ class PrepareConfig:
     def __post_init__(self):
         no_directory = not_empty("name a directory, for example --output data/books")
         check_fields(self, "--", {no_directory: "output", POSITIVE: "num_shards", NON_NEGATIVE: "num_workers"})
+        expand_home(self, "--", "output")
         require(
             self.runner == "beam" or not self.beam_options,
             f"--beam_options is {list(self.beam_options)} and --runner is {self.runner}: add --runner beam, or leave "
@@ -86,6 +88,7 @@ class InferConfig:
 
     def __post_init__(self):
         check_fields(self, "--", {POSITIVE: "batch_size inputs_length", NON_NEGATIVE: "shots"})
+        expand_home(self, "--", "checkpoint input output")
         require(
             self.split is None or (self.task is not None and self.input == "-"),
             f"--split is {self.split}, --task is {self.task} and --input is {self.input}: give --split with --task and "
@@ -117,8 +120,8 @@ class EmbedConfig:
 
     Args:
       checkpoint: run directory, or a model with an encoder in any format that t5x-lite convert reads.
-      input: file with one text per line (a .jsonl file has one record per line), - for standard input, or any source of
-        records that task.source accepts.
+      input: any source that task.source accepts (a text file, or one with another ending, has one text per line), or -
+        for standard input, whose lines are text or, with a template, JSON objects.
       output: JSON lines file to write, which the same command resumes; - for standard output; or a .npy file, which is
         written anew every time.
       template: template that builds the texts from a record's fields, such as "{title} {body}"; null is "{inputs}", or
@@ -150,6 +153,7 @@ class EmbedConfig:
 
     def __post_init__(self):
         check_fields(self, "--", {POSITIVE: "batch_size dimensions max_tokens"})
+        expand_home(self, "--", "checkpoint input output")
         require(
             not (self.output.endswith(".npy") and self.pooling == "none"),
             f"--pooling is none and --output is {self.output}, but texts have different numbers of tokens: write a "
@@ -191,6 +195,7 @@ class CompileConfig:
 
     def __post_init__(self):
         check_fields(self, "--", {POSITIVE: "slices"})
+        expand_home(self, "--", "output")
         require(
             self.topology is not None or self.slices == 1,
             f"--slices is {self.slices} but --topology is not given: add the topology of one slice",
@@ -252,6 +257,7 @@ class ServeConfig:
             ): "shutdown_seconds batch_wait_ms",
         }
         check_fields(self, "--", rules)
+        expand_home(self, "--", "checkpoint")
         require(
             self.warm_up_tokens <= self.max_input_tokens,
             f"--warm_up_tokens is {self.warm_up_tokens}: use at most --max_input_tokens, {self.max_input_tokens}",
@@ -298,6 +304,7 @@ class AttentionConfig:
             ): "layers heads",
         }
         check_fields(self, "--", rules)
+        expand_home(self, "--", "checkpoint output")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -349,3 +356,4 @@ class TokenizerTrainConfig:
             ): "output",
         }
         check_fields(self, "--", rules)
+        expand_home(self, "--", "output")

@@ -6,6 +6,7 @@ from typing import Any
 
 from t5x_lite.config.architectures import ARCHITECTURES, DEFAULT, ArchitectureName, Traits
 from t5x_lite.config.checks import FRACTION, NON_NEGATIVE, POSITIVE, Rule, check_fields, require
+from t5x_lite.config.paths import expand_home
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
 ACTIVATIONS = ("relu", "gelu", "gelu_exact", "silu", "linear")
@@ -125,6 +126,7 @@ class ModelOptions:
     def __post_init__(self):
         if self.dtype != "auto":
             check_dtype(self.dtype, "model.dtype")
+        expand_home(self, "model.", "pretrained")
 
     @property
     def traits(self) -> Traits:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from t5x_lite.config.checks import FRACTION, NON_NEGATIVE, POSITIVE, Rule, between, check_fields, not_empty, require
 from t5x_lite.config.model import ModelOptions
+from t5x_lite.config.paths import expand_home
 from t5x_lite.config.task import TaskConfig
 
 FIRST_REVISION, LATEST_REVISION = 1, 2
@@ -272,6 +273,7 @@ class RunConfig:
             "://" not in self.run_dir,
             f"run_dir is {self.run_dir!r}, not a local directory: mount the bucket (gcsfuse, s3fs) and use its path",
         )
+        expand_home(self, "", "run_dir")
 
     @property
     def follows_t5x(self) -> bool:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, check_fields, not_empty, require
+from t5x_lite.config.paths import expand_home
 
 TASK_NAME = re.compile(r"[\w-]+")  # in a mixture: also names a directory and metrics
 DOCSTRINGS = "docstrings"  # the source available in every installation
@@ -57,6 +58,7 @@ class TokenizerConfig:
 
     def __post_init__(self):
         check_fields(self, "task.tokenizer.", {POSITIVE: "vocab_size num_sentinels"})
+        expand_home(self, "task.tokenizer.", "path")
         require(
             self.kind != "huggingface" or self.path is not None,
             "task.tokenizer.path is null and task.tokenizer.kind is huggingface: name a tokenizer.json",
@@ -135,6 +137,8 @@ class TaskConfig:
 
     def __post_init__(self):
         check_fields(self, "task.", RULES)
+        # Sources are recorded as they are written and expanded when they are opened, as in earlier versions.
+        expand_home(self, "task.", "prepared")
         _check_objective(self)
         _check_mixture(self)
         require(

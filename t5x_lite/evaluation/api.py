@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 from jax.sharding import Mesh
 
-from t5x_lite.checkpoints.load import Pretrained, check_special_ids, load
+from t5x_lite.checkpoints.load import Pretrained, check_special_ids, load, local_path
 from t5x_lite.config import MeshConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.data.converters import architecture_for, labels_of
@@ -52,7 +52,7 @@ def evaluate(
     tasks = checked_tasks(config.task, num_batches)
     run_dir = pathlib.Path(config.run_dir)
     if isinstance(model, (str, os.PathLike)):
-        run_dir, model = pathlib.Path(model), load(model)
+        run_dir, model = local_path(model), load(model)
     if isinstance(model, Pretrained):
         tokenizer, architecture, network = model.tokenizer, model.architecture, model.model
     else:

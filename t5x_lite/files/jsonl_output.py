@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from t5x_lite.files.closed_pipe import opened_output
+
 STDIO = "-"
 POLL_SECONDS = 0.2
 PARTS = ("partial", "whole")
@@ -62,7 +64,7 @@ def resumable_lines(
         return
     _check_path(path, name)
     if os.path.exists(path) and not os.path.isfile(path):
-        with open(path, "w", encoding="utf-8") as file:
+        with opened_output(path) as file:
             yield LineFile(_line_writer(file), 0)
         return
     partials, wholes = ([_part(path, kind, index, share.count) for index in range(share.count)] for kind in PARTS)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from t5x_lite.checkpoints.load import load, save_hf
+from t5x_lite.checkpoints.load import load, save_hf, trained_length
 from t5x_lite.commands import convert
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.generation import GenerationConfig
@@ -79,3 +79,11 @@ def test_the_reader_of_a_format_is_imported_when_a_checkpoint_of_it_is_opened(tm
         "assert imported() == ['hf'], imported()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_tilde_is_the_home_directory(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    save_hf(tiny.model(CFG), ByteTokenizer(), "~/a model")
+    assert (tmp_path / "a model" / "config.json").is_file()
+    assert load("~/a model").config == load(tmp_path / "a model").config
+    assert trained_length("~/a model") == trained_length(tmp_path / "a model")

@@ -121,7 +121,7 @@ class Session:
             case "shots":
                 self._show("\n".join(f"{inputs} -> {targets}" for inputs, targets in prompts.shots) or "no examples")
             case "examples" if argument:
-                prompts.use_examples(os.path.expanduser(argument))
+                prompts.use_examples(argument)
                 self._terminal.note(f"examples come from {argument}; /shots K draws K of them")
             case "examples":
                 self._show(f"examples {prompts.examples}")

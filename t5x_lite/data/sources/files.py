@@ -13,9 +13,9 @@ from typing import Any
 import pyarrow
 
 from t5x_lite.config import TaskConfig
+from t5x_lite.config.paths import home_expanded
 from t5x_lite.data.sources.array_records import ArrayRecords
 from t5x_lite.data.sources.base import Source, file_key
-from t5x_lite.data.sources.json_array import open_json
 from t5x_lite.data.sources.parquet import ParquetRows
 from t5x_lite.data.sources.text_files import Delimited, JsonLines, TextFile, TextLines, TextParagraphs, WholeText
 from t5x_lite.files.atomic_write import written_atomically
@@ -50,7 +50,7 @@ def find_files(
     """
     found: dict[pathlib.Path, None] = {}  # an ordered set
     for pattern in patterns:
-        path = _expanded(pattern, field)
+        path = pathlib.Path(home_expanded(pattern, field))
         if path.is_dir():
             files = sorted(file for file in path.rglob("*") if _is_data(file) and not _is_hidden(file, path))
         elif path.exists():
@@ -90,6 +90,8 @@ def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path, plain: 
         if not content.is_file():
             _decompress(path, content)
     if kind == JSON:
+        from t5x_lite.data.sources.json_array import open_json
+
         return open_json(content, str(path), cache)
     if kind in JSON_LINES_SUFFIXES:
         return JsonLines(content, str(path), cache)
@@ -122,13 +124,6 @@ def _is_hidden(path: pathlib.Path, folder: pathlib.Path) -> bool:
 
 def _known_suffixes() -> str:
     return f"{', '.join(SUFFIXES)}, or one of the first {len(PLAIN_SUFFIXES)} with .gz or .zst"
-
-
-def _expanded(pattern: str, field: str) -> pathlib.Path:
-    try:
-        return pathlib.Path(pattern).expanduser()
-    except RuntimeError as error:
-        raise ValueError(f"{field} {pattern!r} begins with an unknown user ({error}): write the full path") from error
 
 
 def _matching(pattern: pathlib.Path, field: str) -> list[pathlib.Path]:

@@ -2,7 +2,6 @@
 """Hugging Face datasets, from the Hub or from `save_to_disk` (extra `datasets`)."""
 
 import contextlib
-import os
 import pathlib
 import re
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from typing import Any
 
 import pyarrow
 
+from t5x_lite.config.paths import home_expanded
 from t5x_lite.data.sources.base import HUGGING_FACE, BadRecord, IndexedSource, Record
 from t5x_lite.files.messages import first_line, listed
 
@@ -47,7 +47,7 @@ def open_dataset(name: str, field: str = "task.source") -> HuggingFaceRecords:
         import datasets  # an extra that takes a second to import
     except ImportError as error:
         raise ValueError(f"{field} {name!r} needs Hugging Face's datasets: pip install 't5x-lite[datasets]'") from error
-    path, split = os.path.expanduser(name.removeprefix(HUGGING_FACE)), ""
+    path, split = home_expanded(name.removeprefix(HUGGING_FACE), field), ""
     if "@" in path and not pathlib.Path(path).is_dir():  # the name of a directory may contain an @
         path, _, split = path.rpartition("@")
     load = _load_saved if path and pathlib.Path(path).is_dir() else _load_from_hub

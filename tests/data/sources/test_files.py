@@ -211,7 +211,7 @@ def test_endless_files_are_refused_without_reading_them(tmp_path, kind):
 @pytest.mark.parametrize(
     ("pattern", "message"),
     [
-        ("~no_such_user/a.txt", r"'~no_such_user/a.txt' begins with an unknown user \(.*\): write the full path"),
+        ("~no_such_user/a.txt", r"'~no_such_user/a.txt' begins with an unknown user: write the full path"),
         ("a\0b.txt", "matches no file: name a file"),
         ("a\0*.txt", "matches no file: name a file"),
         ("", "has no file|matches no file"),
