@@ -23,6 +23,7 @@ import numpy as np
 from t5x_lite.checkpoints.arrays import LazyArray
 from t5x_lite.checkpoints.t5x.msgpack import MemoryArray, parse
 from t5x_lite.checkpoints.t5x.zarr import Database, Folders, check_inside, open_zarr
+from t5x_lite.files.git_lfs import check_downloaded
 
 INDEX, ORBAX_TREE, DATABASE = "checkpoint", "_METADATA", "manifest.ocdbt"
 OPTIMIZER = ("optimizer", "_optimizer")  # parent of the train state in T5X, and in T5X with Orbax
@@ -115,6 +116,7 @@ def _with_index(path: pathlib.Path) -> pathlib.Path | None:
 
 
 def _parse_file(path: pathlib.Path) -> dict[str, Any]:
+    check_downloaded(path)
     with path.open("rb") as file:
         start = file.read(32)
         for magic, what in NOT_CHECKPOINTS.items():
