@@ -30,7 +30,7 @@ def run_dir(tmp_path_factory):
 
 
 def test_a_run_directory_gives_model_tokenizer_and_config(run_dir):
-    model, tokenizer, config, step, architecture, generation = load(run_dir)
+    model, tokenizer, config, step, architecture, generation, *_ = load(run_dir)
     assert (config, step, tokenizer.vocab_size, architecture) == (CFG, 12, 259, Architecture())
     assert generation == GenerationConfig()
     np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
