@@ -103,7 +103,7 @@ class Architecture(NamedTuple):
 
     def as_json(self) -> dict[str, object]:
         """Returns the fields as stored in checkpoints; those of the first versions had only a name and labels."""
-        fields = {"name": self.name, "labels": self.labels}
+        fields: dict[str, object] = {"name": self.name, "labels": self.labels}
         return fields | {"keeps_eos": True} if self.keeps_eos else fields
 
     def check_predicts(self) -> None:

@@ -62,19 +62,19 @@ class ExampleSpec:
         name, each = self.architecture.name, self.tasks.each
         convert = make_converter(name, each, tokenizer, packing=self.packing, start_id=self.start_id)
         options: dict[str, int | None] = {"eos_id": None} if self.architecture.keeps_eos else {}
-        if self.packs_joined and self.targets_length is not None:
+        if self.packing != "none" and self.num_dropped is not None and self.targets_length is not None:
             options["row_length"] = self.inputs_length + self.targets_length
         return functools.partial(convert, **options) if options else convert
 
     @property
-    def packs_joined(self) -> bool:
-        """Whether each pair is packed as one sequence, inputs and targets joined, for a decoder without an encoder."""
+    def num_dropped(self) -> int | None:
+        """Tokens left out of each pair if a decoder's are packed as one sequence; None if both sides have own rows."""
         traits = self.architecture.traits
-        if not self.follows_t5x or self.packing == "none" or traits.has_encoder or not traits.decodes:
-            return False
+        if not self.follows_t5x or traits.has_encoder or not traits.decodes:
+            return None
         from t5x_lite.data.prefix_lm import joins
 
-        return joins(self.tasks.each)
+        return int(not self.architecture.keeps_eos) if joins(self.tasks.each) else None
 
 
 class RunExamples(NamedTuple):
@@ -161,8 +161,7 @@ def _pairs(spec: ExampleSpec, corpus: Corpus, split: Split, *, held_out: bool) -
         return pairs
     from t5x_lite.data.packing import PackedPairs
 
-    num_dropped = int(not spec.architecture.keeps_eos) if spec.packs_joined else None
-    return PackedPairs(pairs, spec.packing, num_dropped=num_dropped)
+    return PackedPairs(pairs, spec.packing, num_dropped=spec.num_dropped)
 
 
 def _targets_length(spec: ExampleSpec, corpus: Corpus) -> int:

@@ -124,7 +124,7 @@ class PackedPairs:
         self.inputs_length, self.targets_length = pairs.inputs_length, pairs.targets_length
         self.pad_id = pairs.pad_id
         lengths_E2, capacity = pairs.cut_lengths(), [pairs.inputs_length, pairs.targets_length]
-        self.row_length = None if num_dropped is None else sum(capacity)
+        self.num_dropped, self.row_length = num_dropped, None if num_dropped is None else sum(capacity)
         if num_dropped is None:
             self.plan = PLANS[method](lengths_E2, capacity)
         else:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.checkpoints import native
-from t5x_lite.checkpoints.native import model_config_from_json, save_weights
+from t5x_lite.checkpoints.native import architecture_from_json, model_config_from_json, save_weights
 from t5x_lite.checkpoints.safetensors import write_tensors
 from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import LazyModel, placed, reader
@@ -150,3 +150,13 @@ def test_every_published_form_is_described(tmp_path):
         directory.mkdir()
         save_weights(directory, lazy(cfg, Architecture(), reader(tiny.drawn(T5, cfg)), 0), dtype=FLOAT32)
         assert native.open_checkpoint(directory, ByteTokenizer()).config == cfg
+
+
+@pytest.mark.parametrize(
+    ("fields", "keeps_eos"), [({}, False), ({"keeps_eos": True}, True), ({"keeps_eos": False}, False)]
+)
+def test_a_prefix_lm_stored_before_it_kept_the_eos_of_its_inputs_does_not_keep_it(fields, keeps_eos):
+    stored = {"name": "prefix_lm", "labels": []} | fields
+    assert architecture_from_json(stored) == Architecture("prefix_lm", keeps_eos=keeps_eos)
+    with pytest.raises(ValueError, match="its architecture is"):
+        architecture_from_json(stored | {"keeps_eos": 1})

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from t5x_lite.config import DataConfig, MixtureConfig, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config import DataConfig, MixtureConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data import dataset
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import ExampleSpec
@@ -83,6 +83,62 @@ def test_packing_is_asked_for_in_the_config(tmp_path):
     assert isinstance(held_out[""], Pairs)
     batch = train(np.arange(len(train)), np.arange(len(train)))
     assert batch["targets_segment_ids"].max(axis=1).sum() == corpora[""].train.num_documents
+
+
+def config_of_decoder(architecture, task, packing="first_fit", **fields):
+    return RunConfig(
+        run_dir="unused",
+        task=task,
+        data=DataConfig(packing=packing),
+        model=ModelOptions(architecture=architecture),
+        train=TrainConfig(inputs_length=50, targets_length=12),
+        **fields,
+    )
+
+
+@pytest.mark.parametrize(("architecture", "num_eos"), [("prefix_lm", 2), ("causal_lm", 1)])
+@pytest.mark.parametrize("packing", ["first_fit", "best_fit"])
+def test_the_pairs_of_a_decoder_are_packed_as_one_sequence_each(tmp_path, architecture, num_eos, packing):
+    task, corpora = make_corpora(tmp_path, inputs="{q}", targets="{a}")
+    cfg = config_of_decoder(architecture, task, packing)
+    train, held_out, _, convert = make_examples(cfg, corpora)
+    features = convert(train(np.arange(len(train)), np.arange(len(train))))
+    tokens = features["decoder_target_tokens"]
+    assert tokens.shape == (len(train), 62)
+    assert convert(held_out[""](np.arange(2), np.arange(2)))["decoder_target_tokens"].shape == (2, 62)
+    num_pairs = corpora[""].train.num_documents
+    assert (tokens == 1).sum() == num_eos * num_pairs
+    assert features["decoder_segment_ids"].max(axis=1).sum() == num_pairs
+    assert (tokens > 1).sum() == len(corpora[""].train.tokens)
+    old = dataclasses.replace(cfg, revision=1)
+    older = make_examples(old, corpora)
+    assert len(older.train) > len(train)
+    found = older.convert(older.train(np.arange(len(older.train)), np.arange(len(older.train))))
+    assert (found["decoder_target_tokens"] == 1).sum() == num_pairs  # the EOS of the targets alone
+
+
+def test_packed_pairs_and_text_of_a_decoder_are_mixed_in_rows_of_one_length(tmp_path):
+    task, _ = make_corpora(tmp_path, text="{q}", min_characters=0)
+    pairs = dataclasses.replace(task, text="{text}", inputs="{q}", targets="{a}", tokenizer=TokenizerConfig())
+    text = dataclasses.replace(task, text="{q}" * 3, objective="prefix_lm", tokenizer=TokenizerConfig())
+    mixture = MixtureConfig(tasks={"pairs": pairs, "text": text}, rates={"pairs": 1, "text": 1})
+    mixed = TaskConfig(mixture=mixture, tokenizer=task.tokenizer)
+    corpora = prepare_corpora(resolve_tasks(mixed), tmp_path / "mixed")
+    train, *_, convert = make_examples(config_of_decoder("prefix_lm", mixed), corpora)
+    features = convert(train(np.arange(len(train)), np.arange(len(train))))
+    assert {ids.shape for ids in features.values()} == {(len(train), 62)}
+    assert features["decoder_segment_ids"].max() > 1
+    assert (features["decoder_loss_weights"].sum(axis=1) > 0).all()
+
+
+def test_leftover_tokens_are_kept_unless_the_run_is_older(tmp_path):
+    task, corpora = make_corpora(tmp_path, text="{q}" * 4, min_characters=0)
+    cfg = RunConfig(run_dir="unused", task=task, train=TrainConfig(inputs_length=S))
+    for revision, rounded in ((None, -1), (2, -1), (1, 1)):
+        train, held_out, *_ = make_examples(dataclasses.replace(cfg, revision=revision), corpora)
+        for examples, split in ((train, corpora[""].train), (held_out[""], corpora[""].eval)):
+            assert len(split.tokens) % examples.objective.chunk_length
+            assert len(examples) == rounded * (rounded * len(split.tokens) // examples.objective.chunk_length)
 
 
 def test_ul2_is_a_mixture_of_its_denoisers(tmp_path):

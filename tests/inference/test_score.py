@@ -11,6 +11,7 @@ import pytest
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference import score
+from t5x_lite.inference.loop import greedy_ids
 from t5x_lite.inference.score import target_log_probs
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.embedding import Predictions
@@ -35,6 +36,22 @@ def test_scores_are_log_likelihoods_of_targets_in_any_batch(pretrained):
         assert one.perplexity == pytest.approx(2.718281828 ** (-one.log_likelihood / len(one.log_probs)))
     with pytest.raises(ValueError, match="there are 3 inputs and 2 targets"):
         score.score(pretrained, inputs, targets[:2])
+
+
+@pytest.mark.parametrize("keeps_eos", [True, False])
+def test_a_prefix_lm_scores_and_continues_what_it_was_trained_to_read(keeps_eos):
+    model, tokenizer = tiny.drawn_by_name("prefix_lm", CFG, seed=4), ByteTokenizer(100)
+    architecture = Architecture("prefix_lm", keeps_eos=keeps_eos)
+    prompt = [0, *tokenizer.encode("in"), *([1] if keeps_eos else [])]
+    target = [*tokenizer.encode("out"), 1]
+    inputs_1T = np.array([prompt + target[:-1]])
+    prefix_1T = (np.arange(inputs_1T.shape[1]) < len(prompt)).astype(np.int32)[None]
+    log_probs_TV = jax.nn.log_softmax(model(inputs_1T, prefix_1T))[0, len(prompt) - 1 :]
+    (scored,) = score.score(Pretrained(model, tokenizer, CFG, 1, architecture), ["in"], ["out"], batch_size=1)
+    np.testing.assert_allclose(scored.log_probs, log_probs_TV[np.arange(4), target], rtol=1e-4, atol=1e-5)
+    inputs_BS = np.array([[*tokenizer.encode("in"), 1, 0]])
+    ((token,),) = greedy_ids(model, architecture, inputs_BS, tokenizer, 1)
+    assert token == int(np.argmax(log_probs_TV[0, : tokenizer.vocab_size]))
 
 
 def test_the_best_choice_is_the_most_probable_one(pretrained):

@@ -211,6 +211,14 @@ def test_a_prompt_may_be_as_long_as_the_limit():
     assert decoder.request.prompt[0].num_tokens == 9
 
 
+def test_the_eos_of_a_prompt_counts_if_a_decoder_reads_it():
+    for keeps_eos in (True, False):
+        model = served("prefix_lm")
+        architecture = model.pretrained.architecture._replace(keeps_eos=keeps_eos)
+        model = model._replace(pretrained=model.pretrained._replace(architecture=architecture))
+        assert parse_completion(RIGHT | {"prompt": "a" * 8}, model).request.prompt[0].num_tokens == 8 + keeps_eos
+
+
 def test_an_encoder_only_model_rejects_completions():
     error = refused(parse_completion, RIGHT, served("masked_lm"))
     assert (error.status, error.message) == (

@@ -76,9 +76,8 @@ def _slot_sources(
     if slots["v"].shape != UNUSED_SHAPE:
         sources["v"] = source("v", matrix_shape)
     elif min(matrix_shape) < MIN_DIM_SIZE_TO_FACTOR:  # which T5X does not factor in the plain layout
-        sources["v"] = lambda: _second_moment(
-            *(slots[slot] if layer is None else slots[slot][layer] for slot in ("v_row", "v_col")), axes
-        ).reshape(matrix_shape)
+        v_row, v_col = (slots[slot] if layer is None else slots[slot][layer] for slot in ("v_row", "v_col"))
+        sources["v"] = lambda: _second_moment(v_row, v_col, axes).reshape(matrix_shape)
     else:
         for slot, kept in kept_dims(axes).items():
             sources[plain_slot(matrix_shape, kept)] = source(slot, (-1,))

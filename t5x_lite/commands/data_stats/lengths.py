@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from t5x_lite.data.examples import pair_lengths
-from t5x_lite.data.packing import PLANS
+from t5x_lite.data.packing import PLANS, joined_lengths
 
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99, "max": 1.0}
 PACKED_PAIRS = 10_000  # evenly spaced pairs, packed to measure padding in 0.2 seconds
@@ -80,14 +80,25 @@ def padding(lengths_E2: np.ndarray, capacity: Sequence[int], num_rows: int) -> P
     return Padding(num_rows, float(shares[0]), float(shares[1]), both)
 
 
-def padding_by_packing(lengths_E2: np.ndarray, capacity: Sequence[int]) -> dict[str, Padding]:
-    """Returns the padding of pairs `unpacked` and packed by each method, measured on PACKED_PAIRS pairs."""
+def joined_padding(num_tokens: int, row_length: int, num_rows: int) -> Padding:
+    """Returns the padding of rows in which a decoder reads inputs and targets one after the other."""
+    share = 1 - num_tokens / (num_rows * row_length)
+    return Padding(num_rows, share, share, share)
+
+
+def padding_by_packing(
+    lengths_E2: np.ndarray, capacity: Sequence[int], num_dropped: int | None = None
+) -> dict[str, Padding]:
+    """Returns the padding of pairs `unpacked` and packed by each method, measured on PACKED_PAIRS pairs.
+
+    `num_dropped` is that of `ExampleSpec`.
+    """
     cut_E2 = np.minimum(lengths_E2, capacity)
-    packed = {method: _packed(method, lengths_E2, capacity) for method in PLANS}
+    packed = {method: _packed(method, lengths_E2, capacity, num_dropped) for method in PLANS}
     return {"unpacked": padding(cut_E2, capacity, len(cut_E2))} | packed
 
 
-def candidates(lengths_E2: np.ndarray, inputs_length: int) -> list[Candidate]:
+def candidates(lengths_E2: np.ndarray, inputs_length: int, num_dropped: int | None = None) -> list[Candidate]:
     """Returns values of `train.targets_length` that truncate at most MOST_CUT of the targets, in ascending order.
 
     They are round numbers around the length at which inputs and targets fill rows equally.
@@ -103,7 +114,7 @@ def candidates(lengths_E2: np.ndarray, inputs_length: int) -> list[Candidate]:
         Candidate(
             length,
             num_cut=cut_off(lengths_E2[:, 1], length).num_examples,
-            padding=_packed("best_fit", lengths_E2, (inputs_length, length)),
+            padding=_packed("best_fit", lengths_E2, (inputs_length, length), num_dropped),
         )
         for length in tried[:MOST_CANDIDATES]
     ]
@@ -114,10 +125,14 @@ def recommended(tried: Sequence[Candidate]) -> Candidate:
     return min(tried, key=lambda candidate: candidate.padding.both)
 
 
-def _packed(method: str, lengths_E2: np.ndarray, capacity: Sequence[int]) -> Padding:
+def _packed(method: str, lengths_E2: np.ndarray, capacity: Sequence[int], num_dropped: int | None) -> Padding:
     """Returns the padding of packed pairs, extrapolated from a sample of PACKED_PAIRS."""
     count = min(len(lengths_E2), PACKED_PAIRS)
     sample = np.minimum(lengths_E2[np.arange(count) * len(lengths_E2) // count], capacity)
-    num_rows = len(PLANS[method](sample, capacity).ends_R)
-    of_sample = padding(sample, capacity, num_rows)
-    return dataclasses.replace(of_sample, num_rows=round(num_rows * len(lengths_E2) / count))
+    if num_dropped is None:
+        of_sample = padding(sample, capacity, len(PLANS[method](sample, capacity).ends_R))
+    else:
+        joined = joined_lengths(sample, num_dropped)
+        num_rows = len(PLANS[method](joined, [sum(capacity)]).ends_R)
+        of_sample = joined_padding(int(joined.sum()), sum(capacity), num_rows)
+    return dataclasses.replace(of_sample, num_rows=round(of_sample.num_rows * len(lengths_E2) / count))

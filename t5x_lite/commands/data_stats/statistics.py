@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from t5x_lite.commands.data_stats.lengths import (
     candidates,
     cut_off,
     describe_lengths,
+    joined_padding,
     padding,
     padding_by_packing,
     recommended,
@@ -35,6 +36,7 @@ from t5x_lite.data.dataset import ExampleSpec, RunExamples, make_examples
 from t5x_lite.data.examples import Chunks, Examples, Pairs, pair_lengths, unpacked
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
+from t5x_lite.data.packing import PackedPairs, joined_lengths
 from t5x_lite.data.pipeline import eval_batches, train_batches
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.training.logging import Stopwatch
@@ -120,7 +122,7 @@ def measure(run: Run, corpora: Corpora, timings: Timings) -> Statistics:
     """Returns the statistics of a run."""
     cfg = run.config
     tried = {
-        name: candidates(pair_lengths(corpus.train.ends_EF), cfg.train.inputs_length)
+        name: candidates(pair_lengths(corpus.train.ends_EF), cfg.train.inputs_length, run.examples.num_dropped)
         for name, corpus in corpora.items()
         if corpus.has_pairs and not run.examples.architecture.labels  # classifiers never truncate targets
     }
@@ -181,7 +183,7 @@ def _task(name: str, run: Run, corpus: Corpus, examples: RunExamples, tried: lis
         chunk_lengths=[part.objective.chunk_length for part in parts if isinstance(part, Chunks)],
         inputs_length=rows.inputs_length,
         targets_length=rows.targets_length,
-        train=_side(corpus, "train", rows, manifest, _train_padding(rows, cfg.data.packing, batches)),
+        train=_side(corpus, "train", rows, manifest, _train_padding(rows, run.examples, batches)),
         eval=_side(corpus, "eval", held_out, manifest, _held_out_padding(held_out, cfg.train.batch_size)),
         num_short=manifest["num_short"],
         num_skipped=manifest["num_skipped"],
@@ -246,15 +248,20 @@ def decoded_sample(split: Split, tokenizer: Tokenizer) -> tuple[float, float]:
     return len(text.encode()) / max(len(text), 1), num_unknown / max(sum(map(len, sampled)), 1)
 
 
-def _train_padding(rows: Examples, packing: str, batches: Batches) -> dict[str, Padding]:
+def _train_padding(rows: Examples, spec: ExampleSpec, batches: Batches) -> dict[str, Padding]:
     """Returns the padding of training rows: by packing method for pairs, of batches for text."""
     pairs = unpacked(rows)
     if not isinstance(pairs, Pairs):
         return {"batches": dataclasses.replace(batches.padding, num_rows=len(rows))}
     capacity = (pairs.inputs_length, pairs.targets_length)
-    paddings = padding_by_packing(pairs.lengths(), capacity)
+    paddings = padding_by_packing(pairs.lengths(), capacity, spec.num_dropped)
     if rows is not pairs:  # already packed, so exact
-        paddings[packing] = padding(pairs.cut_lengths(), capacity, len(rows))
+        lengths_E2 = pairs.cut_lengths()
+        if spec.num_dropped is None:
+            paddings[spec.packing] = padding(lengths_E2, capacity, len(rows))
+        else:
+            num_tokens = int(joined_lengths(lengths_E2, spec.num_dropped).sum())
+            paddings[spec.packing] = joined_padding(num_tokens, sum(capacity), len(rows))
     return paddings
 
 
@@ -278,11 +285,24 @@ def measure_batches(examples: Examples, batch_size: int, data: DataConfig) -> Ba
     num_tokens = sum(np.count_nonzero(batch[name] != examples.pad_id) for batch in made for name in FEATURES)
     return Batches(
         num_batches=num_batches,
-        padding=padding_of(made, examples.pad_id),
+        padding=_padding_of_rows(made, examples),
         seconds=seconds,
         examples_per_second=sum(map(num_examples_of, made)) / seconds,
         tokens_per_second=num_tokens / seconds,
     )
+
+
+def _padding_of_rows(batches: Sequence[Batch], examples: Examples) -> Padding:
+    """Returns the padding of training batches, in whose rows pairs may be packed as one sequence each."""
+    parts = examples.members if isinstance(examples, Mixed) else [examples]
+    packed = next((part for part in parts if isinstance(part, PackedPairs) and part.row_length is not None), None)
+    if packed is None:
+        return padding_of(batches, examples.pad_id)
+    assert packed.row_length is not None
+    assert packed.num_dropped is not None
+    num_tokens = sum(np.count_nonzero(batch[name] != examples.pad_id) for batch in batches for name in FEATURES)
+    num_tokens -= packed.num_dropped * sum(map(num_examples_of, batches))
+    return joined_padding(int(num_tokens), packed.row_length, sum(len(batch[FEATURES[0]]) for batch in batches))
 
 
 def held_out_padding(examples: Examples, batch_size: int) -> Padding:
