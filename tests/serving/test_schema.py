@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("pydantic", reason="the extra serve is not installed")
 
+from t5x_lite.config.architectures import Architecture
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.model.sentence_head import Dense, SentenceHead
 from t5x_lite.serving.choices import Delta
@@ -213,8 +214,7 @@ def test_a_prompt_may_be_as_long_as_the_limit():
 
 def test_the_eos_of_a_prompt_counts_if_a_decoder_reads_it():
     for keeps_eos in (True, False):
-        model = served("prefix_lm")
-        architecture = model.pretrained.architecture._replace(keeps_eos=keeps_eos)
+        model, architecture = served("causal_lm"), Architecture("prefix_lm", keeps_eos=keeps_eos)
         model = model._replace(pretrained=model.pretrained._replace(architecture=architecture))
         assert parse_completion(RIGHT | {"prompt": "a" * 8}, model).request.prompt[0].num_tokens == 8 + keeps_eos
 
