@@ -6,7 +6,11 @@ import jax
 import numpy as np
 import pytest
 
+from t5x_lite.checkpoints.weights import placed
+from t5x_lite.config import MeshConfig
+from t5x_lite.config.architectures import Architecture
 from t5x_lite.model.sentence_head import Dense, SentenceHead, embed, encoded, shortened
+from t5x_lite.parallel.mesh import batch_sharding, make_mesh
 from tests import numpy_t5, tiny
 
 CFG = dataclasses.replace(tiny.UMT5, vocab_size=128)
@@ -54,6 +58,18 @@ def test_the_first_dimensions_are_normalised_again_if_all_were():
     np.testing.assert_allclose(short, vectors[:, :3] / np.linalg.norm(vectors[:, :3], axis=1, keepdims=True), rtol=1e-6)
     assert shortened(vectors, None, normalise=True) is vectors
     assert not shortened(np.zeros((1, 4), np.float32), 2, normalise=True).any()
+
+
+@pytest.mark.parametrize("sizes", [{"data": 1, "fsdp": 8}, {"data": 1, "fsdp": 2, "tensor": 4}])
+def test_no_device_of_a_mesh_holds_the_whole_model(sizes):
+    cfg = dataclasses.replace(tiny.T5_1_1, emb_dim=64, num_heads=8, mlp_dim=128, num_encoder_layers=12)
+    mesh = make_mesh(MeshConfig(**sizes))
+    shapes = placed(cfg, mesh, Architecture("encoder"))
+    rows = jax.ShapeDtypeStruct((8, 16), np.int32, sharding=batch_sharding(mesh))
+    used = embed.lower(shapes, SentenceHead(), rows).compile().memory_analysis()
+    num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    assert used.argument_size_in_bytes < num_bytes / 6
+    assert used.argument_size_in_bytes + used.temp_size_in_bytes < num_bytes / 2
 
 
 def test_a_head_is_a_pytree_of_its_weights():

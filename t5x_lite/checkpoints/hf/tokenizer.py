@@ -35,14 +35,18 @@ def read_tokenizer(directory: pathlib.Path) -> Tokenizer:
 
 
 def tokenizer_directory(directory: pathlib.Path) -> pathlib.Path:
-    """Returns the directory of a model's tokenizer: its own, or the one beside it in a pipeline of diffusers.
+    """Returns the directory of a model's tokenizer: its own, or where diffusers and sentence-transformers put it.
 
-    There, the encoder in `text_encoder_2`, for example, has its tokenizer in `tokenizer_2`.
+    In a pipeline of diffusers, the encoder in `text_encoder_2`, for example, has its tokenizer in `tokenizer_2` beside
+    it; in old directories of sentence-transformers, it is in `0_Transformer`.
     """
+    if any((directory / name).is_file() for name in (MODEL_FILE, TOKENIZER_FILE, CONFIG_FILE)):
+        return directory
     own = pathlib.Path(os.path.abspath(directory))
-    beside = own.with_name(own.name.replace("text_encoder", "tokenizer", 1))
-    has_own = any((directory / name).is_file() for name in (MODEL_FILE, TOKENIZER_FILE, CONFIG_FILE))
-    return beside if own.name.startswith("text_encoder") and not has_own and beside.is_dir() else directory
+    places = [own / "0_Transformer"]
+    if own.name.startswith("text_encoder"):
+        places.append(own.with_name(own.name.replace("text_encoder", "tokenizer", 1)))
+    return next((place for place in places if place.is_dir()), directory)
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:

@@ -72,6 +72,8 @@ def test_no_other_directory_has_its_tokenizer_beside_it(tmp_path):
     for name in ("text_encoder", "tokenizer", "my_model", "tokenizer_2"):
         (tmp_path / name).mkdir()
     assert tokenizer_directory(tmp_path / "my_model") == tmp_path / "my_model"
+    (tmp_path / "my_model" / "0_Transformer").mkdir()
+    assert tokenizer_directory(tmp_path / "my_model") == tmp_path / "my_model" / "0_Transformer"
     (tmp_path / "tokenizer").rmdir()
     with pytest.raises(ValueError, match=r"text_encoder has no tokenizer: put its spiece.model"):
         read_tokenizer(tokenizer_directory(tmp_path / "text_encoder"))
