@@ -44,8 +44,9 @@ class TokenizerConfig:
     Args:
       kind: sentencepiece; huggingface, for a tokenizer.json; bytes, ByT5's vocabulary with its sentinels (258 and
         down), which needs no file; or bytes_and_sentinels, with the sentinels above the bytes, like SeqIO's extra ids.
-      path: SentencePiece model file or tokenizer.json, recognised by its .json suffix; null trains a SentencePiece
-        model on the task's text in the first run and keeps it in the run directory.
+      path: SentencePiece model file, tokenizer.json, recognised by its .json suffix, or the directory of a model, whose
+        tokenizer keeps its special ids and its sentinels; null trains a SentencePiece model on the task's text in the
+        first run and keeps it in the run directory.
       vocab_size: vocabulary size of a tokenizer trained here, sentinels included.
       num_sentinels: number of sentinels, <extra_id_N>, whose ids count down from the top of the vocabulary; a file with
         sentinels of its own keeps them.

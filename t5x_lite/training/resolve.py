@@ -10,7 +10,7 @@ from t5x_lite.config.run import LATEST_REVISION
 from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.data.tokenizers.base import FileTokenizer
+from t5x_lite.data.tokenizers.base import T5_IDS, FileTokenizer
 from t5x_lite.training.run_dir import RunDirectory
 
 if TYPE_CHECKING:
@@ -63,7 +63,12 @@ def _tokenizer_for(name: str, tokenizer: Tokenizer | None, asked: TokenizerConfi
 
 
 def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> TokenizerConfig:
-    """Returns the config of a tokenizer read from a directory; raises ValueError if its file is gone."""
+    """Returns the config of a tokenizer read from a directory; raises ValueError if its file is gone.
+
+    A tokenizer whose special ids are not T5's, which its file alone may not tell, is given by its directory.
+    """
+    if tokenizer.special_ids != T5_IDS:
+        return TokenizerConfig(path=str(directory))
     path = None
     if isinstance(tokenizer, FileTokenizer):
         from t5x_lite.checkpoints.hf.tokenizer import tokenizer_directory

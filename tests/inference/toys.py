@@ -33,11 +33,12 @@ def constant(logits_BV):
     return step
 
 
-def params_and_spec(configs, *, num_steps, eos_id=1, forced=None, streams=None, scores=False):
+def params_and_spec(configs, *, num_steps, eos_id=1, forced=None, streams=None, scores=False, model=None):
     """SamplingParams and spec of a batch."""
     configs = [GenerationConfig(max_new_tokens=num_steps)] * configs if isinstance(configs, int) else configs
+    eos_id = model.eos_id if model else eos_id
     params = make_sampling_params(configs, streams or range(len(configs)), eos_id=eos_id, forced=forced)
-    return params, make_decode_spec(configs, vocab_size=None, num_steps=num_steps, scores=scores)
+    return params, make_decode_spec(configs, vocab_size=None, num_steps=num_steps, scores=scores, model=model)
 
 
 def exact_probabilities(logits_V, *, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):

@@ -5,13 +5,12 @@ The file is unreliable on three points: the weights, not `tie_word_embeddings`, 
 `embedding.py`); mT5 never scales its logits; and `architectures` names whatever class saved the model.
 """
 
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.files.git_lfs import check_downloaded
+from t5x_lite.files.json_object import read_json as read_json
 
 CONFIG_FILE = "config.json"
 ARCHITECTURES = {"t5": "T5ForConditionalGeneration", "mt5": "MT5ForConditionalGeneration"}
@@ -116,21 +115,6 @@ def eos_ids(fields: Mapping[str, Any]) -> list[Any]:
     """Returns the ids that end a sequence, given a config.json or generation_config.json; empty if it has none."""
     value = fields.get("eos_token_id")
     return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def read_json(path: pathlib.Path) -> dict[str, Any]:
-    """Reads a JSON object; raises ValueError if the file is missing or holds anything else."""
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ValueError(f"{path} does not exist: name a directory that save_pretrained wrote") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        if path.is_file():
-            check_downloaded(path)
-        raise ValueError(f"{path} cannot be read as JSON ({error}): it is damaged; download it again") from error
-    if not isinstance(fields, dict):
-        raise ValueError(f"{path} is not a JSON object: it is damaged; download it again")
-    return fields
 
 
 def class_ending(fields: Mapping[str, Any]) -> str | None:

@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+from t5x_lite.checkpoints.hf.config import CONFIG_FILE, eos_ids, read_json
 from t5x_lite.config.generation import GenerationConfig
 
 FILE = "generation_config.json"
@@ -60,7 +61,8 @@ def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], obj
     """Reads a model directory's decoding settings, if any; calls `tell` with a warning about unsupported ones."""
     path = directory / FILE
     if not path.is_file():
-        return None
+        stops = eos_ids(read_json(directory / CONFIG_FILE)) if (directory / CONFIG_FILE).is_file() else []
+        return GenerationConfig(stop_tokens=tuple(stops)) if len(stops) > 1 and _is(stops, IDS) else None
     try:
         given = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

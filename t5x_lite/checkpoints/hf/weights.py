@@ -26,6 +26,7 @@ from t5x_lite.checkpoints.hf.config import (
     CONFIG_FILE,
     GENERATION_FILE,
     config_fields,
+    eos_ids,
     id_fields,
     read_config,
     read_json,
@@ -80,7 +81,10 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
         return out
 
     dtype = next(iter(tensors.values())).dtype
-    return LazyModel(config, architecture, tokenizer or read_tokenizer(tokenizer_directory(path)), 0, dtype, read)
+    tokenizer = tokenizer or read_tokenizer(tokenizer_directory(path))
+    if tokenizer.eos_id in eos_ids(read_json(path / CONFIG_FILE)):  # of several, the tokenizer's
+        config = dataclasses.replace(config, eos_id=tokenizer.eos_id)
+    return LazyModel(config, architecture, tokenizer, 0, dtype, read)
 
 
 def save_model(

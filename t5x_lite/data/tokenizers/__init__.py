@@ -64,6 +64,11 @@ def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     """Builds the configured tokenizer; a SentencePiece one without a path is trained on `texts`, read at most once."""
     if cfg.kind in ("bytes", "bytes_and_sentinels"):
         return _class_of(cfg.kind)(cfg.num_sentinels)
+    if cfg.path is not None and pathlib.Path(cfg.path).is_dir():
+        from t5x_lite.data.tokenizers.directory import is_model_directory, read_directory
+
+        if is_model_directory(pathlib.Path(cfg.path)):
+            return read_directory(pathlib.Path(cfg.path))
     if cfg.path is not None:
         kind = "huggingface" if cfg.path.endswith(".json") else cfg.kind
         return _class_of(kind).from_file(cfg.path, cfg.num_sentinels)

@@ -58,6 +58,10 @@ class Tokenizer(abc.ABC):
         """The special ids."""
         return SpecialIds(self.pad_id, self.eos_id, self.unk_id)
 
+    def special_names(self) -> list[str | None]:
+        """Returns the tokens of padding, EOS and unknown text, as vocabularies name them; None if there is none."""
+        return ["<pad>", "</s>", "<unk>"]
+
     @property
     def padded_vocab_size(self) -> int:
         """Number of embedding rows: `vocab_size` rounded up to a multiple of 128."""

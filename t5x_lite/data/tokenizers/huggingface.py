@@ -25,8 +25,10 @@ REMEDY = "use a tokenizer of the T5 family, or make one with the tokens <pad>, <
 class HuggingFaceTokenizer(FileTokenizer):
     """The normaliser, model and added tokens of a `tokenizer.json`.
 
-    Ignores its post-processor, truncation and padding, because the pipeline adds EOS and pads. `</s>` and other special
-    tokens in a text become those tokens, as in Hugging Face's classes. Raises ValueError if the library is missing.
+    Ignores its truncation and padding, and all of its post-processor but what precedes a text that EOS ends, such as
+    RoBERTa's `<s>`, because the pipeline adds EOS and pads. `</s>` and other special tokens in a text become those
+    tokens, as in Hugging Face's classes. With `num_sentinels` 0, sentinels in another order are ordinary tokens. Raises
+    ValueError if the library is missing.
     """
 
     kind = "huggingface"
@@ -49,30 +51,46 @@ class HuggingFaceTokenizer(FileTokenizer):
         special_ids = special_ids or SpecialIds(*(vocabulary.get(token, -1) for token in SPECIAL_TOKENS))
         check_special_ids(special_ids, self.vocab_size, name, REMEDY)
         self.pad_id, self.eos_id, self.unk_id = special_ids
+        *prefix, last = self._tokenizer.encode("").ids or [-1]
+        self.prefix_ids = prefix if last == self.eos_id else []
         matches = ((i, SENTINEL_PATTERN.fullmatch(token)) for token, i in vocabulary.items())
-        own_sentinels = count_sentinels({int(match[1]): i for i, match in matches if match}, self.vocab_size, name)
+        sentinel_ids = {int(match[1]): i for i, match in matches if match}
+        try:
+            own_sentinels = count_sentinels(sentinel_ids, self.vocab_size, name)
+        except ValueError:
+            if num_sentinels:
+                raise
+            own_sentinels = 0
         self.num_sentinels = own_sentinels or num_sentinels
         if not own_sentinels:
             self._append_sentinels()
         self._check_sentinels(name)
 
     def encode(self, text: str) -> list[int]:
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        return self.prefix_ids + self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         rows = self._tokenizer.encode_batch_fast(as_texts(texts, "texts"), add_special_tokens=False)
-        return [np.asarray(row.ids, np.int32) for row in rows]
+        return [np.asarray(self.prefix_ids + row.ids, np.int32) for row in rows]
+
+    def special_names(self) -> list[str | None]:
+        return [self._tokenizer.id_to_token(i) if i >= 0 else None for i in self.special_ids]
 
     def surfaces(self) -> list[str]:
+        from tokenizers import decoders
+
         tokens = [self._tokenizer.id_to_token(i) or "" for i in range(self.vocab_size)]
-        special = {self.pad_id: "", self.eos_id: "", self.unk_id: "\ufffd"}
+        special = dict.fromkeys(self.prefix_ids, "") | {self.pad_id: "", self.eos_id: "", self.unk_id: "\ufffd"}
         if any(token.startswith(CONTINUED) for token in tokens):  # WordPiece marks continuations, not spaces
             texts = [token.removeprefix(CONTINUED) if token.startswith(CONTINUED) else f" {token}" for token in tokens]
+        elif isinstance(self._tokenizer.decoder, decoders.ByteLevel):
+            texts = [self._tokenizer.decoder.decode([token]) for token in tokens]
         else:
             texts = [SPACES.sub(" ", token) for token in tokens]
         return [special.get(i, text) for i, text in enumerate(texts)]
 
     def _decode_known(self, ids: list[int]) -> str:
+        ids = [i for i in ids if i not in self.prefix_ids] if self.prefix_ids else ids
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     def _append_sentinels(self) -> None:
@@ -85,8 +103,9 @@ class HuggingFaceTokenizer(FileTokenizer):
 
     def _check_sentinels(self, name: str) -> None:
         """Raises ValueError if a gap in the ids or the normaliser gives a sentinel the wrong id."""
-        texts = [f"<extra_id_{n}>" for n in range(self.num_sentinels)]
+        texts, num_before = [f"<extra_id_{n}>" for n in range(self.num_sentinels)], len(self.prefix_ids)
         for n, ids in enumerate(self.encode_batch(texts)):
+            ids = ids[num_before:]
             if ids.tolist() != [self.sentinel_id(n)]:
                 raise ValueError(
                     f"{name} encodes <extra_id_{n}> as {ids.tolist()}, but t5x_lite needs the single id "

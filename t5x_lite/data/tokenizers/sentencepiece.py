@@ -29,7 +29,7 @@ from t5x_lite.data.tokenizers.base import (
 )
 
 SPACE = "\u2581"  # SentencePiece's space marker
-UNKNOWN, USER_DEFINED = 2, 4  # piece types
+UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4  # piece types
 # SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
 # so a long text may be tokenised differently when split into parts, with the same score or a higher one.
 PART_CHARACTERS = 2**20
@@ -53,7 +53,7 @@ class SentencePieceTokenizer(FileTokenizer):
     ):
         super().__init__(content, num_sentinels, name=name)
         try:
-            named_ids, sentinel_ids, num_pieces = _read_pieces(content)
+            named_ids, sentinel_ids, num_pieces, _ = _read_pieces(content)
         except DecodeError as error:
             raise _not_a_model(name) from error
         special_ids = special_ids or named_ids
@@ -92,6 +92,9 @@ class SentencePieceTokenizer(FileTokenizer):
             begin = gap.end()
         return [*parts, text[begin:]]
 
+    def special_names(self) -> list[str | None]:
+        return [self._processor.id_to_piece(i) if i >= 0 else None for i in self.special_ids]
+
     def pieces(self, text: str) -> list[str]:
         """Returns the pieces of a text, with SentencePiece's space markers."""
         return self._processor.encode(text, out_type=str)
@@ -113,14 +116,23 @@ def parse_model(content: bytes) -> Any:
     return _Model.FromString(content)
 
 
+def special_pieces(content: bytes, name: str) -> tuple[int, SpecialIds, dict[str, int]]:
+    """Returns (the number of pieces; the special ids that a model names; the ids of its control pieces)."""
+    try:
+        special_ids, _, num_pieces, control = _read_pieces(content)
+    except DecodeError as error:
+        raise _not_a_model(name) from error
+    return num_pieces, special_ids, control
+
+
 def _not_a_model(name: str) -> ValueError:
     return ValueError(f"{name} is not a SentencePiece model: name the .model file that SentencePiece training wrote")
 
 
 # A run opens the same model several times, taking a third of a second each time.
 @functools.lru_cache(maxsize=4)
-def _read_pieces(content: bytes) -> tuple[SpecialIds, dict[int, int], int]:
-    """Returns (the special ids; sentinel ids by N; number of pieces); may raise DecodeError."""
+def _read_pieces(content: bytes) -> tuple[SpecialIds, dict[int, int], int, dict[str, int]]:
+    """Returns (the special ids; sentinel ids by N; number of pieces; ids of control pieces); may raise DecodeError."""
     proto = parse_model(content)
     if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field: missing if truncated
         raise DecodeError("truncated")
@@ -133,7 +145,8 @@ def _read_pieces(content: bytes) -> tuple[SpecialIds, dict[int, int], int]:
         if unknown < 0 and piece.type == UNKNOWN:
             unknown = i
     special_ids = SpecialIds(ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown)
-    return special_ids, sentinel_ids, len(proto.pieces)
+    control = {piece.piece: i for i, piece in enumerate(proto.pieces) if piece.type in (UNKNOWN, CONTROL, USER_DEFINED)}
+    return special_ids, sentinel_ids, len(proto.pieces), control
 
 
 @functools.lru_cache(maxsize=4)

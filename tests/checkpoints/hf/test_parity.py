@@ -17,7 +17,10 @@ from tests.checkpoints.layouts import files_of, open_hf
 from tests.paths import ROOT
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # of torch and transformers, which are not ours
-FAMILIES = ("t5", "t5_1_1", "mt5", "byt5", "umt5", "ul2")
+FAMILIES = (
+    *("t5", "t5_1_1", "mt5", "byt5", "umt5", "ul2"),
+    *("madlad", "exact", "fred", "codet5", "ankh", "prot", "gelu"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -54,11 +54,12 @@ def computed(family, directory=GOLDEN):
     checkpoint = open_hf(directory / family)
     model = model_of(checkpoint)
     inputs_BS, targets_BT = expected["inputs_BS"], expected["targets_BT"]
-    weights_BT = jnp.asarray(targets_BT != 0, jnp.float32)
+    cfg = checkpoint.config
+    weights_BT = jnp.asarray(targets_BT != cfg.pad_id, jnp.float32)
 
     def loss(model):
         encoded_BSD = model.encode(inputs_BS)
-        logits_BTV = model(inputs_BS, autoregressive_inputs(targets_BT))
+        logits_BTV = model(inputs_BS, autoregressive_inputs(targets_BT, bos_id=cfg.start_id))
         losses_BT = optax.softmax_cross_entropy_with_integer_labels(logits_BTV, targets_BT)
         return jnp.sum(losses_BT * weights_BT) / jnp.sum(weights_BT), (encoded_BSD, logits_BTV)
 
@@ -69,11 +70,12 @@ def computed(family, directory=GOLDEN):
         array = np.asarray(leaves[row.ours])
         for layer in range(len(array)) if row.has_layers else (0,):
             by_name[row.hf.format(layer=layer)] = row.to_hf(array[layer] if row.has_layers else array)
+    expected["is_token_BS"] = inputs_BS != cfg.pad_id
     return expected, {"encoded": encoded_BSD, "logits": logits_BTV, "loss": value, "gradients": by_name}
 
 
 def assert_same_numbers(expected, ours):
-    is_token_BS = expected["inputs_BS"] != 0
+    is_token_BS = expected["is_token_BS"]
     np.testing.assert_allclose(ours["encoded"][is_token_BS], expected["encoded_BSD"][is_token_BS], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(ours["logits"], expected["logits_BTV"], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(ours["loss"], expected["loss"], rtol=1e-5)
@@ -91,8 +93,8 @@ def assert_same_tokens(family, num_beams, golden=GOLDEN):
     config = GenerationConfig(
         max_new_tokens=tokens_BT.shape[1], num_beams=num_beams, length_penalty=1.0, beam_variant="hf"
     )
-    params, spec = params_and_spec([config] * len(tokens_BT), num_steps=config.max_new_tokens)
     model, inputs_BS = model_of(open_hf(golden / family)), expected["inputs_BS"].astype(np.int32)
+    params, spec = params_and_spec([config] * len(tokens_BT), num_steps=config.max_new_tokens, model=model.cfg)
     generated = generate_ids(model, ENCODER_DECODER, inputs_BS, params, spec)
     np.testing.assert_array_equal(generated.tokens_BKT[:, 0], tokens_BT)
 
