@@ -70,9 +70,11 @@ def _is_unread(error: BaseException) -> bool:
 
 def _main(arguments: list[str]) -> int:
     from t5x_lite.commands.options import make_parser
+    from t5x_lite.commands.options.text import attach_values
 
     first = "".join(arguments[:1])
     parser = make_parser(None if first.startswith("--print_completion") else first)  # completion needs all options
+    arguments = attach_values(parser, arguments)
     if first == "infer":
         from t5x_lite.config.generation import RENAMED
 
@@ -83,7 +85,7 @@ def _main(arguments: list[str]) -> int:
     try:
         options = parser.parse_args(arguments)
     except argparse.ArgumentError as error:
-        from t5x_lite.commands.option_errors import explain
+        from t5x_lite.commands.options.errors import explain
 
         print(explain(str(error), parser, arguments), file=sys.stderr)
         return USER_ERROR
@@ -121,7 +123,7 @@ def _fail(subcommand: str, error: BaseException) -> int:
     elif isinstance(error, BrokenPipeError) and _is_unread(error):
         message, status = "", UNREAD
     elif isinstance(error, USER_ERRORS):
-        from t5x_lite.commands.option_errors import cause
+        from t5x_lite.commands.options.errors import cause
 
         message, status = cause(str(error)), USER_ERROR
     else:

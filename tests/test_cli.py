@@ -96,6 +96,29 @@ def test_a_setting_out_of_its_range_is_one_line_before_anything_is_loaded(capsys
     assert capsys.readouterr().err == "t5x-lite infer: top_p is 3.0: use a probability above 0 and at most 1\n"
 
 
+@pytest.mark.parametrize("key", ["#s3cret", "~", "null", "yes", "-x", "--beam_rules", "--", "[x]", "0x10", "'a'"])
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_server_has_the_key_that_it_is_given(key, joined, monkeypatch):
+    calls = []
+    monkeypatch.setattr(serve, "run", calls.append)
+    option = [f"--api_key={key}"] if joined else ["--api_key", key]
+    assert cli.main(["serve", "--checkpoint", "run", *option]) == 0
+    assert calls == [ServeConfig(checkpoint="run", api_key=key)]
+
+
+def test_texts_of_infer_and_eval_are_not_taken_for_options(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(infer, "run", lambda options, generation: calls.append((options.template, generation)))
+    assert cli.main(["infer", "--checkpoint", "run", "--template", "--beam_rules=a", "--forced_prefix", "#"]) == 0
+    assert calls == [("--beam_rules=a", {"forced_prefix": "#"})]
+    monkeypatch.setattr(eval_command, "run", lambda cfg, *args, output, **_: calls.append((cfg.task.inputs, output)))
+    texts = ["--task.source", "a", "--task.inputs", "--checkpoint=", "--task.targets", "--", "--output", "#o"]
+    assert cli.main(["eval", "--checkpoint", str(tmp_path), *texts]) == 2  # an option is no value
+    texts[3] = "--checkpoints="
+    assert cli.main(["eval", "--checkpoint", str(tmp_path), *texts]) == 0
+    assert calls[1:] == [("--checkpoints=", "#o")]
+
+
 @pytest.mark.parametrize("option", [["--beam_rules", "hf"], ["--beam_rules=hf"], ["--beam_variant", "hf"]])
 def test_an_option_keeps_its_former_name(option, monkeypatch):
     calls = []

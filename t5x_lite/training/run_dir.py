@@ -21,6 +21,7 @@ from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.config.run import FIRST_REVISION
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.yaml_text import Dumper
 
 # If one of these changes, the existing checkpoints or text cannot be used.
 FIXED_FIELDS = (
@@ -112,7 +113,7 @@ class RunDirectory:
     def record(self, cfg: RunConfig) -> None:
         """Writes the resolved config and the environment, in process 0 only."""
         if jax.process_index() == 0:
-            write_atomically(self.config, yaml.safe_dump(as_plain(cfg), sort_keys=False))
+            write_atomically(self.config, yaml.dump(as_plain(cfg), Dumper=Dumper, sort_keys=False))
             write_atomically(self.environment, json.dumps(environment(), indent=2) + "\n")
 
     def _read_config(self) -> dict[str, Any]:

@@ -115,6 +115,14 @@ def test_every_kind_of_source_is_read(folder, monkeypatch):
     assert texts(config(folder, "b.jsonl", "own:rows", **template)) == expected + expected
 
 
+@pytest.mark.parametrize("source", ["", '"""  """', "def f(): 'short'[0]"])
+def test_packages_without_docstrings_are_named_and_no_option_of_others(folder, source, monkeypatch):
+    (folder / "undocumented.py").write_text(source)
+    monkeypatch.syspath_prepend(str(folder))
+    with pytest.raises(ValueError, match=r"^--packages undocumented have no docstring: name other packages$"):
+        tokenizer_train.run(config(folder, "docstrings", packages=("undocumented",)))
+
+
 def test_docstrings_of_the_given_packages_are_read(folder):
     found = texts(config(folder, "docstrings", packages=("heapq",)))
     assert any("heap" in text for text in found)

@@ -15,6 +15,7 @@ httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 for needed in ("starlette", "prometheus_client"):
     pytest.importorskip(needed, reason="the extra serve is not installed")
 
+from t5x_lite.commands.options import make_parser
 from t5x_lite.serving import engine as engine_module
 from t5x_lite.serving.app import make_app
 from t5x_lite.serving.engine import Engine
@@ -337,6 +338,14 @@ def test_requests_without_the_key_are_rejected(make):
         assert response.json()["error"]["code"] == "invalid_api_key"
         assert asked.get("/v1/models", headers=headers).status_code == 401
     assert asked.get("/health").status_code == asked.get("/metrics").status_code == 200
+
+
+@pytest.mark.parametrize("key", ["#s3cret", "null", "~", "[x]"])
+def test_a_key_on_the_command_line_is_the_one_that_requests_need(make, key):
+    chosen = make_parser("serve").parse_args(["serve", "--checkpoint", "run", "--api_key", key]).serve
+    asked = make(api_key=chosen.api_key)
+    assert asked.get("/v1/models").status_code == 401
+    assert asked.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code == 200
 
 
 def test_requests_and_tokens_are_counted(make):

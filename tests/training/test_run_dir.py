@@ -8,7 +8,8 @@ import sys
 import pytest
 import yaml
 
-from t5x_lite.config import ModelOptions, RunConfig, TrainConfig
+from t5x_lite.commands.options import make_parser
+from t5x_lite.config import ModelOptions, RunConfig, TaskConfig, TrainConfig
 from t5x_lite.training.run_dir import RunDirectory
 from tests.paths import ROOT
 
@@ -24,6 +25,19 @@ def test_a_run_directory_records_its_config_and_environment(tmp_path):
     assert environment["packages"]["jax"]
     assert environment["devices"]["count"] == 8
     assert bool(environment["commit"]) == (ROOT / ".git").exists()
+
+
+def test_the_recorded_config_is_read_again_as_the_same(tmp_path):
+    texts = ("1e3", "0o17", "yes", "01", "~", "#a", "12:30", "é", "a\u2028b")
+    task = TaskConfig(source="d", inputs="1e3", targets="null", labels=texts, choices={text: text for text in texts})
+    cfg = RunConfig(run_dir=str(tmp_path), task=task)
+    with RunDirectory(tmp_path) as directory:
+        directory.record(cfg)
+        directory.check(cfg)
+    read = make_parser("train").parse_args(["train", "--config", str(tmp_path / "config.yaml")]).train
+    assert (read.task.inputs, read.task.targets) == ("1e3", "null")
+    assert read.task.labels == texts
+    assert read.task.choices == task.choices
 
 
 def test_a_run_may_resume_with_the_same_config_or_more_steps(tmp_path):

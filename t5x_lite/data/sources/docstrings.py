@@ -46,8 +46,10 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
             gc.enable()
     if not documents:
         raise ValueError(
-            f"task.packages {', '.join(packages)} have no docstring of at least task.min_characters {min_characters}: "
-            "name other packages or lower min_characters"
+            f"task.packages {', '.join(packages)} have no docstring: name other packages"
+            if min_characters <= 1  # as for a command without the option
+            else f"task.packages {', '.join(packages)} have no docstring of at least task.min_characters "
+            f"{min_characters}: name other packages or lower min_characters"
         )
     return list(documents)
 

@@ -14,7 +14,10 @@ from typing import Any, Literal, NamedTuple
 import yaml
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
+from t5x_lite.commands.options.text import IN_FILE, hint_of
 from t5x_lite.config import MixtureConfig
+from t5x_lite.files.yaml_nodes import compose, entries, read_as
+from t5x_lite.files.yaml_text import Misread, load_yaml
 
 TYPES = {
     int: "a whole number",
@@ -33,6 +36,7 @@ class CommandLine(NamedTuple):
 
     parser: argparse.ArgumentParser
     arguments: Sequence[str]
+    file: str = ""  # the config file with the error, if it is known
 
     @property
     def options(self) -> list[str]:
@@ -45,7 +49,8 @@ def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[s
     innermost: Any = parser
     while (action := innermost._subcommands_action) and arguments and arguments[0] in action._name_parser_map:
         innermost, arguments = action._name_parser_map[arguments[0]], arguments[1:]
-    line = CommandLine(innermost, arguments)
+    file, _, message = message.rpartition(IN_FILE)
+    line = CommandLine(innermost, arguments, file)
     for pattern, rewrite in REWRITES:
         if match := re.search(pattern, message, re.DOTALL):
             message = rewrite(line, *match.groups())
@@ -91,13 +96,19 @@ def _missing(line: CommandLine, keys: str) -> str:
 
 
 def _wrong_value(line: CommandLine, key: str, details: str) -> str:
+    if misread := re.search(r"(?:Misread|^Problems parsing config:) (line .*)", details):
+        return f"{_place(line, key)}, {misread[1]}"
+    if not line.file and (problem := _misread_argument(line, key)):
+        return f"--{key}{problem}"
+    if word := _without_quotes(line, key, details):
+        return word
     if field := re.search(r"Option '(.*?)' is not accepted", details):
         return f"{_place(line, key)} has no field {field[1]}{_nearest_nested_field(line, field[1])}"
     if nested := re.search(r"Parser key \"(\S+)\":\s*Expected an? <class '(\w+)'>. Got value: (.*?)\n", details):
         allowed = {kind.__name__: words for kind, words in TYPES.items()}.get(nested[2], nested[2])
         return f"{_place(line, key)}: {nested[1]} is {nested[3]!r}: use {allowed}"
     action = next((action for action in line.parser._actions if action.dest == key), None)
-    hint = getattr(action, "_typehint", None) or getattr(action, "type", None)
+    hint = action and (hint_of(action) or action.type)
     value = re.search(r"(?:Got|Given) value: (.*)|: (.*?) does not conform|load config [\"'](.*?)[\"']", details)
     if value is None:
         return f"{_place(line, key)}: {details}"
@@ -117,7 +128,40 @@ def _values(hint: Any) -> list[str]:
     return [TYPES.get(typing.get_origin(hint) or hint, "a mapping of fields")]
 
 
-def _unknown_key(line: CommandLine, key: str) -> str:
+def _without_quotes(line: CommandLine, key: str, details: str) -> str | None:
+    """Names the word of a config file that needs quotes to be text."""
+    if not line.file or "Expected text" not in details:
+        return None
+    text = pathlib.Path(line.file).read_text()
+    fields = re.findall(r"Parser key \"(\S+)\"", details)  # of a task in a mixture
+    hints = {action.dest: hint_of(action) for action in line.parser._actions}
+    accepted = _values(hints.get(f"task.{fields[-1]}" if fields else key))
+    for name, node in entries(compose(text), fields[-1] if fields else key):
+        word, kind = read_as(node), "mapping" if isinstance(node, yaml.MappingNode) else "list"
+        if word is None and not isinstance(node, yaml.ScalarNode) and TYPES[str] in accepted:
+            word = f"{text[node.start_mark.index : node.end_mark.index]}, which YAML reads as a {kind}"
+        if word:
+            has = "has" if not isinstance(node, yaml.ScalarNode) and read_as(node) else "is"
+            return f"{line.file}, line {node.start_mark.line + 1}: {name} {has} {word}: put it in quotes"
+    return None
+
+
+def _misread_argument(line: CommandLine, key: str) -> str:
+    """Returns why the argument of an option cannot be read, or "" if it can."""
+    try:
+        for argument, following in zip(line.arguments, [*line.arguments[1:], ""], strict=True):
+            name, equals, value = argument.partition("=")
+            if name == f"--{key}":
+                load_yaml(value if equals else following)
+    except Misread as error:
+        return f", {error}"
+    except yaml.YAMLError as error:
+        return f" is not valid YAML: {_plain(str(error))}"
+    return ""
+
+
+def _unknown_key(line: CommandLine, group: str | None, key: str) -> str:
+    key = f"{group}.{key}" if group else key
     fields = [action.dest for action in line.parser._actions]
     sections = {field.rpartition(".")[0] for field in fields if "." in field}
     return f"{_place(line, key, default='the config: ')} is not a field{nearest(key, [*fields, *sections])}"
@@ -132,37 +176,28 @@ def _nearest_nested_field(line: CommandLine, key: str) -> str:
 
 
 def _bad_yaml(line: CommandLine, details: str) -> str:
-    problem = details.replace('in "<unicode string>", ', "")
-    return f"{_last_config(line)} is not valid YAML: {problem}"
+    file = line.file or "the config"
+    if re.match(r"line \d+: ", details):
+        return f"{file}, {details}"
+    return f"{file} is not valid YAML: {_plain(details)}"
 
 
-def _last_config(line: CommandLine) -> str:
-    return next(iter(_config_files(line)), "the config")
+def _plain(problem: str) -> str:
+    return problem.replace('in "<unicode string>", ', "")
 
 
 def _place(line: CommandLine, key: str, default: str = "--") -> str:
-    """Returns the option of a key, or the config file that contains it."""
-    given = any(argument.partition("=")[0] == f"--{key}" for argument in line.arguments)
-    for file in [] if given else _config_files(line):
-        node: Any = yaml.safe_load(pathlib.Path(file).read_text())
-        for part in key.split("."):
-            node = node.get(part, {}) if isinstance(node, dict) else {}
-        if node != {}:
-            return f"{file}: {key}"
-    return f"{default}{key}"
-
-
-def _config_files(line: CommandLine) -> list[str]:
-    """Returns the config files, last one first."""
-    files = []
-    for argument, following in zip(line.arguments, [*line.arguments[1:], ""], strict=True):
-        name, equals, value = argument.partition("=")
-        if name == "--config":
-            files.insert(0, value if equals else following)
-    return [file for file in files if pathlib.Path(file).is_file()]
+    """Returns a key with the config file that contains it, or its option."""
+    return f"{line.file}: {key}" if line.file else f"{default}{key}"
 
 
 REWRITES = (
+    (
+        r"^'utf-8' codec can't decode (.*?):",
+        lambda line, what: f"{line.file} is not UTF-8 ({what}): save it as UTF-8",
+    ),
+    (r"^Problems parsing config: (.*)", _bad_yaml),
+    (r"^Unexpected config: ", lambda line: f"{line.file or 'the config'} has no fields such as `run_dir: runs/first`"),
     (r"unrecognized arguments: (.*)", _unknown_argument),
     (r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", _unknown_choice),
     (
@@ -176,7 +211,6 @@ REWRITES = (
         lambda line, key, path: f"--{key}: there is no file {path}",
     ),
     (r"Parser key \"(\S+)\":\s*(.*)", _wrong_value),
-    (r"does not accept option '(.*)'", _unknown_key),
-    (r"Problems parsing config: (.*)", _bad_yaml),
-    (r"Unexpected config: ", lambda line: f"{_last_config(line)} has no fields such as `run_dir: runs/first`"),
+    (r"^argument --(\S+): (Expected text.*|Misread.*)", _wrong_value),
+    (r"^(?:Group '(.*)' does not accept option|Option) '(.*?)'", _unknown_key),
 )

@@ -1,11 +1,11 @@
-"""Tests t5x_lite/commands/option_errors.py"""
+"""Tests t5x_lite/commands/options/errors.py"""
 
 import argparse
 
 import pytest
 
-from t5x_lite.commands.option_errors import cause, either, explain, nearest
 from t5x_lite.commands.options import make_parser
+from t5x_lite.commands.options.errors import cause, either, explain, nearest
 
 
 def error_of(*arguments: str) -> str:
@@ -69,6 +69,7 @@ def test_a_wrong_command_line_is_one_line_with_the_remedy(arguments, message):
             "optimizer.name is 'adafctor': use adafactor, adamw_rms or adamw; did you mean",
         ),
         ("task: {mixture: {tasks: {a: {sorce: b}}}}", "task.mixture has no field sorce; did you mean source?"),
+        ("checkpoint: {kep: 3}", "checkpoint.kep is not a field; did you mean checkpoint.keep?"),
         (
             "task: {mixture: {tasks: {a: {min_characters: few}}}}",
             "task.mixture: min_characters is 'few': use a whole number",
@@ -82,6 +83,71 @@ def test_a_mistake_in_a_config_names_the_file(config, message, tmp_path):
     other.write_text("seed: 3\n")
     for arguments in (["--config", str(file), "--seed", "4"], [f"--config={other}", f"--config={file}"]):
         assert error_of("train", *arguments).startswith(f" train: {file}: {message}")
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ("task: {inputs: yes}", "task.inputs is yes, which YAML reads as true or false"),
+        ("task: {text: 5}", "task.text is 5, which YAML reads as a number"),
+        ("task: {inputs: {q}}", "task.inputs is {q}, which YAML reads as a mapping"),
+        ("task: {targets: [a]}", "task.targets is [a], which YAML reads as a list"),
+        ("task: {labels: [yes, no]}", "task.labels has yes, which YAML reads as true or false"),
+        ("task: {labels: ['yes', Off]}", "task.labels has Off, which YAML reads as true or false"),
+        ("task: {labels: [01, 10]}", "task.labels has 01, which YAML reads as a number"),
+        ("task: {source: [a.txt, ~]}", "task.source has ~, which YAML reads as null"),
+        ("task: {choices: {0: a, 1: no}}", "task.choices has no, which YAML reads as true or false"),
+        (
+            "task: {mixture: {tasks: {a: {inputs: '{q}'}, b: {inputs: on}}}}",
+            "task.mixture.tasks.b.inputs is on, which YAML reads as true or false",
+        ),
+        (
+            "task: {mixture: {tasks: {a: {inputs: {q}}}}}",
+            "task.mixture.tasks.a.inputs is {q}, which YAML reads as a mapping",
+        ),
+    ],
+)
+def test_a_word_without_quotes_is_named_as_written(config, message, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"run_dir: x\n{config}\n")
+    error = error_of("train", "--config", str(tmp_path / "c.yaml"))
+    assert error == f" train: {tmp_path}/c.yaml, line 2: {message}: put it in quotes"
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ("task: {choices: {yes: a, no: b}}", "yes, a key of task.choices,"),
+        ("task: {mixture: {tasks: {en: {source: a}, no: {source: b}}}}", "no, a key of task.mixture.tasks,"),
+        ("task: {mixture: {tasks: {en: {source: a}}, rates: {On: 1}}}", "On, a key of task.mixture.rates,"),
+    ],
+)
+def test_a_key_that_is_no_word_is_named_as_written(config, key, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"run_dir: x\n{config}\n")
+    error = error_of("data", "stats", "--config", str(tmp_path / "c.yaml"))
+    assert error.startswith(f" data stats: {tmp_path}/c.yaml, line 2: {key} is true or false in YAML, not a word: ")
+    assert error.endswith(f'put it in quotes, "{key.partition(",")[0]}"')
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--task.choices", "{a: b, a: c}"],
+            "--task.choices, line 1: a is given twice, in the same line",
+        ),
+        (["--config", "{seed: 3, seed: 4}"], "--config, line 1: seed is given twice, in the same line: leave out one"),
+        (["--config", "{sede: 3}"], "the config: sede is not a field; did you mean seed?"),
+        (["--task", "{inptus: a}"], "the config: task.inptus is not a field; did you mean task.inputs?"),
+        (["--task.mixture", "{tasks: {no: {source: a}}}"], "--task.mixture, line 1: no, a key of tasks, is true or"),
+        (["--task.choices", "[a]"], "--task.choices is \"['a']\": use a mapping such as {a: b} or null"),
+        (["--task.labels", "a, b"], "--task.labels is 'a, b': use a list such as [a, b] or null"),
+        (["--model.emb_dim", "#5"], "--model.emb_dim is '#5': use a whole number or null"),
+        (["--task.eval_percent", " # 5"], "--task.eval_percent is '# 5': use a number"),
+    ],
+)
+def test_yaml_on_the_command_line_is_refused_by_the_same_rules(arguments, message):
+    for command in (["train"], ["data", "inspect"]):
+        assert error_of(*command, "--run_dir", "r", *arguments).startswith(f" {' '.join(command)}: {message}")
 
 
 @pytest.mark.parametrize(("text", "message"), [("run_dir: [\n", " is not valid YAML: "), ("words\n", " has no fields")])
