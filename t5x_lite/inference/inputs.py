@@ -14,6 +14,7 @@ from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import input_maker, is_held_out, read_inputs
 from t5x_lite.data.sources import OR_SKIP, named, open_source
 from t5x_lite.data.sources.base import BadRecord, Source
+from t5x_lite.data.sources.files import find_files
 from t5x_lite.data.sources.lines import Lines, LinesWithFields, line_record, piped_lines
 from t5x_lite.inference.few_shot import template_task
 
@@ -28,8 +29,14 @@ class Inputs(NamedTuple):
 
 @contextlib.contextmanager
 def open_inputs(options: InferConfig) -> Iterator[Inputs]:
-    """Opens the input or the task split; raises ValueError if it cannot be read, or at a malformed record."""
+    """Opens the input or the task split.
+
+    Raises:
+      ValueError: if it cannot be read, at a malformed record, or if the output is one of the files read, which would be
+        lost, whatever name either has.
+    """
     task = template_task(options)
+    _check_output(options, task)
     with tempfile.TemporaryDirectory() as directory:
         cache = pathlib.Path(directory)
         if options.split is not None:
@@ -52,6 +59,19 @@ def open_inputs(options: InferConfig) -> Iterator[Inputs]:
                 identity = _file_identity(options.input)
             is_counted = task.preprocess is None and task.bad_records == "error"
             yield Inputs(_texts(options, task, records), len(records) if is_counted else None, identity)
+
+
+def _check_output(options: InferConfig, task: TaskConfig) -> None:
+    read = (options.input,) if options.split is None else (task.source, task.eval_source)
+    for names in (*read, options.examples) if os.path.isfile(options.output) else ():
+        for name in (names,) if isinstance(names, str) else names or ():
+            try:
+                files = find_files([name], plain=Lines)
+            except ValueError:  # no files, such as tfds:glue; opening it reports what is wrong
+                continue
+            same = next((file for file in files if os.path.samefile(file, options.output)), None)
+            if same is not None:
+                raise ValueError(f"--output {options.output} is {same}, which is read: name another file")
 
 
 def has_template(options: InferConfig) -> bool:

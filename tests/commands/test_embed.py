@@ -125,6 +125,14 @@ def test_wrong_options_are_named(fields, message):
         EmbedConfig(checkpoint="x", **fields)
 
 
+@pytest.mark.parametrize("suffix", [".jsonl", ".npy"])
+def test_the_input_is_not_overwritten(model_dir, lines, tmp_path, suffix):
+    (tmp_path / f"out{suffix}").symlink_to(lines)
+    with pytest.raises(ValueError, match=r"--output .* is .*lines.txt, which is read: name another file"):
+        embed.run(options(model_dir, lines, tmp_path / f"out{suffix}"))
+    assert lines.read_text().splitlines() == LINES
+
+
 def test_a_model_without_an_encoder_or_with_too_few_dimensions_is_refused(model_dir, lines, tmp_path, capsys):
     arguments = [
         "embed",
