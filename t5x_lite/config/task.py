@@ -50,12 +50,14 @@ class TokenizerConfig:
       vocab_size: vocabulary size of a tokenizer trained here, sentinels included.
       num_sentinels: number of sentinels, <extra_id_N>, whose ids count down from the top of the vocabulary; a file with
         sentinels of its own keeps them.
+      added_tokens: texts that become one token each, with the next ids after the vocabulary's; null adds none.
     """
 
     kind: Literal["sentencepiece", "huggingface", "bytes", "bytes_and_sentinels"] = "sentencepiece"
     path: str | None = None
     vocab_size: int = 8_192
     num_sentinels: int = 100
+    added_tokens: tuple[str, ...] | None = None
 
     def __post_init__(self):
         check_fields(self, "task.tokenizer.", {POSITIVE: "vocab_size num_sentinels"})

@@ -107,7 +107,7 @@ def unigram_entropy(batches: Iterable[Batch], tokenizer: Tokenizer | None = None
         counts = more
     if tokenizer is not None:
         counts[[tokenizer.pad_id, tokenizer.eos_id]] = 0
-        counts[tokenizer.vocab_size - tokenizer.num_sentinels :] = 0
+        counts[tokenizer.sentinel_ids.start : tokenizer.sentinel_ids.stop] = 0
     shares = counts[counts > 0] / counts.sum()
     return float(-np.sum(shares * np.log(shares)))
 

@@ -43,16 +43,16 @@ class HeldOutSums(NamedTuple):
     text_tokens: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("eos_id", "last_text_id"))
-def held_out_sums(model: Model, batch: Mapping[str, jax.Array], *, eos_id: int, last_text_id: int) -> HeldOutSums:
+@functools.partial(jax.jit, static_argnames=("eos_id", "no_text"))
+def held_out_sums(model: Model, batch: Mapping[str, jax.Array], *, eos_id: int, no_text: range) -> HeldOutSums:
     """Sums the cross entropy of a batch, over all targets and over text only, without dropout.
 
-    Targets up to `last_text_id` are text, except for EOS; others are sentinels. Padding has no weight.
+    Targets are text, except for EOS and the ids in `no_text`, which are sentinels. Padding has no weight.
     """
     hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch)
     nats_BT, is_correct_BT = token_scores(hidden_BTD, kernel_DV, targets_BT)
     is_token_BT = weights_BT > 0
-    is_text_BT = is_token_BT & (targets_BT != eos_id) & (targets_BT <= last_text_id)
+    is_text_BT = is_token_BT & (targets_BT != eos_id) & ((targets_BT < no_text.start) | (targets_BT >= no_text.stop))
     return HeldOutSums(
         nats=jnp.sum(nats_BT * is_token_BT),
         tokens=jnp.sum(is_token_BT),
@@ -180,8 +180,8 @@ class Evaluation:
 
     def _sums(self, name: str, model: Model) -> list[HeldOutSums]:
         tokenizer = self._tokenizer
-        last_text_id = -1 if self.architecture.labels else tokenizer.vocab_size - tokenizer.num_sentinels - 1
-        sums = functools.partial(held_out_sums, model, eos_id=tokenizer.eos_id, last_text_id=last_text_id)
+        no_text = range(len(self.architecture.labels)) if self.architecture.labels else tokenizer.sentinel_ids
+        sums = functools.partial(held_out_sums, model, eos_id=tokenizer.eos_id, no_text=no_text)
         rows = local_rows(self.mesh, self.batch_size)
         results = []
         for batch in device_batches(self._host_batches(name, rows), self.mesh):

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from t5x_lite.config import TokenizerConfig
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import KIND_FILE, SpecialIds, Tokenizer, trim
 
 __all__ = ["KIND_FILE", "Tokenizer", "build_tokenizer", "load_tokenizer", "tokenizer_hash", "trim"]
@@ -48,7 +49,8 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
             "that wrote it"
         )
     special_ids = SpecialIds(**description["special_ids"]) if "special_ids" in description else None
-    return _class_of(kind).load(directory, num_sentinels, special_ids)
+    added_tokens = [AddedToken(**fields) for fields in description.get("added_tokens", [])]
+    return _class_of(kind).load(directory, num_sentinels, special_ids, added_tokens)
 
 
 def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
@@ -62,8 +64,9 @@ def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
 
 def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     """Builds the configured tokenizer; a SentencePiece one without a path is trained on `texts`, read at most once."""
+    added_tokens = [AddedToken(text=text) for text in cfg.added_tokens or ()]
     if cfg.kind in ("bytes", "bytes_and_sentinels"):
-        return _class_of(cfg.kind)(cfg.num_sentinels)
+        return _class_of(cfg.kind)(cfg.num_sentinels, added_tokens)
     if cfg.path is not None and pathlib.Path(cfg.path).is_dir():
         from t5x_lite.data.tokenizers.directory import is_model_directory, read_directory
 
@@ -71,11 +74,11 @@ def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
             return read_directory(pathlib.Path(cfg.path))
     if cfg.path is not None:
         kind = "huggingface" if cfg.path.endswith(".json") else cfg.kind
-        return _class_of(kind).from_file(cfg.path, cfg.num_sentinels)
+        return _class_of(kind).from_file(cfg.path, cfg.num_sentinels, added_tokens=added_tokens)
     from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 
     model = train_sentencepiece_model(texts, vocab_size=cfg.vocab_size, num_sentinels=cfg.num_sentinels)
-    return _class_of("sentencepiece")(model, cfg.num_sentinels)
+    return _class_of("sentencepiece")(model, cfg.num_sentinels, added_tokens=added_tokens)
 
 
 def _class_of(kind: str) -> Any:

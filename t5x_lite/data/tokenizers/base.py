@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tokenizer interface: special ids, which are T5's by default, and sentinels descending from the highest id."""
+"""The tokenizer interface: special ids, T5's by default, descending sentinels, and added tokens above them."""
 
 import abc
 import functools
@@ -8,12 +8,13 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
+from t5x_lite.data.tokenizers.added import AddedToken, Splitter, as_json
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.git_lfs import check_downloaded
 
@@ -38,12 +39,20 @@ class Tokenizer(abc.ABC):
 
     kind: ClassVar[str]  # the value of `task.tokenizer.kind`
     pad_id, eos_id, unk_id = T5_IDS  # unk_id is -1 if every text has ids
-    vocab_size: int  # number of ids, including sentinels
+    vocab_size: int  # number of ids, including sentinels and added tokens
     num_sentinels: int  # number of <extra_id_N> tokens
+    num_above: int = 0  # number of ids above the sentinels
+    added_tokens: tuple[AddedToken, ...] = ()  # with ids; those that the vocabulary's file does not have
 
     @classmethod
     @abc.abstractmethod
-    def load(cls, directory: pathlib.Path, num_sentinels: int, special_ids: SpecialIds | None = None) -> Self:
+    def load(
+        cls,
+        directory: pathlib.Path,
+        num_sentinels: int,
+        special_ids: SpecialIds | None = None,
+        added_tokens: Sequence[AddedToken] = (),
+    ) -> Self:
         """Loads a tokenizer from a directory written by `save`; `special_ids` are None if they are T5's."""
 
     def save(self, directory: pathlib.Path) -> None:
@@ -51,6 +60,8 @@ class Tokenizer(abc.ABC):
         description: dict[str, Any] = {"kind": self.kind, "num_sentinels": self.num_sentinels}
         if self.special_ids != T5_IDS:
             description["special_ids"] = self.special_ids._asdict()
+        if self.added_tokens:
+            description["added_tokens"] = as_json(self.added_tokens)
         write_atomically(directory / KIND_FILE, json.dumps(description) + "\n")
 
     @property
@@ -67,11 +78,22 @@ class Tokenizer(abc.ABC):
         """Number of embedding rows: `vocab_size` rounded up to a multiple of 128."""
         return -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
 
+    @property
+    def next_id(self) -> int:
+        """The id of the next token that is added."""
+        return self.vocab_size
+
+    @property
+    def sentinel_ids(self) -> range:
+        """The ids of all sentinels, ascending."""
+        end = self.vocab_size - self.num_above
+        return range(end - self.num_sentinels, end)
+
     def sentinel_id(self, n: int) -> int:
         """Returns the id of <extra_id_n>."""
         if not 0 <= n < self.num_sentinels:
             raise ValueError(f"there is no <extra_id_{n}>: task.tokenizer.num_sentinels is {self.num_sentinels}")
-        return self.vocab_size - 1 - n
+        return self.sentinel_ids.stop - 1 - n
 
     @abc.abstractmethod
     def encode(self, text: str) -> list[int]:
@@ -98,6 +120,17 @@ class Tokenizer(abc.ABC):
     def surfaces(self) -> list[str]:
         """Returns the text of each id, including spaces; empty for pad and EOS."""
 
+    def _splitter(self, normalise: Callable[[str], str] = str) -> Splitter:
+        """Returns what finds sentinels and added tokens in a text."""
+        sentinels = {f"<extra_id_{n}>": self.sentinel_id(n) for n in range(self.num_sentinels)}
+        return Splitter(self.added_tokens, sentinels, normalise)
+
+    def _add(self, tokens: tuple[AddedToken, ...]) -> None:
+        """Adds numbered tokens to a vocabulary that ends in its sentinels."""
+        self.added_tokens = tokens
+        end = max([self.vocab_size, *(token.id + 1 for token in tokens if token.id is not None)])
+        self.vocab_size, self.num_above = end, end - self.vocab_size
+
 
 class FileTokenizer(Tokenizer):
     """A tokenizer read from a file, which `save` copies unchanged.
@@ -107,35 +140,56 @@ class FileTokenizer(Tokenizer):
       num_sentinels: number of sentinels to append, unless the vocabulary already ends in sentinels.
       name: the name of the file in errors.
       special_ids: the special ids; None for those that the file names.
+      added_tokens: tokens to add to those of the file.
 
     Raises:
-      ValueError: if the content is not a vocabulary, or has no padding or EOS.
+      ValueError: if the content is not a vocabulary, or has no padding or EOS, or a token cannot be added.
     """
 
     file_name: ClassVar[str]  # in a directory written by `save`
 
     @abc.abstractmethod
-    def __init__(self, content: bytes, num_sentinels: int = 100, *, name: str, special_ids: SpecialIds | None = None):
+    def __init__(
+        self,
+        content: bytes,
+        num_sentinels: int = 100,
+        *,
+        name: str,
+        special_ids: SpecialIds | None = None,
+        added_tokens: Sequence[AddedToken] = (),
+    ):
         self.content, self.num_sentinels = content, num_sentinels
 
     @classmethod
     def from_file(
-        cls, path: str | os.PathLike[str], num_sentinels: int = 100, *, special_ids: SpecialIds | None = None
+        cls,
+        path: str | os.PathLike[str],
+        num_sentinels: int = 100,
+        *,
+        special_ids: SpecialIds | None = None,
+        added_tokens: Sequence[AddedToken] = (),
     ) -> Self:
         """Reads a vocabulary file; raises FileNotFoundError, and ValueError as the constructor does."""
         name = f"task.tokenizer.path {path}"
-        return cls(read_vocabulary(path), num_sentinels, name=name, special_ids=special_ids)
+        return cls(read_vocabulary(path), num_sentinels, name=name, special_ids=special_ids, added_tokens=added_tokens)
 
     @classmethod
-    def load(cls, directory: pathlib.Path, num_sentinels: int, special_ids: SpecialIds | None = None) -> Self:
-        return cls.from_file(directory / cls.file_name, num_sentinels, special_ids=special_ids)
+    def load(
+        cls,
+        directory: pathlib.Path,
+        num_sentinels: int,
+        special_ids: SpecialIds | None = None,
+        added_tokens: Sequence[AddedToken] = (),
+    ) -> Self:
+        path = directory / cls.file_name
+        return cls.from_file(path, num_sentinels, special_ids=special_ids, added_tokens=added_tokens)
 
     def save(self, directory: pathlib.Path) -> None:
         write_atomically(directory / self.file_name, self.content)
         super().save(directory)
 
     def __reduce__(self):
-        make = functools.partial(type(self), special_ids=self.special_ids)
+        make = functools.partial(type(self), special_ids=self.special_ids, added_tokens=self.added_tokens)
         return make, (self.content, self.num_sentinels)
 
 
@@ -173,6 +227,8 @@ def check_special_ids(ids: SpecialIds, vocab_size: int, name: str, remedy: str) 
 
 def count_sentinels(ids: dict[int, int], vocab_size: int, name: str) -> int:
     """Returns the number of sentinels at the end of a vocabulary, such as mT5's, given their ids by number N.
+
+    `vocab_size` does not count tokens that were added above them.
 
     Raises:
       ValueError: if the sentinels do not descend from the last id.

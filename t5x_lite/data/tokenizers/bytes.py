@@ -13,19 +13,19 @@ Source: SeqIO `ByteVocabulary`; T5 `noise_span_to_unique_sentinel`, which counts
 
 import itertools
 import pathlib
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
+from t5x_lite.data.tokenizers.added import AddedToken, numbered
 from t5x_lite.data.tokenizers.base import SpecialIds, Tokenizer
 
 FIRST_BYTE = 3  # after pad, EOS and unknown
 NUM_BYTES = 256
 NUM_IDS = FIRST_BYTE + NUM_BYTES
-SENTINEL = re.compile(r"<extra_id_(0|[1-9][0-9]*)>")
+NUM_ROWS = 384  # of the checkpoints, where Hugging Face's first added token follows
 
 
 class ByteTokenizer(Tokenizer):
@@ -36,36 +36,48 @@ class ByteTokenizer(Tokenizer):
     """
 
     kind = "bytes"
-    vocab_size = NUM_IDS
 
-    def __init__(self, num_sentinels: int = 100):
+    def __init__(self, num_sentinels: int = 100, added_tokens: Sequence[AddedToken] = ()):
         if not 0 <= num_sentinels <= NUM_BYTES:
             raise ValueError(f"task.tokenizer.num_sentinels is {num_sentinels}: kind bytes supports 0 to 256")
-        self.num_sentinels = num_sentinels
+        self._set_ids(NUM_IDS, num_sentinels, added_tokens)
+
+    def _set_ids(self, vocab_size: int, num_sentinels: int, added_tokens: Sequence[AddedToken]) -> None:
+        self.vocab_size, self.num_sentinels = vocab_size, num_sentinels
+        self._add(numbered(added_tokens, self.next_id, lambda text: None, f"task.tokenizer.kind {self.kind}"))
+        self._split = self._splitter()
+        self._texts = {token.id: token.text for token in self.added_tokens}
+
+    @property
+    def next_id(self) -> int:
+        return max(self.vocab_size, NUM_ROWS)
 
     def encode(self, text: str) -> list[int]:
-        ids = []
-        for i, part in enumerate(SENTINEL.split(text)):
-            if i % 2 and int(part) < self.num_sentinels:
-                ids.append(self.sentinel_id(int(part)))
-            else:
-                ids.extend(byte + FIRST_BYTE for byte in (f"<extra_id_{part}>" if i % 2 else part).encode())
-        return ids
+        return self._ids(text).tolist()
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        return [
-            np.asarray(self.encode(text), np.int32)
-            if SENTINEL.search(text)
-            else np.frombuffer(text.encode(), np.uint8).astype(np.int32) + FIRST_BYTE
-            for text in as_texts(texts, "texts")
+        return [self._ids(text) for text in as_texts(texts, "texts")]
+
+    def _ids(self, text: str) -> np.ndarray:
+        ids = [
+            np.asarray([part], np.int32)
+            if isinstance(part, int)
+            else np.frombuffer(part.encode(), np.uint8).astype(np.int32) + FIRST_BYTE
+            for part in self._split(text) or [""]
         ]
+        return ids[0] if len(ids) == 1 else np.concatenate(ids)
 
     def surfaces(self) -> list[str]:
         texts = [chr(byte) if byte < 128 else "\ufffd" for byte in range(NUM_BYTES)]
-        return (["", "", "\ufffd", *texts] + ["\ufffd"] * self.num_sentinels)[: self.vocab_size]
+        surfaces = ["", "", "\ufffd", *texts] + ["\ufffd"] * (self.vocab_size - NUM_IDS)
+        return [self._texts.get(i, text) for i, text in enumerate(surfaces)]
 
     def _decode_known(self, ids: list[int]) -> str:
-        data, pieces = bytes(i - FIRST_BYTE for i in ids if i >= FIRST_BYTE), []
+        groups = itertools.groupby(ids, lambda i: self._texts.get(i))
+        return "".join(self._decode_bytes(group) if text is None else text * len([*group]) for text, group in groups)
+
+    def _decode_bytes(self, ids: Iterable[int]) -> str:
+        data, pieces = bytes(i - FIRST_BYTE for i in ids if FIRST_BYTE <= i < NUM_IDS), []
         while data:
             try:
                 pieces.append(data.decode())
@@ -78,9 +90,15 @@ class ByteTokenizer(Tokenizer):
         return "".join(pieces)
 
     @classmethod
-    def load(cls, directory: pathlib.Path, num_sentinels: int, special_ids: SpecialIds | None = None) -> Self:
+    def load(
+        cls,
+        directory: pathlib.Path,
+        num_sentinels: int,
+        special_ids: SpecialIds | None = None,
+        added_tokens: Sequence[AddedToken] = (),
+    ) -> Self:
         del directory, special_ids
-        return cls(num_sentinels)
+        return cls(num_sentinels, added_tokens)
 
 
 class ByteAndSentinelTokenizer(ByteTokenizer):
@@ -88,17 +106,20 @@ class ByteAndSentinelTokenizer(ByteTokenizer):
 
     kind = "bytes_and_sentinels"
 
-    def __init__(self, num_sentinels: int = 100):
+    def __init__(self, num_sentinels: int = 100, added_tokens: Sequence[AddedToken] = ()):
         if num_sentinels < 0:
             raise ValueError(f"task.tokenizer.num_sentinels is {num_sentinels}: use 0 or more")
-        self.num_sentinels = num_sentinels
-        self.vocab_size = NUM_IDS + num_sentinels
+        self._set_ids(NUM_IDS + num_sentinels, num_sentinels, added_tokens)
 
-    def _decode_known(self, ids: list[int]) -> str:
+    @property
+    def next_id(self) -> int:
+        return self.vocab_size
+
+    def _decode_bytes(self, ids: Iterable[int]) -> str:
         pieces = []
         for are_sentinels, group in itertools.groupby(ids, lambda i: i >= NUM_IDS):
             if are_sentinels:
-                pieces.extend(f"<extra_id_{self.vocab_size - 1 - i}>" for i in group)
+                pieces.extend(f"<extra_id_{self.sentinel_ids.stop - 1 - i}>" for i in group)
             else:
                 pieces.append(bytes(i - FIRST_BYTE for i in group if i >= FIRST_BYTE).decode(errors="ignore"))
         return "".join(pieces)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
+from t5x_lite.data.tokenizers.added import AddedToken, numbered
 from t5x_lite.data.tokenizers.base import (
     SENTINEL_PATTERN,
     FileTokenizer,
@@ -19,6 +20,7 @@ from t5x_lite.data.tokenizers.base import (
 SPACES = re.compile("[\u2581\u0120]")  # space markers of SentencePiece and byte-level BPE
 CONTINUED = "##"  # WordPiece's prefix for a token that continues a word
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
+PROPERTIES = ("lstrip", "rstrip", "single_word", "normalized", "special")
 REMEDY = "use a tokenizer of the T5 family, or make one with the tokens <pad>, </s> and <unk>"
 
 
@@ -41,6 +43,7 @@ class HuggingFaceTokenizer(FileTokenizer):
         *,
         name: str = "the tokenizer.json",
         special_ids: SpecialIds | None = None,
+        added_tokens: Sequence[AddedToken] = (),
     ):
         super().__init__(content, num_sentinels, name=name)
         self._tokenizer = _parse(content, name)
@@ -54,17 +57,24 @@ class HuggingFaceTokenizer(FileTokenizer):
         *prefix, last = self._tokenizer.encode("").ids or [-1]
         self.prefix_ids = prefix if last == self.eos_id else []
         matches = ((i, SENTINEL_PATTERN.fullmatch(token)) for token, i in vocabulary.items())
-        sentinel_ids = {int(match[1]): i for i, match in matches if match}
+        own_ids = {int(match[1]): i for i, match in matches if match}
+        of_model = max(self._tokenizer.get_vocab(with_added_tokens=False).values(), default=-1) + 1
+        end = max(of_model, *(i + 1 for i in own_ids.values())) if own_ids else self.vocab_size
         try:
-            own_sentinels = count_sentinels(sentinel_ids, self.vocab_size, name)
+            own_sentinels = count_sentinels(own_ids, end, name)
         except ValueError:
             if num_sentinels:
                 raise
-            own_sentinels = 0
-        self.num_sentinels = own_sentinels or num_sentinels
+            own_sentinels, end = 0, self.vocab_size
+        self.num_sentinels, self.num_above = own_sentinels or num_sentinels, self.vocab_size - end
+        self.num_appended = self.num_sentinels - own_sentinels
         if not own_sentinels:
             self._append_sentinels()
         self._check_sentinels(name)
+        num_above = self.num_above
+        self._add(numbered(added_tokens, self.vocab_size, self._tokenizer.token_to_id, name))
+        self.num_above += num_above
+        self._add_to_library(name)
 
     def encode(self, text: str) -> list[int]:
         return self.prefix_ids + self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -100,6 +110,25 @@ class HuggingFaceTokenizer(FileTokenizer):
         names = [f"<extra_id_{n}>" for n in reversed(range(self.num_sentinels))]
         self._tokenizer.add_special_tokens([tokenizers.AddedToken(token, normalized=False) for token in names])
         self.vocab_size += self.num_sentinels
+
+    def _add_to_library(self, name: str) -> None:
+        """Adds the added tokens; raises ValueError if the library gives them other ids."""
+        import tokenizers
+
+        for token in self.added_tokens:
+            fields = {field: getattr(token, field) for field in PROPERTIES}
+            self._tokenizer.add_tokens([tokenizers.AddedToken(token.text, **fields)])
+            if (number := self._tokenizer.token_to_id(token.text)) != token.id:
+                raise ValueError(
+                    f"{name} cannot have the added token {token.text!r} with the id {token.id}: its id is {number}; "
+                    "leave no ids out"
+                )
+
+    def file_content(self) -> bytes:
+        """Returns a tokenizer.json with all sentinels and added tokens; the file itself if it has them."""
+        if not self.num_appended and not self.added_tokens:
+            return self.content
+        return self._tokenizer.to_str(pretty=True).encode()
 
     def _check_sentinels(self, name: str) -> None:
         """Raises ValueError if a gap in the ids or the normaliser gives a sentinel the wrong id."""

@@ -11,7 +11,7 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from t5x_lite.config.checks import as_texts
+from t5x_lite.data.tokenizers.added import AddedToken, numbered
 from t5x_lite.data.tokenizers.base import (
     SENTINEL_PATTERN,
     FileTokenizer,
@@ -29,7 +30,7 @@ from t5x_lite.data.tokenizers.base import (
 )
 
 SPACE = "\u2581"  # SentencePiece's space marker
-UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4  # piece types
+UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 2, 3, 4, 5  # piece types; unused ones are decoded, and not found in texts
 # SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
 # so a long text may be tokenised differently when split into parts, with the same score or a higher one.
 PART_CHARACTERS = 2**20
@@ -50,12 +51,14 @@ class SentencePieceTokenizer(FileTokenizer):
         *,
         name: str = "the SentencePiece model",
         special_ids: SpecialIds | None = None,
+        added_tokens: Sequence[AddedToken] = (),
     ):
         super().__init__(content, num_sentinels, name=name)
         try:
-            named_ids, sentinel_ids, num_pieces, _ = _read_pieces(content)
+            named_ids, sentinel_ids, ids, _ = _read_pieces(content)
         except DecodeError as error:
             raise _not_a_model(name) from error
+        num_pieces = len(ids)
         special_ids = special_ids or named_ids
         check_special_ids(special_ids, num_pieces, name, REMEDY)
         self.pad_id, self.eos_id, self.unk_id = special_ids
@@ -63,23 +66,37 @@ class SentencePieceTokenizer(FileTokenizer):
         self.num_sentinels = own_sentinels or num_sentinels
         self.num_appended = self.num_sentinels - own_sentinels  # missing from the model itself
         self.vocab_size = num_pieces + self.num_appended
+        self._add(numbered(added_tokens, self.vocab_size, ids.get, name))
         try:
-            self._processor = _open_processor(content, self.num_appended)
+            normalise = _normaliser(content) if any(token.normalized for token in self.added_tokens) else str
+            self._split, pieces = self._splitter(normalise), self._added_pieces(normalise)
+            self._processor = _open_processor(content, self.num_appended, pieces)
         except (RuntimeError, ValueError) as error:
             raise _not_a_model(name) from error
         separate = [*self._processor.encode("a b"), *self._processor.encode("b a")]
         self._splits_at_spaces = self._processor.encode("a b b a") == separate
 
     def encode(self, text: str) -> list[int]:
-        return self._processor.encode(text)
+        parts = self._split(text)
+        of_parts = ([part] if isinstance(part, int) else self._processor.encode(part) for part in parts)
+        return list(itertools.chain.from_iterable(of_parts))
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
         parts = [self._parts(text) for text in as_texts(texts, "texts")]
-        flat = list(itertools.chain.from_iterable(parts))
+        flat = [part for part in itertools.chain.from_iterable(parts) if isinstance(part, str)]
         rows = iter(self._processor.encode(flat, num_threads=os.cpu_count() or 1))
-        return [np.concatenate([np.asarray(next(rows), np.int32) for _ in of_text]) for of_text in parts]
 
-    def _parts(self, text: str) -> list[str]:
+        def ids_of(part: str | int) -> np.ndarray:
+            return np.asarray([part] if isinstance(part, int) else next(rows), np.int32)
+
+        return [np.concatenate([ids_of(part) for part in of_text]) for of_text in parts]
+
+    def _parts(self, text: str) -> list[str | int]:
+        """Splits a text at sentinels and added tokens; at least one part is left."""
+        parts = (self._short_parts(part) if isinstance(part, str) else [part] for part in self._split(text))
+        return list(itertools.chain.from_iterable(parts)) or [text]
+
+    def _short_parts(self, text: str) -> list[str]:
         """Splits a very long text at single spaces, which SentencePiece adds back at the start of each part."""
         if len(text) <= PART_CHARACTERS or not self._splits_at_spaces:
             return [text]
@@ -97,10 +114,17 @@ class SentencePieceTokenizer(FileTokenizer):
 
     def pieces(self, text: str) -> list[str]:
         """Returns the pieces of a text, with SentencePiece's space markers."""
-        return self._processor.encode(text, out_type=str)
+        parts = self._split(text)
+        of_parts = (
+            [self._processor.id_to_piece(part)] if isinstance(part, int) else self._processor.encode(part, out_type=str)
+            for part in parts
+        )
+        return list(itertools.chain.from_iterable(of_parts))
 
     def surfaces(self) -> list[str]:
-        pieces = (self._processor.id_to_piece(i).replace(SPACE, " ") for i in range(self.vocab_size))
+        pieces = [self._processor.id_to_piece(i).replace(SPACE, " ") for i in range(self.vocab_size)]
+        for i in self._gaps:
+            pieces[i] = "\ufffd"
         bytes_of = {f"<0x{byte:02X}>": chr(byte) if byte < 128 else "\ufffd" for byte in range(256)}
         return [
             "" if i in (self.pad_id, self.eos_id) else "\ufffd" if i == self.unk_id else bytes_of.get(piece, piece)
@@ -108,7 +132,14 @@ class SentencePieceTokenizer(FileTokenizer):
         ]
 
     def _decode_known(self, ids: list[int]) -> str:
-        return self._processor.decode(ids)
+        return self._processor.decode([self.unk_id if i in self._gaps else i for i in ids])
+
+    def _added_pieces(self, normalise: Callable[[str], str]) -> tuple[str, ...]:
+        """Returns a piece for each id above the sentinels; those of ids without a token have a text of no meaning."""
+        texts = {token.id: normalise(token.text) if token.normalized else token.text for token in self.added_tokens}
+        above = range(self.sentinel_ids.stop, self.vocab_size)
+        self._gaps = frozenset(i for i in above if i not in texts)
+        return tuple(texts.get(i) or f"\ue000{i}" for i in above)
 
 
 def parse_model(content: bytes) -> Any:
@@ -119,10 +150,10 @@ def parse_model(content: bytes) -> Any:
 def special_pieces(content: bytes, name: str) -> tuple[int, SpecialIds, dict[str, int]]:
     """Returns (the number of pieces; the special ids that a model names; the ids of its control pieces)."""
     try:
-        special_ids, _, num_pieces, control = _read_pieces(content)
+        special_ids, _, ids, control = _read_pieces(content)
     except DecodeError as error:
         raise _not_a_model(name) from error
-    return num_pieces, special_ids, control
+    return len(ids), special_ids, control
 
 
 def _not_a_model(name: str) -> ValueError:
@@ -131,8 +162,8 @@ def _not_a_model(name: str) -> ValueError:
 
 # A run opens the same model several times, taking a third of a second each time.
 @functools.lru_cache(maxsize=4)
-def _read_pieces(content: bytes) -> tuple[SpecialIds, dict[int, int], int, dict[str, int]]:
-    """Returns (the special ids; sentinel ids by N; number of pieces; ids of control pieces); may raise DecodeError."""
+def _read_pieces(content: bytes) -> tuple[SpecialIds, dict[int, int], dict[str, int], dict[str, int]]:
+    """Returns (the special ids; sentinel ids by N; ids of all and of control pieces); may raise DecodeError."""
     proto = parse_model(content)
     if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field: missing if truncated
         raise DecodeError("truncated")
@@ -146,15 +177,23 @@ def _read_pieces(content: bytes) -> tuple[SpecialIds, dict[int, int], int, dict[
             unknown = i
     special_ids = SpecialIds(ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown)
     control = {piece.piece: i for i, piece in enumerate(proto.pieces) if piece.type in (UNKNOWN, CONTROL, USER_DEFINED)}
-    return special_ids, sentinel_ids, len(proto.pieces), control
+    return special_ids, sentinel_ids, ids, control
 
 
 @functools.lru_cache(maxsize=4)
-def _open_processor(content: bytes, num_appended: int) -> sentencepiece.SentencePieceProcessor:
+def _open_processor(content: bytes, num_appended: int, added: tuple[str, ...]) -> sentencepiece.SentencePieceProcessor:
     proto = parse_model(content)
     for n in reversed(range(num_appended)):
         proto.pieces.add(piece=f"\u2581<extra_id_{n}>", score=0.0, type=USER_DEFINED)
+    for piece in added:
+        proto.pieces.add(piece=piece, score=0.0, type=UNUSED)
     return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+
+
+def _normaliser(content: bytes) -> Callable[[str], str]:
+    """Returns a model's map of characters, without its treatment of spaces."""
+    keep = dict.fromkeys(("add_dummy_prefix", "escape_whitespaces", "remove_extra_whitespaces"), False)
+    return sentencepiece.SentencePieceNormalizer(model_proto=content, **keep).Normalize
 
 
 def _declare_model() -> Any:

@@ -5,6 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
+from t5x_lite.data.tokenizers import load_tokenizer
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer, ByteTokenizer
 
 PUBLISHED_TEXT = "this is a test 🤗 你好"
@@ -79,6 +81,25 @@ def test_invalid_utf8_beside_sentinels_decodes_to_the_sentinels_alone():
 def test_an_impossible_number_of_sentinels_is_refused(layout, wrong):
     with pytest.raises(ValueError, match=rf"task.tokenizer.num_sentinels is {wrong}: "):
         layout(wrong)
+
+
+def test_a_token_added_to_byt5_follows_the_rows_of_its_checkpoints(tmp_path):
+    byt5 = ByteTokenizer(added_tokens=[AddedToken(text="<hl>"), AddedToken(text="\u00e9", rstrip=True)])
+    assert (byt5.vocab_size, byt5.padded_vocab_size, byt5.sentinel_id(0), byt5.num_above) == (386, 512, 258, 127)
+    ids = [100, 384, 35, 258, 385, 101]
+    assert byt5.encode("a<hl> <extra_id_0>\u00e9 b") == ids
+    assert byt5.decode([*ids, 300]) == "a<hl> <extra_id_0>\u00e9b"
+    assert len(byt5.surfaces()) == byt5.vocab_size
+    assert byt5.surfaces()[384:] == ["<hl>", "\u00e9"]
+    byt5.save(tmp_path)
+    for again in (load_tokenizer(tmp_path), pickle.loads(pickle.dumps(byt5))):
+        assert (again.vocab_size, again.encode("<hl>\u00e9")) == (386, [384, 385])
+
+
+def test_a_token_added_to_bytes_and_sentinels_follows_these():
+    tokenizer = ByteAndSentinelTokenizer(10, [AddedToken(text="<hl>")])
+    assert (tokenizer.vocab_size, tokenizer.sentinel_id(0), tokenizer.encode("<hl>")) == (270, 268, [269])
+    assert tokenizer.decode([100, 268, 269]) == "a<extra_id_0><hl>"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

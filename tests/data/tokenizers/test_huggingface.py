@@ -10,6 +10,7 @@ import pytest
 from t5x_lite.config import TaskConfig, TokenizerConfig
 from t5x_lite.data.objectives.span_corruption import SpanCorruption
 from t5x_lite.data.tokenizers import build_tokenizer, load_tokenizer
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.huggingface import HuggingFaceTokenizer
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from tests.paths import SHARED
@@ -131,10 +132,41 @@ def test_a_tokenizer_without_padding_or_eos_is_refused(special, found, library):
         HuggingFaceTokenizer(content(make(library, special=special)), name="x")
 
 
-@pytest.mark.parametrize("wrong", [["<extra_id_0>", "<extra_id_1>"], ["<extra_id_1>"], ["<extra_id_0>", "<sep>"]])
+@pytest.mark.parametrize("wrong", [["<extra_id_0>", "<extra_id_1>"], ["<extra_id_1>"]])
 def test_sentinels_in_the_wrong_place_are_refused(wrong, library):
     with pytest.raises(ValueError, match=r"has <extra_id_N> pieces that do not descend from its last id"):
         HuggingFaceTokenizer(content(make(library, sentinels=wrong)))
+
+
+def test_tokens_above_the_sentinels_are_kept(library):
+    ours = HuggingFaceTokenizer(content(make(library, sentinels=[*descending(NUM_SENTINELS), "<hl>", "<sep>"])))
+    assert (ours.vocab_size, ours.num_sentinels, ours.num_above) == (NUM_IDS + NUM_SENTINELS + 2, NUM_SENTINELS, 2)
+    assert ours.sentinel_id(0) == NUM_IDS + NUM_SENTINELS - 1
+    ids = [ours.sentinel_id(1), ours.vocab_size - 2, ours.vocab_size - 1]
+    assert ours.encode("<extra_id_1><hl><sep>") == ids
+    assert ours.decode(ids) == "<extra_id_1><hl><sep>"
+    assert ours.added_tokens == ()  # they are in the file
+
+
+def test_tokens_are_added_above_those_of_the_file(library, tmp_path):
+    sentinels = [*descending(NUM_SENTINELS), "<hl>"]
+    added = [AddedToken(text="{"), AddedToken(text="\n", lstrip=True)]
+    ours = HuggingFaceTokenizer(content(make(library, sentinels=sentinels)), added_tokens=added)
+    assert (ours.vocab_size, ours.num_above) == (NUM_IDS + NUM_SENTINELS + 3, 3)
+    assert ours.sentinel_id(0) == NUM_IDS + NUM_SENTINELS - 1
+    assert ours.encode("ab \n{<hl>")[1:] == [ours.vocab_size - 1, ours.vocab_size - 2, ours.vocab_size - 3]
+    ours.save(tmp_path)
+    for again in (load_tokenizer(tmp_path), pickle.loads(pickle.dumps(ours))):
+        assert (again.vocab_size, again.num_above, again.added_tokens) == (ours.vocab_size, 3, ours.added_tokens)
+        assert again.encode("ab \n{<hl>") == ours.encode("ab \n{<hl>")
+    whole = HuggingFaceTokenizer(ours.file_content())
+    assert (whole.vocab_size, whole.added_tokens) == (ours.vocab_size, ())
+    assert whole.encode("ab \n{<hl>") == ours.encode("ab \n{<hl>")
+
+
+def test_an_id_that_the_library_does_not_give_is_refused(library):
+    with pytest.raises(ValueError, match=r"cannot have the added token '{' with the id 99: its id is \d+"):
+        HuggingFaceTokenizer(content(make(library)), NUM_SENTINELS, added_tokens=[AddedToken(text="{", id=99)])
 
 
 def test_sentinels_that_the_tokenizer_takes_apart_are_refused(library):

@@ -10,6 +10,7 @@ import sentencepiece
 from google.protobuf.message import DecodeError
 
 from t5x_lite.data.tokenizers import load_tokenizer
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import SpecialIds
 from t5x_lite.data.tokenizers.sentencepiece import UNKNOWN, USER_DEFINED, SentencePieceTokenizer, parse_model
 from t5x_lite.data.tokenizers.train import fit_sentencepiece_model
@@ -174,6 +175,69 @@ def test_a_model_pickles_as_little_more_than_its_file(tokenizer):
 def test_a_sentinel_that_does_not_exist_is_refused(tokenizer):
     with pytest.raises(ValueError, match=r"no <extra_id_7>: task.tokenizer.num_sentinels is 7"):
         tokenizer.sentinel_id(7)
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("def f(<extra_id_0>):", [20, 89, 3, 89, 599, 32099, 3, 61, 10]),
+        ('"<extra_id_0>"', [96, 32099, 96]),
+        ("a <extra_id_0><extra_id_1> b", [3, 9, 32099, 32098, 3, 115]),
+        ("x<extra_id_0>", [3, 226, 32099]),
+        ("<extra_id_99>x<extra_id_100>", [32000, 3, 226, 2, 25666, 834, 23, 26, 834, 2915, 3155]),
+        ("  <extra_id_5> \n<extra_id_6>  ", [32094, 32093]),
+        ("", []),
+    ],
+)
+def test_a_sentinel_beside_any_character_is_one_id(text, ids):
+    """The ids are those of transformers 5.24's T5Tokenizer."""
+    t5 = SentencePieceTokenizer.from_file(published_vocabulary("spiece.model"))
+    assert t5.encode(text) == t5.encode_batch([text])[0].tolist() == ids
+
+
+def test_tokens_of_a_fine_tuned_t5_have_the_ids_of_transformers():
+    """The ids and texts are those of transformers 5.24's T5Tokenizer."""
+    added = [AddedToken(text="<hl>", id=32100, normalized=True), AddedToken(text="\n"), AddedToken(text="{")]
+    t5 = SentencePieceTokenizer.from_file(published_vocabulary("spiece.model"), added_tokens=added)
+    assert (t5.vocab_size, t5.padded_vocab_size, t5.sentinel_id(0), t5.num_above) == (32103, 32128, 32099, 3)
+    assert t5.encode("a <hl> b") == [3, 9, 32100, 3, 115]
+    assert t5.encode("a<hl>b") == [3, 9, 32100, 3, 115]
+    assert t5.encode("a \uff1chl\uff1e b") == [3, 9, 32100, 3, 115]
+    assert t5.encode("a\nb {c}") == [3, 9, 32101, 3, 115, 32102, 3, 75, 2]
+    assert t5.decode([3, 9, 32100, 3, 115, 32101, 32101, 32102]) == "a<hl> b\n\n{"
+    assert t5.surfaces()[-3:] == ["<hl>", "\n", "{"]
+
+
+def test_added_tokens_are_saved_and_pickled(tokenizer, tmp_path):
+    added = [AddedToken(text="{ }", rstrip=True), AddedToken(text="<sep>", id=VOCAB_SIZE + 5)]
+    ours = SentencePieceTokenizer(tokenizer.content, NUM_SENTINELS, added_tokens=added)
+    ours.save(tmp_path)
+    text = "The fox{ } <sep><extra_id_6>jumps"
+    for again in (load_tokenizer(tmp_path), pickle.loads(pickle.dumps(ours))):
+        assert (again.vocab_size, again.added_tokens) == (VOCAB_SIZE + 6, ours.added_tokens)
+        assert again.encode(text) == ours.encode(text)
+        assert again.decode(again.encode(text)) == "The fox{ }<sep> <extra_id_6> jumps"
+    assert ours.sentinel_ids == tokenizer.sentinel_ids
+
+
+def test_ids_between_a_vocabulary_and_an_added_token_are_unknown(tokenizer):
+    ours = SentencePieceTokenizer(
+        tokenizer.content, NUM_SENTINELS, added_tokens=[AddedToken(text="<sep>", id=VOCAB_SIZE + 2)]
+    )
+    assert ours.decode([VOCAB_SIZE, VOCAB_SIZE + 2]) == " \u2047 <sep>"
+    assert ours.surfaces()[VOCAB_SIZE:] == ["\ufffd", "\ufffd", "<sep>"]
+
+
+def test_a_piece_of_the_vocabulary_keeps_its_id_as_an_added_token(tokenizer):
+    piece = tokenizer._processor.id_to_piece(12)
+    ours = SentencePieceTokenizer(tokenizer.content, NUM_SENTINELS, added_tokens=[AddedToken(text=piece)])
+    assert ours.vocab_size == VOCAB_SIZE
+    assert ours.encode(f"fox{piece}fox") == [*tokenizer.encode("fox"), 12, *tokenizer.encode("fox")]
+
+
+def test_an_added_token_cannot_take_the_id_of_another(tokenizer):
+    with pytest.raises(ValueError, match=r"cannot have the added token '<sep>' with the id 12"):
+        SentencePieceTokenizer(tokenizer.content, NUM_SENTINELS, added_tokens=[AddedToken(text="<sep>", id=12)])
 
 
 def test_a_long_text_is_encoded_in_parts_to_the_same_ids(model, monkeypatch):

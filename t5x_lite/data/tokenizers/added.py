@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tokens added to a vocabulary: finds them in texts, as Hugging Face's `tokenizers` library does.
+
+Each text between two of them is tokenised on its own. Sentinels are found in the same way.
+
+Source: the library's documentation of `AddedToken`; compared with transformers in tests.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+SENTINEL = "<extra_id_(?:0|[1-9][0-9]*)>"
+WORD = re.compile(r"\w")
+MAX_GAP = 2**16  # ids between a vocabulary and a token that was added to it
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AddedToken:
+    """A text that is one token, as in Hugging Face's tokenizers.
+
+    Args:
+      text: the text.
+      id: its id; None for the one it has in the vocabulary, or else the next one.
+      lstrip: whether spaces before it belong to it.
+      rstrip: whether spaces after it belong to it.
+      single_word: whether it is left alone where a letter, digit or underscore is beside it.
+      normalized: whether it is searched for in the normalised text.
+      special: whether it is a control token, which has no effect here, but in other libraries.
+    """
+
+    text: str
+    id: int | None = None
+    lstrip: bool = False
+    rstrip: bool = False
+    single_word: bool = False
+    normalized: bool = False
+    special: bool = False
+
+
+class Splitter:
+    """Splits texts at tokens.
+
+    Args:
+      tokens: the tokens, with ids.
+      sentinels: the texts of sentinels, and their ids.
+      normalise: the vocabulary's normaliser, for tokens that are searched for in normalised text.
+    """
+
+    def __init__(self, tokens: Iterable[AddedToken], sentinels: dict[str, int], normalise: Callable[[str], str] = str):
+        tokens = list(tokens)
+        self._raw = {token.text: token for token in tokens if not token.normalized}
+        self._normalized = {normalise(token.text): token for token in tokens if token.normalized}
+        self._normalized.pop("", None)
+        self._normalise = normalise
+        self._raw |= {text: AddedToken(text=text, id=i) for text, i in sentinels.items()}
+        texts = [text for text in self._raw if text not in sentinels]
+        self._raw_pattern = _pattern(texts, [SENTINEL] * bool(sentinels))
+        self._normalized_pattern = _pattern(self._normalized)
+
+    def __call__(self, text: str) -> list[str | int]:
+        """Returns ids of tokens and the texts between them, in order."""
+        parts = _split(text, self._raw_pattern, self._raw)
+        if not self._normalized:
+            return parts
+        split: list[str | int] = []
+        for part in parts:
+            text = self._normalise(part) if isinstance(part, str) else ""
+            found = _split(text, self._normalized_pattern, self._normalized)
+            split += found if any(isinstance(piece, int) for piece in found) else [part]
+        return split
+
+
+def numbered(
+    tokens: Sequence[AddedToken], next_id: int, id_of: Callable[[str], int | None], name: str
+) -> tuple[AddedToken, ...]:
+    """Returns tokens with ids: those given, those that a vocabulary has already, or else the next ones.
+
+    Args:
+      tokens: the tokens.
+      next_id: the first id after those of the vocabulary.
+      id_of: returns the id of a text that is a token of the vocabulary, and None for others.
+      name: the name of the vocabulary in errors.
+
+    Raises:
+      ValueError: if a text is empty or given twice, or an id belongs to another token.
+    """
+    made: dict[int, AddedToken] = {}
+    texts, following = set(), next_id
+    for token in tokens:
+        own = id_of(token.text)
+        number = next(i for i in (token.id, own, following) if i is not None)
+        is_free = next_id <= number < next_id + MAX_GAP if own is None else number == own
+        if not token.text or not is_free or number in made or token.text in texts:
+            raise ValueError(
+                f"{name} cannot have the added token {token.text!r} with the id {number}: texts and ids must differ "
+                "from each other, and from those of the vocabulary"
+            )
+        made[number] = dataclasses.replace(token, id=number)
+        texts.add(token.text)
+        following = max(following, number + 1)
+    return tuple(made[number] for number in sorted(made))
+
+
+def as_json(tokens: Iterable[AddedToken]) -> list[dict[str, Any]]:
+    """Returns the fields of tokens; those with the default value are left out."""
+    return [
+        {name: value for name, value in dataclasses.asdict(token).items() if value not in (None, False)}
+        for token in tokens
+    ]
+
+
+def _id(token: AddedToken) -> int:
+    assert token.id is not None
+    return token.id
+
+
+def _pattern(texts: Iterable[str], patterns: Sequence[str] = ()) -> re.Pattern[str] | None:
+    """Returns a pattern that finds the leftmost text, and the longest of those."""
+    every = [*map(re.escape, sorted(texts, key=len, reverse=True)), *patterns]
+    return re.compile("|".join(every)) if every else None
+
+
+def _split(text: str, pattern: re.Pattern[str] | None, tokens: dict[str, AddedToken]) -> list[str | int]:
+    parts: list[str | int] = []
+    done = 0
+    for match in pattern.finditer(text) if pattern else ():
+        token, (begin, end) = tokens.get(match[0]), match.span()
+        if token is None or begin < done:
+            continue
+        if token.single_word and (WORD.match(text[max(begin - 1, 0) : begin]) or WORD.match(text, end)):
+            continue
+        while token.lstrip and begin > done and text[begin - 1].isspace():
+            begin -= 1
+        while token.rstrip and end < len(text) and text[end].isspace():
+            end += 1
+        if done < begin:
+            parts.append(text[done:begin])
+        parts.append(_id(token))
+        done = end
+    if done < len(text):
+        parts.append(text[done:])
+    return parts
