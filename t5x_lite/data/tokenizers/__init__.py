@@ -64,9 +64,13 @@ def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
 
 def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     """Builds the configured tokenizer; a SentencePiece one without a path is trained on `texts`, read at most once."""
-    added_tokens = [AddedToken(text=text) for text in cfg.added_tokens or ()]
+    tokenizer = _build_vocabulary(cfg, texts)
+    return tokenizer.extended([AddedToken(text=text) for text in cfg.added_tokens]) if cfg.added_tokens else tokenizer
+
+
+def _build_vocabulary(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     if cfg.kind in ("bytes", "bytes_and_sentinels"):
-        return _class_of(cfg.kind)(cfg.num_sentinels, added_tokens)
+        return _class_of(cfg.kind)(cfg.num_sentinels)
     if cfg.path is not None and pathlib.Path(cfg.path).is_dir():
         from t5x_lite.data.tokenizers.directory import is_model_directory, read_directory
 
@@ -74,11 +78,11 @@ def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
             return read_directory(pathlib.Path(cfg.path))
     if cfg.path is not None:
         kind = "huggingface" if cfg.path.endswith(".json") else cfg.kind
-        return _class_of(kind).from_file(cfg.path, cfg.num_sentinels, added_tokens=added_tokens)
+        return _class_of(kind).from_file(cfg.path, cfg.num_sentinels)
     from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 
     model = train_sentencepiece_model(texts, vocab_size=cfg.vocab_size, num_sentinels=cfg.num_sentinels)
-    return _class_of("sentencepiece")(model, cfg.num_sentinels, added_tokens=added_tokens)
+    return _class_of("sentencepiece")(model, cfg.num_sentinels)
 
 
 def _class_of(kind: str) -> Any:

@@ -78,6 +78,14 @@ class Tokenizer(abc.ABC):
         """Number of embedding rows: `vocab_size` rounded up to a multiple of 128."""
         return -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
 
+    @abc.abstractmethod
+    def extended(self, tokens: Sequence[AddedToken]) -> Self:
+        """Returns the tokenizer with more added tokens; raises ValueError if they cannot be added."""
+
+    def token_id(self, text: str) -> int | None:
+        """Returns the id of a text that is a token of the vocabulary's file or an added one; None for others."""
+        return next((token.id for token in self.added_tokens if token.text == text), None)
+
     @property
     def next_id(self) -> int:
         """The id of the next token that is added."""
@@ -187,6 +195,11 @@ class FileTokenizer(Tokenizer):
     def save(self, directory: pathlib.Path) -> None:
         write_atomically(directory / self.file_name, self.content)
         super().save(directory)
+
+    def extended(self, tokens: Sequence[AddedToken]) -> Self:
+        every = (*self.added_tokens, *tokens)
+        name = "the vocabulary"
+        return type(self)(self.content, self.num_sentinels, name=name, special_ids=self.special_ids, added_tokens=every)
 
     def __reduce__(self):
         make = functools.partial(type(self), special_ids=self.special_ids, added_tokens=self.added_tokens)

@@ -89,6 +89,9 @@ class ByteTokenizer(Tokenizer):
                 data = data[error.end :]
         return "".join(pieces)
 
+    def extended(self, tokens: Sequence[AddedToken]) -> Self:
+        return type(self)(self.num_sentinels, (*self.added_tokens, *tokens))
+
     @classmethod
     def load(
         cls,

@@ -83,6 +83,9 @@ class HuggingFaceTokenizer(FileTokenizer):
         rows = self._tokenizer.encode_batch_fast(as_texts(texts, "texts"), add_special_tokens=False)
         return [np.asarray(self.prefix_ids + row.ids, np.int32) for row in rows]
 
+    def token_id(self, text: str) -> int | None:
+        return self._tokenizer.token_to_id(text)
+
     def special_names(self) -> list[str | None]:
         return [self._tokenizer.id_to_token(i) if i >= 0 else None for i in self.special_ids]
 

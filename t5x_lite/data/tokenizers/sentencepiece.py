@@ -109,6 +109,9 @@ class SentencePieceTokenizer(FileTokenizer):
             begin = gap.end()
         return [*parts, text[begin:]]
 
+    def token_id(self, text: str) -> int | None:
+        return _read_pieces(self.content)[2].get(text, super().token_id(text))
+
     def special_names(self) -> list[str | None]:
         return [self._processor.id_to_piece(i) if i >= 0 else None for i in self.special_ids]
 

@@ -35,6 +35,9 @@ class Numbers(Tokenizer):
     def load(cls, directory, num_sentinels):
         raise NotImplementedError
 
+    def extended(self, tokens):
+        raise NotImplementedError
+
     def save(self, directory):
         super().save(directory)
 

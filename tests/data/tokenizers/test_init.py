@@ -1,11 +1,13 @@
 """Tests t5x_lite/data/tokenizers/__init__.py"""
 
+import dataclasses
 import json
 
 import pytest
 
 from t5x_lite.config import TokenizerConfig
-from t5x_lite.data.tokenizers import build_tokenizer, load_tokenizer
+from t5x_lite.data.tokenizers import build_tokenizer, load_tokenizer, tokenizer_hash
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 
@@ -44,6 +46,22 @@ def test_a_vocabulary_is_trained_only_where_none_is_named(model):
     texts = iter(TEXTS)
     assert build_tokenizer(TokenizerConfig(kind="bytes"), texts).vocab_size == 259
     assert next(texts) == TEXTS[0]
+
+
+@pytest.mark.parametrize("kind", ["sentencepiece", "bytes", "bytes_and_sentinels"])
+def test_added_tokens_are_part_of_any_tokenizer(kind, tmp_path):
+    cfg = TokenizerConfig(kind=kind, vocab_size=VOCAB_SIZE, num_sentinels=NUM_SENTINELS, added_tokens=("{", "\n"))
+    made = build_tokenizer(cfg, TEXTS)
+    plain = build_tokenizer(dataclasses.replace(cfg, added_tokens=None), TEXTS)
+    ids = [plain.next_id, plain.next_id + 1]
+    assert made.encode("{\n") == [made.token_id("{"), made.token_id("\n")] == ids
+    assert (made.sentinel_ids, made.vocab_size) == (plain.sentinel_ids, ids[-1] + 1)
+    (tmp_path / "added").mkdir()
+    made.save(tmp_path / "added")
+    plain.save(tmp_path)
+    assert tokenizer_hash(tmp_path / "added") != tokenizer_hash(tmp_path)
+    more = load_tokenizer(tmp_path / "added").extended([AddedToken(text="}")])
+    assert more.encode("{}") == [ids[0], ids[-1] + 1]
 
 
 def test_a_directory_without_a_tokenizer_is_refused(tmp_path):
