@@ -54,7 +54,9 @@ def factored_like(shapes: Any, slots: Slots, axes: Mapping[str, tuple[str, ...]]
         if (match := LEAF.fullmatch(leaf)) and match["slot"] == "v" and shape.shape == UNUSED_SHAPE
     }
     return {
-        name: kept | _factors(kept["v"], axes[name]) if name in factored and _is_small(kept["v"], axes[name]) else kept
+        name: {**kept, **_factors(kept["v"], axes[name])}
+        if name in factored and _is_small(kept["v"], axes[name])
+        else kept
         for name, kept in slots.items()
     }
 
