@@ -18,6 +18,7 @@ from t5x_lite.data.corpus.manifest import in_words
 from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.evaluation.api import checked_tasks, held_out_corpora, held_out_spec, make_evaluation, measure, replicate
 from t5x_lite.evaluation.evaluator import Evaluation
+from t5x_lite.evaluation.metrics import reads
 from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.files.closed_pipe import opened_output
 from t5x_lite.files.progress import ProgressBar
@@ -93,8 +94,11 @@ def run(
 
 
 def count_batches(evaluation: Evaluation, *, predict_all: bool) -> int:
-    """Returns the number of batches an evaluation passes through the model, for the loss and for predictions."""
-    passes = {name: 1 + (predict_all or bool(corpus.task.metrics)) for name, corpus in evaluation.corpora.items()}
+    """Returns the number of batches an evaluation passes through the model, for the loss, predictions and scores."""
+    passes = {}
+    for name, corpus in evaluation.corpora.items():
+        read = reads(corpus.task.metrics)
+        passes[name] = 1 + (predict_all or "predictions" in read) + ("scores" in read)
     return sum(-(-len(evaluation.numbers(name)) // evaluation.batch_size) * count for name, count in passes.items())
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from t5x_lite.data.converters import Batch, Converter
+from t5x_lite.data.converters import Batch, Converter, targets_of
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.data.examples import Examples, spread
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
@@ -30,7 +30,7 @@ from t5x_lite.model.kernels.cross_entropy import token_scores
 from t5x_lite.parallel.mesh import batch_sharding, device_batches, local_rows
 
 if TYPE_CHECKING:
-    from t5x_lite.evaluation.metrics import Reference
+    from t5x_lite.evaluation.metrics import Reference, TargetScore
 
 
 class HeldOutSums(NamedTuple):
@@ -121,10 +121,14 @@ class Evaluation:
             all_sums += sums
             results |= held_out_loss(sums, name)
             if corpus.task.metrics:
-                from t5x_lite.evaluation.metrics import measure
+                from t5x_lite.evaluation.metrics import measure, reads
 
-                answers = predictions[name] if name in predictions else self.predictions(name, model)
-                measured = measure(corpus.task.metrics, answers, self.references(name))
+                read = reads(corpus.task.metrics)
+                answers = predictions.get(name, ())
+                if "predictions" in read and name not in predictions:
+                    answers = self.predictions(name, model)
+                scores = self.scores(name, model) if "scores" in read else ()
+                measured = measure(corpus.task.metrics, answers, self.references(name), scores)
                 results |= {f"{prefix(name)}{metric}": value for metric, value in measured.items()}
         if len(self.examples) > 1:
             results = held_out_loss(all_sums) | results
@@ -144,6 +148,20 @@ class Evaluation:
             answers += predict(model, self.architecture, rows["inputs"], self._tokenizer, max_new_tokens, devices)
             self.on_batch()
         return answers[: len(self.numbers(name))]
+
+    def scores(self, name: str, model: Model) -> "list[TargetScore]":
+        """Returns the log-likelihood of each example's targets, in the order of `numbers`."""
+        from t5x_lite.evaluation.metrics import TargetScore
+        from t5x_lite.inference.score import target_log_probs
+
+        scores: list[TargetScore] = []
+        rows = local_rows(self.mesh, self.batch_size)
+        for batch in device_batches(self._host_batches(name, rows), self.mesh):
+            log_probs_B = fetched(jnp.sum(target_log_probs(model, batch), axis=1)).tolist()
+            num_tokens_B = fetched(jnp.sum(targets_of(batch)[1] > 0, axis=1)).tolist()
+            scores += map(TargetScore, log_probs_B, num_tokens_B)
+            self.on_batch()
+        return scores[: len(self.numbers(name))]
 
     def references(self, name: str) -> "list[Reference]":
         """Returns a task's references, in the order of `numbers`."""

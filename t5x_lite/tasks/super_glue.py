@@ -78,16 +78,21 @@ def wsc_simple(example: Record) -> list[Record]:
 
 
 def wsc_simple_all(example: Record) -> Record:
-    """Formats a pronoun between stars and a noun, with the `label` True if it refers to that noun.
+    """Formats a pronoun between stars and a noun; `label` and `is_correct` say whether it refers to that noun.
+
+    An unknown label, as in the test split, has no `is_correct`.
 
     Source: T5 `preprocessors.wsc_simple`.
     """
     text, pronoun = take(example, "text", str), take(example, "span2_text", str)
-    return {
+    formatted = {
         "inputs": f"wsc: {_star_pronoun(text, pronoun, take(example, 'span2_index', int))}",
         "targets": take(example, "span1_text", str),
         "label": class_word(example, TRUTH),
     }
+    if formatted["label"] == UNKNOWN:
+        return formatted
+    return {**formatted, "is_correct": formatted["label"] == TRUTH[TRUE_LABEL]}
 
 
 def dpr_simple(example: Record) -> Record:
@@ -128,7 +133,7 @@ def _task(name: str, *metrics: str) -> TaskConfig:
 
 
 BOOLQ = _task("boolq", "accuracy")
-CB = _task("cb", "mean_f1", "accuracy")
+CB = _task("cb", "mean_f1:entailment,contradiction,neutral", "accuracy")
 COPA = _task("copa", "accuracy")
 MULTIRC = _task("multirc", "f1:True", "exact_match")
 RECORD = _task("record", "deduplicated_squad")
@@ -146,9 +151,8 @@ _WSC = f"super_glue/wsc.fixed:{VERSION}"
 WSC = from_tfds(_WSC, preprocess=f"{__name__}:wsc", metrics=("accuracy",))
 # Trained and scored only on correct nouns.
 WSC_SIMPLE = from_tfds(_WSC, preprocess=f"{__name__}:wsc_simple", metrics=("accuracy",))
-# For prediction, not for training: half of the nouns are wrong. T5's metric is not implemented: whether the prediction
-# agrees with the noun exactly when the label is True.
-WSC_SIMPLE_EVAL = from_tfds(_WSC, preprocess=f"{__name__}:wsc_simple_all")
+# For evaluation, not for training: half of the nouns are wrong.
+WSC_SIMPLE_EVAL = from_tfds(_WSC, preprocess=f"{__name__}:wsc_simple_all", metrics=("wsc_accuracy",))
 DPR_SIMPLE = from_tfds(
     "definite_pronoun_resolution:1.1.0",
     preprocess=f"{__name__}:dpr_simple",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import pickle
 
 import numpy as np
@@ -16,6 +17,8 @@ from t5x_lite.data.tokenizers import tokenizer_hash
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.evaluation import api
 from t5x_lite.evaluation.api import HELD_OUT, check_tokenizer, evaluate
+from t5x_lite.evaluation.metrics import Reference, TargetScore, measure
+from t5x_lite.inference.score import score
 from t5x_lite.training.run_dir import RunDirectory
 from tests import tiny
 from tests.held_out import config, make_run, pairs, prepared, text, write_lines
@@ -110,6 +113,30 @@ def test_a_model_has_the_results_of_its_directory(folder, tmp_path):
         evaluate(loaded.model, untold)
     with pytest.raises(ValueError, match=r"the tokenizer has 259 ids, but the model has 128: pass the run directory"):
         evaluate(tiny.model(tiny.T5_1_1), elsewhere)
+
+
+def two_choices(record):
+    """A record as examples for rank classification: its word, which is right, and another."""
+    words = ["seven", record["word"]][:: 1 if int(record["n"]) % 2 else -1]
+    question = {"inputs": f"spell: {record['n']}", "group": record["n"], "weight": 0.5 + int(record["n"])}
+    return [question | {"targets": word, "is_correct": word != "seven"} for word in words]
+
+
+def test_choices_are_ranked_by_the_scores_the_model_gives_their_texts(folder):
+    fields = {"preprocess": f"{__name__}:two_choices", "inputs": "{inputs}", "targets": "{targets}"}
+    names = ("rank_classification:2", "rank_classification_by_token", "score_auc", "group_mean:score_auc")
+    results = evaluate(folder / "run", config(folder, pairs(folder, metrics=names, **fields)))
+    records = [json.loads(line) for line in (folder / "held.jsonl").read_text().split("\n")]
+    examples = [example for record in records for example in two_choices(record)]
+    scores = score(load(folder / "run"), *([example[side] for example in examples] for side in ("inputs", "targets")))
+    references = [
+        Reference(x["targets"], group=x["group"], is_correct=x["is_correct"], weight=x["weight"], number=number)
+        for number, x in enumerate(examples)
+    ]
+    values = [TargetScore(one.log_likelihood, len(one.log_probs)) for one in scores]
+    expected = measure(names, [], references, values)
+    assert {"rank_classification/auc_roc", "score_auc/pr"} <= expected.keys()
+    assert {name: results[f"eval/{name}"] for name in expected} == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_missing_targets_length_is_refused(folder):

@@ -222,10 +222,18 @@ def test_wsc_trains_on_the_right_nouns_alone():
     assert texts(super_glue.WSC_SIMPLE, {**wrong, "label": -1}) == []
 
 
-@pytest.mark.parametrize(("label", "word"), [(1, "True"), (0, "False"), (-1, "<unk>")])
-def test_wsc_may_be_evaluated_on_every_noun_with_its_label(label, word):
+@pytest.mark.parametrize(
+    ("label", "more"),
+    [
+        (1, {"label": "True", "is_correct": True}),
+        (0, {"label": "False", "is_correct": False}),
+        (-1, {"label": "<unk>"}),
+    ],
+)
+def test_wsc_may_be_evaluated_on_every_noun_with_its_label(label, more):
     (example,) = examples(super_glue.WSC_SIMPLE_EVAL, {**MITCHELL, "label": label})
-    assert example == {"inputs": MITCHELL_INPUTS, "targets": "Tom", "label": word}
+    assert example == {"inputs": MITCHELL_INPUTS, "targets": "Tom"} | more
+    assert super_glue.WSC_SIMPLE_EVAL.metrics == ("wsc_accuracy",)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from t5x_lite.data.sources.python import import_object
 
 Made = TypeVar("Made")
 TRUTH_VALUES = ("True", "False")
-REFERENCE_FIELDS = ("answers", "group")  # fields that `task.preprocess` may add for metrics
+# Fields that `task.preprocess` may add for metrics.
+REFERENCE_FIELDS = ("answers", "group", "context", "is_correct", "weight")
 
 
 class Row(NamedTuple):

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Classification metrics over label texts: accuracy, exact match, F1 and Matthews correlation.
 
-Texts are compared exactly, as in T5. The classes are the references' targets; T5 uses the dataset's label list, which
-may include labels without examples.
+Texts are compared exactly, as in T5. The classes are the references' targets, unless a metric names them.
 
 Source: T5 `t5/evaluation/metrics.py`, and the scikit-learn functions it calls.
 """
@@ -30,7 +29,7 @@ def f1(predictions: Sequence[str], references: Sequence[Reference], positive: st
     """F1 of one label against all others, in percent, as f1/LABEL.
 
     A prediction outside the classes is always wrong: a false negative if the target is positive, a false positive
-    otherwise. If no reference has the label, F1 is nan (scikit-learn's 0 would hide a misspelt label).
+    otherwise. If no reference has the label, F1 is 0.
 
     Source: T5 `f1_score_with_invalid`.
     """
@@ -40,20 +39,21 @@ def f1(predictions: Sequence[str], references: Sequence[Reference], positive: st
         actual = reference.targets == positive
         predicted = prediction == positive if prediction in classes else not actual
         outcomes[actual, predicted] += 1
-    if not outcomes[True, True] + outcomes[True, False]:
-        return {f"f1/{positive}": math.nan}
     return {f"f1/{positive}": 100 * _f1(outcomes[True, True], outcomes[False, True], outcomes[True, False])}
 
 
-def mean_f1(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """Macro-averaged F1, in percent; CB's F1.
+def mean_f1(predictions: Sequence[str], references: Sequence[Reference], classes: str = "") -> dict[str, float]:
+    """Macro-averaged F1 over the `classes`, separated by commas, or else over the references' targets; in percent.
 
-    Source: T5 `mean_multiclass_f1`, which also counts classes without examples, as 0.
+    The F1 of a class without examples is 0, whether it is predicted or not.
+
+    Source: T5 `mean_multiclass_f1`; CB's F1.
     """
     targets = Counter(reference.targets for reference in references)
     predicted = Counter(predictions)
     correct = Counter(p for p, r in zip(predictions, references, strict=True) if p == r.targets)
-    f1s = [_f1(correct[label], predicted[label] - correct[label], targets[label] - correct[label]) for label in targets]
+    labels = classes.split(",") if classes else targets
+    f1s = [_f1(correct[label], predicted[label] - correct[label], targets[label] - correct[label]) for label in labels]
     return {"mean_f1": 100 * fmean(f1s)}
 
 
@@ -82,4 +82,4 @@ def _accepted(predictions: Sequence[str], references: Sequence[Reference]) -> li
 
 
 def _f1(true_positives: int, false_positives: int, false_negatives: int) -> float:
-    return 2 * true_positives / (2 * true_positives + false_positives + false_negatives)
+    return 2 * true_positives / max(1, 2 * true_positives + false_positives + false_negatives)

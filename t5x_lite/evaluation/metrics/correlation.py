@@ -23,7 +23,7 @@ def pearson(predictions: Sequence[str], references: Sequence[Reference]) -> dict
 
     Raises ValueError if a target is not a number.
     """
-    return {"pearson": 100 * _correlation(_predicted(predictions), _targets("pearson", references))}
+    return {"pearson": 100 * _correlation(predicted_numbers(predictions), target_numbers("pearson", references))}
 
 
 def spearman(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
@@ -33,17 +33,19 @@ def spearman(predictions: Sequence[str], references: Sequence[Reference]) -> dic
     """
     from scipy import stats  # takes a second to import
 
-    predicted_N, targets_N = _predicted(predictions), _targets("spearman", references)
+    predicted_N, targets_N = predicted_numbers(predictions), target_numbers("spearman", references)
     return {"spearman": 100 * _correlation(stats.rankdata(predicted_N), stats.rankdata(targets_N))}
 
 
-def _predicted(predictions: Sequence[str]) -> np.ndarray:
-    numbers = map(_number, predictions)
+def predicted_numbers(predictions: Sequence[str]) -> np.ndarray:
+    """Returns predictions as numbers [N], NOT_A_NUMBER for those that are none."""
+    numbers = map(as_number, predictions)
     return np.array([NOT_A_NUMBER if number is None else number for number in numbers])
 
 
-def _targets(name: str, references: Sequence[Reference]) -> np.ndarray:
-    numbers = [_number(reference.targets) for reference in references]
+def target_numbers(name: str, references: Sequence[Reference]) -> np.ndarray:
+    """Returns targets as numbers [N]; raises ValueError, for the metric `name`, if one is none."""
+    numbers = [as_number(reference.targets) for reference in references]
     if None in numbers:
         raise ValueError(
             f"task.metrics has {name}, which needs targets that are finite numbers, but one is "
@@ -52,7 +54,7 @@ def _targets(name: str, references: Sequence[Reference]) -> np.ndarray:
     return np.array(numbers, np.float64)
 
 
-def _number(text: str) -> float | None:
+def as_number(text: str) -> float | None:
     """Returns a finite number or None: a single nan among the predictions would make the whole score nan."""
     try:
         number = float(text)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Word-level edit distance: the insertions, deletions and substitutions that correct a prediction.
 
-A word is a lower-cased run of letters, digits and underscores (`\w+`). T5 splits at each non-word character, so ", "
-yields an empty word and distances are slightly higher where punctuation differs.
+As in T5, a text is split at each character that is not a letter, digit or underscore (`\W`). So there is an empty word
+between the two characters of ", ", and one after a final full stop.
 
 Shape letters: M words of the answer.
 
@@ -12,7 +12,7 @@ Source: T5 `edit_distance` in `t5/evaluation/metrics.py`.
 import math
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -20,16 +20,28 @@ from t5x_lite.evaluation.metrics.reference import Reference
 
 
 def edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """Word-level edit distance to the nearest accepted text.
+    """Word-level edit distance to the nearest accepted text, ignoring case.
 
     Returns:
       edit_distance/min, max, mean, median and sum, in words; edit_distance/word_error_rate, the sum as a percentage of
-      the words in those texts, which can exceed 100 and is nan if there are no words.
+      the non-empty words in those texts, which can exceed 100 and is nan if there are none.
     """
+    return _distances("edit_distance", map(str.lower, predictions), references, of_answer=str.lower)
+
+
+def cased_edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
+    """Like `edit_distance`, but upper and lower case differ: cased_edit_distance/min, and so on."""
+    return _distances("cased_edit_distance", predictions, references, of_answer=str)
+
+
+def _distances(
+    name: str, predictions: Iterable[str], references: Sequence[Reference], *, of_answer: Callable[[str], str]
+) -> dict[str, float]:
     distances, num_words = [], 0
     for prediction, reference in zip(predictions, references, strict=True):
-        answers = [_words(text) for text in reference.accepted]
-        distance, length = min((word_distance(_words(prediction), answer), len(answer)) for answer in answers)
+        answers = [_words(of_answer(text)) for text in reference.accepted]
+        words = _words(prediction)
+        distance, length = min((word_distance(words, answer), sum(map(bool, answer))) for answer in answers)
         distances.append(distance)
         num_words += length
     values = {
@@ -40,7 +52,7 @@ def edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -
         "sum": sum(distances),
         "word_error_rate": 100 * sum(distances) / num_words if num_words else math.nan,
     }
-    return {f"edit_distance/{name}": float(value) for name, value in values.items()}
+    return {f"{name}/{statistic}": float(value) for statistic, value in values.items()}
 
 
 def word_distance(prediction: Sequence[str], answer: Sequence[str]) -> int:
@@ -58,4 +70,4 @@ def word_distance(prediction: Sequence[str], answer: Sequence[str]) -> int:
 
 
 def _words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.lower())
+    return re.split(r"\W", text)

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Question answering metrics: exact match and word F1 after SQuAD's or TriviaQA's normalisation.
+"""Question answering metrics: exact match and word F1 after the normalisation of SQuAD, TriviaQA or CoQA.
 
 Each prediction is scored against its best accepted answer. As in the official scripts, an answer that normalises to
 nothing ("the", "$$$") can match exactly but has F1 0.
 
-Source: T5 `t5/evaluation/qa_utils.py`, which follows the evaluation scripts of SQuAD v1.1 and TriviaQA v1.0.
+Source: T5 `t5/evaluation/qa_utils.py` and `metrics.py`, which follow the evaluation scripts of SQuAD v1.1, TriviaQA
+v1.0 and CoQA.
 """
 
 import re
@@ -16,6 +17,7 @@ from statistics import fmean
 from t5x_lite.evaluation.metrics.reference import Reference, grouped
 
 ARTICLES = re.compile(r"\b(a|an|the)\b")
+NON_WORD = re.compile(r"\W")
 NO_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation, ""))
 SPACED_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´", " "))
 
@@ -39,6 +41,34 @@ def deduplicated_squad(predictions: Sequence[str], references: Sequence[Referenc
 def trivia_qa(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """TriviaQA's exact match and F1, in percent: trivia_qa/em and trivia_qa/f1."""
     return _scores("trivia_qa", predictions, [r.accepted for r in references], normalize=normalize_trivia_qa)
+
+
+def span_squad(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
+    """SQuAD's exact match and F1 of answers predicted as "start: 3 end: 6": span_squad/em and span_squad/f1.
+
+    The numbers are the first and last word of the answer in the reference's `context`, from 0. Any other prediction,
+    such as words for numbers, is an empty answer. Words are separated by spaces and punctuation.
+    """
+    answers = [_span(prediction, r.context) for prediction, r in zip(predictions, references, strict=True)]
+    return _scores("span_squad", answers, [r.accepted for r in references], normalize=normalize_squad)
+
+
+def coqa_f1(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
+    """CoQA's word F1 after SQuAD's normalisation, in percent; an empty prediction of an empty answer has F1 1."""
+    f1s = []
+    for prediction, reference in zip(map(normalize_squad, predictions), references, strict=True):
+        answers = map(normalize_squad, reference.accepted)
+        f1s.append(max(1.0 if prediction == a == "" else _f1_of_words(prediction.split(), a.split()) for a in answers))
+    return {"coqa_f1": 100 * fmean(f1s)}
+
+
+def _span(prediction: str, context: str) -> str:
+    tokens = NON_WORD.sub(" ", prediction).split()
+    try:
+        first, last = int(tokens[1]), int(tokens[3])
+    except (IndexError, ValueError):
+        return ""
+    return " ".join(NON_WORD.sub(" ", context).split()[first : last + 1])
 
 
 def normalize_squad(text: str) -> str:

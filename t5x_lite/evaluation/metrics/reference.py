@@ -4,7 +4,7 @@
 import json
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Reference(NamedTuple):
@@ -13,6 +13,10 @@ class Reference(NamedTuple):
     targets: str
     answers: tuple[str, ...] = ()  # all accepted texts; empty for `targets` alone
     group: str = ""  # examples with the same group are scored together; empty for none
+    context: str = ""  # the text that `span_squad` takes answers from
+    is_correct: bool | None = None  # whether `targets` is right, for `rank_classification` and `wsc_accuracy`
+    weight: float = 1.0  # of the example, in `rank_classification`
+    number: int = 0  # in the held-out text
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -20,12 +24,23 @@ class Reference(NamedTuple):
         return self.answers or (self.targets,)
 
 
+class TargetScore(NamedTuple):
+    """How probable a model finds an example's targets."""
+
+    log_likelihood: float  # in nats, EOS included
+    num_tokens: int  # EOS included
+
+
 def read_references(paths: Iterable[pathlib.Path]) -> list[Reference]:
     """Reads the references from a corpus's JSON-lines files."""
     # Not `splitlines`, which also splits at characters such as U+2028, which JSON leaves as they are.
     lines = (line for path in paths for line in path.read_text(encoding="utf-8").split("\n") if line)
-    rows = map(json.loads, lines)
-    return [Reference(row["targets"], tuple(row.get("answers", ())), row.get("group", "")) for row in rows]
+    return [_reference(json.loads(line), number) for number, line in enumerate(lines)]
+
+
+def _reference(row: dict[str, Any], number: int) -> Reference:
+    fields = {name: row[name] for name in Reference._fields[:-1] if name in row}
+    return Reference(**fields | {"answers": tuple(row.get("answers", ())), "number": number})
 
 
 def grouped(references: Sequence[Reference]) -> list[list[int]]:

@@ -87,9 +87,10 @@ def test_f1_of_an_invalid_prediction_is_a_false_alarm_where_the_label_is_not_the
     assert f1(["yes", "nein"], labels("yes no"), "yes")["f1/yes"] == pytest.approx(100 * 2 / 3)
 
 
-def test_f1_of_a_label_that_no_example_has_is_undefined():
-    assert math.isnan(f1(["no", "no"], labels("no no"), "yes")["f1/yes"])
-    assert math.isnan(f1(["yes", "no"], labels("no no"), "yes")["f1/yes"])
+def test_f1_of_a_label_that_no_example_has_is_0_as_in_t5():
+    assert f1(["no", "no"], labels("no no"), "yes")["f1/yes"] == 0
+    assert f1(["yes", "no"], labels("no no"), "yes")["f1/yes"] == 0
+    assert f1(["yes", "maybe"], labels("no no"), "yes")["f1/yes"] == 0
 
 
 def test_f1_is_0_where_the_label_is_never_predicted():
@@ -97,7 +98,16 @@ def test_f1_is_0_where_the_label_is_never_predicted():
 
 
 def test_mean_f1_is_the_published_one():
-    assert mean_f1(["0", "0", "2", "2"], labels("0 1 1 2")) == {"mean_f1": pytest.approx(44.44444444444444)}
+    published = {"mean_f1": pytest.approx(44.44444444444444)}
+    assert mean_f1(["0", "0", "2", "2"], labels("0 1 1 2")) == published
+    assert mean_f1(["0", "0", "2", "2"], labels("0 1 1 2"), "0,1,2") == published
+
+
+def test_mean_f1_counts_a_named_class_without_examples_as_0_as_in_t5():
+    assert mean_f1(["a", "b"], labels("a b"))["mean_f1"] == pytest.approx(100)
+    assert mean_f1(["a", "b"], labels("a b"), "a,b,c")["mean_f1"] == pytest.approx(200 / 3)
+    assert mean_f1(["a", "c"], labels("a b"), "a,b,c")["mean_f1"] == pytest.approx(100 / 3)
+    assert mean_f1(["a", "b"], labels("a b"), "c,d")["mean_f1"] == 0
 
 
 def test_mean_f1_is_over_the_classes_of_the_references():

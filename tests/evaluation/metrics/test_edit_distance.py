@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t5x_lite.evaluation.metrics.edit_distance import edit_distance, word_distance
+from t5x_lite.evaluation.metrics.edit_distance import cased_edit_distance, edit_distance, word_distance
 from t5x_lite.evaluation.metrics.reference import Reference
 
 WORDS = st.lists(st.sampled_from("abc"), max_size=7)
@@ -54,8 +54,31 @@ def test_the_figures_are_of_all_examples():
     }
 
 
-def test_words_are_compared_without_case_and_punctuation():
-    assert figure("sum", "Hello, world!", "hello world") == 0
+# t5/evaluation/metrics_test.py, test_edit_distance
+@pytest.mark.parametrize(
+    ("metric", "answer", "prediction", "distance"),
+    [
+        (edit_distance, "This is a sentence.", "This is a different SENTENCE.", 1),
+        (cased_edit_distance, "This is a sentence.", "This is a different SENTENCE.", 2),
+        (cased_edit_distance, "Non-ascii separate.", "Non-ascii\N{SLIGHTLY SMILING FACE}separate.", 0),
+    ],
+)
+def test_distances_are_the_published_ones(metric, answer, prediction, distance):
+    figures = metric([prediction], [Reference(answer)])
+    for name in ("min", "max", "mean", "median", "sum"):
+        assert figures[f"{metric.__name__}/{name}"] == distance
+
+
+def test_there_is_an_empty_word_between_punctuation_and_a_space():
+    assert figure("sum", "a, b", "a b") == 1
+    assert figure("sum", "a.", "a") == 1
+    assert figure("sum", "a-b", "a b") == 0
+    assert figure("sum", "a  b", "a, b") == 0
+    assert figure("word_error_rate", "a, b", "a b!") == pytest.approx(100 * 2 / 2)
+
+
+def test_words_are_compared_without_case():
+    assert figure("sum", "Hello, world!", "hello; World?") == 0
     assert figure("sum", "ΣΊΣΥΦΟΣ straße_1", "σίσυφος straße_1") == 0
     assert figure("sum", "straße_1", "straße 1") == 2
 

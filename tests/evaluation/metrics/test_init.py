@@ -1,6 +1,7 @@
 """Tests t5x_lite/evaluation/metrics/__init__.py, and what holds for every metric."""
 
 import math
+import re
 import subprocess
 import sys
 
@@ -8,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from t5x_lite.evaluation.metrics import Reference, check_names, measure
+from t5x_lite.evaluation.metrics import Reference, TargetScore, check_names, measure, reads
 from tests.paths import ROOT
 
 OF_TEXTS = (
     "accuracy",
+    "cased_edit_distance",
+    "coqa_f1",
     "deduplicated_squad",
     "edit_distance",
     "exact_match",
@@ -23,10 +26,12 @@ OF_TEXTS = (
     "trivia_qa",
 )
 OF_NUMBERS = ("pearson", "spearman")
-WITH_PACKAGES = {"bleu": "sacrebleu", "rouge": "rouge_score"}
+WITH_PACKAGES = {"bleu": "sacrebleu", "rouge": "rouge_score", "sklearn:accuracy": "sklearn"}
 LISTED = (
-    "accuracy, bleu, deduplicated_squad, edit_distance, exact_match, f1:POSITIVE_LABEL, matthews, mean_f1, pearson, "
-    "rouge, spearman, squad, trivia_qa"
+    "accuracy, auc[:THRESHOLD], bleu, cased_edit_distance, coqa_f1, deduplicated_squad, edit_distance, exact_match, "
+    "f1:POSITIVE_LABEL, group_mean:METRIC, matthews, mean_f1[:LABEL,LABEL...], pearson, "
+    "rank_classification[:NUM_CLASSES], rank_classification_by_token[:NUM_CLASSES], rouge, score_auc[:THRESHOLD], "
+    "sklearn:FUNCTION, span_squad, spearman, squad, trivia_qa, wsc_accuracy"
 )
 
 TEXTS = st.one_of(st.sampled_from(["yes", "no", "", "The cat", "cat", "yes no", "5"]), st.text(max_size=6))
@@ -66,12 +71,12 @@ def test_the_order_of_the_examples_changes_nothing(case, random):
 def test_every_figure_is_a_float_within_its_range(case):
     for name, value in measured(*case).items():
         assert type(value) is float
-        if name.startswith("edit_distance/"):
+        if "edit_distance/" in name:
             assert value >= 0 or math.isnan(value)
         elif name in ("matthews", "pearson", "spearman"):
             assert -100 <= value <= 100 or math.isnan(value)
         else:
-            assert 0 <= value <= 100 or (name == "f1/yes" and math.isnan(value))
+            assert 0 <= value <= 100
 
 
 @settings(max_examples=60, deadline=None)
@@ -80,7 +85,7 @@ def test_perfect_predictions_score_100(targets):
     targets = ["yes", "it may be so", *targets]
     figures = measure(OF_TEXTS, targets, [Reference(text) for text in targets])
     for name, value in figures.items():
-        assert value == pytest.approx(0 if name.startswith("edit_distance/") else 100), name
+        assert value == pytest.approx(0 if "edit_distance/" in name else 100), name
     numbers = [str(len(target)) for target in targets]
     assert measure(OF_NUMBERS, numbers, [Reference(text) for text in numbers]) == pytest.approx(
         {"pearson": 100, "spearman": 100}
@@ -114,8 +119,54 @@ def test_no_metrics_have_no_results():
 @pytest.mark.parametrize("check", [check_names, lambda names: measure(names, ["a"], [Reference("a")])])
 @pytest.mark.parametrize("name", ["acuracy", "sequence_accuracy", "", "Accuracy", "f2:yes", "squad/em"])
 def test_an_unknown_name_is_refused_with_the_known_ones(check, name):
-    with pytest.raises(ValueError, match=rf"task.metrics has '{name}', which is not a metric: use one of {LISTED}$"):
+    with pytest.raises(
+        ValueError, match=rf"task.metrics has '{name}', which is not a metric: use one of {re.escape(LISTED)}$"
+    ):
         check(["accuracy", name])
+
+
+# t5/evaluation/metrics_test.py, test_mean_group_metric
+def test_the_mean_of_groups_is_the_published_one():
+    references = [Reference("0", group="a"), Reference("1", group="a"), Reference("0", group="b")]
+    assert measure(["group_mean:accuracy"], ["0", "0", "1"], references) == {"group_mean/accuracy": 25}
+
+
+def test_a_metric_of_groups_keeps_its_argument_and_its_own_name():
+    references = [Reference("yes", group="a"), Reference("no", group="a"), Reference("yes", group="b")]
+    figures = measure(["group_mean:f1:yes", "f1:yes"], ["yes", "yes", "yes"], references)
+    assert figures == pytest.approx({"group_mean/f1/yes": 100 * (2 / 3 + 1) / 2, "f1/yes": 80})
+    scored = measure(["group_mean:score_auc"], [], [Reference("1"), Reference("0")], [TargetScore(-1.0, 2)] * 2)
+    assert math.isnan(scored["group_mean/score_auc/roc"])
+    with pytest.raises(ValueError, match="'group_mean:f2', which is not a metric"):
+        check_names(["group_mean:f2"])
+
+
+def test_what_metrics_read_is_known_and_required():
+    assert reads(["accuracy", "squad"]) == {"predictions"}
+    assert reads(["score_auc:0.5", "rank_classification:2"]) == {"scores"}
+    assert reads(["auc", "group_mean:rank_classification_by_token"]) == {"predictions", "scores"}
+    assert reads([]) == set()
+    with pytest.raises(ValueError, match="0 scores and 1 references"):
+        measure(["score_auc"], ["1"], [Reference("1")])
+
+
+@pytest.mark.parametrize(
+    ("name", "usage"),
+    [
+        ("auc:high", r"auc\[:THRESHOLD\]"),
+        ("score_auc:", r"score_auc\[:THRESHOLD\]"),
+        ("rank_classification:two", r"rank_classification\[:NUM_CLASSES\]"),
+        ("mean_f1:", r"mean_f1\[:LABEL,LABEL...\]"),
+        ("group_mean:auc:x", r"auc\[:THRESHOLD\]"),
+    ],
+)
+def test_a_wrong_argument_is_refused_with_the_right_form(name, usage):
+    with pytest.raises(ValueError, match=rf"has '{name}', .*: write {usage}$"):
+        check_names([name])
+
+
+def test_an_argument_in_brackets_may_be_left_out():
+    check_names(["auc", "auc:0", "auc:-1.5", "mean_f1", "mean_f1:a,b", "rank_classification", "rank_classification:3"])
 
 
 @pytest.mark.parametrize("name", ["f1", "f1:"])
@@ -143,7 +194,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch, name, package):
 
 def test_importing_checking_and_measuring_text_is_cheap():
     program = (
-        "import sys; from t5x_lite.evaluation.metrics import Reference, check_names, measure; "
+        "import sys; from t5x_lite.evaluation.metrics import Reference, TargetScore, check_names, measure, reads; "
         "check_names(['squad']); measure(['accuracy', 'squad'], ['1'], [Reference('1')]); "
         "print([name for name in ('sacrebleu', 'rouge_score', 'scipy', 'jax') if name in sys.modules])"
     )

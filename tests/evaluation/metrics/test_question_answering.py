@@ -6,9 +6,11 @@
 import pytest
 
 from t5x_lite.evaluation.metrics.question_answering import (
+    coqa_f1,
     deduplicated_squad,
     normalize_squad,
     normalize_trivia_qa,
+    span_squad,
     squad,
     trivia_qa,
 )
@@ -104,3 +106,46 @@ def test_deduplicated_squad_takes_the_first_prediction_and_the_answers_of_the_wh
 
 def test_deduplicated_squad_without_groups_is_squad():
     assert deduplicated_squad(BIG_PREDICTIONS, BIG) == close(25, 35, "deduplicated_squad")
+
+
+CONTEXT = "this is a string! it has the answer."
+
+
+# t5/evaluation/metrics_test.py, test_span_squad and the two after it
+@pytest.mark.parametrize(
+    ("prediction", "answers", "context", "value"),
+    [
+        ("start:2 end:3", ("", "a string"), CONTEXT, 100),
+        ("start:2 end:3", ("a string", "a string"), CONTEXT, 100),
+        ("start:1 end:1", ("answer",), "the answer", 100),
+        ("start:test end:why", ("answer",), "the answer", 0),
+        ("start: 7 end: 7", ("answer",), CONTEXT, 100),
+        ("start: 7", ("answer",), CONTEXT, 0),
+        ("", ("answer",), CONTEXT, 0),
+        ("start: 90 end: 91", ("answer",), CONTEXT, 0),
+    ],
+)
+def test_a_span_is_looked_up_in_its_context(prediction, answers, context, value):
+    figures = span_squad([prediction], [Reference(answers[0], answers, context=context)])
+    assert figures == pytest.approx({"span_squad/em": value, "span_squad/f1": value})
+
+
+# t5/evaluation/metrics_test.py, test_coqa_f1
+@pytest.mark.parametrize(
+    ("answers", "predictions", "value"),
+    [
+        ([["jump box"], ["maru"]], ["jump", "cat"], 100 / 3),
+        ([["jump the box"], ["maru"]], ["jump", "cat"], 100 / 3),
+        ([["jump the box", "climb box"]], ["jump box"], 100),
+        # The same file, test_sequence_f1.
+        ([["the"]], ["a"], 100),
+        ([[""]], ["cat"], 0),
+        ([["cat"]], [""], 0),
+        ([["dog"]], ["cat"], 0),
+        ([["cat dog"]], ["cat"], 200 / 3),
+        ([["cat"]], ["cat dog"], 200 / 3),
+    ],
+)
+def test_coqas_f1_is_the_published_one(answers, predictions, value):
+    references = [Reference(texts[0], tuple(texts)) for texts in answers]
+    assert coqa_f1(predictions, references) == {"coqa_f1": pytest.approx(value)}
