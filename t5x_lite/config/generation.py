@@ -24,6 +24,7 @@ RULES = {
     Rule(lambda value: value <= MOST_BEAMS, f"use at most {MOST_BEAMS}"): "num_beams",
     Rule(lambda value: value <= MOST_NGRAM, f"use at most {MOST_NGRAM}"): "no_repeat_ngram_size",
     Rule(lambda value: value in ("t5x", "hf"), "use t5x or hf"): "beam_variant",
+    Rule(lambda value: value in ("model", "sampled"), "use model or sampled"): "scores_as",
 }
 
 
@@ -43,7 +44,11 @@ class GenerationConfig:
       length_penalty: exponent alpha of the beam score's divisor, ((5 + tokens) / 6) ** alpha as in T5X.
       beam_variant: t5x for the beam search of T5X, or hf, which reproduces transformers and divides scores by
         tokens ** length_penalty.
-      num_return_sequences: number of outputs per input, best first; at most num_beams in a beam search.
+      num_return_sequences: number of outputs per input, best first; at most num_beams in a beam search. Of equal
+        scores, samples keep the order in which they were drawn, and beams that of the beams that they extend, then of
+        their token ids; T5X may order them differently.
+      scores_as: log-probabilities of greedy decoding and sampling: model for the model's own; or sampled, as in T5X,
+        for those of the distribution drawn from, after penalties, temperature and filters, so that greedy ones are 0.
       repetition_penalty: penalty on tokens that were generated before; above 1 makes them less probable.
       no_repeat_ngram_size: size of the n-grams that may be generated only once; 0 allows repetition.
       forced_prefix: text that every output starts with.
@@ -62,6 +67,7 @@ class GenerationConfig:
     length_penalty: float = 0.6
     beam_variant: Literal["t5x", "hf"] = "t5x"
     num_return_sequences: int = 1
+    scores_as: Literal["model", "sampled"] = "model"
     repetition_penalty: float = 1.0
     no_repeat_ngram_size: int = 0
     forced_prefix: str = ""
@@ -86,6 +92,11 @@ class GenerationConfig:
             require(
                 self.num_return_sequences <= self.num_beams,
                 f"num_return_sequences is {self.num_return_sequences}: use at most num_beams, {self.num_beams}",
+            )
+            require(
+                self.scores_as == "model",
+                f"num_beams is {self.num_beams} and scores_as is {self.scores_as}: beam search does not sample, leave "
+                "out one of them",
             )
         elif self.temperature == 0:
             require(

@@ -173,7 +173,7 @@ def _sequences(
             Decoded(
                 text=tokenizer.decode(ids),
                 score=float(generated.scores_BK[row, k]) if has_score else None,
-                tokens=[surfaces[token] if token < len(surfaces) else "" for token in ids],
+                tokens=[surfaces[token] if token < len(surfaces) else "\ufffd" for token in ids],
                 log_probs=log_probs_T[: len(ids) + ended].tolist(),
                 ended=ended,
             )

@@ -50,6 +50,7 @@ class DecodeSpec(NamedTuple):
     no_repeat_ngram_size: int = 0  # the same for all examples; 0 if unused
     scores: bool = False  # whether to return log-probabilities per token
     beam_variant: str = ""  # t5x or hf for beam search; empty for greedy decoding and sampling
+    scores_as_sampled: bool = False  # whether log-probabilities are those of the distribution drawn from
     pad_id: int = 0  # follows a finished sequence
     start_id: int = 0  # the decoder's first input
 
@@ -112,6 +113,7 @@ def make_decode_spec(
         no_repeat_ngram_size=shared.no_repeat_ngram_size,
         scores=scores,
         beam_variant=shared.beam_variant if shared.num_beams > 1 else "",
+        scores_as_sampled=scores and shared.scores_as == "sampled",
         pad_id=model.pad_id,
         start_id=model.start_id,
     )
@@ -120,7 +122,7 @@ def make_decode_spec(
 def batch_key(config: GenerationConfig) -> tuple:
     """Returns the settings that examples must share to be decoded in one batch."""
     variant = config.beam_variant if config.num_beams > 1 else ""
-    return config.num_beams, config.num_return_sequences, config.no_repeat_ngram_size, variant
+    return config.num_beams, config.num_return_sequences, config.no_repeat_ngram_size, variant, config.scores_as
 
 
 def power_of_two(number: int) -> int:

@@ -32,7 +32,7 @@ class Decoding(NamedTuple):
     """Decoding state: the tokens so far, and the inputs of the next step."""
 
     tokens_BKT: jax.Array  # a sequence ends with EOS or a stop token; padding follows
-    log_probs_BKT: jax.Array  # before any filter; [B, K, 0] unless spec.scores
+    log_probs_BKT: jax.Array  # before any filter, unless spec.scores_as_sampled; [B, K, 0] unless spec.scores
     last_BK: jax.Array
     finished_BK: jax.Array
     count: jax.Array  # scalar: steps so far
@@ -74,7 +74,11 @@ def _append_token(decoding: Decoding, logits_BKV: jax.Array, params: SamplingPar
     chosen_BK = jnp.where(decoding.finished_BK, spec.pad_id, chosen_BK).astype(jnp.int32)
     log_probs_BKT = decoding.log_probs_BKT
     if spec.scores:
-        log_probs_BK = log_probabilities(mask_padding_rows(logits_BKV, spec.vocab_size), chosen_BK)
+        if spec.scores_as_sampled:
+            log_probs_BK = log_probabilities(apply_filters(constrained_BKV, params, spec), chosen_BK)
+            log_probs_BK = jnp.where((params.temperature_B > 0)[:, None], log_probs_BK, 0.0)
+        else:
+            log_probs_BK = log_probabilities(mask_padding_rows(logits_BKV, spec.vocab_size), chosen_BK)
         # As in T5X, a forced token has probability 1.
         log_probs_BK = jnp.where(decoding.finished_BK | (forced_B1 >= 0), 0.0, log_probs_BK)
         log_probs_BKT = _write(log_probs_BKT, log_probs_BK, count)
@@ -92,7 +96,10 @@ def _append_token(decoding: Decoding, logits_BKV: jax.Array, params: SamplingPar
 
 
 def choose(logits_BKV: jax.Array, count: jax.Array, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
-    """Returns the next tokens, [B, K]: sampled if the example has a temperature, else the most probable."""
+    """Returns the next tokens, [B, K]: sampled if the example has a temperature, else the most probable.
+
+    Of equally probable tokens, the most probable is that with the lowest id.
+    """
     highest_BK = jnp.argmax(logits_BKV, axis=-1)
     if not spec.samples:
         return highest_BK

@@ -77,7 +77,7 @@ class Choice:
                 break
             offsets.append(offset)
         self._num_sent = stop = first + len(offsets)
-        tokens = [self._surfaces[i] if i < len(self._surfaces) else "" for i in output.ids[first:stop]]
+        tokens = [self._surfaces[i] if i < len(self._surfaces) else "\ufffd" for i in output.ids[first:stop]]
         return tokens, output.log_probs[first:stop], offsets
 
 

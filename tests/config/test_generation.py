@@ -38,6 +38,8 @@ NAN, INF = float("nan"), float("inf")
         ({"length_penalty": -INF}, "length_penalty is -inf: use a finite number"),
         ({"length_penalty": NAN}, "length_penalty is nan: use a finite number"),
         ({"beam_variant": "HF"}, "beam_variant is 'HF': use t5x or hf"),
+        ({"scores_as": "t5x"}, "scores_as is 't5x': use model or sampled"),
+        ({"scores_as": "sampled", "num_beams": 2}, "num_beams is 2 and scores_as is sampled: beam search does not"),
         ({"repetition_penalty": 0.0}, "repetition_penalty is 0.0: use a factor above 0; 1 has no effect"),
         ({"repetition_penalty": INF}, "repetition_penalty is inf: use a factor above 0"),
         ({"no_repeat_ngram_size": -1}, "no_repeat_ngram_size is -1: use 0 or more"),

@@ -134,7 +134,8 @@ def test_specs_are_hashable_and_compare_by_value():
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("num_beams", 3), ("no_repeat_ngram_size", 2), ("num_return_sequences", 2)]
+    ("field", "value"),
+    [("num_beams", 3), ("no_repeat_ngram_size", 2), ("num_return_sequences", 2), ("scores_as", "sampled")],
 )
 def test_examples_that_need_different_programs_are_not_batched(field, value):
     base = PLAIN if field != "num_return_sequences" else DRAWING

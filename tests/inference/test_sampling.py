@@ -82,6 +82,33 @@ def test_log_probabilities_are_the_models_and_0_where_tokens_are_forced():
     np.testing.assert_array_equal(state.log_probs_BKT[0, 0, :3], 0)
 
 
+# t5x/decoding_test.py, test_greedy_decoding_topk_sample_log_probs with rescale_log_probs
+@pytest.mark.parametrize("how", [{}, {"temperature": 1.0, "top_k": 1}])
+def test_of_one_token_left_the_sampled_log_probability_is_0_as_published(how):
+    config = GenerationConfig(max_new_tokens=5, scores_as="sampled", **how)
+    logits_BV = [[-1e7, -1e7, np.log(0.6), np.log(0.4)]]
+    state = decode(logits_BV, *params_and_spec([config], num_steps=5, forced=[[2, 2, 2]], scores=True))
+    assert state.tokens_BKT.tolist() == [[[2] * 5]]
+    np.testing.assert_allclose(state.log_probs_BKT, 0, atol=1e-6)
+
+
+def test_sampled_log_probabilities_are_those_of_the_distribution_drawn_from():
+    how = {"temperature": 0.7, "top_k": 3, "top_p": 0.9}
+    batch = [
+        GenerationConfig(max_new_tokens=40, num_return_sequences=2, scores_as="sampled", **how),
+        GenerationConfig(max_new_tokens=40, num_return_sequences=2, scores_as="sampled", temperature=1.5),
+    ]
+    logits_V = np.array([-9.0, -9.0, 0.3, 1.0, 0.8, -0.5], np.float32)
+    state = decode([logits_V] * 2, *params_and_spec(batch, num_steps=40, scores=True))
+    for b, filters in enumerate((how, {"temperature": 1.5})):
+        with np.errstate(divide="ignore"):
+            expected_V = np.log(exact_probabilities(logits_V, **filters))
+        length = (np.asarray(state.tokens_BKT[b]) > 0).sum(axis=1).min()
+        tokens_KT = np.asarray(state.tokens_BKT[b])[:, :length]
+        assert len(set(tokens_KT.ravel().tolist())) > 1
+        np.testing.assert_allclose(state.log_probs_BKT[b][:, :length], expected_V[tokens_KT], rtol=1e-4)
+
+
 def test_top_k_1_is_deterministic():
     params, spec = params_and_spec(sampled(1, top_k=1), num_steps=20)
     log_probs = jax.nn.log_softmax(apply_filters(jnp.asarray([[SHARES]]), params, spec))

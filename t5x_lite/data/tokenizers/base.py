@@ -29,6 +29,7 @@ class SpecialIds(NamedTuple):
 
 T5_IDS = SpecialIds(0, 1, 2)
 VOCAB_MULTIPLE = 128  # pads the embedding so that it shards evenly; T5's 32,100 ids take 32,128 rows
+UNKNOWN = " \u2047 "  # SentencePiece's text for the unknown token
 KIND_FILE = "vocabulary.json"
 SENTINEL_PATTERN = re.compile(r"\u2581?<extra_id_(\d+)>")  # with or without SentencePiece's space marker
 USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # vocabulary files in model directories
@@ -112,13 +113,23 @@ class Tokenizer(abc.ABC):
         return [np.asarray(self.encode(text), np.int32) for text in as_texts(texts, "texts")]
 
     def decode(self, ids: Iterable[int]) -> str:
-        """Decodes ids up to the first EOS, skipping padding and ids out of range; sentinels become <extra_id_N>."""
+        """Decodes ids up to the first EOS, skipping padding; sentinels become <extra_id_N>.
+
+        Ids that are not in the vocabulary are decoded like the unknown token, as in SeqIO.
+        """
         until_eos = itertools.takewhile(lambda i: i != self.eos_id, map(int, ids))
-        return self._decode_known([i for i in until_eos if 0 <= i < self.vocab_size and i != self.pad_id])
+        known = [i if self._is_known(i) else self.unk_id for i in until_eos if i != self.pad_id]
+        if self.unk_id >= 0:
+            return self._decode_known(known)
+        runs = itertools.groupby(known, lambda i: i >= 0)
+        return "".join(self._decode_known([*run]) if is_known else UNKNOWN * len([*run]) for is_known, run in runs)
 
     def decode_batch(self, batch: Iterable[Iterable[int]]) -> list[str]:
         """Decodes many rows of ids."""
         return [self.decode(ids) for ids in batch]
+
+    def _is_known(self, i: int) -> bool:
+        return 0 <= i < self.vocab_size
 
     @abc.abstractmethod
     def _decode_known(self, ids: list[int]) -> str:

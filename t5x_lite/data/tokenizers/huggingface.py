@@ -75,6 +75,7 @@ class HuggingFaceTokenizer(FileTokenizer):
         self._add(numbered(added_tokens, self.vocab_size, self._tokenizer.token_to_id, name))
         self.num_above += num_above
         self._add_to_library(name)
+        self._gaps = frozenset(range(self.vocab_size)) - set(self._tokenizer.get_vocab().values())
 
     def encode(self, text: str) -> list[int]:
         return self.prefix_ids + self._tokenizer.encode(text, add_special_tokens=False).ids
@@ -101,6 +102,9 @@ class HuggingFaceTokenizer(FileTokenizer):
         else:
             texts = [SPACES.sub(" ", token) for token in tokens]
         return [special.get(i, text) for i, text in enumerate(texts)]
+
+    def _is_known(self, i: int) -> bool:
+        return super()._is_known(i) and i not in self._gaps
 
     def _decode_known(self, ids: list[int]) -> str:
         ids = [i for i in ids if i not in self.prefix_ids] if self.prefix_ids else ids

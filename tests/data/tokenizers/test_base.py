@@ -11,7 +11,7 @@ from t5x_lite.data.tokenizers.base import (
     read_vocabulary,
     trim,
 )
-from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer, ByteTokenizer
 
 
 class Numbers(Tokenizer):
@@ -65,8 +65,22 @@ def test_a_sentinel_that_does_not_exist_is_refused(n):
         Numbers(20, 3).sentinel_id(n)
 
 
-def test_decoding_stops_at_eos_and_skips_padding_and_ids_outside_the_vocabulary():
-    assert Numbers(20, 3).decode([0, 2, 19, 20, -1, 10**6, 5, 1, 7]) == "2 19 5"
+def test_decoding_stops_at_eos_and_skips_padding():
+    assert Numbers(20, 3).decode([0, 2, 19, 0, 5, 1, 7, 20]) == "2 19 5"
+
+
+def test_ids_outside_the_vocabulary_are_decoded_like_the_unknown_token():
+    assert Numbers(20, 3).decode([3, 20, -1, 10**6, 5]) == "3 2 2 2 5"
+    without = Numbers(20, 3)
+    without.unk_id = -1
+    assert without.decode([20, 3, 4, 10**6, -1, 0, 5]) == " \u2047 3 4 \u2047  \u2047 5"
+    assert without.decode([3, 4]) == "3 4"
+
+
+def test_byte_tokenizers_drop_ids_outside_the_vocabulary_as_seqio_does():
+    for tokenizer in (ByteTokenizer(), ByteAndSentinelTokenizer()):
+        ids = [*tokenizer.encode("a\u00fc"), 10**6, -1, tokenizer.vocab_size, 2, *tokenizer.encode("z")]
+        assert tokenizer.decode(ids) == "a\u00fcz"
 
 
 def test_the_kind_and_the_number_of_sentinels_are_kept(tmp_path):

@@ -79,9 +79,12 @@ def test_text_and_sentinels_survive_encoding(tokenizer):
     assert tokenizer.decode(ids) == text
 
 
-def test_decoding_stops_at_eos_and_skips_padding_and_ids_outside_the_vocabulary(tokenizer):
+def test_decoding_stops_at_eos_and_skips_padding_and_marks_ids_outside_the_vocabulary(tokenizer):
     fox, dogs = tokenizer.encode("fox"), tokenizer.encode("dogs")
-    assert tokenizer.decode([0, *fox, VOCAB_SIZE, 127, 10**6, -1, *dogs, 1, *fox]) == "fox dogs"
+    assert tokenizer.decode([0, *fox, 0, *dogs, 1, *fox]) == "fox dogs"
+    unknown = " \u2047 "  # as in SeqIO
+    assert tokenizer.decode([*fox, VOCAB_SIZE, *dogs]) == tokenizer.decode([*fox, 2, *dogs]) == f"fox{unknown} dogs"
+    assert tokenizer.decode([*fox, 127, 10**6, -1]) == f"fox{unknown * 3}"
     assert tokenizer.decode_batch(np.array([[*fox, 1], [1, *fox]])) == ["fox", ""]
 
 
