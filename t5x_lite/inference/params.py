@@ -50,6 +50,7 @@ class DecodeSpec(NamedTuple):
     no_repeat_ngram_size: int = 0  # the same for all examples; 0 if unused
     scores: bool = False  # whether to return log-probabilities per token
     beam_variant: str = ""  # t5x or hf for beam search; empty for greedy decoding and sampling
+    num_top: int = 0  # most probable tokens to return per token, with their log-probabilities
     scores_as_sampled: bool = False  # whether log-probabilities are those of the distribution drawn from
     pad_id: int = 0  # follows a finished sequence
     start_id: int = 0  # the decoder's first input

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Greedy decoding and sampling, one token per step.
 
-Shape letters: B batch, K sequences per example, T new tokens, V vocabulary, W tokens in a block.
+Shape letters: B batch, K sequences per example, T new tokens, V vocabulary, W tokens in a block, J most probable
+tokens.
 """
 
 from collections.abc import Callable
@@ -33,6 +34,10 @@ class Decoding(NamedTuple):
 
     tokens_BKT: jax.Array  # a sequence ends with EOS or a stop token; padding follows
     log_probs_BKT: jax.Array  # before any filter, unless spec.scores_as_sampled; [B, K, 0] unless spec.scores
+    top_ids_BKTJ: (
+        jax.Array
+    )  # the J most probable tokens, best first, before any filter; [B, K, 0, 0] without spec.num_top
+    top_log_probs_BKTJ: jax.Array
     last_BK: jax.Array
     finished_BK: jax.Array
     count: jax.Array  # scalar: steps so far
@@ -45,6 +50,8 @@ def start(first_B: jax.Array, cache: Any, spec: DecodeSpec) -> Decoding:
     return Decoding(
         tokens_BKT=jnp.full((B, K, T), spec.pad_id, jnp.int32),
         log_probs_BKT=jnp.zeros((B, K, T if spec.scores else 0), jnp.float32),
+        top_ids_BKTJ=jnp.zeros((B, K, T if spec.num_top else 0, spec.num_top), jnp.int32),
+        top_log_probs_BKTJ=jnp.zeros((B, K, T if spec.num_top else 0, spec.num_top), jnp.float32),
         last_BK=jnp.broadcast_to(first_B[:, None], (B, K)).astype(jnp.int32),
         finished_BK=jnp.zeros((B, K), bool),
         count=jnp.zeros((), jnp.int32),
@@ -82,12 +89,20 @@ def _append_token(decoding: Decoding, logits_BKV: jax.Array, params: SamplingPar
         # As in T5X, a forced token has probability 1.
         log_probs_BK = jnp.where(decoding.finished_BK | (forced_B1 >= 0), 0.0, log_probs_BK)
         log_probs_BKT = _write(log_probs_BKT, log_probs_BK, count)
+    top_ids_BKTJ, top_log_probs_BKTJ = decoding.top_ids_BKTJ, decoding.top_log_probs_BKTJ
+    if spec.num_top:
+        log_probs_BKV = jax.nn.log_softmax(mask_padding_rows(logits_BKV, spec.vocab_size))
+        top_BKJ, ids_BKJ = jax.lax.top_k(log_probs_BKV, spec.num_top)
+        top_ids_BKTJ = _write(top_ids_BKTJ, ids_BKJ, count)
+        top_log_probs_BKTJ = _write(top_log_probs_BKTJ, top_BKJ, count)
     # A forced token does not end a sequence: a prefix may contain EOS.
     stops_BK = is_stop_token(chosen_BK, params.stop_BW) & (forced_B1 < 0)
     ended_BK = stops_BK | (count + 1 >= params.max_new_B)[:, None]
     return Decoding(
         tokens_BKT=_write(decoding.tokens_BKT, chosen_BK, count),
         log_probs_BKT=log_probs_BKT,
+        top_ids_BKTJ=top_ids_BKTJ,
+        top_log_probs_BKTJ=top_log_probs_BKTJ,
         last_BK=chosen_BK,
         finished_BK=decoding.finished_BK | ended_BK,
         count=count + 1,
@@ -166,4 +181,5 @@ def _uniform(seed_B: jax.Array, count: jax.Array, num_sequences: int) -> jax.Arr
 
 
 def _write(array_BKT: jax.Array, new_BK: jax.Array, count: jax.Array) -> jax.Array:
+    """Writes what a step adds to an array over steps, which may have more dimensions."""
     return jax.lax.dynamic_update_slice_in_dim(array_BKT, new_BK[:, :, None], count, axis=2)

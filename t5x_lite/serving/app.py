@@ -161,7 +161,8 @@ class Service:
         request, tokenizer = completion.request, self._engine.pretrained.tokenizer
         surfaces = self._surfaces if request.logprobs is not None else None
         number = len(request.prompt) * request.n
-        return [Choice(tokenizer, surfaces=surfaces, stops=request.stop) for _ in range(number)]
+        num_top = request.logprobs or 0
+        return [Choice(tokenizer, surfaces=surfaces, num_top=num_top, stops=request.stop) for _ in range(number)]
 
     @functools.cached_property
     def _surfaces(self) -> list[str]:
@@ -234,7 +235,7 @@ def _jobs(completion: Completion) -> list[Job]:
     request, config = completion
     log_probs = request.logprobs is not None
     return [
-        Job(ids=prompt.ids, config=config, stream=number, log_probs=log_probs)
+        Job(ids=prompt.ids, config=config, stream=number, log_probs=log_probs, num_top=request.logprobs or 0)
         for number, prompt in enumerate(request.prompt)
     ]
 

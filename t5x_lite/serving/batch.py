@@ -26,7 +26,11 @@ from t5x_lite.model.sentence_head import SentenceHead, embed
 STEPS_PER_UPDATE = 4  # tokens decoded between notifications and checks for cancelled jobs
 MIN_LENGTH = 32
 SHORT = 64  # inputs up to this length share batches; longer ones are batched by length
+MOST_TOP = 5  # OpenAI's maximum; all are computed if any job needs some, so that one program does
 USUAL_NEW_TOKENS = 16  # OpenAI's default of max_tokens
+
+
+Top = list[tuple[int, float]]  # the most probable tokens of a step, best first, with their log-probabilities
 
 
 class Output(NamedTuple):
@@ -36,6 +40,7 @@ class Output(NamedTuple):
     log_probs: list[float]  # of the ids; empty unless a job in the batch requests them
     num_tokens: int  # decoded so far, including EOS or the stop token
     finish: Literal["stop", "length"] | None  # None while the sequence grows
+    top: Sequence[Top] = ()  # for each of the ids; empty unless a job in the batch requests it
 
 
 class Progress(NamedTuple):
@@ -74,6 +79,7 @@ class Job:
     config: GenerationConfig | None = None  # decoding settings; None computes an embedding
     stream: int = 0  # random stream: the same seed and stream give the same samples
     log_probs: bool = False  # whether to return log-probabilities; not available with beam search
+    num_top: int = 0  # most probable tokens to return per token, up to MOST_TOP; not available with beam search
     cancelled: bool = False  # whether to drop the job; set by `Engine.cancel`
 
     def send(self, event: Event) -> None:
@@ -142,10 +148,11 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
     model, requests = pretrained.model, [Request("", job.config or GenerationConfig(), job.stream) for job in jobs]
     scores = any(job.log_probs for job in jobs)
     params, spec = params_and_spec(pretrained, requests, len(inputs_BS), scores=scores)
-    spec = spec._replace(num_steps=power_of_two(spec.num_steps))
+    num_top = MOST_TOP if any(job.num_top for job in jobs) else 0
+    spec = spec._replace(num_steps=power_of_two(spec.num_steps), num_top=num_top)
     stops = [set(row.tolist()) for row in params.stop_BW]
     # Prefill does not depend on how tokens are chosen, so one program serves all specs of the same sizes.
-    kept = ("scores", "beam_variant", "pad_id", "start_id")
+    kept = ("scores", "num_top", "beam_variant", "pad_id", "start_id")
     shared = DecodeSpec(None, spec.num_steps, spec.num_sequences, **{name: getattr(spec, name) for name in kept})
     state, placed = prefill(model, pretrained.architecture, inputs_BS, params, shared, LOCAL)
     for until in itertools.count(STEPS_PER_UPDATE, STEPS_PER_UPDATE):
@@ -173,17 +180,26 @@ def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int
     count = int(state.count)
     if isinstance(state, beam_search.Beams):
         tokens_BKT, _, log_probs_BKT = collect(state, spec, LOCAL)
+        top_ids_BKTJ = top_log_probs_BKTJ = np.zeros((0, 0, 0, 0))
         finished_BK = np.broadcast_to(np.asarray(state.over_B)[:, None], tokens_BKT.shape[:2])
     else:
         finished_BK = np.asarray(state.finished_BK)
         tokens_BKT, log_probs_BKT = np.asarray(state.tokens_BKT), np.asarray(state.log_probs_BKT)
+        top_ids_BKTJ, top_log_probs_BKTJ = np.asarray(state.top_ids_BKTJ), np.asarray(state.top_log_probs_BKTJ)
+
+    def top(row: int, k: int, length: int) -> Sequence[Top]:
+        if not spec.num_top:
+            return ()
+        pairs = zip(top_ids_BKTJ[row, k, :length].tolist(), top_log_probs_BKTJ[row, k, :length].tolist(), strict=True)
+        return [list(zip(*pair, strict=True)) for pair in pairs]
 
     def output(row: int, k: int, stops: set[int]) -> Output:
         tokens_T = tokens_BKT[row, k, :count]
         if not finished_BK[row, k]:
-            return Output(tokens_T.tolist(), log_probs_BKT[row, k, :count].tolist(), count, None)
+            log_probs = log_probs_BKT[row, k, :count].tolist()
+            return Output(tokens_T.tolist(), log_probs, count, None, top(row, k, count))
         ids, stopped = trim(tokens_T, stops, pad_id=spec.pad_id)
         log_probs = log_probs_BKT[row, k, : len(ids)].tolist()
-        return Output(ids, log_probs, len(ids) + stopped, "stop" if stopped else "length")
+        return Output(ids, log_probs, len(ids) + stopped, "stop" if stopped else "length", top(row, k, len(ids)))
 
     return finished_BK, output

@@ -127,7 +127,7 @@ class Engine:
                 if not self._waiting:
                     return []
                 deadline = time.monotonic() + self._options.batch_wait_ms / 1000
-                while len(self._waiting) < max_rows and self.state == "ready" and time.monotonic() < deadline:
+                while self._num_waiting_rows() < max_rows and self.state == "ready" and time.monotonic() < deadline:
                     self._changed.wait(deadline - time.monotonic())
                 if self._waiting:  # unless all were cancelled meanwhile
                     break
@@ -137,6 +137,9 @@ class Engine:
             self._waiting = collections.deque(job for job in self._waiting if job not in chosen)
             self._running = chosen
             return chosen
+
+    def _num_waiting_rows(self) -> int:
+        return sum(job.num_rows for job in self._waiting)
 
     def _run(self, pretrained: Pretrained, jobs: list[Job]) -> None:
         self._on_batch(len(jobs))

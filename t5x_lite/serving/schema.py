@@ -193,15 +193,23 @@ class CompletionRequest(_Request):
     # Not supported: only values without effect are accepted.
     presence_penalty: Literal[0] = 0
     frequency_penalty: Literal[0] = 0
-    best_of: Literal[1] = 1
+    best_of: int = Field(1, ge=1)  # 1, or `n`
     suffix: Literal[""] = ""
     logit_bias: dict[str, Any] = Field({}, max_length=0)
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "CompletionRequest":
-        if self.logprobs is not None and (self.echo or self.num_beams > 1):
-            other = "echo" if self.echo else "num_beams above 1"
-            message = f"logprobs is given with {other}, which does not return any: leave out one of them"
+        if self.best_of not in (1, self.n):
+            message = f"best_of is {self.best_of}: use n, {self.n}, or leave it out"
+            raise RequestError(400, message, "best_of")
+        if self.logprobs is not None and self.num_beams > 1:
+            message = "logprobs is given with num_beams above 1, which does not return any: leave out one of them"
+            raise RequestError(400, message, "logprobs")
+        if self.logprobs is not None and self.echo:
+            message = (
+                "logprobs is given with echo, which asks for the probabilities of the prompt's tokens, but the model "
+                "reads a prompt without giving any: leave out one of them; t5x_lite.score gives those of targets"
+            )
             raise RequestError(400, message, "logprobs")
         if "stream_options" in self.model_fields_set and not self.stream:
             raise RequestError(400, "stream_options is given without stream: leave it out", "stream_options")
@@ -338,7 +346,7 @@ class LogProbs(BaseModel):
 
     tokens: list[str]
     token_logprobs: list[float]
-    top_logprobs: None = None
+    top_logprobs: list[dict[str, float]] | None = None  # None for logprobs 0
     text_offset: list[int]
 
 
@@ -355,7 +363,12 @@ class ChoiceReply(BaseModel):
         """Returns the reply for a delta: a part of the choice, or all of it if joined."""
         log_probs = None
         if delta.tokens:
-            log_probs = LogProbs(tokens=delta.tokens, token_logprobs=delta.log_probs, text_offset=delta.offsets)
+            log_probs = LogProbs(
+                tokens=delta.tokens,
+                token_logprobs=delta.log_probs,
+                top_logprobs=list(delta.top) or None,
+                text_offset=delta.offsets,
+            )
         return cls(text=delta.text, index=index, logprobs=log_probs, finish_reason=delta.finish)
 
 

@@ -175,6 +175,39 @@ def test_log_probabilities_come_with_tokens_and_offsets(server):
     assert [token for part in parts for token in part["tokens"]] == log_probs["tokens"]
 
 
+@pytest.mark.parametrize("num_top", [0, 1, 5])
+def test_each_token_comes_with_as_many_probable_tokens_as_asked_for(server, num_top):
+    fields = RIGHT | {"logprobs": num_top}
+    [choice] = server.post(fields).json()["choices"]
+    log_probs = choice["logprobs"]
+    if not num_top:
+        assert log_probs["top_logprobs"] is None
+        return
+    assert [len(top) for top in log_probs["top_logprobs"]] == [num_top] * NEW
+    for value, top in zip(log_probs["token_logprobs"], log_probs["top_logprobs"], strict=True):
+        assert value == max(top.values())  # greedy, as lm-eval finds out
+        assert list(top.values()) == sorted(top.values(), reverse=True)
+        assert sum(np.exp(list(top.values()))) < 1
+    parts = [event["choices"][0]["logprobs"] for event in events_of(server.post(fields | {"stream": True}))]
+    assert [top for part in parts if part for top in part["top_logprobs"]] == log_probs["top_logprobs"]
+
+
+def test_a_sampled_token_is_listed_even_if_it_is_improbable(server):
+    fields = RIGHT | {"logprobs": 2, "temperature": 2, "seed": 3, "n": 2, "best_of": 2}
+    for choice in server.post(fields).json()["choices"]:
+        log_probs = choice["logprobs"]
+        for value, top in zip(log_probs["token_logprobs"], log_probs["top_logprobs"], strict=True):
+            assert value in top.values()
+            assert len(top) in (2, 3)
+
+
+def test_the_probabilities_of_a_prompt_are_refused_in_one_clear_error(server):
+    response = server.post(RIGHT | {"logprobs": 1, "echo": True, "prompt": [[5, 6, 7]]})
+    assert response.status_code == 400
+    assert response.json()["error"]["param"] == "logprobs"
+    assert "the model reads a prompt without giving any" in response.json()["error"]["message"]
+
+
 def test_embeddings_are_vectors_of_length_1_in_order(server):
     response = server.post({"model": "mine", "input": ["one", "another text"]}, "/v1/embeddings")
     body = response.json()

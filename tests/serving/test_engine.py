@@ -111,6 +111,13 @@ def test_a_free_model_waits_a_little_for_more(make, held):
     assert [len(jobs) for jobs in held.batches] == [2]
 
 
+def test_a_free_model_does_not_wait_if_the_sequences_of_its_jobs_fill_a_batch(make):
+    engine = make(batch_wait_ms=10_000_000, batch_size=4)
+    wide = Listener("a", max_new_tokens=2, num_beams=4)
+    submit(engine, wide)
+    wide.last()  # one job, but four sequences
+
+
 def test_a_full_queue_takes_all_of_a_request_or_none(make, held):
     engine = make(max_queue=2)
     until_first_batch(engine, held)

@@ -157,7 +157,9 @@ def test_the_models_own_settings_are_used_for_fields_left_out():
         ({"stop": ""}, 'stop is "": string should have at least 1 character'),
         ({"stop": [1]}, "stop is [1]: input should be a valid string"),
         ({"stop": list("abcde")}, 'stop is ["a", "b", "c", "d", "e"]: list should have at most 4 items'),
-        ({"best_of": 2}, "best_of is 2: input should be 1"),
+        ({"best_of": 2}, "best_of is 2: use n, 1, or leave it out"),
+        ({"best_of": 3, "n": 2}, "best_of is 3: use n, 2, or leave it out"),
+        ({"best_of": 0}, "best_of is 0: input should be greater than or equal to 1"),
         ({"suffix": "x"}, 'suffix is "x": input should be'),
         ({"presence_penalty": 0.5}, "presence_penalty is 0.5: input should be 0"),
         ({"frequency_penalty": 1}, "frequency_penalty is 1: input should be 0"),
@@ -282,6 +284,18 @@ def test_a_reply_joins_the_parts_of_a_choice():
         {"text": "abc", "index": 0, "logprobs": log_probs, "finish_reason": "length"},
         {"text": "", "index": 1, "logprobs": None, "finish_reason": "stop"},
     ]
+
+
+def test_best_of_n_is_what_n_gives():
+    for fields in ({"n": 2, "best_of": 2}, {"n": 3, "best_of": 3}, {"best_of": 1}, {"n": 2, "best_of": 1}, {"n": 2}):
+        assert completion(**fields).config.num_return_sequences == fields.get("n", 1)
+
+
+def test_a_reply_has_the_most_probable_tokens_of_each_token():
+    parts = [Delta("a", ["a"], [-1.0], [0], None, [{"a": -1.0}]), Delta("b", ["b"], [-2.0], [1], "stop", [{"c": -0.5}])]
+    log_probs = ChoiceReply.of(Delta.join(parts), 0).logprobs
+    assert log_probs is not None
+    assert log_probs.top_logprobs == [{"a": -1.0}, {"c": -0.5}]
 
 
 def test_a_reply_has_openais_fields_and_an_id_of_its_own():
