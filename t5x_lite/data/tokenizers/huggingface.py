@@ -75,7 +75,10 @@ class HuggingFaceTokenizer(FileTokenizer):
         self._add(numbered(added_tokens, self.vocab_size, self._tokenizer.token_to_id, name))
         self.num_above += num_above
         self._add_to_library(name)
-        self._gaps = frozenset(range(self.vocab_size)) - set(self._tokenizer.get_vocab().values())
+        self._gaps = frozenset(range(self.vocab_size)) - {
+            *self._tokenizer.get_vocab().values(),
+            *(token.id for token in self.added_tokens),
+        }
 
     def encode(self, text: str) -> list[int]:
         return self.prefix_ids + self._tokenizer.encode(text, add_special_tokens=False).ids
