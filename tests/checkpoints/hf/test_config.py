@@ -130,3 +130,65 @@ def test_a_file_that_is_no_json_object_is_refused(tmp_path, content, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"config.json does not exist"):
         read_config(tmp_path, has_lm_head=True)
+
+
+IDS = {"pad_token_id": 3, "eos_token_id": 5, "decoder_start_token_id": 7}
+
+
+def test_special_ids_are_read_and_given_back(tmp_path):
+    cfg = read(tmp_path, FLAN_T5_SMALL | IDS)
+    assert (cfg.pad_id, cfg.eos_id, cfg.start_id) == (3, 5, 7)
+    assert IDS.items() <= config_fields(cfg).items()
+
+
+@pytest.mark.parametrize(
+    ("fields", "generation", "start_id"),
+    [
+        ({"decoder_start_token_id": 7}, None, 7),
+        ({"decoder_start_token_id": 7}, {"eos_token_id": 1}, 7),
+        ({"decoder_start_token_id": 7}, {"decoder_start_token_id": 9}, 9),  # with which transformers decodes
+        ({"decoder_start_token_id": None}, {"decoder_start_token_id": 9}, 9),
+        ({"decoder_start_token_id": None, "bos_token_id": 4}, None, 4),
+        ({"decoder_start_token_id": None, "pad_token_id": 6}, None, 6),  # T5's convention
+        ({"decoder_start_token_id": None, "pad_token_id": 6, "model_type": "mt5"}, None, 0),  # the class's default
+        ({"decoder_start_token_id": 0, "bos_token_id": 4}, None, 0),
+    ],
+)
+def test_the_decoder_starts_as_in_transformers(tmp_path, fields, generation, start_id):
+    if generation is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(generation))
+    fields = {name: value for name, value in (FLAN_T5_SMALL | fields).items() if name != "architectures"}
+    assert read(tmp_path, fields).start_id == start_id
+
+
+def test_the_first_of_several_eos_ids_ends_a_sequence(tmp_path):
+    assert read(tmp_path, FLAN_T5_SMALL | {"eos_token_id": [5, 9]}).eos_id == 5
+
+
+@pytest.mark.parametrize(
+    ("fields", "activations"),
+    [
+        ({"feed_forward_proj": "gated-gelu"}, ("gelu", "linear")),
+        ({"feed_forward_proj": "gated-gelu_new"}, ("gelu", "linear")),
+        ({"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu"}, ("gelu_exact", "linear")),
+        ({"feed_forward_proj": "gated-silu"}, ("silu", "linear")),
+        ({"feed_forward_proj": "gated-swish"}, ("silu", "linear")),
+        ({"feed_forward_proj": "gelu"}, ("gelu_exact",)),
+        ({"feed_forward_proj": "gelu_pytorch_tanh"}, ("gelu",)),
+        ({"feed_forward_proj": "relu", "dense_act_fn": "silu", "is_gated_act": True}, ("silu", "linear")),
+        ({"feed_forward_proj": "gated-relu", "is_gated_act": False}, ("relu",)),
+        ({}, ("relu",)),
+        ({"model_type": "umt5"}, ("gelu", "linear")),
+    ],
+)
+def test_activations_are_those_of_transformers(tmp_path, fields, activations):
+    names = ("feed_forward_proj", "dense_act_fn", "is_gated_act", "architectures")
+    rest = {name: value for name, value in FLAN_T5_SMALL.items() if name not in names}
+    cfg = read(tmp_path, rest | fields)
+    assert cfg.mlp_activations == activations
+    assert read(tmp_path, {"model_type": "t5"} | config_fields(cfg)).mlp_activations == activations
+
+
+def test_another_epsilon_is_read_and_given_back(tmp_path):
+    cfg = read(tmp_path, FLAN_T5_SMALL | {"layer_norm_epsilon": 1e-5})
+    assert cfg.norm_epsilon == config_fields(cfg)["layer_norm_epsilon"] == 1e-5
