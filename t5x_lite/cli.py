@@ -148,9 +148,19 @@ def expand_paths(options: "Namespace") -> None:
             options[name] = home_expanded(options[name], f"--{name}")
 
 
+def refuse_config_as_output(options: "Namespace") -> None:
+    """Raises ValueError if a command is to write its output over a config that it read."""
+    output, configs = options.get("output"), options.get("config")
+    if isinstance(output, str) and configs:
+        from t5x_lite.files.same_file import refuse_overwriting
+
+        refuse_overwriting([output], map(os.fspath, configs), "--output")
+
+
 def _run(command: str, options: "Namespace") -> None:
     """Imports a command and calls it with its options."""
     expand_paths(options)
+    refuse_config_as_output(options)
     match command:
         case "train":
             from t5x_lite.commands import train
@@ -237,6 +247,7 @@ def _data(action: str, options: "Namespace") -> None:
     from t5x_lite.config import RunConfig
 
     expand_paths(options)
+    refuse_config_as_output(options)
     if action == "prepare":
         from t5x_lite.commands import data_prepare
         from t5x_lite.config.commands import PrepareConfig

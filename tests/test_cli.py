@@ -401,3 +401,18 @@ def test_an_unknown_home_directory_is_one_message(capsys):
     error = capsys.readouterr().err
     assert error.startswith("t5x-lite convert: --source '~no_such_user/a' begins with an unknown user")
     assert error.count("\n") == 1
+
+
+def test_a_config_is_not_overwritten_by_the_output(tmp_path, capsys):
+    (tmp_path / "lengths.svg").write_text("seed: 7\n")
+    (tmp_path / "link.svg").symlink_to("lengths.svg")
+    asked = ["--config", str(tmp_path / "lengths.svg"), "--output", str(tmp_path / "link.svg")]
+    for command in (
+        ["data", "stats", *asked, "--run_dir", "x"],
+        ["eval", *asked, "--checkpoint", "x"],
+    ):
+        assert cli.main(command) == 2
+        error = capsys.readouterr().err
+        assert f"--output {tmp_path}/link.svg is {tmp_path}/lengths.svg, which is read" in error
+        assert error.count("\n") == 1
+    assert (tmp_path / "lengths.svg").read_text() == "seed: 7\n"

@@ -11,8 +11,10 @@ from t5x_lite.data.corpus.manifest import MANIFEST, Part
 from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.data.corpus.prepare import prepare_text
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
+from t5x_lite.data.sources.named_files import named_folders, task_files
 from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.files.progress import ProgressBar
+from t5x_lite.files.same_file import refuse_nesting
 
 
 def run(task: TaskConfig, cfg: PrepareConfig) -> None:
@@ -25,6 +27,8 @@ def run(task: TaskConfig, cfg: PrepareConfig) -> None:
         raise ValueError(f"--output {directory} is a file: name a directory")
     if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).is_file():
         raise ValueError(f"--output {directory} holds other files: name a new or empty directory")
+    for single in tasks.each.values():
+        refuse_nesting(directory, [*task_files(single), *named_folders(single)], "--output")
 
     def tokenize(preparation: Preparation) -> list[Part]:
         portions = preparation.portions(cfg.num_shards)

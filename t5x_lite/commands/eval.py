@@ -13,8 +13,10 @@ import jax
 import numpy as np
 
 from t5x_lite.checkpoints.load import load
+from t5x_lite.checkpoints.model_files import model_files
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.manifest import in_words
+from t5x_lite.data.sources.named_files import task_files
 from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.evaluation.api import checked_tasks, held_out_corpora, held_out_spec, make_evaluation, measure, replicate
 from t5x_lite.evaluation.evaluator import Evaluation
@@ -22,6 +24,7 @@ from t5x_lite.evaluation.metrics import reads
 from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.files.closed_pipe import opened_output
 from t5x_lite.files.progress import ProgressBar
+from t5x_lite.files.same_file import refuse_overwriting
 from t5x_lite.parallel.multihost import Watchdog
 
 LABELS = {  # the first rows of a table, in order
@@ -59,6 +62,9 @@ def run(
         raise ValueError("--json and --output - both print to standard output: name a file for one of them")
     if output not in (None, "-") and not os.path.isdir(os.path.dirname(output) or "."):
         raise ValueError(f"--output {output} is in a directory that does not exist: make it, or name another file")
+    if output is not None:
+        read = [*model_files(checkpoint), *(file for task in tasks.each.values() for file in task_files(task))]
+        refuse_overwriting([output], read, "--output")
     is_first = jax.process_index() == 0
     pretrained = load(checkpoint)
     pretrained.architecture.check_predicts()

@@ -12,9 +12,11 @@ from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import TokenizerTrainConfig
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import named, open_source
+from t5x_lite.data.sources.named_files import source_files
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import Sample, fit_sentencepiece_model, pieces_and_scores, sample_lines
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.same_file import refuse_overwriting
 
 EXAMPLE_CHARACTERS = 80
 # This command's options by the task fields that appear in errors.
@@ -29,6 +31,7 @@ def run(cfg: TokenizerTrainConfig) -> None:
     names = cfg.input[0] if len(cfg.input) == 1 else cfg.input
     skipped: list[str] = []
     try:
+        refuse_overwriting((model_path, listing_path), source_files(names), "--output")
         print(f"Reading {named(names)}", file=sys.stderr)
         sample = sample_lines(read_texts(cfg, skipped), cfg.max_bytes)
         if skipped:

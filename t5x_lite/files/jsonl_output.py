@@ -7,6 +7,7 @@ resumes it. Several processes write blocks of lines in turn: each has its own `F
 """
 
 import contextlib
+import glob
 import json
 import os
 import pathlib
@@ -18,7 +19,7 @@ from t5x_lite.files.closed_pipe import opened_output
 
 STDIO = "-"
 POLL_SECONDS = 0.2
-PARTS = ("partial", "whole")
+PARTS, MERGED = ("partial", "whole"), "merged"
 Item = TypeVar("Item")
 
 
@@ -87,6 +88,14 @@ def resumable_lines(
     _wait_until(lambda: not whole.exists())  # the whole job would end if this process exited
 
 
+def paths_on_the_way(path: str) -> list[pathlib.Path]:
+    """Returns an output file and the existing files that are written before it."""
+    file = pathlib.Path(path)
+    unfinished = (f"{file.name}.{kind}" for kind in (*PARTS, MERGED))
+    patterns = (f"{glob.escape(name)}{suffix}" for name in unfinished for suffix in ("", "-*-of-*"))
+    return [file, *(found for pattern in patterns for found in file.parent.glob(pattern))]
+
+
 def _part(path: str, kind: str, index: int, count: int) -> pathlib.Path:
     return pathlib.Path(f"{path}.{kind}" + (f"-{index:05d}-of-{count:05d}" if count > 1 else ""))
 
@@ -144,7 +153,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 def _merge(parts: Sequence[pathlib.Path], path: pathlib.Path, block: int) -> None:
     """Interleaves the parts' blocks of lines, without their first lines."""
-    merged = pathlib.Path(f"{path}.merged")
+    merged = pathlib.Path(f"{path}.{MERGED}")
     with contextlib.ExitStack() as stack:
         sources = [stack.enter_context(open(part, "rb")) for part in parts]
         destination = stack.enter_context(open(merged, "wb"))

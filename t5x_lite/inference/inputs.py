@@ -9,13 +9,16 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from t5x_lite.checkpoints.model_files import model_files
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import input_maker, is_held_out, read_inputs
 from t5x_lite.data.sources import OR_SKIP, named, open_source
 from t5x_lite.data.sources.base import BadRecord, Source
-from t5x_lite.data.sources.files import find_files
 from t5x_lite.data.sources.lines import Lines, LinesWithFields, line_record, piped_lines
+from t5x_lite.data.sources.named_files import source_files, task_files
+from t5x_lite.files.jsonl_output import STDIO, paths_on_the_way
+from t5x_lite.files.same_file import refuse_overwriting
 from t5x_lite.inference.few_shot import template_task
 
 
@@ -62,16 +65,26 @@ def open_inputs(options: InferConfig) -> Iterator[Inputs]:
 
 
 def _check_output(options: InferConfig, task: TaskConfig) -> None:
-    read = (options.input,) if options.split is None else (task.source, task.eval_source)
-    for names in (*read, options.examples) if os.path.isfile(options.output) else ():
-        for name in (names,) if isinstance(names, str) else names or ():
-            try:
-                files = find_files([name], plain=Lines)
-            except ValueError:  # no files, such as tfds:glue; opening it reports what is wrong
-                continue
-            same = next((file for file in files if os.path.samefile(file, options.output)), None)
-            if same is not None:
-                raise ValueError(f"--output {options.output} is {same}, which is read: name another file")
+    """Raises ValueError if the output, or a file on the way to it, is read: as input, example or part of the model."""
+    read: list[pathlib.Path | int] = [*model_files(options.checkpoint)]
+    if options.split is not None:
+        read += task_files(task)
+    elif options.reads_pipe:
+        read += _descriptors(sys.stdin)
+    else:
+        read += source_files(options.input, "--input", LinesWithFields)
+    if options.examples is not None:
+        read += source_files(options.examples, "examples")
+    written = _descriptors(sys.stdout) if options.output == STDIO else paths_on_the_way(options.output)
+    refuse_overwriting(written, read, "--output")
+
+
+def _descriptors(stream: Any) -> list[int]:
+    """Returns the number of an open file in a list, which is empty for what is no file, as in tests."""
+    try:
+        return [stream.fileno()]
+    except (AttributeError, OSError, ValueError):
+        return []
 
 
 def has_template(options: InferConfig) -> bool:

@@ -147,3 +147,13 @@ def test_the_state_of_another_optimizer_is_left_out_and_that_is_said(run_dir, tm
     convert.run(str(run_dir), str(tmp_path / "t5x"), format="t5x")
     assert "The optimizer state is left out: T5X supports only Adafactor's" in capsys.readouterr().err
     assert not T5XModel(tmp_path / "t5x").has_optimizer
+
+
+@pytest.mark.parametrize("name", ["", "inside", "inside/deep"])
+def test_a_source_is_not_written_into(model_dir, tmp_path, name):
+    (tmp_path / "link").symlink_to(model_dir)
+    before = {path: path.read_bytes() for path in model_dir.iterdir()}
+    for home in (model_dir, tmp_path / "link"):
+        with pytest.raises(ValueError, match=r"DESTINATION .* is .*, which is read: name a directory elsewhere"):
+            convert.run(str(model_dir), str(home / name))
+    assert {path: path.read_bytes() for path in model_dir.iterdir()} == before

@@ -124,3 +124,21 @@ def test_an_output_with_other_files_is_refused_and_kept(task, tmp_path):
 def test_a_preparation_is_not_prepared_again(directory, tmp_path):
     with pytest.raises(ValueError, match=r"task.prepared is .*made: leave it out"):
         data_prepare.run(TaskConfig(prepared=str(directory)), PrepareConfig(output=str(tmp_path / "again")))
+
+
+def test_the_source_is_not_written_into(task, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "b.txt").write_text("mine")
+    for source, output in (("in", "in/new"), ("in", "link/new"), ("link", "in/new")):
+        inside = dataclasses.replace(task, source=str(tmp_path / source))
+        with pytest.raises(ValueError, match=r"--output .* is inside .*, which is read: name a directory elsewhere"):
+            data_prepare.run(inside, PrepareConfig(output=str(tmp_path / output)))
+    assert [path.name for path in (tmp_path / "in").iterdir()] == ["b.txt"]
+
+
+def test_a_source_inside_prepared_text_is_kept(task, directory):
+    (directory / "more.jsonl").write_text('{"text": "mine"}\n')
+    inside = dataclasses.replace(task, source=str(directory / "more.jsonl"))
+    with pytest.raises(ValueError, match=r"--output .* holds .*more.jsonl, which is read"):
+        data_prepare.run(inside, PrepareConfig(output=str(directory)))

@@ -10,7 +10,7 @@ import pytest
 
 from t5x_lite.checkpoints.load import load
 from t5x_lite.commands import eval as eval_command
-from t5x_lite.config import MixtureConfig, TaskConfig, TokenizerConfig
+from t5x_lite.config import MixtureConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.converters import autoregressive_inputs
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.evaluation.api import evaluate
@@ -288,3 +288,17 @@ def test_the_table_of_a_mixture_names_each_task_once():
         ["loss", "3.000"],
     ]
     assert len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.parametrize("name", ["run/config.yaml", "run/corpus/manifest.json", "train.csv", "held_out.csv"])
+def test_nothing_that_is_read_is_overwritten(name, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(eval_command, "load", cannot_be_loaded)
+    for file in ("train.csv", "held_out.csv"):
+        (tmp_path / file).write_text("q,a\n1,2\n")
+    target = folder / name if name.startswith("run") else tmp_path / name
+    before = target.read_bytes()
+    train, held_out = str(tmp_path / "train.csv"), str(tmp_path / "held_out.csv")
+    cfg = RunConfig(run_dir="x", task=TaskConfig(source=train, eval_source=held_out, inputs="{q}", targets="{a}"))
+    with pytest.raises(ValueError, match=r"^--output .* is .*, which is read"):
+        eval_command.run(cfg, str(folder / "run"), output=str(target))
+    assert target.read_bytes() == before

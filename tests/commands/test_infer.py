@@ -209,3 +209,38 @@ def test_a_mesh_rounds_the_batch_size_up_and_gives_the_same_rows(pretrained):
     batch_size = infer._batch_size(options(batch_size=9), mesh)
     assert batch_size == 16
     assert rows_of(on_mesh, LINES, batch_size=batch_size, devices=devices) == rows_of(pretrained, LINES)
+
+
+def test_nothing_that_is_read_is_overwritten(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(infer, "load", lambda *_: pytest.fail("refused too late"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    for name in ("in.jsonl", "x.jsonl.partial", "shots.jsonl", "model/config.json", "y.jsonl.whole-00000-of-00002"):
+        (tmp_path / name).write_text('{"inputs": "mine", "targets": "too"}\n')
+    os.link("in.jsonl", "hard.jsonl")
+    os.symlink("in.jsonl", "soft.jsonl")
+    for fields in (
+        {"input": "in.jsonl", "output": "in.jsonl"},
+        {"input": "in.jsonl", "output": f"{tmp_path}/in.jsonl"},
+        {"input": "in.jsonl", "output": "hard.jsonl"},
+        {"input": "in.jsonl", "output": "soft.jsonl"},
+        {"input": "soft.jsonl", "output": "hard.jsonl"},
+        {"input": "*.jsonl", "output": "in.jsonl"},
+        {"input": ".", "output": "in.jsonl"},
+        {"input": "x.jsonl.partial", "output": "x.jsonl"},
+        {"input": "y.jsonl.whole-00000-of-00002", "output": "y.jsonl"},
+        {"input": "in.jsonl", "output": "shots.jsonl", "examples": "shots.jsonl", "shots": 1},
+        {"input": "in.jsonl", "output": "model/config.json", "checkpoint": "model"},
+    ):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(ValueError, match=r"^--output .* is .*, which is read: name another file"):
+            infer.run(options(**fields))
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_an_input_that_is_standard_input_is_not_overwritten_either(tmp_path, monkeypatch):
+    (tmp_path / "in.txt").write_text("mine\n")
+    with open(tmp_path / "in.txt") as stream:
+        monkeypatch.setattr("sys.stdin", stream)
+        with pytest.raises(ValueError, match="is standard input"):
+            infer.run(options(output=str(tmp_path / "in.txt")))

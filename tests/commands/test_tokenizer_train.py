@@ -1,7 +1,9 @@
 """Tests t5x_lite/commands/tokenizer_train.py"""
 
+import dataclasses
 import gzip
 import json
+import os
 import sys
 import types
 
@@ -177,3 +179,15 @@ def test_the_model_has_the_given_type(folder):
         "-2",
         "-3",
     ]  # merges are numbered; unigram has log-probabilities
+
+
+@pytest.mark.parametrize(("source", "output"), [("a.txt", "a.txt"), ("b.txt", "hard.model"), ("b.txt", "soft.x")])
+def test_no_source_is_overwritten_even_on_request(folder, source, output):
+    (folder / "b.txt").write_text("mine")
+    os.link(folder / "b.txt", folder / "hard.model")
+    os.symlink("b.txt", folder / "soft.vocab")
+    cfg = dataclasses.replace(config(folder, source, overwrite=True), output=str(folder / output))
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    with pytest.raises(ValueError, match=r"^--output .* is .*, which is read"):
+        tokenizer_train.run(cfg)
+    assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before

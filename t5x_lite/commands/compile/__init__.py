@@ -8,12 +8,14 @@ import sys
 
 import jax
 
+from t5x_lite.checkpoints.model_files import model_files
 from t5x_lite.commands.compile.compiling import Compiled, compile_ahead
 from t5x_lite.commands.compile.report import CompileReport, describe, make_report
 from t5x_lite.commands.compile.topology import topology_devices
 from t5x_lite.config import RunConfig
 from t5x_lite.config.commands import CompileConfig
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.same_file import refuse_overwriting
 from t5x_lite.training.resolve import resolve_run
 
 HLO_FILE, PROGRAM_FILE, REPORT_FILE = "program.hlo.txt", "program.bin", "report.json"
@@ -24,6 +26,9 @@ def run(cfg: RunConfig, options: CompileConfig, *, as_json: bool = False) -> Com
 
     The run's text and devices need not exist.
     """
+    if options.output is not None and cfg.model.pretrained is not None:
+        written = [pathlib.Path(options.output) / name for name in (HLO_FILE, PROGRAM_FILE, REPORT_FILE)]
+        refuse_overwriting(written, model_files(cfg.model.pretrained), "--output")
     devices = None
     if options.topology is not None:
         devices = topology_devices(options.topology, options.slices)

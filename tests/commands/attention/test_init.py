@@ -1,11 +1,13 @@
 """Tests t5x_lite/commands/attention/__init__.py"""
 
 import json
+import os
 
 import pytest
 
 from t5x_lite.commands import attention
 from t5x_lite.commands.attention import chart, output_paths
+from t5x_lite.config.commands import AttentionConfig
 from tests.commands.attention.models import options, pretrained
 
 
@@ -70,3 +72,11 @@ def test_the_user_is_asked_to_mask_a_token(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(attention, "load", lambda checkpoint: pretrained("masked_lm"))
     attention.run(options(output=str(tmp_path / "a.html")))
     assert "No token is predicted: mask one in --text with <extra_id_0>." in capsys.readouterr().out
+
+
+def test_a_file_of_the_model_is_not_overwritten(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    os.link(tmp_path / "config.json", tmp_path / "maps.html")
+    with pytest.raises(ValueError, match=r"^--output .*maps.html is .*config.json"):
+        attention.run(AttentionConfig(checkpoint=str(tmp_path), text="a", output=str(tmp_path / "maps.html")))
+    assert (tmp_path / "maps.html").read_text() == "{}"
