@@ -62,6 +62,8 @@ def with_setting(config: GenerationConfig, name: str, value: str) -> GenerationC
     """Returns a config with one field changed; the value is parsed as on the command line and may be quoted."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
+    if FIELDS[name].type is str:
+        return dataclasses.replace(config, **{name: value})
     try:
         parsed = _parser().parse_args([f"--{name}={value}"], defaults=False)[name]
     except argparse.ArgumentError as error:

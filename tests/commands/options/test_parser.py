@@ -106,6 +106,15 @@ def test_null_is_refused_where_it_is_no_value(field, tmp_path):
     assert " is 'null': use " in error_of("train", tmp_path / "c.yaml")
 
 
+def test_without_the_source_that_text_options_need_no_command_starts(monkeypatch):
+    def fail(_):
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("inspect.getsource", fail)
+    with pytest.raises(RuntimeError, match="text options need the source of t5x_lite"):
+        make_parser("serve")
+
+
 def test_a_byte_order_mark_is_no_text(tmp_path):
     (tmp_path / "c.yaml").write_bytes(codecs.BOM_UTF8 + b"seed: 3")
     assert train("--config", str(tmp_path / "c.yaml")).seed == 3
