@@ -55,6 +55,8 @@ def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[s
         if match := re.search(pattern, message, re.DOTALL):
             message = rewrite(line, *match.groups())
             break
+    else:
+        message = f"{file}: {message}" if file else message
     return f"{line.parser.prog}: {' '.join(message.split())}\nSee: {line.parser.prog} --help"
 
 
@@ -102,8 +104,9 @@ def _wrong_value(line: CommandLine, key: str, details: str) -> str:
         return f"--{key}{problem}"
     if word := _without_quotes(line, key, details):
         return word
-    if field := re.search(r"Option '(.*?)' is not accepted", details):
-        return f"{_place(line, key)} has no field {field[1]}{_nearest_nested_field(line, field[1])}"
+    if field := re.search(r"Option '(.*?)' is not accepted|Spaces not allowed in keys: \"(.*?)\"", details):
+        name = field[1] or field[2]
+        return f"{_place(line, key)} has no field {name}{_nearest_nested_field(line, name)}"
     if nested := re.search(r"Parser key \"(\S+)\":\s*Expected an? <class '(\w+)'>. Got value: (.*?)\n", details):
         allowed = {kind.__name__: words for kind, words in TYPES.items()}.get(nested[2], nested[2])
         return f"{_place(line, key)}: {nested[1]} is {nested[3]!r}: use {allowed}"
@@ -162,7 +165,7 @@ def _misread_argument(line: CommandLine, key: str) -> str:
 
 def _unknown_key(line: CommandLine, group: str | None, key: str) -> str:
     key = f"{group}.{key}" if group else key
-    fields = [action.dest for action in line.parser._actions]
+    fields = [action.dest for action in line.parser._actions if not action.dest.endswith(".help")]
     sections = {field.rpartition(".")[0] for field in fields if "." in field}
     return f"{_place(line, key, default='the config: ')} is not a field{nearest(key, [*fields, *sections])}"
 
@@ -212,5 +215,6 @@ REWRITES = (
     ),
     (r"Parser key \"(\S+)\":\s*(.*)", _wrong_value),
     (r"^argument --(\S+): (Expected text.*|Misread.*)", _wrong_value),
+    (r"^Spaces not allowed in keys: \"(.*)\"", lambda line, key: _unknown_key(line, None, key)),
     (r"^(?:Group '(.*)' does not accept option|Option) '(.*?)'", _unknown_key),
 )

@@ -69,6 +69,9 @@ def test_a_wrong_command_line_is_one_line_with_the_remedy(arguments, message):
             "optimizer.name is 'adafctor': use adafactor, adamw_rms or adamw; did you mean",
         ),
         ("task: {mixture: {tasks: {a: {sorce: b}}}}", "task.mixture has no field sorce; did you mean source?"),
+        ("train: {batch size: 3}", "batch size is not a field; did you mean "),
+        ("task: {mixture: {tasks: {a: {sour ce: b}}}}", "task.mixture has no field sour ce; did you mean source?"),
+        ("task: {mixtures: {tasks: 3}}", "task.mixtures.tasks is not a field"),
         ("checkpoint: {kep: 3}", "checkpoint.kep is not a field; did you mean checkpoint.keep?"),
         (
             "task: {mixture: {tasks: {a: {min_characters: few}}}}",

@@ -120,6 +120,13 @@ def test_yaml_turns_an_optional_text_back_to_null(section, tmp_path):
     assert train("--task.labels", "[a, b]", "--task.labels", "null").task.labels is None
 
 
+def test_keys_of_choices_may_hold_any_text(tmp_path):
+    choices = {"not entailment": "a", "a.b": "b", "": "c", "é": "d", "-1": "e", "#": "f", "class_path": "g", "x+": "h"}
+    (tmp_path / "c.yaml").write_text(json.dumps({"task": {"choices": choices}}))
+    assert train("--config", str(tmp_path / "c.yaml")).task.choices == choices
+    assert train(f"--task.choices={json.dumps(choices)}").task.choices == choices
+
+
 @pytest.mark.parametrize("value", ["null", "#x", "[a, b]", "~", "{q: 1}", "1e3"])
 def test_a_quoted_text_of_a_config_file_is_that_text(value, tmp_path):
     task = {"inputs": value, "source": "d", "labels": [value], "choices": {value: value}}
