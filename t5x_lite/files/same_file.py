@@ -6,10 +6,11 @@ import pathlib
 import stat
 from collections.abc import Iterable
 
-Path = str | os.PathLike[str] | int  # an int is the descriptor of an open file
+Path = str | os.PathLike[str]
+File = Path | int  # an int is the descriptor of an open file
 
 
-def refuse_overwriting(written: Iterable[Path], read: Iterable[Path], option: str) -> None:
+def refuse_overwriting(written: Iterable[File], read: Iterable[File], option: str) -> None:
     """Raises ValueError if one of the files to be written, which the option names, is one that is read.
 
     Devices and pipes are no files to lose, and files that do not exist yet cannot be read.
@@ -34,7 +35,7 @@ def refuse_nesting(directory: Path, read: Iterable[Path], option: str) -> None:
             raise ValueError(f"{option} {directory} holds {path}, which is read: name a directory elsewhere")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: File) -> tuple[int, int] | None:
     """Returns what tells a file from all others; None for what does not exist or is not a regular file."""
     try:
         state = os.stat(path)
