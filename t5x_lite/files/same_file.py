@@ -15,7 +15,7 @@ def refuse_overwriting(written: Iterable[File], read: Iterable[File], option: st
 
     Devices and pipes are no files to lose, and files that do not exist yet cannot be read.
     """
-    existing = {identity: path for path in written if (identity := _identity(path)) is not None}
+    existing: dict[object, File] = {identity: path for path in written if (identity := _identity(path)) is not None}
     for path in read if existing else ():
         if (target := existing.get(_identity(path))) is not None:
             output = "standard output" if isinstance(target, int) else f"{option} {target}"
