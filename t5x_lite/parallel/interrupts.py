@@ -79,11 +79,14 @@ class Interrupts:
         self._thread = threading.Thread(target=self._watch, name="t5x-lite-interrupts", daemon=True)
 
     def __enter__(self) -> "Interrupts":
-        self._hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
-        self._thread.start()
         os.set_blocking(self._write, False)
         self._fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        # From here on, signals wait in the pipe for the thread.
+        self._raised = True
         signal.signal(signal.SIGINT, self._on_signal)
+        self._hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
+        self._thread.start()
+        self._raised = False
         return self
 
     def __exit__(self, *_: object) -> None:

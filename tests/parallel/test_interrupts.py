@@ -147,10 +147,11 @@ def test_a_second_press_ends_the_process_at_once_with_its_workers():
 
 
 def test_one_press_that_arrives_twice_is_one():
-    process = start("def work():\n    ready()\n    time.sleep(60)\n")
+    cleaning, _, _ = CLEANING.rpartition("60")
+    process = start(f"{cleaning}1)")
     press(process)
     process.send_signal(signal.SIGINT)
-    assert end(process) == (130, "cleaned up\n", "")
+    assert end(process) == (130, "cleaning\ncleaned up\n", "")
 
 
 def test_clean_up_has_some_seconds():
@@ -269,6 +270,6 @@ def test_every_command_is_interrupted_at_every_moment(command, tmp_path):
         "serve": ["--checkpoint", str(run_dir), "--port", "0"],
     }[command]
     for moment in range(12):
-        status, errors = interrupted([*command.split(), *arguments], 0.25 + 0.4 * moment)
+        status, errors = interrupted([*command.split(), *arguments], 1.0 + 0.4 * moment)
         assert status == 130 or (status == 0 and "interrupted" not in errors), f"{moment}: {status}: {errors}"
         assert "Traceback" not in errors
