@@ -70,7 +70,7 @@ class Mixed:
 
     def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
         B = len(number_B)
-        fill = dict.fromkeys(("inputs", "targets"), self.pad_id)
+        fill: dict[str, int] = {"inputs": self.pad_id, "targets": self.pad_id}
         rows = {
             name: np.full((B, none.shape[1]), fill.get(name, 0), none.dtype) for name, none in self._features.items()
         }

@@ -158,7 +158,7 @@ def _activations(path: pathlib.Path, fields: Mapping[str, Any]) -> tuple[str, ..
     return (ACTIVATIONS[name], "linear") if is_gated else (ACTIVATIONS[name],)
 
 
-def _special_ids(directory: pathlib.Path, fields: Mapping[str, Any]) -> dict[str, int]:
+def _special_ids(directory: pathlib.Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the model's special ids, for ModelConfig.
 
     The decoder starts with the id in generation_config.json, with which transformers decodes, or else in config.json.

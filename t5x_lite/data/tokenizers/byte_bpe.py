@@ -11,7 +11,8 @@ from typing import Any
 from t5x_lite.data.tokenizers.directory import BPE_FILES, read_if_there, token_text
 from t5x_lite.files.json_object import read_json
 
-ROBERTA = {"cls_token": "<s>", "sep_token": "</s>"}
+ROBERTA = {"cls_token": "<s>", "sep_token": "</s>", "bos_token": "<s>", "eos_token": "</s>"}
+ROBERTA |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
 ATTRIBUTES = ("lstrip", "rstrip", "single_word", "normalized")
 
 
@@ -39,6 +40,8 @@ def as_tokenizer_json(directory: pathlib.Path, named: Mapping[str, Any]) -> byte
         model = models.BPE.from_file(vocab, merges)
     except Exception as error:  # the library raises nothing more specific
         raise ValueError(f"{vocab} and merges.txt are not a BPE model ({error}): download them again") from error
+    is_roberta = str(named.get("tokenizer_class", "")).startswith("Roberta")
+    named = ROBERTA | dict(named) if is_roberta else named
     tokenizer, space = tokenizers.Tokenizer(model), bool(named.get("add_prefix_space"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=space)
     tokenizer.decoder = decoders.ByteLevel()
@@ -49,13 +52,14 @@ def as_tokenizer_json(directory: pathlib.Path, named: Mapping[str, Any]) -> byte
                 f"{directory} adds {token['content']!r} with the id {i}, which does not follow the others: its files "
                 "are damaged; download them again"
             )
-    if str(named.get("tokenizer_class", "")).startswith("Roberta"):
-        texts = [token_text(named.get(name)) or usual for name, usual in ROBERTA.items()]
-        first, last = ((text, tokenizer.token_to_id(text)) for text in texts)
-        if first[1] is None or last[1] is None:
+    if is_roberta:
+        texts = [token_text(named[name]) or ROBERTA[name] for name in ("cls_token", "sep_token")]
+        ids: list[Any] = [tokenizer.token_to_id(text) for text in texts]
+        if None in ids:
             raise ValueError(
                 f"{vocab} lacks {' or '.join(texts)}, which begin and end RoBERTa's texts: download it again"
             )
+        first, last = zip(texts, ids, strict=True)
         tokenizer.post_processor = processors.RobertaProcessing(last, first, True, space)
     return tokenizer.to_str().encode()
 

@@ -27,7 +27,8 @@ def write_bpe(directory, *, tokens=SPECIAL, added=None, tokenizer_class="Roberta
     directory.mkdir(exist_ok=True)
     files = {
         "vocab.json": {piece: i for i, piece in enumerate(pieces)},
-        "special_tokens_map.json": {"pad_token": "<pad>", "eos_token": {"content": "</s>", "lstrip": False}},
+        "special_tokens_map.json": {"pad_token": "<pad>", "eos_token": {"content": "</s>", "lstrip": False}}
+        | {"bos_token": "<s>", "unk_token": "<unk>", "mask_token": {"content": "<mask>", "lstrip": True}},
         "tokenizer_config.json": {"tokenizer_class": tokenizer_class} | fields,
         "config.json": {"model_type": "t5", "pad_token_id": 0, "eos_token_id": 2},
     }
