@@ -65,15 +65,17 @@ def _tokenizer_for(name: str, tokenizer: Tokenizer | None, asked: TokenizerConfi
 def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> TokenizerConfig:
     """Returns the config of a tokenizer read from a directory; raises ValueError if its file is gone.
 
-    A tokenizer whose special ids are not T5's, which its file alone may not tell, is given by its directory.
+    A tokenizer with added tokens, or whose special ids are not T5's, which its file alone may not tell, is given by its
+    directory.
     """
-    if tokenizer.special_ids != T5_IDS:
+    from t5x_lite.checkpoints.hf.tokenizer import tokenizer_directory
+
+    directory = tokenizer_directory(directory)
+    if tokenizer.special_ids != T5_IDS or tokenizer.added_tokens:
         return TokenizerConfig(path=str(directory))
     path = None
     if isinstance(tokenizer, FileTokenizer):
-        from t5x_lite.checkpoints.hf.tokenizer import tokenizer_directory
-
-        content, directory = tokenizer.content, tokenizer_directory(directory)
+        content = tokenizer.content
         files = sorted([*directory.glob("*.model"), *directory.glob("*.json")])
         same = (file for file in files if file.stat().st_size == len(content) and file.read_bytes() == content)
         path = next(map(str, same), None)

@@ -6,8 +6,10 @@ import os
 import pathlib
 from typing import Any
 
+from t5x_lite.checkpoints.hf.tokenizer_json import NO_FLAGS, added, flags_of, is_like_t5, tokenizer_json
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.data.tokenizers.base import T5_IDS
+from t5x_lite.data.tokenizers.bytes import NUM_IDS, ByteTokenizer
 from t5x_lite.data.tokenizers.directory import CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE
 from t5x_lite.data.tokenizers.directory import read_directory as read_tokenizer
 from t5x_lite.data.tokenizers.huggingface import HuggingFaceTokenizer
@@ -40,15 +42,33 @@ def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:
     fields: dict[str, Any] = {token: name for token, name in names if name is not None}
     if isinstance(tokenizer, SentencePieceTokenizer):
         write_atomically(directory / MODEL_FILE, tokenizer.content)
-        fields |= {"tokenizer_class": "T5Tokenizer", "extra_ids": tokenizer.num_appended}
+        write_atomically(directory / TOKENIZER_FILE, json.dumps(tokenizer_json(tokenizer), ensure_ascii=False) + "\n")
+        is_t5 = is_like_t5(tokenizer) and tokenizer.special_ids == T5_IDS and tokenizer.num_appended
+        name = "T5Tokenizer" if is_t5 else "PreTrainedTokenizerFast"
+        fields |= {"tokenizer_class": name, "extra_ids": tokenizer.num_appended}
+        if tokenizer.added_tokens:
+            fields["added_tokens_decoder"] = _decoder(added(tokenizer))
     elif isinstance(tokenizer, HuggingFaceTokenizer):
-        write_atomically(directory / TOKENIZER_FILE, tokenizer.content)
+        write_atomically(directory / TOKENIZER_FILE, tokenizer.file_content())
         fields |= {"tokenizer_class": "PreTrainedTokenizerFast", "extra_ids": tokenizer.num_sentinels}
     elif tokenizer.kind == ByteTokenizer.kind:
         fields |= {"tokenizer_class": "ByT5Tokenizer", "extra_ids": BYT5_EXTRA_IDS}
+        if tokenizer.added_tokens:
+            flags = NO_FLAGS | {"special": True}
+            own = {
+                i: (name or "", flags | {"lstrip": True, "rstrip": True})
+                for i, name in enumerate(fields.values())
+                if i < 3
+            }
+            own |= {NUM_IDS + n: (f"<extra_id_{n}>", flags) for n in range(BYT5_EXTRA_IDS)}
+            fields["added_tokens_decoder"] = _decoder(own | flags_of(tokenizer.added_tokens, NUM_IDS + BYT5_EXTRA_IDS))
     else:
         raise ValueError(
             f"task.tokenizer.kind {tokenizer.kind} has no equivalent in Hugging Face: export a model with "
             "another tokenizer"
         )
     write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")
+
+
+def _decoder(tokens: dict[int, tuple[str, dict[str, bool]]]) -> dict[str, dict[str, Any]]:
+    return {str(i): {"content": text, **flags} for i, (text, flags) in tokens.items()}

@@ -24,10 +24,17 @@ MAX_SENTINELS = 2**16
 
 def read_directory(directory: pathlib.Path) -> Tokenizer:
     """Reads the tokenizer of a model directory; raises ValueError if there is none of the T5 family."""
+    from t5x_lite.data.tokenizers.added_files import with_added_tokens
+
     if (directory / KIND_FILE).is_file():
         from t5x_lite.data.tokenizers import load_tokenizer
 
         return load_tokenizer(directory)
+    return with_added_tokens(_read_vocabulary(directory), directory)
+
+
+def _read_vocabulary(directory: pathlib.Path) -> Tokenizer:
+    """Reads the tokenizer of a Hugging Face directory, without the tokens added to its vocabulary."""
     fields = read_if_there(directory / CONFIG_FILE)
     if str(fields.get("tokenizer_class", "")).startswith("ByT5"):
         from t5x_lite.data.tokenizers.bytes import ByteTokenizer

@@ -30,7 +30,7 @@ from t5x_lite.data.tokenizers.base import (
 )
 
 SPACE = "\u2581"  # SentencePiece's space marker
-UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 2, 3, 4, 5  # piece types; unused ones are decoded, and not found in texts
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5  # piece types; unused ones are never found in texts
 # SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
 # so a long text may be tokenised differently when split into parts, with the same score or a higher one.
 PART_CHARACTERS = 2**20
@@ -159,6 +159,11 @@ def special_pieces(content: bytes, name: str) -> tuple[int, SpecialIds, dict[str
     return len(ids), special_ids, control
 
 
+def parse_options(content: bytes) -> Any:
+    """Parses a model like `parse_model`, with the options of its normaliser and its type; only to be read."""
+    return _declare_model(with_options=True).FromString(content)
+
+
 def _not_a_model(name: str) -> ValueError:
     return ValueError(f"{name} is not a SentencePiece model: name the .model file that SentencePiece training wrote")
 
@@ -199,7 +204,7 @@ def _normaliser(content: bytes) -> Callable[[str], str]:
     return sentencepiece.SentencePieceNormalizer(model_proto=content, **keep).Normalize
 
 
-def _declare_model() -> Any:
+def _declare_model(*, with_options: bool = False) -> Any:
     """Returns a protobuf class with the few fields of SentencePiece's ModelProto used here."""
     file = descriptor_pb2.FileDescriptorProto(name="t5x_lite/sentencepiece.proto", package="t5x_lite.sentencepiece")
     field = descriptor_pb2.FieldDescriptorProto
@@ -211,7 +216,13 @@ def _declare_model() -> Any:
     trainer = file.message_type.add(name="Trainer").field
     trainer.add(name="eos_piece", number=47, type=field.TYPE_STRING, default_value="</s>", **optional)
     trainer.add(name="pad_piece", number=48, type=field.TYPE_STRING, default_value="<pad>", **optional)
-    file.message_type.add(name="Normalizer")
+    normaliser = file.message_type.add(name="Normalizer").field
+    if with_options:  # which would change the order of the fields that are passed on
+        trainer.add(name="model_type", number=3, type=field.TYPE_INT32, default_value="1", **optional)
+        trainer.add(name="byte_fallback", number=35, type=field.TYPE_BOOL, **optional)
+        normaliser.add(name="precompiled_charsmap", number=2, type=field.TYPE_BYTES, **optional)
+        for number, name in enumerate(("add_dummy_prefix", "remove_extra_whitespaces"), start=3):
+            normaliser.add(name=name, number=number, type=field.TYPE_BOOL, default_value="true", **optional)
     model = file.message_type.add(name="Model").field
     message = {"type": field.TYPE_MESSAGE}
     model.add(name="pieces", number=1, type_name=f".{file.package}.Piece", **message, **repeated)

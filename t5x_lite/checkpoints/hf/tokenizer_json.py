@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A SentencePiece model as a `tokenizer.json`, which transformers opens for every family.
+
+The model's own rules are kept: its map of characters, its treatment of spaces, unknown bytes and merges.
+
+Source: the format that the `tokenizers` library writes; compared with SentencePiece in tests.
+"""
+
+import base64
+import itertools
+from collections.abc import Iterable
+from typing import Any
+
+from t5x_lite.data.tokenizers.added import AddedToken
+from t5x_lite.data.tokenizers.sentencepiece import NORMAL, SPACE, SentencePieceTokenizer, parse_options
+
+UNIGRAM, BPE = 1, 2  # values of SentencePiece's model_type
+AT_SPACES = {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False}
+NO_FLAGS = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized", "special"), False)
+
+
+def is_like_t5(tokenizer: SentencePieceTokenizer) -> bool:
+    """Returns whether transformers' T5Tokenizer reads the model as it is: a unigram model without byte pieces."""
+    proto = parse_options(tokenizer.content)
+    is_plain = proto.trainer_spec.model_type == UNIGRAM and not proto.trainer_spec.byte_fallback
+    spaces = proto.normalizer_spec
+    return is_plain and spaces.add_dummy_prefix and spaces.remove_extra_whitespaces
+
+
+def tokenizer_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
+    """Returns the content of a `tokenizer.json` with the same ids."""
+    proto, space = parse_options(tokenizer.content), {"type": "Metaspace", "replacement": SPACE, "split": True}
+    spec, has_bytes = proto.normalizer_spec, proto.trainer_spec.byte_fallback
+    charsmap = base64.b64encode(spec.precompiled_charsmap).decode() or None
+    words = [AT_SPACES] if spec.remove_extra_whitespaces else []
+    prefix = {"prepend_scheme": "always" if spec.add_dummy_prefix else "never"}
+    decoder: dict[str, Any] = space | prefix
+    if has_bytes:
+        decoder = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}, decoder]}
+    eos = tokenizer.special_names()[1]
+    after = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": eos, "type_id": 0}}]
+    both = [*after, {"Sequence": {"id": "B", "type_id": 0}}, after[1]]
+    special_tokens = {eos: {"id": eos, "ids": [tokenizer.eos_id], "tokens": [eos]}}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [{"id": i, "content": text, **flags} for i, (text, flags) in sorted(added(tokenizer).items())],
+        "normalizer": None if charsmap is None else {"type": "Precompiled", "precompiled_charsmap": charsmap},
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*words, space | prefix]},
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": after,
+            "pair": both,
+            "special_tokens": special_tokens,
+        },
+        "decoder": decoder,
+        "model": _model(tokenizer, proto),
+    }
+
+
+def added(tokenizer: SentencePieceTokenizer) -> dict[int, tuple[str, dict[str, bool]]]:
+    """Returns the text and the flags of special, sentinel and added tokens by id; ids above are without gaps."""
+    special = NO_FLAGS | {"special": True}
+    names = zip(tokenizer.special_ids, tokenizer.special_names(), strict=True)
+    tokens = {i: (name, special) for i, name in names if name is not None}
+    tokens |= {tokenizer.sentinel_id(n): (f"<extra_id_{n}>", special) for n in range(tokenizer.num_sentinels)}
+    return dict(sorted((tokens | flags_of(tokenizer.added_tokens, tokenizer.sentinel_ids.stop)).items()))
+
+
+def flags_of(tokens: Iterable[AddedToken], first_id: int) -> dict[int, tuple[str, dict[str, bool]]]:
+    """Returns texts and flags of added tokens by id, with others for ids from `first_id` on that are left out.
+
+    transformers numbers tokens in their order, whatever ids they have.
+    """
+    made = {token.id: (token.text, {name: getattr(token, name) for name in NO_FLAGS}) for token in tokens}
+    gaps = range(first_id, max(made, default=-1) + 1)
+    return {i: (f"<unused_{i}>", NO_FLAGS) for i in gaps} | made
+
+
+def _model(tokenizer: SentencePieceTokenizer, proto: Any) -> dict[str, Any]:
+    pieces = [(piece.piece, piece.score) for piece in proto.pieces]
+    pieces += [("", 0.0)] * tokenizer.num_appended
+    for n in range(tokenizer.num_sentinels):
+        pieces[tokenizer.sentinel_id(n)] = (f"<extra_id_{n}>", 0.0)
+    has_bytes = proto.trainer_spec.byte_fallback
+    if proto.trainer_spec.model_type != BPE:
+        return {"type": "Unigram", "unk_id": tokenizer.unk_id, "vocab": pieces, "byte_fallback": has_bytes}
+    scores = {piece.piece: piece.score for piece in proto.pieces if piece.type == NORMAL}
+    pairs = itertools.chain.from_iterable(
+        ((-score, whole[:cut], whole[cut:]) for cut in range(1, len(whole))) for whole, score in scores.items()
+    )
+    merges = sorted(pair for pair in pairs if pair[1] in scores and pair[2] in scores)
+    return {
+        "type": "BPE",
+        "unk_token": tokenizer.special_names()[2],
+        "fuse_unk": True,
+        "byte_fallback": has_bytes,
+        "vocab": {text: i for i, (text, _) in enumerate(pieces)},
+        "merges": [[left, right] for _, left, right in merges],
+    }
