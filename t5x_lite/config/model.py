@@ -2,7 +2,7 @@
 """Model configuration: sizes and computation, and a run's overrides of a preset."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from t5x_lite.config.architectures import ARCHITECTURES, DEFAULT, ArchitectureName, Traits
 from t5x_lite.config.checks import FRACTION, NON_NEGATIVE, POSITIVE, Rule, check_fields, require
@@ -91,6 +91,9 @@ class ModelOptions:
         of task.labels for the whole input or for each word.
       pretrained: checkpoint to start from, in any format that t5x-lite convert reads; it replaces preset, and provides
         the sizes, the parameters and the tokenizer. Classifiers and masked_lm can start from the encoder of a T5.
+      added_tokens: texts that become one token each, added to the vocabulary of pretrained, such as ["{", "}", "\\n"],
+        which T5's vocabulary lacks.
+      added_token_rows: values of the embeddings of added_tokens: mean, that of all other tokens, also if null; or zero.
       preset: name of a published configuration, such as t5_1_1_small; t5x-lite models lists them.
       emb_dim: embedding size D.
       num_heads: number of attention heads N.
@@ -109,6 +112,8 @@ class ModelOptions:
 
     architecture: ArchitectureName = DEFAULT
     pretrained: str | None = None
+    added_tokens: tuple[str, ...] | None = None
+    added_token_rows: Literal["mean", "zero"] | None = None
     preset: str = "t5_1_1_small"
     emb_dim: int | None = None
     num_heads: int | None = None
@@ -124,6 +129,16 @@ class ModelOptions:
     dtype: str = "auto"
 
     def __post_init__(self):
+        if self.added_tokens is not None:
+            require(
+                self.pretrained is not None,
+                f"model.added_tokens is {list(self.added_tokens)} without model.pretrained: use "
+                "task.tokenizer.added_tokens",
+            )
+        require(
+            self.added_token_rows is None or self.added_tokens is not None,
+            f"model.added_token_rows is {self.added_token_rows} without model.added_tokens: leave it out",
+        )
         if self.dtype != "auto":
             check_dtype(self.dtype, "model.dtype")
         expand_home(self, "model.", "pretrained")

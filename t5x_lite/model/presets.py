@@ -88,6 +88,9 @@ presets: Mapping[str, ModelConfig] = types.MappingProxyType(
 )
 
 
+NOT_SIZES = ("architecture", "pretrained", "added_tokens", "added_token_rows", "preset", "dtype")  # of ModelOptions
+
+
 def no_such_preset(name: str) -> str:
     """Returns the remedy for an unknown preset: the nearest names, or all if none is near."""
     near = difflib.get_close_matches(name, presets, n=5, cutoff=0.5)
@@ -121,7 +124,7 @@ def resolve_model(
     overrides = {
         name: getattr(options, name)
         for name in (field.name for field in dataclasses.fields(options))
-        if name not in ("architecture", "pretrained", "preset", "dtype") and getattr(options, name) is not None
+        if name not in NOT_SIZES and getattr(options, name) is not None
     }
     dtype = options.dtype if options.dtype != "auto" else "float32" if platform == "cpu" else "bfloat16"
     base = presets[options.preset]

@@ -5,11 +5,11 @@ import dataclasses
 import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from t5x_lite.config import RunConfig, TokenizerConfig
+from t5x_lite.config import ModelOptions, RunConfig, TokenizerConfig
 from t5x_lite.config.run import LATEST_REVISION
 from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
-from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.data.tokenizers import Tokenizer, build_tokenizer
 from t5x_lite.data.tokenizers.base import T5_IDS, FileTokenizer
 from t5x_lite.training.run_dir import RunDirectory
 
@@ -34,7 +34,10 @@ def resolve_run(cfg: RunConfig) -> Run:
         from t5x_lite.checkpoints.load import open_pretrained
 
         pretrained = open_pretrained(cfg.model.pretrained)
-        asked = _tokenizer_for(cfg.model.pretrained, pretrained.tokenizer, tasks.tokenizer)
+        asked = _tokenizer_for(cfg.model, pretrained.tokenizer, tasks.tokenizer)
+        if cfg.model.added_tokens:
+            pretrained = _extended(cfg, pretrained, asked)
+            asked = dataclasses.replace(asked, added_tokens=(*(asked.added_tokens or ()), *cfg.model.added_tokens))
         tasks = tasks.with_tokenizer(asked)
         if pretrained.tokenizer is None:
             from t5x_lite.data.shapes import padding_and_eos
@@ -47,8 +50,27 @@ def resolve_run(cfg: RunConfig) -> Run:
     return Run(dataclasses.replace(cfg, task=tasks.whole), tasks, examples, pretrained)
 
 
-def _tokenizer_for(name: str, tokenizer: Tokenizer | None, asked: TokenizerConfig) -> TokenizerConfig:
-    """Returns the config of a pretrained model's tokenizer, or the one asked for if the model has none."""
+def _extended(cfg: RunConfig, pretrained: "LazyModel", asked: TokenizerConfig) -> "LazyModel":
+    """Returns the pretrained model with `model.added_tokens`; `asked` is the config of the tokenizer without them."""
+    from t5x_lite.checkpoints.extend import extend_vocabulary
+
+    if cfg.optimizer.from_pretrained:
+        raise ValueError(
+            "optimizer.from_pretrained is true, but model.added_tokens adds rows that the pretrained optimizer state "
+            "lacks: leave out one of them"
+        )
+    tokenizer = pretrained.tokenizer or build_tokenizer(asked, ())
+    return extend_vocabulary(pretrained, tokenizer, cfg.model.added_tokens or (), cfg.model.added_token_rows or "mean")
+
+
+def _tokenizer_for(model: ModelOptions, tokenizer: Tokenizer | None, asked: TokenizerConfig) -> TokenizerConfig:
+    """Returns the config of a pretrained model's tokenizer, or the one asked for if the model has none.
+
+    It is without `model.added_tokens`, with which the config of a run records it.
+    """
+    name, added = str(model.pretrained), model.added_tokens
+    if added and asked.added_tokens and asked.added_tokens[-len(added) :] == added:
+        asked = dataclasses.replace(asked, added_tokens=asked.added_tokens[: -len(added)] or None)
     if tokenizer is None:
         if asked.kind == "sentencepiece" and asked.path is None:
             raise ValueError(

@@ -8,6 +8,8 @@ import yaml
 from t5x_lite.checkpoints import load
 from t5x_lite.checkpoints.load import open_pretrained, save_hf
 from t5x_lite.config import ModelOptions, TaskConfig, TokenizerConfig
+from t5x_lite.data.tokenizers import build_tokenizer
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
@@ -97,3 +99,35 @@ def test_a_classifiers_labels_are_needed_before_any_text_is_read(tmp_path):
         resolve_run(cfg)
     labels = dataclasses.replace(task, labels=("no", "yes"))
     assert resolve_run(dataclasses.replace(cfg, task=labels)).examples.architecture.labels == ("no", "yes")
+
+
+def test_added_tokens_extend_the_pretrained_model_and_are_recorded_with_its_tokenizer(tmp_path, directory):
+    cfg = config(tmp_path / "run", directory, TokenizerConfig())
+    cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, added_tokens=("<hl>", "\n")))
+    run = resolve_run(cfg)
+    own = TokenizerConfig(kind="bytes", num_sentinels=100, added_tokens=("<hl>", "\n"))
+    assert run.tasks.tokenizer == own
+    assert run.pretrained.config.vocab_size == 512
+    assert build_tokenizer(own, ()).encode("<hl>\n") == run.pretrained.tokenizer.encode("<hl>\n") == [384, 385]
+    again = dataclasses.replace(cfg, task=dataclasses.replace(cfg.task, tokenizer=own))  # as config.yaml records it
+    assert resolve_run(again).tasks.tokenizer == own
+    other = dataclasses.replace(own, added_tokens=("<hl>",))
+    with pytest.raises(ValueError, match=r"task.tokenizer is set, but model.pretrained .* has its own tokenizer"):
+        resolve_run(dataclasses.replace(cfg, task=dataclasses.replace(cfg.task, tokenizer=other)))
+
+
+def test_an_optimizer_state_has_no_rows_for_added_tokens(tmp_path, directory):
+    cfg = config(tmp_path / "run", directory, TokenizerConfig())
+    model = dataclasses.replace(cfg.model, added_tokens=("<hl>",))
+    cfg = dataclasses.replace(cfg, model=model, optimizer=dataclasses.replace(cfg.optimizer, from_pretrained=True))
+    with pytest.raises(ValueError, match=r"optimizer.from_pretrained is true, but model.added_tokens adds rows"):
+        resolve_run(cfg)
+
+
+def test_a_tokenizer_with_added_tokens_is_given_by_its_directory(tmp_path):
+    model = train_sentencepiece_model(["a few words and a few more"] * 9, vocab_size=24, num_sentinels=7)
+    tokenizer = SentencePieceTokenizer(model, 7, added_tokens=[AddedToken(text="<hl>", lstrip=True)])
+    save_hf(tiny.model(tiny.T5_1_1), tokenizer, tmp_path / "hf")
+    run = resolve_run(config(tmp_path / "run", tmp_path / "hf", TokenizerConfig()))
+    assert run.tasks.tokenizer == TokenizerConfig(path=str(tmp_path / "hf"))
+    assert build_tokenizer(run.tasks.tokenizer, ()).added_tokens == tokenizer.added_tokens

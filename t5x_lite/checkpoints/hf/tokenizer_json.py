@@ -36,7 +36,7 @@ def tokenizer_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
     prefix = {"prepend_scheme": "always" if spec.add_dummy_prefix else "never"}
     decoder: dict[str, Any] = space | prefix
     if has_bytes:
-        decoder = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}, decoder]}
+        decoder = {"type": "Sequence", "decoders": [decoder, {"type": "ByteFallback"}]}
     eos = tokenizer.special_names()[1]
     after = [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": eos, "type_id": 0}}]
     both = [*after, {"Sequence": {"id": "B", "type_id": 0}}, after[1]]

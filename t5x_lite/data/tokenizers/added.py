@@ -127,17 +127,19 @@ def _split(text: str, pattern: re.Pattern[str] | None, tokens: dict[str, AddedTo
     done = 0
     for match in pattern.finditer(text) if pattern else ():
         token, (begin, end) = tokens.get(match[0]), match.span()
-        if token is None or begin < done:
+        if token is None:
             continue
         if token.single_word and (WORD.match(text[max(begin - 1, 0) : begin]) or WORD.match(text, end)):
             continue
         while token.lstrip and begin > done and text[begin - 1].isspace():
             begin -= 1
+        begin = max(begin, done) if token.lstrip else begin
         while token.rstrip and end < len(text) and text[end].isspace():
             end += 1
         if done < begin:
             parts.append(text[done:begin])
-        parts.append(_id(token))
+        if begin < end:  # unless the token before it has taken it as a space
+            parts.append(_id(token))
         done = end
     if done < len(text):
         parts.append(text[done:])

@@ -14,6 +14,7 @@ TEXTS = [
     "\u00abna\u00efve<hl>\u00bb",
     "word sword words word's word_1 (word)",
     "  \t<hl>\n\n",
+    "\n\n a \n <hl> \n\n <hl>",
     "\uff1chl\uff1e <hl>",
     "\ufb01ne fine",
     "",
@@ -41,7 +42,7 @@ def split_by_library(tokens, text, *, lowercase=False):
 def test_tokens_are_found_where_the_library_finds_them(text, single_word, flags):
     tokens = [
         AddedToken(text=found, id=7 + i, single_word=single_word, **flags)
-        for i, found in enumerate(("<hl>", "word", "<hlx>", "fine"))
+        for i, found in enumerate(("<hl>", "word", "<hlx>", "fine", "\n"))
     ]
     ours = Splitter(tokens, {})(text)
     flat = [i for part in ours for i in ([part] if isinstance(part, int) else [0] * len(part))]

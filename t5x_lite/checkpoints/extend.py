@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Adds tokens to the vocabulary of a model: new rows of its embedding and, unless that is tied, of its logits' kernel.
+
+Shape letters: V vocabulary, D embedding.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from t5x_lite.checkpoints.arrays import Index, parts_of, whole
+from t5x_lite.checkpoints.weights import LazyModel, param_shapes
+from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.data.tokenizers.added import SENTINEL, AddedToken
+
+AXES = {"embedding": 0, "logits_kernel": 1}  # the dimension of the vocabulary, by the last part of a parameter's name
+PART_SIZE = 2**24  # elements in memory at once
+
+
+def extend_vocabulary(
+    model: LazyModel, tokenizer: Tokenizer, texts: Sequence[str], rows: Literal["mean", "zero"] = "mean"
+) -> LazyModel:
+    """Returns a model with new tokens, whose ids follow those of its tokenizer; it has no optimizer state.
+
+    Rows are added only where the padding of the table does not suffice, up to a multiple of 128.
+
+    Args:
+      model: the model.
+      tokenizer: its tokenizer.
+      texts: the texts of the new tokens.
+      rows: the values of new rows: the mean of the rows of all other tokens, or zero.
+
+    Raises:
+      ValueError: if a text is empty, given twice or a token already.
+    """
+    for text in texts:
+        if tokenizer.token_id(text) is not None or re.fullmatch(SENTINEL, text):
+            raise ValueError(
+                f"model.added_tokens has {text!r}, which is a token of the vocabulary already: leave it out"
+            )
+    try:
+        grown = tokenizer.extended([AddedToken(text=text) for text in texts])
+    except ValueError as error:
+        raise ValueError(f"model.added_tokens is {list(texts)}: {error}") from error
+    shapes, new = param_shapes(model.config, model.architecture), range(tokenizer.next_id, grown.vocab_size)
+    old_V = model.config.vocab_size
+    V = old_V if grown.vocab_size <= old_V else grown.padded_vocab_size
+
+    @functools.cache
+    def value_D(name: str) -> np.ndarray:
+        """Returns the row of new tokens, as a row or a column of the parameter."""
+        axis, shape = AXES[name.rpartition("/")[2]], list(shapes[name])
+        total_D = np.zeros([1 if i == axis else size for i, size in enumerate(shape)])
+        if rows == "zero":
+            return total_D.astype(np.float32)
+        shape[axis] = tokenizer.vocab_size
+        index = list(whole(shapes[name]))
+        for part in parts_of((shape[axis], shape[1 - axis]), PART_SIZE):
+            index[axis] = part
+            total_D += model.read(name, tuple(index)).sum(axis, dtype=np.float64, keepdims=True)
+        return (total_D / tokenizer.vocab_size).astype(np.float32)
+
+    def read(name: str, index: Index) -> np.ndarray:
+        axis = AXES.get(name.rpartition("/")[2])
+        if axis is None:
+            return model.read(name, index)
+        begin, end = index[axis].start, index[axis].stop
+        other = [slice(None), slice(None)]
+        other[1 - axis] = index[1 - axis]
+        out = np.empty([part.stop - part.start for part in index], np.float32)
+        out[...] = value_D(name)[tuple(other)]
+        for first, last in ((0, new.start), (new.stop, old_V)):
+            kept = slice(max(begin, first), min(end, last, old_V))
+            if kept.start < kept.stop:
+                places, source = [slice(None), slice(None)], list(index)
+                places[axis], source[axis] = slice(kept.start - begin, kept.stop - begin), kept
+                out[tuple(places)] = model.read(name, tuple(source))
+        return out
+
+    config = dataclasses.replace(model.config, vocab_size=V)
+    return dataclasses.replace(model, config=config, tokenizer=grown, read=read, read_slots=None, restore=None)
