@@ -46,33 +46,19 @@ def extend_vocabulary(
         grown = tokenizer.extended([AddedToken(text=text) for text in texts])
     except ValueError as error:
         raise ValueError(f"model.added_tokens is {list(texts)}: {error}") from error
-    shapes, new = param_shapes(model.config, model.architecture), range(tokenizer.next_id, grown.vocab_size)
-    old_V = model.config.vocab_size
+    new, old_V = range(tokenizer.next_id, grown.vocab_size), model.config.vocab_size
     V = old_V if grown.vocab_size <= old_V else grown.padded_vocab_size
-
-    @functools.cache
-    def value_D(name: str) -> np.ndarray:
-        """Returns the row of new tokens, as a row or a column of the parameter."""
-        axis, shape = AXES[name.rpartition("/")[2]], list(shapes[name])
-        total_D = np.zeros([1 if i == axis else size for i, size in enumerate(shape)])
-        if rows == "zero":
-            return total_D.astype(np.float32)
-        shape[axis] = tokenizer.vocab_size
-        index = list(whole(shapes[name]))
-        for part in parts_of((shape[axis], shape[1 - axis]), PART_SIZE):
-            index[axis] = part
-            total_D += model.read(name, tuple(index)).sum(axis, dtype=np.float64, keepdims=True)
-        return (total_D / tokenizer.vocab_size).astype(np.float32)
+    mean = functools.cache(functools.partial(_mean, model, tokenizer.vocab_size))
 
     def read(name: str, index: Index) -> np.ndarray:
         axis = AXES.get(name.rpartition("/")[2])
         if axis is None:
             return model.read(name, index)
         begin, end = index[axis].start, index[axis].stop
-        other = [slice(None), slice(None)]
-        other[1 - axis] = index[1 - axis]
-        out = np.empty([part.stop - part.start for part in index], np.float32)
-        out[...] = value_D(name)[tuple(other)]
+        out = np.zeros([part.stop - part.start for part in index], np.float32)
+        if rows == "mean":
+            value_D = mean(name)[index[1 - axis]]
+            out[...] = np.expand_dims(value_D, axis)
         for first, last in ((0, new.start), (new.stop, old_V)):
             kept = slice(max(begin, first), min(end, last, old_V))
             if kept.start < kept.stop:
@@ -83,3 +69,12 @@ def extend_vocabulary(
 
     config = dataclasses.replace(model.config, vocab_size=V)
     return dataclasses.replace(model, config=config, tokenizer=grown, read=read, read_slots=None, restore=None)
+
+
+def _mean(model: LazyModel, num_ids: int, name: str) -> np.ndarray:
+    """Returns the mean over the ids of a tokenizer, [D]."""
+    axis, shape = AXES[name.rpartition("/")[2]], param_shapes(model.config, model.architecture)[name]
+    total_D, index = np.zeros(shape[1 - axis]), list(whole(shape))
+    for index[axis] in parts_of((num_ids, shape[1 - axis]), PART_SIZE):
+        total_D += model.read(name, tuple(index)).sum(axis, dtype=np.float64)
+    return (total_D / num_ids).astype(np.float32)
