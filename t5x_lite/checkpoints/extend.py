@@ -75,6 +75,7 @@ def _mean(model: LazyModel, num_ids: int, name: str) -> np.ndarray:
     """Returns the mean over the ids of a tokenizer, [D]."""
     axis, shape = AXES[name.rpartition("/")[2]], param_shapes(model.config, model.architecture)[name]
     total_D, index = np.zeros(shape[1 - axis]), list(whole(shape))
-    for index[axis] in parts_of((num_ids, shape[1 - axis]), PART_SIZE):
+    for part in parts_of((num_ids, shape[1 - axis]), PART_SIZE):
+        index[axis] = part
         total_D += model.read(name, tuple(index)).sum(axis, dtype=np.float64)
     return (total_D / num_ids).astype(np.float32)
