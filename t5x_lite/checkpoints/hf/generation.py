@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hugging Face's `generation_config.json`: the decoding settings published with a model."""
+"""The decoding settings published with a Hugging Face model.
+
+They are in `generation_config.json` or else, in old directories, in `config.json`. None of them keeps a model from
+being loaded: those that cannot be followed are told.
+"""
 
 import json
 import pathlib
@@ -58,23 +62,16 @@ ONLY = {
 
 
 def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], object]) -> GenerationConfig | None:
-    """Reads a model directory's decoding settings, if any; calls `tell` with a warning about unsupported ones."""
+    """Reads a model directory's decoding settings, if any; calls `tell` with a warning about those not followed."""
     path = directory / FILE
-    if not path.is_file():
-        stops = eos_ids(read_json(directory / CONFIG_FILE)) if (directory / CONFIG_FILE).is_file() else []
-        return GenerationConfig(stop_tokens=tuple(stops)) if len(stops) > 1 and _is(stops, IDS) else None
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}): download it again, or delete it") from error
-    if not isinstance(given, dict):
-        raise ValueError(f"{path} is not a JSON object: download it again, or delete it")
+    given = _given(path) if path.is_file() else _given_in_config(directory / CONFIG_FILE)
+    if not given and not path.is_file():
+        return None
+    path = path if path.is_file() else directory / CONFIG_FILE
     given = {name: value for name, value in given.items() if value is not None}
     if _is(given.get("eos_token_id"), WHOLE_NUMBER):
         given["eos_token_id"] = [given["eos_token_id"]]
-    for name, wanted in TYPES.items():
-        if name in given and not _is(given[name], wanted):
-            raise ValueError(f"{path} has {name} {given[name]!r}, which is not {wanted}: correct or delete the file")
+    wrong = {name: given.pop(name) for name, wanted in TYPES.items() if name in given and not _is(given[name], wanted)}
     fields: dict[str, Any] = {name: given.pop(name) for name in SAME if name in given}
     sampling = {name: given.pop(name) for name in WHEN_SAMPLING if name in given}
     if given.get("do_sample"):
@@ -82,14 +79,34 @@ def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], obj
     fields |= _lengths(given, fields) | _tokens(given)
     if fields.get("num_beams", 1) > 1:
         fields = {"length_penalty": 1.0} | fields | {"beam_variant": "hf"}
-    unknown = [name for name, value in given.items() if name not in WITHOUT_EFFECT and ONLY.get(name, ()) != value]
+    unknown = {name: value for name, value in given.items() if name not in WITHOUT_EFFECT}
+    unknown = wrong | {name: value for name, value in unknown.items() if ONLY.get(name, ()) != value}
     if unknown:
-        settings = ", ".join(f"{name} {given[name]!r}" for name in unknown)
-        tell(f"{path} sets {settings}: unsupported, ignored")
+        tell(f"{path} sets {', '.join(f'{name} {value!r}' for name, value in unknown.items())}: unsupported, ignored")
     try:
         return GenerationConfig(**fields)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}; correct or delete the file") from error
+        tell(f"{path}: {error}; its decoding settings are ignored")
+        return GenerationConfig()
+
+
+def _given_in_config(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the decoding settings in a config.json; its single EOS is part of the model."""
+    given = read_json(path) if path.is_file() else {}
+    names = {*TYPES, *ONLY, "forced_bos_token_id", "forced_eos_token_id"}
+    if len(eos_ids(given)) < 2:
+        names.remove("eos_token_id")
+    return {name: value for name, value in given.items() if name in names}
+
+
+def _given(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        given = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}): download it again, or delete it") from error
+    if not isinstance(given, dict):
+        raise ValueError(f"{path} is not a JSON object: download it again, or delete it")
+    return given
 
 
 def _is(value: Any, wanted: str) -> bool:

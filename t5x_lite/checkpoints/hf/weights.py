@@ -32,6 +32,7 @@ from t5x_lite.checkpoints.hf.config import (
     read_json,
 )
 from t5x_lite.checkpoints.hf.embedding import LM_HEAD, with_one_embedding
+from t5x_lite.checkpoints.hf.settings import unfollowed_settings
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer, tokenizer_directory
 from t5x_lite.checkpoints.param_names import Form, Row, check_arrays
 from t5x_lite.checkpoints.sentence import write_head
@@ -80,6 +81,8 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
             out[place] = read_layer(row, layer, index[1:], shape[1:])
         return out
 
+    if line := unfollowed_settings(path):
+        print(line, file=sys.stderr)
     dtype = next(iter(tensors.values())).dtype
     tokenizer = tokenizer or read_tokenizer(tokenizer_directory(path))
     if tokenizer.eos_id in eos_ids(read_json(path / CONFIG_FILE)):  # of several, the tokenizer's

@@ -1,5 +1,6 @@
 """Tests t5x_lite/checkpoints/hf/generation.py"""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -139,21 +140,23 @@ def test_values_that_change_nothing_are_not_told(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"max_length": "20"}, "has max_length '20', which is not a whole number"),
-        ({"max_new_tokens": 20.5}, "has max_new_tokens 20.5, which is not a whole number"),
-        ({"num_beams": True}, "has num_beams True, which is not a whole number"),
-        ({"temperature": "hot"}, "has temperature 'hot', which is not a number"),
-        ({"length_penalty": [1]}, "has length_penalty [1], which is not a number"),
-        ({"do_sample": "false"}, "has do_sample 'false', which is not true or false"),
-        ({"eos_token_id": "1"}, "has eos_token_id '1', which is not a list of ids"),
-        ({"eos_token_id": [1, None]}, "has eos_token_id [1, None], which is not a list of ids"),
-        ({"suppress_tokens": 5}, "has suppress_tokens 5, which is not a list of ids"),
-        ({"bad_words_ids": [5]}, "has bad_words_ids [5], which is not a list of lists of ids"),
+        ({"max_length": "20"}, "max_length '20'"),
+        ({"max_new_tokens": 20.5}, "max_new_tokens 20.5"),
+        ({"num_beams": True}, "num_beams True"),
+        ({"temperature": "hot"}, "temperature 'hot'"),
+        ({"length_penalty": [1]}, "length_penalty [1]"),
+        ({"do_sample": "false"}, "do_sample 'false'"),
+        ({"eos_token_id": "1"}, "eos_token_id '1'"),
+        ({"eos_token_id": [1, None]}, "eos_token_id [1, None]"),
+        ({"suppress_tokens": 5}, "suppress_tokens 5"),
+        ({"bad_words_ids": [5]}, "bad_words_ids [5]"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_named(tmp_path, fields, message):
-    with pytest.raises(ValueError, match=rf"generation_config.json {re.escape(message)}: correct or delete the file$"):
-        read(tmp_path, **fields)
+def test_a_value_of_the_wrong_kind_is_told_and_left_out(tmp_path, fields, message):
+    told = []
+    found = read(tmp_path, told, **fields)
+    assert dataclasses.replace(found, stop_tokens=()) == GenerationConfig()
+    assert told == [f"{tmp_path / 'generation_config.json'} sets {message}: unsupported, ignored"]
 
 
 @pytest.mark.parametrize(
@@ -165,9 +168,33 @@ def test_a_value_of_the_wrong_kind_is_named(tmp_path, fields, message):
         ({"eos_token_id": -1}, r"stop_tokens has \[-1\]"),
     ],
 )
-def test_a_file_that_is_out_of_range_or_contradicts_itself_is_refused(tmp_path, fields, message):
-    with pytest.raises(ValueError, match=rf"generation_config.json: {message}.*; correct or delete the file$"):
-        read(tmp_path, **fields)
+def test_a_file_that_is_out_of_range_or_contradicts_itself_is_told_and_left_out(tmp_path, fields, message):
+    told = []
+    assert read(tmp_path, told, **fields) == GenerationConfig()
+    assert re.search(rf"generation_config.json: {message}.*; its decoding settings are ignored$", told[0])
+
+
+def test_old_directories_have_their_decoding_settings_in_config_json(tmp_path):
+    """The fields are those that transformers 5.24 takes from the same file."""
+    fields = {
+        "num_beams": 4,
+        "max_length": 50,
+        "length_penalty": 2.0,
+        "no_repeat_ngram_size": 3,
+        "early_stopping": True,
+    }
+    config = fields | {"forced_bos_token_id": 5, "eos_token_id": 1, "d_model": 8, "vocab_size": 40}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    told = []
+    found = read_generation_config(tmp_path, tell=told.append)
+    expected = GenerationConfig(
+        num_beams=4, max_new_tokens=49, length_penalty=2.0, no_repeat_ngram_size=3, beam_variant="hf"
+    )
+    assert found == expected
+    settings = "early_stopping True, forced_bos_token_id 5"
+    assert told == [f"{tmp_path / 'config.json'} sets {settings}: unsupported, ignored"]
+    (tmp_path / "generation_config.json").write_text("{}")
+    assert read_generation_config(tmp_path, tell=told.append) == GenerationConfig()
 
 
 @pytest.mark.parametrize(
