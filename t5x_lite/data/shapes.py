@@ -23,7 +23,7 @@ def vocab_rows(cfg: TokenizerConfig) -> int:
             f"task.tokenizer.path {cfg.path} does not exist: assuming task.tokenizer.vocab_size, {cfg.vocab_size}",
             file=sys.stderr,
         )
-    return -(-cfg.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+    return -(-(cfg.vocab_size + len(cfg.added_tokens or ())) // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
 
 
 def padding_and_eos(cfg: TokenizerConfig) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from t5x_lite.data.tokenizers.sentencepiece import NORMAL, SPACE, SentencePieceT
 
 UNIGRAM, BPE = 1, 2  # values of SentencePiece's model_type
 AT_SPACES = {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False}
-NO_FLAGS = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized", "special"), False)
+NO_FLAGS: dict[str, bool] = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized", "special"), False)
 
 
 def is_like_t5(tokenizer: SentencePieceTokenizer) -> bool:
@@ -73,7 +73,11 @@ def flags_of(tokens: Iterable[AddedToken], first_id: int) -> dict[int, tuple[str
 
     transformers numbers tokens in their order, whatever ids they have.
     """
-    made = {token.id: (token.text, {name: getattr(token, name) for name in NO_FLAGS}) for token in tokens}
+    made: dict[int, tuple[str, dict[str, bool]]] = {
+        token.id: (token.text, {name: getattr(token, name) for name in NO_FLAGS})
+        for token in tokens
+        if token.id is not None
+    }
     gaps = range(first_id, max(made, default=-1) + 1)
     return {i: (f"<unused_{i}>", NO_FLAGS) for i in gaps} | made
 
