@@ -123,7 +123,8 @@ def check_tokenizer(asked: TokenizerConfig, tokenizer: Tokenizer, digest: str, r
         return
     if (run_dir / "config.yaml").is_file() and tokenizer_hash(run_dir) == digest:
         stored = yaml.safe_load((run_dir / "config.yaml").read_text()) or {}
-        if stored.get("task", {}).get("tokenizer") == dataclasses.asdict(asked):
+        recorded = stored.get("task", {}).get("tokenizer")
+        if recorded and as_plain(TokenizerConfig()) | recorded == as_plain(asked):  # old configs have fewer fields
             return
     if asked.kind == "sentencepiece" and asked.path is None:  # not trained yet, so its ids cannot be compared
         fields = ("kind", "vocab_size", "num_sentinels")
