@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import RunConfig
-from t5x_lite.data.corpus.open import Corpora
+from t5x_lite.data.corpus.open import Corpora, tokenizer_of
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import RunExamples, make_examples, row_lengths
 from t5x_lite.data.pipeline import train_batches
@@ -118,7 +118,7 @@ def _announce(stage: str) -> None:
 def make_job(run: Run, mesh: Mesh, corpora: Corpora) -> Job:
     """Assembles the parts of a run from its prepared text; compiles nothing yet."""
     examples = make_examples(run.examples, corpora)
-    program = make_program(run, mesh, next(iter(corpora.values())).tokenizer.padded_vocab_size)
+    program = make_program(run, mesh, tokenizer_of(corpora).padded_vocab_size)
     if run.pretrained is not None:
         init = pretrained_init(program, run.pretrained, with_optimizer=run.config.optimizer.from_pretrained)
         program = program._replace(init=init)

@@ -19,9 +19,13 @@ class Run(NamedTuple):
     """A resolved config."""
 
     config: RunConfig  # with the resolved task, as recorded in the run directory
-    tasks: TaskSpecs
     examples: ExampleSpec
     pretrained: "LazyModel | None"  # the opened `model.pretrained`
+
+    @property
+    def tasks(self) -> TaskSpecs:
+        """The tasks of the examples."""
+        return self.examples.tasks
 
 
 def resolve_run(cfg: RunConfig) -> Run:
@@ -32,7 +36,7 @@ def resolve_run(cfg: RunConfig) -> Run:
 
         pretrained = open_pretrained(cfg.model.pretrained)
         tasks = tasks.with_tokenizer(_tokenizer_for(cfg.model.pretrained, pretrained.tokenizer, tasks.tokenizer))
-    return Run(dataclasses.replace(cfg, task=tasks.whole), tasks, ExampleSpec.from_config(cfg, tasks), pretrained)
+    return Run(dataclasses.replace(cfg, task=tasks.whole), ExampleSpec.from_config(cfg, tasks), pretrained)
 
 
 def _tokenizer_for(name: str, tokenizer: Tokenizer | None, asked: TokenizerConfig) -> TokenizerConfig:
