@@ -12,10 +12,10 @@ from t5x_lite.checkpoints.load import save_hf
 from t5x_lite.commands import attention, convert, data_stats, infer, models, serve, tokenizer_train, train
 from t5x_lite.commands import eval as eval_command
 from t5x_lite.commands.chat import session
-from t5x_lite.commands.data_stats.histogram import can_draw
 from t5x_lite.config import RunConfig
 from t5x_lite.config.commands import AttentionConfig, InferConfig, ServeConfig, TokenizerTrainConfig
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.files.pictures import can_draw
 from tests import tiny
 from tests.paths import ROOT
 

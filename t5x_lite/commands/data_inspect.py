@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from t5x_lite.config import RunConfig
 from t5x_lite.config.architectures import ENCODER_DECODER
 from t5x_lite.data.converters import Batch, make_converter
-from t5x_lite.data.corpus.open import Corpora, is_prepared
+from t5x_lite.data.corpus.open import Corpora, is_prepared, tokenizer_of
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
 from t5x_lite.data.pipeline import train_batches
@@ -44,7 +44,7 @@ def open_corpora(run: Run) -> Corpora:
 
 def first_examples(run: Run, corpora: Corpora, start: int) -> Iterator[dict]:
     """Yields training examples from row `start` on, as texts and ids by name."""
-    tokenizer = next(iter(corpora.values())).tokenizer
+    tokenizer = tokenizer_of(corpora)
     data = dataclasses.replace(run.config.data, num_workers=0)
     examples = make_examples(run.examples, corpora)
     batches = train_batches(examples.train, batch_size=1, data=data, convert=dict, start_example=start)

@@ -10,7 +10,7 @@ import numpy as np
 from t5x_lite.config import RunConfig
 from t5x_lite.config.architectures import Architecture
 from t5x_lite.data.converters import Converter, architecture_for, make_converter, stack_lengths
-from t5x_lite.data.corpus.open import Corpora, Corpus, Split
+from t5x_lite.data.corpus.open import Corpora, Corpus, Split, tokenizer_of
 from t5x_lite.data.examples import Chunks, Examples, Pairs, pair_lengths, unpacked
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.task_specs import TaskSpecs
@@ -94,7 +94,7 @@ def make_examples(spec: ExampleSpec, corpora: Corpora) -> RunExamples:
     """
     train = {name: _examples(spec, corpus, held_out=False) for name, corpus in corpora.items()}
     held_out = held_out_examples(spec, corpora)
-    convert = spec.converter(next(iter(corpora.values())).tokenizer)
+    convert = spec.converter(tokenizer_of(corpora))
     if spec.architecture.labels:
         for examples in (*train.values(), *held_out.values()):
             _check_labels(examples, convert)

@@ -17,9 +17,9 @@ from jax.sharding import Mesh
 from t5x_lite.checkpoints.load import Pretrained, check_special_ids, load, local_path
 from t5x_lite.config import MeshConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.config.plain import as_plain
-from t5x_lite.data.converters import architecture_for, labels_of
+from t5x_lite.data.converters import architecture_for
 from t5x_lite.data.corpus.manifest import OBJECTIVE_FIELDS, is_finished, read_manifest
-from t5x_lite.data.corpus.open import CORPUS, Corpora, open_corpora
+from t5x_lite.data.corpus.open import CORPUS, Corpora, open_corpora, tokenizer_of
 from t5x_lite.data.corpus.prepare import Announce, prepare_corpora
 from t5x_lite.data.dataset import ExampleSpec, held_out_examples
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
@@ -86,7 +86,7 @@ def held_out_spec(cfg: RunConfig, tasks: TaskSpecs, architecture: Architecture, 
     `start_id` is the model's.
     """
     architecture.check_predicts()
-    labels = labels_of(tasks.each) if architecture.labels else ()
+    labels = architecture_for(architecture.name, tasks.each).labels
     if labels != architecture.labels:
         raise ValueError(
             f"task.labels is {list(labels)}, but the model was trained with {list(architecture.labels)}: use the same "
@@ -182,7 +182,7 @@ def make_evaluation(
     return Evaluation(
         corpora=corpora,
         examples=examples,
-        convert=spec.converter(next(iter(corpora.values())).tokenizer),
+        convert=spec.converter(tokenizer_of(corpora)),
         architecture=spec.architecture,
         mesh=make_mesh(MeshConfig(), jax.devices()[: num_devices(batch_size)]),
         batch_size=batch_size,

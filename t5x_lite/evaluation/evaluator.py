@@ -19,7 +19,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from t5x_lite.data.converters import Batch, Converter, targets_of
-from t5x_lite.data.corpus.open import Corpora
+from t5x_lite.data.corpus.open import Corpora, tokenizer_of
 from t5x_lite.data.examples import Examples, spread
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
 from t5x_lite.data.task_specs import TaskSpecs
@@ -185,7 +185,7 @@ class Evaluation:
 
     @property
     def _tokenizer(self) -> Tokenizer:
-        return next(iter(self.corpora.values())).tokenizer
+        return tokenizer_of(self.corpora)
 
     @functools.cached_property
     def _entropies(self) -> dict[str, float]:

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import RunConfig
-from t5x_lite.data.corpus.open import Corpora
+from t5x_lite.data.corpus.open import Corpora, tokenizer_of
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import RunExamples, make_examples, row_lengths
 from t5x_lite.data.pipeline import train_batches
@@ -119,7 +119,7 @@ def _announce(stage: str) -> None:
 def make_job(run: Run, mesh: Mesh, corpora: Corpora) -> Job:
     """Assembles the parts of a run from its prepared text; compiles nothing yet."""
     examples = make_examples(run.examples, corpora)
-    tokenizer = next(iter(corpora.values())).tokenizer
+    tokenizer = tokenizer_of(corpora)
     program = make_program(run, mesh, tokenizer.padded_vocab_size, tokenizer.special_ids[:2])
     if run.pretrained is not None:
         from t5x_lite.training.pretrained import pretrained_init

@@ -21,9 +21,13 @@ class Run(NamedTuple):
     """A resolved config."""
 
     config: RunConfig  # with the resolved task, as recorded in the run directory
-    tasks: TaskSpecs
     examples: ExampleSpec
     pretrained: "LazyModel | None"  # the opened `model.pretrained`
+
+    @property
+    def tasks(self) -> TaskSpecs:
+        """The tasks of the examples."""
+        return self.examples.tasks
 
 
 def resolve_run(cfg: RunConfig) -> Run:
@@ -47,7 +51,7 @@ def resolve_run(cfg: RunConfig) -> Run:
             pretrained = dataclasses.replace(pretrained, config=config)
     start_id = None if pretrained is None else pretrained.config.start_id
     examples = ExampleSpec.from_config(cfg, tasks, start_id=start_id)
-    return Run(dataclasses.replace(cfg, task=tasks.whole), tasks, examples, pretrained)
+    return Run(dataclasses.replace(cfg, task=tasks.whole), examples, pretrained)
 
 
 def _extended(cfg: RunConfig, pretrained: "LazyModel", asked: TokenizerConfig) -> "LazyModel":

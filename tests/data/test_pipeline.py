@@ -142,7 +142,7 @@ def test_a_resumed_run_may_change_its_batch_size():
 
 @pytest.mark.parametrize("make", ["chunks", "a mixture of packed rows and chunks"])
 @given(cut=st.integers(1, 8), before=st.sampled_from([1, 2, 4]), after=st.sampled_from([1, 2, 8]))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=4)
 def test_a_run_cut_anywhere_goes_on_on_any_number_of_hosts_with_nothing_lost_or_repeated(make, cut, before, after):
     examples = Chunks(make_tokens(), make_objective())
     if make != "chunks":

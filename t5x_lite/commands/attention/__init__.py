@@ -11,12 +11,13 @@ from rich.table import Table
 
 from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.checkpoints.model_files import model_files
-from t5x_lite.commands.attention.chart import can_draw, check_can_draw, png
+from t5x_lite.commands.attention.chart import check_can_draw, png
 from t5x_lite.commands.attention.contents import Contents
 from t5x_lite.commands.attention.look import look_at
 from t5x_lite.commands.attention.page import page
 from t5x_lite.config.commands import AttentionConfig
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.pictures import can_draw
 from t5x_lite.files.same_file import refuse_overwriting
 
 WIDTH = 200  # columns of the table if stdout is not a terminal

@@ -4,7 +4,6 @@
 Shape letters: L layers, N heads, Q queries, K keys. Lengths are in inches; x points right and y down.
 """
 
-import importlib.util
 import io
 import math
 import warnings
@@ -12,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from t5x_lite.commands.attention.contents import Contents, Map
+from t5x_lite.files.pictures import can_draw
 
 DPI = 100
 LABEL, LABEL_PITCH = {"fontsize": 6.5, "family": "monospace"}, 0.1  # of token names: font, and minimum distance
@@ -20,11 +20,6 @@ CELL, MIN_SIDE, MAX_SIDE = 0.13, 0.6, 5.2  # sides of a weight and of a map; 512
 MAX_WIDTH, MAX_HEIGHT = 60.0, 150.0  # of all maps in a row, and in a column
 GAP, MARGIN, TITLE = 0.12, 0.3, 0.8
 KEY = "queries run down, keys across; white is weight 0, darkest is 1, on a square-root scale"
-
-
-def can_draw() -> bool:
-    """Returns whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
 
 
 def check_can_draw(path: object) -> None:

@@ -34,7 +34,6 @@ def compile_ahead(run: Run, what: str, devices: Sequence[Any] | None) -> Compile
     """Compiles a run's training step, or greedy decoding with its model.
 
     Args:
-      run: the run.
       what: train or generate.
       devices: the devices to compile for; None for those of this machine.
     """

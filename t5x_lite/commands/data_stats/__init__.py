@@ -6,7 +6,7 @@ import json
 import pathlib
 import sys
 
-from t5x_lite.commands.data_stats.histogram import can_draw, histogram
+from t5x_lite.commands.data_stats.histogram import histogram
 from t5x_lite.commands.data_stats.lengths import side_lengths
 from t5x_lite.commands.data_stats.statistics import Statistics, measure
 from t5x_lite.commands.data_stats.table import print_tables
@@ -14,6 +14,7 @@ from t5x_lite.commands.data_stats.timing import prepare_timed
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.pictures import can_draw
 from t5x_lite.training.resolve import resolve_run
 
 PICTURE = "lengths.svg"  # in the run directory

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Histograms of lengths on a logarithmic axis, as SVG; requires matplotlib (the plot extra)."""
 
-import importlib.util
 import io
 import math
 import warnings
@@ -19,11 +18,6 @@ STYLE = ["default", "tableau-colorblind10", {"svg.hashsalt": "t5x_lite", "svg.fo
 
 Panels = Mapping[str, Mapping[str, np.ndarray]]  # lengths by series, by panel title
 Limits = Mapping[str, tuple[str, int]]  # label and x of a dashed line, by series
-
-
-def can_draw() -> bool:
-    """Returns whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
 
 
 def histogram(panels: Panels, limits: Limits) -> str:

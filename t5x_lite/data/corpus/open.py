@@ -47,6 +47,11 @@ class Corpus:
 Corpora = dict[str, Corpus]  # keyed by task name, as in `TaskSpecs.each`
 
 
+def tokenizer_of(corpora: Corpora) -> Tokenizer:
+    """Returns the tokenizer that encoded the text of all tasks."""
+    return next(iter(corpora.values())).tokenizer
+
+
 def corpus_directory(root: pathlib.Path, name: str, task: TaskConfig) -> pathlib.Path:
     """Returns the directory of a task's shards: `task.prepared` if set, or else `root / name`."""
     return pathlib.Path(task.prepared) if task.prepared is not None else root / name

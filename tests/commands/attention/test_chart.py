@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.commands.attention import chart
-from t5x_lite.commands.attention.chart import can_draw, cell_side, check_can_draw, longest_side, png
+from t5x_lite.commands.attention.chart import cell_side, check_can_draw, longest_side, png
+from t5x_lite.files.pictures import can_draw
 from tests.commands.attention import examples
 
 needs_matplotlib = pytest.mark.skipif(not can_draw(), reason="matplotlib (extra plot) is not installed")

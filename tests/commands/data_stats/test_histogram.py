@@ -1,13 +1,12 @@
 """Tests t5x_lite/commands/data_stats/histogram.py"""
 
-import importlib.util
 import math
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
 
-from t5x_lite.commands.data_stats.histogram import bars, can_draw, draw, histogram
+from t5x_lite.commands.data_stats.histogram import bars, draw, histogram
 
 PAIRS = {"inputs": np.array([12, 30]), "targets": np.array([15])}
 PANELS = {"a < $b_{$": PAIRS, "日本": {"documents": np.array([500])}}
@@ -91,8 +90,3 @@ def test_the_same_lengths_make_the_same_bytes_and_leave_the_style_as_it_is(matpl
 
 def test_a_series_of_zeros_without_a_limit_still_makes_a_picture(matplotlib):
     ElementTree.fromstring(histogram({"": {"documents": np.zeros(2, int)}}, {}))
-
-
-def test_whether_matplotlib_is_installed_is_known(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert not can_draw()

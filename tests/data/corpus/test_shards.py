@@ -51,7 +51,7 @@ def test_a_stream_is_all_documents_one_after_the_other(stream):
     assert whole.dtype == UINT16
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(0, sum(SIZES)), st.integers(0, sum(SIZES))), min_size=1, max_size=6))
 def test_any_slices_are_read_whatever_the_others_are(stream, edges):
     begin_B, end_B = np.sort(np.array(edges), axis=1).T

@@ -89,7 +89,7 @@ def test_neighbours_share_a_sentinel_and_each_span_follows_its_own(monkeypatch):
     ]
 
 
-@hypothesis.settings(deadline=None, max_examples=60, derandomize=True)
+@hypothesis.settings(max_examples=60, derandomize=True)
 @hypothesis.given(
     chunk_length=st.integers(2, 70),
     targets_length=st.integers(3, 40),

@@ -55,7 +55,7 @@ def test_rates_add_up_to_one_and_lengths_are_shared(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@hypothesis.settings(deadline=None, max_examples=15, derandomize=True)
+@hypothesis.settings(max_examples=15, derandomize=True)
 @hypothesis.given(
     inputs_length=st.integers(9, 90),
     extra=st.integers(0, 5),

@@ -51,7 +51,7 @@ def test_the_average_share_of_targets_is_the_one_that_is_asked_for():
     assert max_targets(2, 0.25) == 1
 
 
-@hypothesis.settings(deadline=None, max_examples=60, derandomize=True)
+@hypothesis.settings(max_examples=60, derandomize=True)
 @hypothesis.given(
     chunk_length=st.integers(2, 60),
     share=st.floats(0.05, 0.95),

@@ -33,7 +33,7 @@ def test_the_number_of_chosen_tokens_is_the_rounded_share_and_one_at_least():
     assert num_masked(3, 0.15) == 1
 
 
-@hypothesis.settings(deadline=None, max_examples=60, derandomize=True)
+@hypothesis.settings(max_examples=60, derandomize=True)
 @hypothesis.given(
     chunk_length=st.integers(1, 60),
     density=st.floats(0.01, 0.99),

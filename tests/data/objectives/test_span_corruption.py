@@ -133,7 +133,7 @@ def test_targets_hold_the_spans_after_their_sentinels_and_no_final_sentinel():
     assert inputs_BS.dtype == targets_BT.dtype == np.int32
 
 
-@hypothesis.settings(deadline=None, max_examples=60, derandomize=True)
+@hypothesis.settings(max_examples=60, derandomize=True)
 @hypothesis.given(
     inputs_length=st.integers(8, 90),
     density=st.floats(0.05, 0.45),

@@ -129,7 +129,7 @@ def test_matthews_of_a_contingency_table():
     assert matthews(swapped, references)["matthews"] == pytest.approx(-100 * expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(EXAMPLES)
 def test_matthews_is_the_correlation_of_indicators_and_invalid_predictions_are_one_class(examples):
     predictions, targets = zip(*examples, strict=True)
@@ -147,7 +147,7 @@ def test_matthews_is_0_where_one_side_is_all_the_same(predictions, targets):
     assert matthews(predictions.split(), labels(targets)) == {"matthews": 0}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(EXAMPLES)
 def test_mean_f1_is_the_mean_of_the_harmonic_means_of_precision_and_recall(examples):
     predictions, targets = map(np.array, zip(*examples, strict=True))

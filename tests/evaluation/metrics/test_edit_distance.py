@@ -28,7 +28,7 @@ def figure(name, prediction, *answers):
     return edit_distance([prediction], [Reference("", answers)])[f"edit_distance/{name}"]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(WORDS, WORDS)
 def test_the_distance_is_that_of_the_recursive_definition(prediction, answer):
     assert word_distance(prediction, answer) == by_recursion(prediction, answer)

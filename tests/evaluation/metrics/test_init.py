@@ -58,7 +58,7 @@ def measured(names, pairs):
     return measure(names, predictions, references)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(CASES, st.randoms(use_true_random=False))
 def test_the_order_of_the_examples_changes_nothing(case, random):
     names, pairs = case
@@ -66,7 +66,7 @@ def test_the_order_of_the_examples_changes_nothing(case, random):
     assert measured(names, shuffled) == pytest.approx(measured(names, pairs), nan_ok=True, abs=1e-9)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(CASES)
 def test_every_figure_is_a_float_within_its_range(case):
     for name, value in measured(*case).items():
@@ -79,7 +79,7 @@ def test_every_figure_is_a_float_within_its_range(case):
             assert 0 <= value <= 100
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(["yes", "no", "it may be so", "7"]), max_size=8))
 def test_perfect_predictions_score_100(targets):
     targets = ["yes", "it may be so", *targets]

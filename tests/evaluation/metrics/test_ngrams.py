@@ -162,7 +162,7 @@ def test_rouge_is_within_half_a_point_of_the_bootstrap_median(rouge_score):
 
 @pytest.mark.usefixtures("sacrebleu", "rouge_score")
 @pytest.mark.parametrize("function", [bleu, rouge])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(pairs=st.lists(EXAMPLES, min_size=1, max_size=5), random=st.randoms(use_true_random=False))
 def test_scores_are_0_to_100_in_any_order_of_the_examples(function, pairs, random):
     predictions, references = zip(*pairs, strict=True)
