@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Adds tokens to the vocabulary of a model: new rows of its embedding and, unless that is tied, of its logits' kernel.
+"""Adds tokens to a model's vocabulary: new rows in its embedding and, unless that is tied, in the kernel of its logits.
 
 Shape letters: V vocabulary, D embedding.
 """
@@ -26,7 +26,7 @@ def extend_vocabulary(
 ) -> LazyModel:
     """Returns a model with new tokens, whose ids follow those of its tokenizer; it has no optimizer state.
 
-    Rows are added only where the padding of the table does not suffice, up to a multiple of 128.
+    A table only grows, to a multiple of 128 rows, if its padding has too few rows for the new tokens.
 
     Args:
       model: the model.
@@ -35,12 +35,12 @@ def extend_vocabulary(
       rows: the values of new rows: the mean of the rows of all other tokens, or zero.
 
     Raises:
-      ValueError: if a text is empty, given twice or a token already.
+      ValueError: if a text is empty, given twice or already a token.
     """
     for text in texts:
         if tokenizer.token_id(text) is not None or re.fullmatch(SENTINEL, text):
             raise ValueError(
-                f"model.added_tokens has {text!r}, which is a token of the vocabulary already: leave it out"
+                f"model.added_tokens has {text!r}, which is already a token of the vocabulary: leave it out"
             )
     try:
         grown = tokenizer.extended([AddedToken(text=text) for text in texts])

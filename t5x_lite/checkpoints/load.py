@@ -68,7 +68,7 @@ def load(
 
 
 def local_path(directory: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns a directory passed to a public function as a path, with `~` expanded."""
+    """Returns a public function's directory argument as a path, with `~` expanded."""
     return pathlib.Path(home_expanded(directory, "the directory"))
 
 
@@ -87,7 +87,7 @@ def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer |
 
 
 def check_special_ids(config: ModelConfig, tokenizer: Tokenizer, name: str) -> None:
-    """Raises ValueError unless a model and its tokenizer have the same ids of padding and EOS."""
+    """Raises ValueError unless a model and its tokenizer have the same padding and EOS ids."""
     of_model, of_tokenizer = (config.pad_id, config.eos_id), tokenizer.special_ids[:2]
     if of_model != of_tokenizer:
         raise ValueError(
@@ -167,7 +167,7 @@ def save_hf(
 
     if not isinstance(model, T5 | Encoder):
         raise TypeError(
-            f"the model is a {type(model).__name__}, but save_hf takes a T5 or an Encoder: give its encoder, "
+            f"the model is a {type(model).__name__}, but save_hf takes a T5 or an Encoder: pass its encoder, "
             "model.encoder, or use t5x-lite convert, which knows its labels"
         )
     architecture = ENCODER if isinstance(model, Encoder) else ENCODER_DECODER

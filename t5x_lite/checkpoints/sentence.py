@@ -167,7 +167,7 @@ def _write_dense(directory: pathlib.Path, dense: Dense, dtype: np.dtype) -> None
 
 
 def _max_tokens(transformer: pathlib.Path) -> int | None:
-    """Returns the limit of the encoder's inputs: sentence-transformers' own, or else the tokenizer's."""
+    """Returns the maximum length of inputs: sentence-transformers' own, or else the tokenizer's."""
     for name, field in ((TRANSFORMER_FILE, "max_seq_length"), (TOKENIZER_CONFIG, "model_max_length")):
         fields = read_json(transformer / name) if (transformer / name).is_file() else {}
         if fields.get("do_lower_case") and name == TRANSFORMER_FILE:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads the pickle in a file of `torch.save`, a dict of tensors, without running anything that it asks for.
 
-A pickle is a program for a stack machine, which may call any function. This machine knows only the instructions, and
-stands in for only the names, that torch writes for a dict of tensors: it imports nothing and calls nothing, and refuses
-all others by name. It makes no tensors either, but says where each one is.
+A pickle is a program for a stack machine, which may call any function. This machine knows only the instructions and
+names that torch writes for a dict of tensors, and refuses all others by name. It imports nothing, calls nothing and
+makes no tensors: it returns where each one is.
 
 Source: CPython's `pickletools` for the instructions; torch's `_utils.py` and `serialization.py` for the names.
 """
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 class Function(enum.Enum):
-    """Functions that stand in a pickle for what `_reduce` does instead."""
+    """Functions that a pickle may name; `_Machine.reduce` does their work without calling them."""
 
     DICT = "collections OrderedDict"
     TENSOR = "torch._utils _rebuild_tensor_v2"
@@ -87,7 +87,7 @@ def read_places(content: bytes, where: str) -> dict[str, Place]:
 
 
 class _Machine:
-    """Runs a pickle. As in CPython, a mark begins a new stack, which ends as the arguments of an instruction."""
+    """Runs a pickle. As in CPython, a mark begins a new stack, whose values a later instruction takes."""
 
     def __init__(self, content: bytes, where: str):
         self.content, self.where, self.position = content, where, 0

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Weights in the zip format of `torch.save`, read without torch, without running the pickle, and in slices.
 
-A file is a zip archive of one folder, whose members are not compressed: the pickle `data.pkl`, the order of bytes
-`byteorder`, and `data/KEY` for each storage. What the archive and the pickle say is checked before anything is read,
-and the checksum of a storage when it is first read.
+A file is a zip archive of one folder with uncompressed members: the pickle `data.pkl`, the byte order in `byteorder`,
+and `data/KEY` for each storage. What the archive and the pickle say is checked before anything is read, and the
+checksum of a storage when it is first read.
 
 Source: torch's `serialization.py`; the .ZIP File Format Specification of PKWARE.
 """
@@ -34,7 +34,7 @@ START, TAR_PLACE, TAR = b"PK\x03\x04", 257, b"ustar"
 
 @dataclasses.dataclass
 class Member:
-    """Bytes in a file, with their checksum, or 0 if torch was told to write none."""
+    """Bytes in a file, with their checksum; 0 if torch wrote none."""
 
     path: pathlib.Path
     name: str
@@ -88,7 +88,7 @@ class Tensor:
                 raise ValueError(f"{self.member.path} ends within the tensor {self.name}: {DAMAGED}")
             # Reads only the pages of the slice.
             mapped = np.memmap(file, np.uint8, "r", self.member.begin, (self.member.size,))
-        bits = np.dtype(f"{self.byte_order}u{size}")  # bfloat16 has no other order of bytes
+        bits = np.dtype(f"{self.byte_order}u{size}")  # as integers: bfloat16 has only the native order
         strides = [stride * size for stride in self.strides]
         strided = np.ndarray(self.shape, bits, mapped, self.offset * size, strides)
         return np.array(strided[part], bits.newbyteorder("="), order="C").view(self.dtype)
@@ -98,7 +98,7 @@ def read_header(path: pathlib.Path) -> dict[str, Tensor]:
     """Returns the arrays of a file by name.
 
     Raises:
-      ValueError: if it is not a file of `torch.save`, is damaged, or asks for anything but floating-point arrays.
+      ValueError: if it is not a file of `torch.save`, is damaged, or holds anything but floating-point arrays.
     """
     with path.open("rb") as file:
         _check_format(path, file.read(TAR_PLACE + len(TAR)))
@@ -134,7 +134,7 @@ def _check_format(path: pathlib.Path, start: bytes) -> None:
 
 
 def _members(path: pathlib.Path, file: BinaryIO) -> dict[str, Member]:
-    """Returns the members of an archive by their names in its folder; they are checked to be apart."""
+    """Returns the members of an archive by their names in its folder; raises ValueError if they overlap."""
     try:
         with zipfile.ZipFile(_Limited(file, path.stat().st_size)) as archive:  # type: ignore[arg-type]
             infos, end = archive.infolist(), archive.start_dir
@@ -180,11 +180,11 @@ def _member(path: pathlib.Path, file: BinaryIO, info: zipfile.ZipInfo) -> Member
 
 
 def _byte_order(path: pathlib.Path, member: Member | None) -> str:
-    """Returns the order of bytes of all storages, which files before torch 2.1 do not say: then it is little-endian."""
+    """Returns the byte order of all storages; files before torch 2.1 do not give it and are little-endian."""
     orders = {b"little": "<", b"big": ">"}
     content = member.read() if member and member.size < 10 else b""
     if member and content not in orders:
-        raise ValueError(f"{path} has the order of bytes {content!r}: {DAMAGED}")
+        raise ValueError(f"{path} has the byte order {content!r}: {DAMAGED}")
     return orders.get(content, "<")
 
 
@@ -198,7 +198,7 @@ def _tensor(name: str, place: Place, members: Mapping[str, Member], path: pathli
         size = f"{member.size:,} bytes" if member else "no bytes"
         raise ValueError(f"{where} has {size} for the {storage.size:,} numbers of its storage: {DAMAGED}")
     shape, num = checked_shape(place.shape, dtype, where), math.prod(place.shape)
-    # Of a dimension of size 1, torch writes any stride.
+    # torch may write any stride for a dimension of size 1.
     strides = tuple(stride if size > 1 else 0 for size, stride in zip(shape, place.strides, strict=False))
     last = place.offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=False))
     if len(place.strides) != len(shape) or (num and (last >= storage.size or num > storage.size)):
@@ -209,7 +209,7 @@ def _tensor(name: str, place: Place, members: Mapping[str, Member], path: pathli
 
 
 class _Limited:
-    """A file for zipfile, which reads at most MAX_DIRECTORY_BYTES of it at once."""
+    """A file of which zipfile reads at most MAX_DIRECTORY_BYTES at once, whatever the archive says of itself."""
 
     def __init__(self, file: BinaryIO, num_bytes: int):
         self.file, self.num_bytes = file, num_bytes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the files with the weights in a model directory, and opens them in the format that they have.
+"""Finds the files with a model directory's weights, and opens them by their format.
 
 As in transformers, safetensors files are preferred to those of torch, a single file to several with an index, and an
 index says only which files there are: what is in them counts, not what the index says of it.
@@ -58,7 +58,7 @@ def _read_all(index: pathlib.Path, module: str) -> dict[str, LazyArray]:
             raise ValueError(f"{path}, which {index} names, does not exist: download it again")
         for array, content in _read(path, module).items():
             if array in arrays and not equal(arrays[array], content):
-                raise ValueError(f"{path} has another {array} than a file before it: use the files of one model")
+                raise ValueError(f"{path} has a different {array} from an earlier file: use the files of one model")
             arrays.setdefault(array, content)
     return arrays
 
@@ -67,7 +67,7 @@ def _without_weights(directory: pathlib.Path) -> str:
     for name, (library, option) in FOREIGN.items():
         if (directory / name).is_file():
             return (
-                f"{directory} has weights for {library} alone, {name}: download its model.safetensors too or, if there "
+                f"{directory} has only weights for {library}, {name}: download its model.safetensors too or, if there "
                 f"is none, convert it with transformers 4: T5ForConditionalGeneration.from_pretrained("
                 f"{str(directory)!r}, {option}).save_pretrained(NEW_DIRECTORY)"
             )

@@ -65,7 +65,7 @@ def test_a_copy_in_two_files_is_read_and_another_array_of_its_name_is_refused(sh
     write(sharded / SECOND, "bc")
     assert_read(sharded)
     write(sharded / SECOND, "bc", ARRAYS | {"b": ARRAYS["b"] + 1})
-    with pytest.raises(ValueError, match=r"model-2.safetensors has another b than a file before it"):
+    with pytest.raises(ValueError, match=r"model-2.safetensors has a different b from an earlier file"):
         open_weights(sharded)
 
 
@@ -110,7 +110,7 @@ def test_a_git_lfs_pointer_is_named_as_such(sharded, name):
 @pytest.mark.parametrize(("name", "option"), [("flax_model.msgpack", "from_flax"), ("tf_model.h5", "from_tf")])
 def test_weights_for_another_library_alone_are_named_with_the_remedy(name, option, tmp_path):
     (tmp_path / name).touch()
-    with pytest.raises(ValueError, match=rf"has weights for \w+ alone, {name}: download .*{option}=True"):
+    with pytest.raises(ValueError, match=rf"has only weights for \w+, {name}: download .*{option}=True"):
         open_weights(tmp_path)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The class that a Hugging Face `config.json` names, to and from an Architecture and its parameters.
+"""Converts the class named in a Hugging Face `config.json` to and from an Architecture and its parameters.
 
-An encoder alone, and the classifier of tokens, have the same form in transformers and here. Its classifier of sequences
-reads the decoder's last state, and its question answerer marks spans of the decoder's output, where we have neither.
+Encoders alone and token classifiers have the same form in transformers and here. Sequence classifiers and question
+answering of transformers read the decoder's states, as no head does here.
 """
 
 import pathlib
@@ -17,12 +17,12 @@ from t5x_lite.config.architectures import ENCODER, ENCODER_DECODER, Architecture
 from t5x_lite.files.messages import listed
 
 ENCODER_CLASS, TOKENS_CLASS = ENCODER_CLASSES
-# Endings of class names, after a family's; the prefix of the encoder's parameter names for those we read.
+# The prefix of the encoder's parameter names.
 PREFIXES = {"encoder": "", "token_classifier": "transformer."}
-OTHER_HEADS = {
+OTHER_HEADS = {  # by the ending of the class name, after the family
     "ForSequenceClassification": "a head on the decoder's last state, but ours reads the mean of the encoder's: "
     "train a sequence_classifier, with model.pretrained naming the T5 it was made from",
-    "ForQuestionAnswering": "a head that marks spans of the decoder's output, which t5x_lite does not have: train an "
+    "ForQuestionAnswering": "a head that marks spans, which t5x_lite does not have: train an "
     "encoder_decoder to write the answers, with model.pretrained naming the T5 it was made from",
 }
 DECODER_ONLY_NAMES = ("decoder.", "lm_head.")
@@ -64,19 +64,19 @@ def architecture_fields(cfg: ModelConfig, architecture: Architecture) -> dict[st
 
 
 def check_writable(architecture: Architecture, what: str) -> None:
-    """Raises ValueError, which begins with `what`, if Hugging Face has no class for an architecture."""
+    """Raises ValueError, beginning with `what`, if Hugging Face has no class for an architecture."""
     if architecture != ENCODER_DECODER and architecture.name not in PREFIXES:
         remedy = "use --format t5x-lite"
         if architecture.traits.has_encoder:
-            remedy += ", or give its encoder alone with t5x_lite.save_hf(model.encoder, ...)"
+            remedy += ", or save its encoder alone with t5x_lite.save_hf(model.encoder, ...)"
         raise ValueError(
             f"{what} is {architecture.with_article}, but --format hf supports only encoder-decoders, encoders and "
-            f"classifiers of tokens: {remedy}"
+            f"token classifiers: {remedy}"
         )
 
 
 def architecture_rows(cfg: ModelConfig, architecture: Architecture) -> Iterator[Row]:
-    """Yields every parameter of an architecture; the encoder's Hugging Face names are without their prefix."""
+    """Yields every parameter of an architecture, with Hugging Face's names for the encoder without their prefix."""
     shapes = param_shapes(cfg, architecture)
     inside = "" if "embedding" in shapes else "encoder/"
     for row in rows(cfg):
@@ -99,12 +99,12 @@ def own_tensors(path: pathlib.Path, tensors: Mapping[str, Any], architecture: Ar
     left_out = sorted(name for name in own if architecture.name in PREFIXES and name.startswith(DECODER_ONLY_NAMES))
     for name in left_out:
         del own[name]
-    told = f"{path} is an encoder: {listed(left_out, 3)} are left out, as transformers does" if left_out else ""
+    told = f"{path} is an encoder: {listed(left_out, 3)} are left out, as in transformers" if left_out else ""
     return own, told
 
 
 def _labels(path: pathlib.Path, given: Any) -> tuple[str, ...]:
-    """Returns the labels in the order of their logits; transformers writes none if there are its two default ones."""
+    """Returns the labels in the order of their logits; transformers does not write its two default labels."""
     if given is None:
         return ("LABEL_0", "LABEL_1")
     numbers = [str(number) for number in range(len(given))] if isinstance(given, dict) else []

@@ -107,7 +107,7 @@ def config_fields(cfg: ModelConfig) -> dict[str, Any]:
 
 
 def id_fields(cfg: ModelConfig) -> dict[str, int]:
-    """Returns the special ids as config.json names them."""
+    """Returns the special ids under their names in config.json."""
     return {"pad_token_id": cfg.pad_id, "eos_token_id": cfg.eos_id, "decoder_start_token_id": cfg.start_id}
 
 
@@ -118,7 +118,7 @@ def eos_ids(fields: Mapping[str, Any]) -> list[Any]:
 
 
 def class_ending(fields: Mapping[str, Any]) -> str | None:
-    """Returns the class in a config without its family, such as "EncoderModel"; None if there is no such class."""
+    """Returns the class that a config names, without its family, such as "EncoderModel"; None if it is not a T5's."""
     names = fields.get("architectures")
     for name in names if isinstance(names, list) else ():
         family = next((family for family in FAMILIES if str(name).startswith(family)), None)
@@ -144,7 +144,7 @@ def _scales_logits(fields: Mapping[str, Any]) -> bool:
 
 
 def _activations(path: pathlib.Path, fields: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns the activations as transformers reads them: `dense_act_fn` and `is_gated_act`, if given, are decisive."""
+    """Returns the activations as transformers reads them: `dense_act_fn` and `is_gated_act` take precedence."""
     usual = "relu" if fields["model_type"] == "t5" else "gated-gelu"
     proj, exact = fields.get("feed_forward_proj", usual), fields.get("dense_act_fn")
     kind, _, last = str(proj).rpartition("-")
@@ -161,7 +161,7 @@ def _activations(path: pathlib.Path, fields: Mapping[str, Any]) -> tuple[str, ..
 def _special_ids(directory: pathlib.Path, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the model's special ids, for ModelConfig.
 
-    The decoder starts with the id in generation_config.json, with which transformers decodes, or else in config.json.
+    The decoder starts with the id in generation_config.json, as in transformers, or else with that in config.json.
     """
     path, generation = directory / GENERATION_FILE, {}
     if path.is_file():
@@ -169,7 +169,7 @@ def _special_ids(directory: pathlib.Path, fields: Mapping[str, Any]) -> dict[str
     found = {"pad_id": fields.get("pad_token_id"), "eos_id": next(iter(eos_ids(fields)), None)}
     names = ("decoder_start_token_id", "bos_token_id")
     starts = [given.get(name) for name in names for given in (generation, fields)]
-    if fields["model_type"] != "t5":  # whose decoder starts with 0 by default
+    if fields["model_type"] != "t5":  # the decoders of mT5 and umT5 start with 0 by default
         starts.insert(2, 0)
     found["start_id"] = next((start for start in starts if start is not None), found["pad_id"])
     for value, theirs in zip(found.values(), ("pad_token_id", "eos_token_id", names[0]), strict=True):

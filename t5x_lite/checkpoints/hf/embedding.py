@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the tables in Hugging Face's weights are a T5's embedding and its output layer.
+"""Finds a T5's embedding and output layer among the tables in Hugging Face's weights.
 
-transformers has four: `shared.weight`, which the other three are tied to, those of the encoder and of the decoder, and
-that of the output layer. A file holds any of them, with or without copies. One that is absent is `shared.weight`, and
-so is any other one if that itself is absent. Tables are tied if they are equal, whatever config.json says.
+transformers has four tables: `shared.weight`, to which the others may be tied, the encoder's, the decoder's and the
+output layer's. A file holds any of them, with or without copies. An absent table equals `shared.weight` or, if that is
+absent too, the first that is there. Tables are tied if they are equal, whatever config.json says.
 
 Source: transformers 5.24, `PreTrainedModel.tie_weights`.
 """
@@ -20,12 +20,12 @@ INPUTS = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 def with_one_embedding(
     arrays: Mapping[str, LazyArray], path: pathlib.Path, *, tell: Callable[[str], object] = lambda line: None
 ) -> dict[str, LazyArray]:
-    """Returns the arrays with the embedding as SHARED alone and, only if it is not tied, the output layer as LM_HEAD.
+    """Returns the arrays with the embedding only as SHARED and, unless it is tied, the output layer as LM_HEAD.
 
     `tell` is called with a warning if SHARED contradicts the embedding that transformers uses.
 
     Raises:
-      ValueError: if the encoder and the decoder have different embeddings, of which a T5 here has one.
+      ValueError: if the encoder and the decoder have different embeddings: a T5 has one here.
     """
     tables = {name: arrays[name] for name in (SHARED, *INPUTS, LM_HEAD) if name in arrays}
     others = {name: array for name, array in arrays.items() if name not in tables}

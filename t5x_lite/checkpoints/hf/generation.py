@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoding settings published with a Hugging Face model.
 
-They are in `generation_config.json` or else, in old directories, in `config.json`. None of them keeps a model from
-being loaded: those that cannot be followed are told.
+They are in `generation_config.json` or else, in old directories, in `config.json`. None of them prevents a model from
+being loaded: there is a warning about those that cannot be followed.
 """
 
 import json
@@ -91,7 +91,7 @@ def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], obj
 
 
 def _given_in_config(path: pathlib.Path) -> dict[str, Any]:
-    """Returns the decoding settings in a config.json; its single EOS is part of the model."""
+    """Returns the decoding settings in a config.json, except for a single EOS, which is part of the model."""
     given = read_json(path) if path.is_file() else {}
     names = {*TYPES, *ONLY, "forced_bos_token_id", "forced_eos_token_id"}
     if len(eos_ids(given)) < 2:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Settings of a Hugging Face model directory that affect what its users get, but are not followed here."""
+"""Settings of a Hugging Face model directory that affect what transformers returns, but are not followed here."""
 
 import pathlib
 from collections.abc import Iterator, Mapping
@@ -8,12 +8,12 @@ from typing import Any
 from t5x_lite.checkpoints.hf.config import CONFIG_FILE, read_json
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
-# Settings of the tokenizer with an effect in transformers, and the value that has none.
+# Settings of the tokenizer that transformers follows, with the value that has no effect.
 TOKENIZER_SETTINGS = {"truncation_side": "right", "split_special_tokens": False, "clean_up_tokenization_spaces": False}
 
 
 def unfollowed_settings(directory: pathlib.Path) -> str | None:
-    """Returns a line about the settings in `config.json` and `tokenizer_config.json` that are ignored; None if none."""
+    """Returns a line about ignored settings in `config.json` and `tokenizer_config.json`, or None."""
     parts = [*_of_model(_fields(directory, CONFIG_FILE)), *_of_tokenizer(_fields(directory, TOKENIZER_CONFIG))]
     return f"{directory} sets {', '.join(parts)}: ignored" if parts else None
 

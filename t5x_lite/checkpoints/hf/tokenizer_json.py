@@ -60,7 +60,7 @@ def tokenizer_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
 
 
 def added(tokenizer: SentencePieceTokenizer) -> dict[int, tuple[str, dict[str, bool]]]:
-    """Returns the text and the flags of special, sentinel and added tokens by id; ids above are without gaps."""
+    """Returns the text and flags of special, sentinel and added tokens by id; gaps above the sentinels are filled."""
     special = NO_FLAGS | {"special": True}
     names = zip(tokenizer.special_ids, tokenizer.special_names(), strict=True)
     tokens = {i: (name, special) for i, name in names if name is not None}
@@ -69,9 +69,9 @@ def added(tokenizer: SentencePieceTokenizer) -> dict[int, tuple[str, dict[str, b
 
 
 def flags_of(tokens: Iterable[AddedToken], first_id: int) -> dict[int, tuple[str, dict[str, bool]]]:
-    """Returns texts and flags of added tokens by id, with others for ids from `first_id` on that are left out.
+    """Returns the texts and flags of added tokens by id, with placeholders for unused ids from `first_id` on.
 
-    transformers numbers tokens in their order, whatever ids they have.
+    transformers numbers added tokens consecutively, whatever ids they have.
     """
     made: dict[int, tuple[str, dict[str, bool]]] = {
         token.id: (token.text, {name: getattr(token, name) for name in NO_FLAGS})

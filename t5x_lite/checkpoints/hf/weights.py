@@ -61,7 +61,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
         print(told, file=sys.stderr)
     tensors = with_one_embedding(own, path, tell=lambda line: print(line, file=sys.stderr))
     config = read_config(path, has_lm_head=LM_HEAD in tensors)
-    if not architecture.traits.decodes:  # nothing is tied, but a masked_lm that starts from it follows its family
+    if not architecture.traits.decodes:  # it ties nothing, but a masked_lm that starts from it ties as its family does
         config = dataclasses.replace(config, tie_embeddings=config.scales_logits)
     expected = {name: hf_shape for name, (*_, hf_shape) in _layers(config, architecture).items()}
     check_arrays(tensors, expected, f"{path} does not match its {CONFIG_FILE}: it", ignored=UNUSED)
@@ -85,7 +85,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
         print(line, file=sys.stderr)
     dtype = next(iter(tensors.values())).dtype
     tokenizer = tokenizer or read_tokenizer(tokenizer_directory(path))
-    if tokenizer.eos_id in eos_ids(read_json(path / CONFIG_FILE)):  # of several, the tokenizer's
+    if tokenizer.eos_id in eos_ids(read_json(path / CONFIG_FILE)):  # of several EOS ids, the tokenizer's
         config = dataclasses.replace(config, eos_id=tokenizer.eos_id)
     return LazyModel(config, architecture, tokenizer, 0, dtype, read)
 

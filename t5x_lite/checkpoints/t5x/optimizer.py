@@ -39,14 +39,14 @@ def opt_state_from_slots(slots: Slots, step: int, shapes: Any) -> Any:
 
 
 def factored_like(shapes: Any, slots: Slots, axes: Mapping[str, tuple[str, ...]]) -> Slots:
-    """Returns slots with the averages of second moments that they hold in full and the optimizer factors.
+    """Returns the slots, averaging second moments that they hold in full but the optimizer factors.
 
-    T5X's plain layout holds those of matrices with a side under 128 in full. As all averages decay alike, the averages
-    over rows and columns are what its scalable layout would hold.
+    T5X's plain layout holds those of matrices with a side under 128 in full. Averaging over rows or columns commutes
+    with the decay, so the averages are what its scalable layout would hold for the same gradients.
 
     Args:
       shapes: as for `opt_state_from_slots`.
-      axes: the axis names of each parameter, without the layers.
+      axes: the axis names of each parameter, without that of the layers.
     """
     factored = {
         match["name"]

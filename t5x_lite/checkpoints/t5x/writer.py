@@ -87,7 +87,7 @@ def _slot_sources(
 
 
 def _second_moment(v_row: np.ndarray, v_col: np.ndarray, axes: tuple[str, ...]) -> np.ndarray:
-    """Returns the second moment of one layer that Adafactor estimates from its factors."""
+    """Returns Adafactor's estimate of one layer's second moment from its factors."""
     kept = kept_dims(axes)
     rows, cols = np.expand_dims(v_row, kept["v_col"]), np.expand_dims(v_col, kept["v_row"])
     return rows * cols / np.mean(v_row)
