@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`t5x-lite COMMAND`: parses the command line and calls one command.
 
-JAX and other heavy modules are imported when the command runs, so that `--help` is fast; the parser's are imported
-after Ctrl-C has its handler.
+JAX and other heavy modules are imported when the command runs, so that `--help` is fast; those of the parser only after
+Ctrl-C has its handler.
 """
 
 import argparse
@@ -31,7 +31,7 @@ PATHS = ("checkpoint", "output", "source", "destination", "tokenizer")  # option
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit status; one of no given arguments, the process's own, may end it."""
+    """Runs a command line and returns its exit status; without arguments, runs the process's own and may end it."""
     is_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     with interrupts.handled() as is_handled:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _until_unread(arguments: list[str]) -> int:
-    """Runs a command line; returns the status of SIGPIPE, without a message, if nobody reads the output any more."""
+    """Runs a command line; returns the status of SIGPIPE, without a message, once nobody reads the output."""
     try:
         try:
             return _main(arguments)
@@ -149,7 +149,7 @@ def expand_paths(options: "Namespace") -> None:
 
 
 def refuse_config_as_output(options: "Namespace") -> None:
-    """Raises ValueError if a command is to write its output over a config that it read."""
+    """Raises ValueError if a command would write its output over a config that it read."""
     output, configs = options.get("output"), options.get("config")
     if isinstance(output, str) and configs:
         from t5x_lite.files.same_file import refuse_overwriting

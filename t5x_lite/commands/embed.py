@@ -37,9 +37,9 @@ NOT_IDENTIFYING = ("checkpoint", "input", "output", "batch_size", "mesh")
 def run(options: EmbedConfig) -> None:
     """Embeds every line of the input.
 
-    A JSON lines file has a row for each, with `inputs`, the line, and `embedding`, its numbers; without pooling
-    `embeddings`, those of every token, and `truncated` if only the first tokens were read. The same command resumes it.
-    A .npy file has the vectors alone, float32 [lines, features], and is written anew every time.
+    A JSON lines file has a row per line: `inputs`, the text; `embedding`, its vector, or without pooling `embeddings`,
+    the vectors of all its tokens; and `truncated`, true if the text was cut. The same command resumes the file. A .npy
+    file has only the vectors, float32 [lines, features], and is always written from the start.
 
     Raises:
       ValueError: if the checkpoint or the input cannot be read, the model has no encoder, or the output was started by
@@ -56,7 +56,7 @@ def run(options: EmbedConfig) -> None:
 
 
 def _write_lines(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained, plan: Plan) -> tuple[int, int]:
-    """Writes JSON lines; returns the numbers of cut and of all texts."""
+    """Writes JSON lines; returns the number of cut texts and that of all."""
     share = Share(jax.process_index(), jax.process_count(), options.batch_size * WINDOW_BATCHES)
     identity, num_cut, number = _identity(options, inputs, pretrained), 0, 0
     with resumable_lines(options.output, identity, share, name="--output") as output:
@@ -72,7 +72,7 @@ def _write_lines(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained, p
 
 
 def _write_array(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained, plan: Plan) -> tuple[int, int]:
-    """Writes a .npy file; returns the numbers of cut and of all texts."""
+    """Writes a .npy file; returns the number of cut texts and that of all."""
     if jax.process_count() > 1:
         raise ValueError(f"--output is {options.output}, which several processes cannot share: use a .jsonl file")
     num_cut, number = 0, 0

@@ -76,6 +76,8 @@ ARCHITECTURES: Mapping[str, Traits] = types.MappingProxyType(
 )
 DECODERS = tuple(name for name, traits in ARCHITECTURES.items() if traits.decodes)
 TRAINABLE = tuple(name for name, traits in ARCHITECTURES.items() if traits.predicts)
+# Those that an encoder alone can initialise.
+FROM_ENCODER = tuple(name for name in TRAINABLE if ARCHITECTURES[name].has_encoder and not ARCHITECTURES[name].decodes)
 DEFAULT = "encoder_decoder"
 
 if TYPE_CHECKING:
@@ -111,7 +113,7 @@ class Architecture(NamedTuple):
         if not self.traits.predicts:
             raise ValueError(
                 f"the model is {self.with_article} alone, which predicts nothing: use t5x-lite embed, or train one of "
-                f"{', '.join(TRAINABLE)} that starts from it"
+                f"{', '.join(FROM_ENCODER)} that starts from it"
             )
 
 

@@ -33,7 +33,7 @@ def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None
     """Raises ValueError for the first field that violates its rule; None is always allowed.
 
     A rule applies to space-separated fields; messages show their names after the prefix, such as "train." or "--".
-    Raises TypeError for text in a field of a dataclass that holds several values, which would be its letters.
+    Raises TypeError for a text in a field that holds several values, which would be taken for its letters.
     """
     for field in dataclasses.fields(config) if dataclasses.is_dataclass(config) else ():
         value = getattr(config, field.name)
@@ -73,7 +73,7 @@ def as_texts(texts: Iterable[str], name: str) -> list[str]:
 
 
 def _holds_several(annotation: Any) -> bool:
-    """Returns whether an annotation is of a tuple and not of text, which a field may also accept."""
+    """Returns whether an annotation allows a tuple but not a text, which some fields also accept."""
     kinds = (annotation,) if typing.get_origin(annotation) is tuple else typing.get_args(annotation)
     return str not in kinds and any(typing.get_origin(kind) is tuple for kind in kinds)
 

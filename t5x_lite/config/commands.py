@@ -122,8 +122,8 @@ class EmbedConfig:
       checkpoint: run directory, or a model with an encoder in any format that t5x-lite convert reads.
       input: any source that task.source accepts (a text file, or one with another ending, has one text per line), or -
         for standard input, whose lines are text or, with a template, JSON objects.
-      output: JSON lines file to write, which the same command resumes; - for standard output; or a .npy file, which is
-        written anew every time.
+      output: JSON lines file to write, which the same command resumes; a .npy file, which is always written from the
+        start; or - for standard output.
       template: template that builds the texts from a record's fields, such as "{title} {body}"; null is "{inputs}", or
         the task's template.
       task: package.module:NAME of a Task with a template of inputs.
@@ -132,8 +132,9 @@ class EmbedConfig:
         none, which writes those of every token; null follows the model's directory, or else is mean.
       normalise: divide vectors by their L2 norm; null follows the model's directory, or else is true, or false without
         pooling.
-      dimensions: number of leading numbers of a vector to keep, normalised again; null keeps all.
-      max_tokens: length to which texts are cut, EOS included; null follows the model's directory, or else cuts none.
+      dimensions: number of leading components of a vector to keep, normalised again; null keeps all.
+      max_tokens: number of tokens to which texts are cut, EOS included; null follows the model's directory, or else
+        cuts none.
       batch_size: number of texts to encode at once per process, rounded up to a multiple of its devices.
       mesh: device mesh of each process.
     """

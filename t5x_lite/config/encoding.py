@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a text is turned into a vector."""
+"""How texts become vectors."""
 
 import dataclasses
 import typing
@@ -18,8 +18,8 @@ class EncodingConfig:
       pooling: mean of the tokens' last hidden states, EOS included, the first token's, or none, which gives those of
         every token; null is mean.
       normalise: divide vectors by their L2 norm; null is true, or false without pooling.
-      dimensions: number of leading numbers of a vector to keep, normalised again; null keeps all.
-      max_tokens: length to which inputs are cut, EOS included; null cuts none.
+      dimensions: number of leading components of a vector to keep, normalised again; null keeps all.
+      max_tokens: number of tokens to which texts are cut, EOS included; null cuts none.
     """
 
     pooling: Pooling | None = None

@@ -44,11 +44,11 @@ class GenerationConfig:
       length_penalty: exponent alpha of the beam score's divisor, ((5 + tokens) / 6) ** alpha as in T5X.
       beam_variant: t5x for the beam search of T5X, or hf, which reproduces transformers and divides scores by
         tokens ** length_penalty.
-      num_return_sequences: number of outputs per input, best first; at most num_beams in a beam search. Of equal
-        scores, samples keep the order in which they were drawn, and beams that of the beams that they extend, then of
+      num_return_sequences: number of outputs per input, best first; at most num_beams in a beam search. With equal
+        scores, samples keep the order in which they were drawn, and beams that of the beams they extend, then that of
         their token ids; T5X may order them differently.
-      scores_as: log-probabilities of greedy decoding and sampling: model for the model's own; or sampled, as in T5X,
-        for those of the distribution drawn from, after penalties, temperature and filters, so that greedy ones are 0.
+      scores_as: scores in greedy decoding and sampling: model, the model's own log-probabilities; or sampled, as in
+        T5X, those of the distribution drawn from, after penalties, temperature and filters, so that greedy ones are 0.
       repetition_penalty: penalty on tokens that were generated before; above 1 makes them less probable.
       no_repeat_ngram_size: size of the n-grams that may be generated only once; 0 allows repetition.
       forced_prefix: text that every output starts with.

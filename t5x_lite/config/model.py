@@ -12,7 +12,7 @@ COMPUTE_DTYPES = ("float32", "bfloat16")
 ACTIVATIONS = ("relu", "gelu", "gelu_exact", "silu", "linear")
 REMAT_NAMES = ("none", "minimal", "full")
 IDS = ("pad_id", "eos_id", "start_id")
-NEWER_FIELDS = (*IDS, "norm_epsilon")  # that checkpoints store only if they are not T5's
+NEWER_FIELDS = (*IDS, "norm_epsilon")  # stored in checkpoints only if they differ from T5's
 RULES = {
     POSITIVE: "vocab_size emb_dim num_heads head_dim mlp_dim num_encoder_layers num_decoder_layers "
     "relative_position_buckets relative_position_max_distance norm_epsilon",
@@ -93,7 +93,7 @@ class ModelOptions:
         the sizes, the parameters and the tokenizer. Classifiers and masked_lm can start from the encoder of a T5.
       added_tokens: texts that become one token each, added to the vocabulary of pretrained, such as ["{", "}", "\\n"],
         which T5's vocabulary lacks.
-      added_token_rows: values of the embeddings of added_tokens: mean, that of all other tokens, also if null; or zero.
+      added_token_rows: initial embeddings of added_tokens: mean, that of all other tokens, or zero; null is mean.
       preset: name of a published configuration, such as t5_1_1_small; t5x-lite models lists them.
       emb_dim: embedding size D.
       num_heads: number of attention heads N.
@@ -101,8 +101,8 @@ class ModelOptions:
       mlp_dim: hidden size F of the feed-forward block.
       num_encoder_layers: number of encoder layers.
       num_decoder_layers: number of decoder layers.
-      mlp_activations: one or two of relu, gelu (by tanh, as in T5 1.1), gelu_exact, silu and linear; two make a gated
-        feed-forward block, as in T5 1.1.
+      mlp_activations: one or two of relu, gelu (its tanh approximation, as in T5 1.1), gelu_exact, silu and linear; two
+        make a gated feed-forward block, as in T5 1.1.
       tie_embeddings: share the input embedding with the output layer, as in T5 1.0.
       scale_logits: multiply the logits by emb_dim ** -0.5; by default only if the embeddings are tied, as in T5.
       relative_bias_per_layer: use a separate table of relative position biases in every layer, as in umT5.

@@ -11,7 +11,7 @@ from t5x_lite.config.task import TaskConfig
 
 FIRST_REVISION, LATEST_REVISION = 1, 2
 SCHEDULES = ("rsqrt", "linear", "cosine", "constant")
-# The fields of a schedule; a product of T5X's factors does not read `final_fraction`, and only it reads the last ones.
+# Only products of T5X's factors read FACTOR_FIELDS; they do not read `final_fraction`.
 FACTOR_FIELDS = ("decay_factor", "steps_per_decay", "steps_per_cycle", "step_offset", "min_learning_rate")
 SCHEDULE_FIELDS = ("learning_rate", "warmup_steps", "final_fraction", *FACTOR_FIELDS)
 
@@ -96,14 +96,15 @@ class OptimizerConfig:
         (1 / sqrt(max(step, warmup_steps))), rsqrt_normalized_decay, decay_every, linear_decay and cosine_decay.
       warmup_steps: number of steps of linear warmup; with rsqrt, of constant learning rate, as in T5X.
       final_fraction: final learning rate of linear and cosine at train.num_steps, as a fraction of learning_rate.
-      decay_factor: what the factor decay_every multiplies by; the slope per step of linear_decay after the warmup.
+      decay_factor: multiplier of the factor decay_every; slope per step of linear_decay after the warmup.
       steps_per_decay: number of steps between two decays of the factor decay_every.
       steps_per_cycle: number of steps in which the factor cosine_decay falls from 1 to 0, before it starts again.
       step_offset: number of steps to subtract from the step in a product of factors, such as those of a pretrained
         model.
       min_learning_rate: lowest learning rate of a product of factors.
-      factored: matrices whose second moment adafactor factors: stacked, those of all layers, and others if both sides
-        are 128 or more, as by T5X's logical rules; large, only the latter; or none. Null is stacked.
+      factored: matrices whose second moments adafactor factors: stacked, all those of stacked layers, and others if
+        both sides are 128 or more, as by T5X's logical rules; large, any whose sides are both 128 or more; or none.
+        Null is stacked, or large in revision 1.
       multiply_by_parameter_scale: make updates relative to the parameter's RMS; adafactor only.
       clip_norm: maximum global norm of the gradients; null turns clipping off.
       weight_decay: weight decay per step, multiplied by the learning rate except for adafactor.
@@ -158,7 +159,7 @@ class OptimizerConfig:
 
 
 def _check_schedule(cfg: OptimizerConfig) -> None:
-    """Raises ValueError if the schedule is unknown, or a field that differs from its default is for another one."""
+    """Raises ValueError if the schedule is unknown, or does not use a field that differs from its default."""
     given = {name: value for name in SCHEDULE_FIELDS if (value := getattr(cfg, name)) != getattr(OptimizerConfig, name)}
     if cfg.schedule not in SCHEDULES:
         from t5x_lite.config.factors import check_factors
@@ -247,9 +248,9 @@ class RunConfig:
       eval: evaluation on held-out examples during training.
       checkpoint: checkpoints during training.
       mesh: device mesh.
-      revision: rules for examples and optimizer states: 2 are those of T5X and SeqIO. Runs started before there were
+      revision: rules for examples and optimizer states; 2 follows T5X and SeqIO. Runs started before there were
         revisions keep 1, which drops the tokens left over after the last whole chunk of a text and the EOS of a prefix
-        LM's inputs, packs the inputs and targets of a decoder separately, and has optimizer.factored large; null is the
+        LM's inputs, packs a decoder's inputs and targets separately, and has optimizer.factored large. Null is the
         run's own revision, or 2 for a new run.
     """
 

@@ -50,7 +50,7 @@ class TokenizerConfig:
       vocab_size: vocabulary size of a tokenizer trained here, sentinels included.
       num_sentinels: number of sentinels, <extra_id_N>, whose ids count down from the top of the vocabulary; a file with
         sentinels of its own keeps them.
-      added_tokens: texts that become one token each, with the next ids after the vocabulary's; null adds none.
+      added_tokens: texts that become one token each, with the ids after the vocabulary's; null adds none.
     """
 
     kind: Literal["sentencepiece", "huggingface", "bytes", "bytes_and_sentinels"] = "sentencepiece"
@@ -81,8 +81,8 @@ class TaskConfig:
       base: package.module:NAME of a Task or Mixture in Python, such as t5x_lite.tasks.glue:COLA; fields given here
         override its own.
       mixture: several tasks to train on at once, instead of source and its related fields.
-      source: documents: files, directories or patterns of .txt, .jsonl, .ndjson, .csv, .tsv and .json, an array or one
-        object per line, which directories skip (also .gz or .zst), .parquet and .array_record;
+      source: documents: files, directories or patterns of .txt, .jsonl, .ndjson, .csv, .tsv and .json (an array or one
+        object per line; skipped in directories), each also as .gz or .zst, and of .parquet and .array_record;
         tfds:NAME/CONFIG:VERSION@SPLIT, a prepared TFDS dataset; hf:OWNER/NAME/CONFIG@SPLIT of the Hugging Face Hub;
         hf:DIRECTORY@SPLIT, written by save_to_disk; package.module:NAME, a function that returns documents or a TFDS
         builder class (then with @SPLIT); or docstrings, those of installed packages.

@@ -13,7 +13,7 @@ from t5x_lite.checkpoints.t5x.model import layer_axes
 from t5x_lite.checkpoints.t5x.optimizer import factored_like, opt_state_from_slots
 from t5x_lite.checkpoints.weights import LazyModel, read_arrays
 from t5x_lite.config.architectures import ENCODER as ENCODER_ALONE
-from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
+from t5x_lite.config.architectures import ENCODER_DECODER, FROM_ENCODER, Architecture
 from t5x_lite.parallel import xla_options
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 from t5x_lite.training.program import Program
@@ -79,15 +79,15 @@ def source_names(names: Mapping[str, Any], architecture: Architecture, pretraine
         return {name: name.removeprefix(ENCODER) for name in names if name.startswith(ENCODER)}
     if encoder_only and old.has_encoder and not old.decodes:
         return {name: name for name in names if name.startswith(ENCODER)}
+    remedy = "the same architecture" if old.predicts else f"one of {', '.join(FROM_ENCODER)}"
     raise ValueError(
-        f"model.architecture is {_in_words(architecture)}, which cannot start from model.pretrained, a "
-        f"{_in_words(pretrained)}: use the same architecture"
+        f"model.architecture is {architecture.name}{_labels(architecture)}, which cannot start from model.pretrained, "
+        f"{pretrained.with_article}{_labels(pretrained)}: use {remedy}"
     )
 
 
-def _in_words(architecture: Architecture) -> str:
-    labels = f" with labels {', '.join(architecture.labels)}" if architecture.labels else ""
-    return f"{architecture.name}{labels}"
+def _labels(architecture: Architecture) -> str:
+    return f" with labels {', '.join(architecture.labels)}" if architecture.labels else ""
 
 
 def pretrained_optimizer(shapes: Any, pretrained: LazyModel) -> tuple[jax.Array, Any]:

@@ -25,7 +25,8 @@ def test_every_model_predicts_one_kind_of_output(name):
 
 
 def test_an_encoder_alone_predicts_nothing():
-    with pytest.raises(ValueError, match="the model is an encoder alone, which predicts nothing: use t5x-lite embed"):
+    remedy = "use t5x-lite embed, or train one of masked_lm, sequence_classifier, token_classifier that starts from it"
+    with pytest.raises(ValueError, match=f"the model is an encoder alone, which predicts nothing: {remedy}"):
         Architecture("encoder").check_predicts()
     for name in TRAINABLE:
         Architecture(name).check_predicts()

@@ -63,7 +63,7 @@ def _add_commands(parser: Parser, commands: dict[str, Command], *, only: str | N
 
 def _add_config(parser: Parser, about: str = "; options after it override its fields") -> None:
     parser.add_argument(
-        "--config", metavar="FILE", action="config", help=f"YAML file with the fields of a run, or the YAML{about}"
+        "--config", metavar="FILE", action="config", help=f"fields of a run in YAML, as a file or in place{about}"
     )
 
 
@@ -222,7 +222,7 @@ COMMANDS = {
         _add_infer,
     ),
     "embed": Command(
-        "Writes the embedding of each input line, by the encoder of any model. JSON lines are resumed; .npy is not.",
+        "Writes the embedding of each input line, from the encoder of any model. The same command resumes JSON lines.",
         "t5x-lite embed --checkpoint sentence-t5-base --input texts.txt --output vectors.jsonl",
         lambda parser: _add_fields(parser, "commands:EmbedConfig"),
     ),

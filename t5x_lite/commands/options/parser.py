@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parser of the command line and of config files: text as it stands, and help in YAML's terms."""
+"""Parses the command line and config files: text options are taken as they stand, and help shows values as YAML."""
 
 import argparse
 import os
@@ -83,7 +83,7 @@ class Parser(ArgumentParser):
         raise argparse.ArgumentError(None, f"{path}{IN_FILE}{problem}") from problem
 
     def _check(self, parsed: Any) -> None:
-        """Raises ArgumentError for unknown fields, and for null where it is no value."""
+        """Raises ArgumentError for unknown fields, and for null where it is not allowed."""
         try:
             self.validate(parsed, skip_required=True)
         except (KeyError, TypeError) as error:
@@ -95,9 +95,9 @@ class Parser(ArgumentParser):
                 raise argparse.ArgumentError(None, f'Parser key "{action.dest}": Got value: null')
 
     def _get_values(self, action: argparse.Action, arg_strings: Any) -> Any:
-        if isinstance(action, StoreText):  # argparse drops an argument --
+        if isinstance(action, StoreText):  # argparse would drop the value --
             return self._get_value(action, arg_strings[0])
-        if action.nargs is None and arg_strings[0].lstrip().startswith("#"):  # null to YAML
+        if action.nargs is None and arg_strings[0].lstrip().startswith("#"):  # YAML reads it as null
             raise argparse.ArgumentError(None, f'Parser key "{action.dest}": Got value: {arg_strings[0]}')
         return super()._get_values(action, arg_strings)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options whose type is text: they take what the command line says as it stands, where jsonargparse reads YAML."""
+"""Options whose type is text: they take the command line as it stands, where jsonargparse would read it as YAML."""
 
 import argparse
 import dataclasses
@@ -67,7 +67,7 @@ class StoreText(argparse.Action):
 
 
 def text_type(hint: Any) -> TextType | None:
-    """Returns the type of a text option, or None if the values of `hint` are not all text, lists of text and null."""
+    """Returns the type of a text option, or None if `hint` allows more than text, lists and mappings of it and null."""
     is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     kinds = frozenset(typing.get_args(hint) if is_union else [hint])
     is_text = kinds <= {str, TEXT_LIST, TEXT_MAPPING, types.NoneType} and kinds != {types.NoneType}
@@ -80,7 +80,7 @@ def hint_of(action: argparse.Action) -> Any:
 
 
 def attach_values(parser: Any, arguments: Sequence[str]) -> list[str]:
-    """Joins values that begin with a dash to their options, as in --template=-x; another option is no value."""
+    """Joins values that begin with a dash to their options, as in --template=-x; another option is not a value."""
     arguments = list(arguments)
     for place, argument in enumerate(arguments):
         commands = parser._subcommands_action
