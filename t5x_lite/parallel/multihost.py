@@ -1,20 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Multi-process runs: start-up, work that process 0 does first, and failures.
+"""Multi-process runs: start-up, and work that process 0 does first.
 
 Call `start` before any other use of JAX. On TPU pods, GKE, SLURM and Open MPI, JAX detects the other processes;
 elsewhere, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 """
 
-import atexit
 import concurrent.futures
 import faulthandler
 import os
 import pathlib
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import NoReturn, Self, TypeVar
+from typing import Self, TypeVar
 
 import jax
 import numpy as np
@@ -27,15 +24,11 @@ ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PRO
 HEARTBEAT, HEARTBEAT_SECONDS = "T5X_LITE_HEARTBEAT_SECONDS", 30  # JAX's default is 100
 # Watchdog timeout: a process aborts if it makes no progress for this long, say on a stalled file system.
 HANG, HANG_SECONDS = "T5X_LITE_HANG_SECONDS", 1800
-SHUTDOWN_SECONDS, CONNECT_SECONDS = 60, 300
 POLL_SECONDS = 0.2
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 OPEN_MPI_4 = "OMPI_MCA_orte_hnp_uri"  # the address of process 0; Open MPI 5 does not set it
 OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
 TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
-LOST_PEER_WORDS = ("gloo", "nccl", "unavailable", "deadline", "aborted", "coordination")  # in JAX's error messages
-# Prints its argument at end of file, which means a crash; a normal exit sends a byte first.
-CRASH_REPORTER = "import sys; sys.stdin.buffer.read(1) or print(sys.argv[1], file=sys.stderr, flush=True)"
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str | int] | None:
@@ -51,10 +44,11 @@ def settings(environment: Mapping[str, str]) -> dict[str, str | int] | None:
         return {} if _integer(environment, "SLURM_NTASKS") > 1 else None
     if OPEN_MPI_4 in environment:
         return {} if _integer(environment, OPEN_MPI[0]) > 1 else None
-    if "TPU_SKIP_MDS_QUERY" in environment or environment.get("JAX_PLATFORMS") == "cpu":
-        return None
     is_pod = "," in environment.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in environment
-    return {} if is_pod or any(pathlib.Path(device).exists() for device in TPU_DEVICES) else None
+    has_tpu = is_pod or any(pathlib.Path(device).exists() for device in TPU_DEVICES)
+    if has_tpu and "TPU_SKIP_MDS_QUERY" not in environment and environment.get("JAX_PLATFORMS") != "cpu":
+        return {}
+    return _checked(given) if given else None  # refuses an address alone
 
 
 def _checked(given: Mapping[str, str]) -> dict[str, str | int] | None:
@@ -89,70 +83,20 @@ def _seconds(name: str, default: int) -> int:
 
 
 def start(*, saves_on_sigterm: bool) -> None:
-    """Joins the other processes of the run, if any.
-
-    Args:
-      saves_on_sigterm: whether `preemption.StopSignal` handles SIGTERM, which otherwise terminates the process.
-
-    Raises:
-      ValueError: if the environment variables are invalid or the other processes unreachable.
-    """
+    """Joins the other processes of the run, if any; see `joining.join`."""
     arguments = settings(os.environ)
     if arguments is None or is_multiprocess():
         return
-    heartbeat = _seconds(HEARTBEAT, HEARTBEAT_SECONDS)
+    from t5x_lite.parallel.joining import join
+
     _seconds(HANG, HANG_SECONDS)  # fails before connecting if it is invalid
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.config.update("jax_enable_preemption_service", saves_on_sigterm)  # installs a SIGTERM handler
-    try:
-        jax.distributed.initialize(
-            **arguments,  # pyright: ignore[reportArgumentType] - _checked returns the right types
-            heartbeat_timeout_seconds=heartbeat,
-            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
-            initialization_timeout=CONNECT_SECONDS,
-        )
-    except (RuntimeError, ValueError) as error:  # from JAX and XLA
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"cannot join the other processes: {lines[0]}. Check that all of them are running with the same {ADDRESS}, "
-            "that it is reachable from here, and that every process has its own number"
-        ) from error
-    if jax.process_count() > 1:
-        _crash_reporters.append(_start_crash_reporter(heartbeat))
-        atexit.register(_stop_crash_reporters)
-
-
-_crash_reporters: list[subprocess.Popen[bytes]] = []
-
-
-def _start_crash_reporter(heartbeat: int) -> subprocess.Popen[bytes]:
-    """Starts a process that prints one line if this one dies silently, as when JAX aborts it after losing a peer."""
-    index, count = jax.process_index(), jax.process_count()
-    message = (
-        f"t5x-lite: process {index} of {count} exited: a peer died or sent no heartbeat for {heartbeat} seconds, or "
-        "this process was killed or made no progress (then its stacks are printed above). See the output of the other "
-        "processes, then restart all of them: the run resumes from its last checkpoint"
-    )
-    command = [sys.executable, "-c", CRASH_REPORTER, message]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
-
-
-def _stop_crash_reporters() -> None:
-    while _crash_reporters:
-        _crash_reporters.pop().communicate(b".")
+    heartbeat = _seconds(HEARTBEAT, HEARTBEAT_SECONDS)
+    join(arguments, heartbeat_seconds=heartbeat, saves_on_sigterm=saves_on_sigterm)
 
 
 def is_multiprocess() -> bool:
     """Returns whether this process has joined a multi-process run."""
     return jax.distributed.is_initialized()
-
-
-def leave(status: int) -> NoReturn:
-    """Exits at once, after an error has been printed; a normal exit would wait for the other processes."""
-    _stop_crash_reporters()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 class Watchdog:
@@ -202,17 +146,3 @@ def process_0_first(work: Callable[[], Result]) -> Result:
 def _broadcast(flag: bool) -> bool:
     """Returns the flag of process 0 in all processes."""
     return bool(np.asarray(multihost_utils.broadcast_one_to_all(np.int32(flag))))
-
-
-def lost_peer(error: BaseException) -> str | None:
-    """Returns the message for an error caused by a lost peer, or None for other errors."""
-    if not is_multiprocess() or not isinstance(error, jax.errors.JaxRuntimeError):
-        return None
-    if not any(word in str(error).lower() for word in LOST_PEER_WORDS):
-        return None
-    lines = str(error).strip().splitlines()
-    return (
-        f"process {jax.process_index()} of {jax.process_count()} lost a peer, which died or does not respond: see the "
-        f"output of the other processes, then restart all of them: the run resumes from its last checkpoint "
-        f"({lines[0][:200]})"
-    )

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Joins the processes of a multi-process run, and explains how it failed."""
+
+import atexit
+import os
+import subprocess
+import sys
+from typing import NoReturn
+
+import jax
+
+from t5x_lite.parallel.multihost import ADDRESS
+
+SHUTDOWN_SECONDS, CONNECT_SECONDS = 60, 300
+LOST_PEER_WORDS = ("gloo", "nccl", "unavailable", "deadline", "aborted", "coordination")  # in JAX's error messages
+# Prints its argument at end of file, which means a crash; a normal exit sends a byte first.
+CRASH_REPORTER = "import sys; sys.stdin.buffer.read(1) or print(sys.argv[1], file=sys.stderr, flush=True)"
+
+
+def join(arguments: dict[str, str | int], *, heartbeat_seconds: int, saves_on_sigterm: bool) -> None:
+    """Joins the other processes.
+
+    Args:
+      arguments: those of `jax.distributed.initialize`, from `multihost.settings`.
+      heartbeat_seconds: time after which a silent process counts as lost.
+      saves_on_sigterm: whether `preemption.StopSignal` handles SIGTERM, which otherwise terminates the process.
+
+    Raises:
+      ValueError: if the other processes are unreachable.
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", saves_on_sigterm)  # installs a SIGTERM handler
+    try:
+        jax.distributed.initialize(
+            **arguments,  # pyright: ignore[reportArgumentType] - `settings` returns the right types
+            heartbeat_timeout_seconds=heartbeat_seconds,
+            shutdown_timeout_seconds=SHUTDOWN_SECONDS,
+            initialization_timeout=CONNECT_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:  # from JAX and XLA
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise ValueError(
+            f"cannot join the other processes: {lines[0]}. Check that all of them are running with the same {ADDRESS}, "
+            "that it is reachable from here, and that every process has its own number"
+        ) from error
+    if jax.process_count() > 1:
+        _crash_reporters.append(_start_crash_reporter(heartbeat_seconds))
+        atexit.register(_stop_crash_reporters)
+
+
+_crash_reporters: list[subprocess.Popen[bytes]] = []
+
+
+def _start_crash_reporter(heartbeat: int) -> subprocess.Popen[bytes]:
+    """Starts a process that prints one line if this one dies silently, as when JAX aborts it after losing a peer."""
+    index, count = jax.process_index(), jax.process_count()
+    message = (
+        f"t5x-lite: process {index} of {count} exited: a peer died or sent no heartbeat for {heartbeat} seconds, or "
+        "this process was killed or made no progress (then its stacks are printed above). See the output of the other "
+        "processes, then restart all of them: the run resumes from its last checkpoint"
+    )
+    command = [sys.executable, "-c", CRASH_REPORTER, message]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+
+
+def _stop_crash_reporters() -> None:
+    while _crash_reporters:
+        _crash_reporters.pop().communicate(b".")
+
+
+def leave(status: int) -> NoReturn:
+    """Exits at once, after an error has been printed; a normal exit would wait for the other processes."""
+    _stop_crash_reporters()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def lost_peer(error: BaseException) -> str | None:
+    """Returns the message for an error caused by a lost peer, or None for other errors."""
+    if not isinstance(error, jax.errors.JaxRuntimeError):
+        return None
+    if not any(word in str(error).lower() for word in LOST_PEER_WORDS):
+        return None
+    lines = str(error).strip().splitlines()
+    return (
+        f"process {jax.process_index()} of {jax.process_count()} lost a peer, which died or does not respond: see the "
+        f"output of the other processes, then restart all of them: the run resumes from its last checkpoint "
+        f"({lines[0][:200]})"
+    )
