@@ -111,11 +111,11 @@ def _fail(subcommand: str, error: BaseException) -> int:
 
     A process of a multi-process run exits immediately instead of raising, because the others wait for it.
     """
-    multi_process, lost = False, None
-    if subcommand in MULTI_PROCESS:
-        from t5x_lite.parallel import multihost
+    lost = None
+    if multi_process := _is_multiprocess(subcommand):
+        from t5x_lite.parallel.joining import leave, lost_peer
 
-        multi_process, lost = multihost.is_multiprocess(), multihost.lost_peer(error)
+        lost = lost_peer(error)
     if lost:
         message, status = lost, PEER_LOST
     elif interrupts.caused(error):
@@ -135,8 +135,16 @@ def _fail(subcommand: str, error: BaseException) -> int:
     if message:
         print(f"t5x-lite {subcommand}: {message}", file=sys.stderr)
     if multi_process:
-        multihost.leave(status)
+        leave(status)
     return status
+
+
+def _is_multiprocess(subcommand: str) -> bool:
+    if subcommand not in MULTI_PROCESS:
+        return False
+    from t5x_lite.parallel.multihost import is_multiprocess
+
+    return is_multiprocess()
 
 
 def expand_paths(options: "Namespace") -> None:

@@ -17,10 +17,11 @@ from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import AttentionConfig
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.converters import make_converter
-from t5x_lite.data.examples import Chunks, Pairs
+from t5x_lite.data.examples import Chunks
 from t5x_lite.data.mixing import Mixed
 from t5x_lite.data.objectives import OBJECTIVES, make_objectives
 from t5x_lite.data.packing import PackedPairs
+from t5x_lite.data.pairs import Pairs
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
 from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer
 from t5x_lite.evaluation.evaluator import held_out_sums

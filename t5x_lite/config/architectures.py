@@ -58,7 +58,7 @@ ARCHITECTURES: Mapping[str, Traits] = types.MappingProxyType(
         "prefix_lm": dataclasses.replace(_DECODER, sees_prefix=True),
         "encoder": Traits(model=f"{_MODEL}.encoder:Encoder", converter=None, has_encoder=True),
         "masked_lm": Traits(
-            model=f"{_MODEL}.encoder:MaskedLM", converter=f"{_DATA}.converters:masked_lm_converter", has_encoder=True
+            model=f"{_MODEL}.encoder:MaskedLM", converter=f"{_DATA}.masked_lm:masked_lm_converter", has_encoder=True
         ),
         "sequence_classifier": Traits(
             model=f"{_MODEL}.encoder:SequenceClassifier",

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Feature converters from tasks to models, with SeqIO's names and semantics.
 
-`prefix_lm` has those of decoder-only models, `labels` those of classifiers.
+`prefix_lm` has those of decoder-only models, `masked_lm` and `labels` those of encoders.
 
 Rows of tasks are int32 arrays, padded with the tokenizer's id: `inputs` and `targets`, and for packed rows
 `*_segment_ids`, which number the examples in a row from 1, and `*_positions`, which number the tokens of each example
@@ -46,7 +46,7 @@ def encoder_decoder(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, pad_id: 
       packed rows also `encoder_segment_ids`, `encoder_positions`, `decoder_segment_ids`, `decoder_positions`.
     """
     features = {"encoder_input_tokens": rows["inputs"]}
-    return features | _packing(rows, "inputs", "encoder") | decoder_only(rows, bos_id=bos_id, pad_id=pad_id)
+    return features | packing_of(rows, "inputs", "encoder") | decoder_only(rows, bos_id=bos_id, pad_id=pad_id)
 
 
 def decoder_only(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, pad_id: int = 0) -> Batch:
@@ -57,26 +57,7 @@ def decoder_only(rows: Mapping[str, np.ndarray], *, bos_id: int = 0, pad_id: int
         "decoder_input_tokens": autoregressive_inputs(targets_BT, rows.get("targets_segment_ids"), bos_id=bos_id),
         "decoder_target_tokens": targets_BT,
         "decoder_loss_weights": weights_BT,
-    } | _packing(rows, "targets", "decoder")
-
-
-def encoder_only(rows: Mapping[str, np.ndarray], *, mask_id: int) -> Batch:
-    """Returns the features of an encoder that predicts the original of each input token.
-
-    Args:
-      rows: `inputs` and `targets`, both [B, S]; optionally `loss_weights` [B, S], 1 where a prediction counts.
-      mask_id: the mask token; without `loss_weights`, predictions count where it is the input.
-
-    Returns:
-      `encoder_input_tokens`, `encoder_target_tokens`, `encoder_loss_weights` [B, S]; for packed rows also
-      `encoder_segment_ids` and `encoder_positions`.
-    """
-    weights_BS = rows.get("loss_weights", rows["inputs"] == mask_id).astype(np.int32)
-    return {
-        "encoder_input_tokens": rows["inputs"],
-        "encoder_target_tokens": rows["targets"],
-        "encoder_loss_weights": weights_BS,
-    } | _packing(rows, "inputs", "encoder")
+    } | packing_of(rows, "targets", "decoder")
 
 
 def targets_of(batch: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -102,7 +83,7 @@ def autoregressive_inputs(
     return shifted_BT
 
 
-def _packing(rows: Mapping[str, np.ndarray], feature: str, stack: str) -> Batch:
+def packing_of(rows: Mapping[str, np.ndarray], feature: str, stack: str) -> Batch:
     """Returns the segment ids and positions of a packed feature, renamed for the stack that takes it."""
     kinds = ("segment_ids", "positions")
     return {f"{stack}_{kind}": rows[f"{feature}_{kind}"] for kind in kinds if f"{feature}_{kind}" in rows}
@@ -145,39 +126,17 @@ def encoder_decoder_converter(
     return encoder_decoder
 
 
-def masked_lm_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
-    """Returns `encoder_only` with the tokenizer's mask token."""
-    for task in tasks.values():
-        if task.inputs is not None:
-            remedy = "leave it and task.targets out to train on plain text"
-            raise mismatch(architecture, "task.inputs", task.inputs, remedy)
-        if task.objective != "masked_lm":
-            raise mismatch(architecture, "task.objective", task.objective, "use masked_lm")
-    return functools.partial(encoder_only, mask_id=tokenizer.sentinel_id(0))
-
-
 def mismatch(architecture: str, field: str, value: Any, remedy: str) -> ValueError:
     """Returns the error for a field that does not suit an architecture."""
     return ValueError(f"{field} {value!r} does not suit model.architecture {architecture}: {remedy}")
 
 
-def labels_of(tasks: Mapping[str, TaskConfig]) -> tuple[str, ...]:
-    """Returns the tasks' labels in the order of their class indices; raises ValueError if missing or different."""
-    labels = {name: task.labels or tuple(dict.fromkeys((task.choices or {}).values())) for name, task in tasks.items()}
-    (first, expected), *_ = labels.items()
-    for name, names in labels.items():
-        if len(names) < 2:
-            where = f" of {name}" if name else ""
-            raise ValueError(
-                f"task.labels{where} is null, but a classifier needs labels to choose from: list the words that "
-                "task.targets can be"
-            )
-        if names != expected:
-            raise ValueError(f"task.labels of {name} and of {first} differ: a classifier has one list")
-    return expected
-
-
 def architecture_for(name: str, tasks: Mapping[str, TaskConfig], follows_seqio: bool = True) -> Architecture:
     """Returns an architecture, with the tasks' labels if it is a classifier; a prefix LM of SeqIO's keeps every EOS."""
     traits = ARCHITECTURES[name]
-    return Architecture(name, labels_of(tasks) if traits.labels_per else (), follows_seqio and traits.sees_prefix)
+    labels = ()
+    if traits.labels_per:
+        from t5x_lite.data.labels import labels_of
+
+        labels = labels_of(tasks)
+    return Architecture(name, labels, follows_seqio and traits.sees_prefix)

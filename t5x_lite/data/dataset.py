@@ -10,8 +10,8 @@ import numpy as np
 from t5x_lite.config import RunConfig
 from t5x_lite.config.architectures import Architecture
 from t5x_lite.data.converters import Converter, architecture_for, make_converter, stack_lengths
-from t5x_lite.data.corpus.open import Corpora, Corpus, Split, tokenizer_of
-from t5x_lite.data.examples import Chunks, Examples, Pairs, pair_lengths, unpacked
+from t5x_lite.data.corpus.open import Corpora, Corpus, tokenizer_of
+from t5x_lite.data.examples import Chunks, Examples, unpacked
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import Tokenizer
@@ -123,7 +123,9 @@ def held_out_examples(spec: ExampleSpec, corpora: Corpora) -> dict[str, Examples
 def _examples(spec: ExampleSpec, corpus: Corpus, *, held_out: bool) -> Examples:
     split = corpus.eval if held_out else corpus.train
     if corpus.has_pairs:
-        return _pairs(spec, corpus, split, held_out=held_out)
+        from t5x_lite.data.pairs import make_pairs
+
+        return make_pairs(spec, corpus, split, held_out=held_out)
     seed = EVAL_SEED if held_out else spec.seed
     mixture = make_objectives(
         corpus.task, corpus.tokenizer, inputs_length=spec.inputs_length, targets_length=spec.targets_length, seed=seed
@@ -136,71 +138,9 @@ def _examples(spec: ExampleSpec, corpus: Corpus, *, held_out: bool) -> Examples:
     return Mixed(chunks, [rate for rate, _ in mixture], seed=seed)
 
 
-def _pairs(spec: ExampleSpec, corpus: Corpus, split: Split, *, held_out: bool) -> Examples:
-    pairs = Pairs(
-        split.tokens,
-        split.ends_EF,
-        spec.inputs_length,
-        _targets_length(spec, corpus),
-        eos_id=corpus.tokenizer.eos_id,
-        pad_id=corpus.tokenizer.pad_id,
-        seed=spec.seed,
-    )
-    if spec.too_long == "error":
-        _check_lengths(pairs, corpus.tokenizer)
-    if held_out:  # never skipped or packed, so that evaluations stay comparable
-        return pairs
-    if spec.too_long == "skip":
-        pairs = pairs.without(np.asarray(pairs.too_long().any(axis=1)))
-    if not len(pairs):
-        raise ValueError(
-            f"every pair is longer than train.inputs_length {spec.inputs_length} or train.targets_length "
-            f"{spec.targets_length}, and data.too_long is skip: raise the lengths, or set data.too_long to cut"
-        )
-    if spec.packing == "none":
-        return pairs
-    from t5x_lite.data.packing import PackedPairs
-
-    return PackedPairs(pairs, spec.packing, num_dropped=spec.num_dropped)
-
-
-def _targets_length(spec: ExampleSpec, corpus: Corpus) -> int:
-    """Returns T: `train.targets_length`, or the longest targets for classifiers."""
-    asked = spec.targets_length
-    sides = [side.ends_EF for side in (corpus.train, corpus.eval) if side.num_documents]
-    longest = max(int(np.max(pair_lengths(ends_E2)[:, 1])) for ends_E2 in sides)
-    if spec.architecture.labels:
-        if asked is not None:
-            name = spec.architecture.name
-            raise ValueError(f"train.targets_length is {asked}, but model.architecture is {name}: leave it out")
-        return longest
-    if asked is None:
-        raise ValueError(
-            "train.targets_length is null, but a task with task.targets needs it: set it; the longest targets have "
-            f"{longest} tokens, EOS included"
-        )
-    return asked
-
-
 def _check_labels(examples: Examples, convert: Converter) -> None:
     """Raises ValueError, before training, if any targets are not labels."""
     count = min(len(examples), CHECKED_EXAMPLES)
     numbers = np.arange(count) * len(examples) // count
     for some in np.array_split(numbers, -(-count // 1_000)):
         convert(examples(some, some))
-
-
-def _check_lengths(pairs: Pairs, tokenizer: Tokenizer) -> None:
-    """Raises ValueError if any pair is too long, describing the first one."""
-    too_long_E2 = pairs.too_long()
-    if not too_long_E2.any():
-        return
-    number = int(np.argmax(too_long_E2.any(axis=1)))
-    (pair,) = pairs.read(np.array([number]))
-    side = "inputs" if too_long_E2[number, 0] else "targets"
-    length, limit = pairs.lengths()[number, int(side == "targets")], getattr(pairs, f"{side}_length")
-    raise ValueError(
-        f"{int(too_long_E2.any(axis=1).sum()):,} pairs are too long: the first has {side} of {length} tokens, EOS "
-        f"included, but train.{side}_length is {limit}; its inputs begin with "
-        f"{tokenizer.decode(pair['inputs'])[:80]!r}: raise it, or set data.too_long to cut or skip"
-    )

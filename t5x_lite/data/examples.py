@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random access to the examples of an epoch: chunks of text corrupted by an objective, or pairs.
+"""Random access to the examples of an epoch: chunks of text corrupted by an objective, or those of `pairs`.
 
-Shape letters: B rows per batch, L tokens per chunk, S encoder tokens, T decoder tokens, E examples.
+Shape letters: B rows per batch, L tokens per chunk, S encoder tokens, T decoder tokens.
 """
 
-import copy
-import dataclasses
 from typing import Protocol
 
 import numpy as np
@@ -33,11 +31,6 @@ class Examples(Protocol):
           index_B: indices in the stream over all epochs, which seed the randomness.
         """
         ...
-
-
-def pair_lengths(ends_E2: np.ndarray) -> np.ndarray:
-    """Returns the lengths of all inputs and targets, including EOS, from their end offsets: int64 [E, 2]."""
-    return np.diff(ends_E2.ravel(), prepend=0).reshape(-1, 2) + 1
 
 
 class Chunks:
@@ -81,64 +74,6 @@ class Chunks:
     def _corrupted(self, objective: Objective, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
         begin_B = number_B * self.objective.chunk_length
         return objective(np.stack(self.tokens.read(begin_B, begin_B + objective.chunk_length)), index_B)
-
-
-@dataclasses.dataclass(eq=False)
-class Pairs:
-    """The inputs and targets of a supervised task, truncated, ending in EOS, and padded."""
-
-    tokens: Tokens  # ids of alternating inputs and targets, without EOS
-    ends_E2: np.ndarray  # int64 end offsets of inputs and targets in `tokens`
-    inputs_length: int  # S, including EOS
-    targets_length: int  # T, including EOS
-    eos_id: int = dataclasses.field(default=1, kw_only=True)
-    pad_id: int = dataclasses.field(default=0, kw_only=True)
-    seed: int = dataclasses.field(default=0, kw_only=True)
-
-    def __post_init__(self):
-        self.kept_E = np.arange(len(self.ends_E2))  # document numbers of the examples
-
-    def __len__(self) -> int:
-        return len(self.kept_E)
-
-    def without(self, left_out_E: np.ndarray) -> "Pairs":
-        """Returns a copy without the pairs marked True in `left_out_E`."""
-        rest = copy.copy(self)
-        rest.kept_E = self.kept_E[~left_out_E]
-        return rest
-
-    def __call__(self, number_B: np.ndarray, index_B: np.ndarray) -> Batch:
-        del index_B  # nothing in a pair is random
-        lengths = {"inputs": self.inputs_length, "targets": self.targets_length}
-        rows = {feature: np.full((len(number_B), length), self.pad_id, np.int32) for feature, length in lengths.items()}
-        for b, pair in enumerate(self.read(number_B)):
-            for feature, ids in pair.items():
-                rows[feature][b, : len(ids)] = ids
-        return rows
-
-    def read(self, number_E: np.ndarray) -> list[dict[str, np.ndarray]]:
-        """Returns truncated `inputs` and `targets` of examples, including EOS."""
-        number_E = self.kept_E[number_E]
-        end_E2 = self.ends_E2[number_E]
-        # An example's inputs start where the previous example's targets end.
-        begin_E = np.where(number_E > 0, self.ends_E2[number_E - 1, 1], 0)
-        pairs = []
-        for ids, middle in zip(self.tokens.read(begin_E, end_E2[:, 1]), end_E2[:, 0] - begin_E, strict=True):
-            inputs, targets = ids[: min(middle, self.inputs_length - 1)], ids[middle:][: self.targets_length - 1]
-            pairs.append({"inputs": np.append(inputs, self.eos_id), "targets": np.append(targets, self.eos_id)})
-        return pairs
-
-    def lengths(self) -> np.ndarray:
-        """Returns the lengths of all inputs and targets before truncation, including EOS: int64 [E, 2]."""
-        return pair_lengths(self.ends_E2)[self.kept_E]
-
-    def too_long(self) -> np.ndarray:
-        """Returns which inputs and targets exceed their limit: bool [E, 2]."""
-        return np.asarray(self.lengths() > (self.inputs_length, self.targets_length))
-
-    def cut_lengths(self) -> np.ndarray:
-        """Returns `lengths` after truncation."""
-        return np.minimum(self.lengths(), (self.inputs_length, self.targets_length))
 
 
 def unpacked(examples: Examples) -> Examples:

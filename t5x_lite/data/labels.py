@@ -10,7 +10,7 @@ import numpy as np
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.architectures import ARCHITECTURES
-from t5x_lite.data.converters import Converter, labels_of, mismatch
+from t5x_lite.data.converters import Converter, mismatch
 from t5x_lite.data.tokenizers import Tokenizer
 
 
@@ -21,6 +21,22 @@ def label_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenize
             raise mismatch(architecture, "task.inputs", None, "give task.inputs, task.targets and task.labels")
     kind = SequenceLabels if ARCHITECTURES[architecture].labels_per == "sequence" else TokenLabels
     return kind(labels_of(tasks), tokenizer)
+
+
+def labels_of(tasks: Mapping[str, TaskConfig]) -> tuple[str, ...]:
+    """Returns the tasks' labels in the order of their class indices; raises ValueError if missing or different."""
+    labels = {name: task.labels or tuple(dict.fromkeys((task.choices or {}).values())) for name, task in tasks.items()}
+    (first, expected), *_ = labels.items()
+    for name, names in labels.items():
+        if len(names) < 2:
+            where = f" of {name}" if name else ""
+            raise ValueError(
+                f"task.labels{where} is null, but a classifier needs labels to choose from: list the words that "
+                "task.targets can be"
+            )
+        if names != expected:
+            raise ValueError(f"task.labels of {name} and of {first} differ: a classifier has one list")
+    return expected
 
 
 class Words:

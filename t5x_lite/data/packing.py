@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from t5x_lite.data.converters import Batch
-from t5x_lite.data.examples import Pairs
+from t5x_lite.data.pairs import Pairs
 
 MOST_OPEN_ROWS = 512  # rows that first_fit searches for room
 # best_fit packs blocks of examples independently, and tries at most NUM_TRIED candidates for a row. On GSM8K, trying

@@ -6,7 +6,6 @@ import functools
 from typing import Self
 
 from t5x_lite.config import MixtureConfig, TaskConfig, TokenizerConfig
-from t5x_lite.data.sources.python import import_object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +44,8 @@ def _resolved(task: TaskConfig) -> TaskConfig:
         task = dataclasses.replace(task, mixture=dataclasses.replace(task.mixture, tasks=tasks))
     if task.base is None:
         return task
+    from t5x_lite.data.sources.python import import_object
+
     base = import_object(task.base, "task.base")
     if isinstance(base, MixtureConfig):
         base = TaskConfig(mixture=base)

@@ -57,7 +57,7 @@ class Encoder(TokenEmbedding):
 
 
 class MaskedLM(LMHead):
-    """Predicts the tokens that `data.converters.encoder_only` masks; arguments as for `Encoder`."""
+    """Predicts the tokens that `data.masked_lm.encoder_only` masks; arguments as for `Encoder`."""
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         self.cfg = cfg
@@ -78,7 +78,7 @@ class MaskedLM(LMHead):
         return self.encoder(inputs_BS, segments_BS, dropout_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
-        """Returns the predictions for features from `data.converters.encoder_only`."""
+        """Returns the predictions for features from `data.masked_lm.encoder_only`."""
         hidden_BSD = self.hidden(batch["encoder_input_tokens"], batch.get("encoder_segment_ids"), dropout_key)
         kernel_DV = self.output_kernel()
         return Predictions(hidden_BSD, kernel_DV, batch["encoder_target_tokens"], batch["encoder_loss_weights"])

@@ -4,7 +4,6 @@
 from t5x_lite.optim.adafactor import FactoredRmsState as FactoredRmsState
 from t5x_lite.optim.adafactor import adafactor as adafactor
 from t5x_lite.optim.adafactor import factored_axes as factored_axes
-from t5x_lite.optim.adamw_rms import adamw_rms as adamw_rms
 from t5x_lite.optim.builder import make_optimizer as make_optimizer
 from t5x_lite.optim.builder import state_axes as state_axes
 from t5x_lite.optim.schedules import make_schedule as make_schedule

@@ -13,7 +13,6 @@ import optax
 
 from t5x_lite.config import OptimizerConfig
 from t5x_lite.optim.adafactor import MIN_DIM_SIZE_TO_FACTOR, FactoredRmsState, Rules, adafactor, factored_rms_axes
-from t5x_lite.optim.adamw_rms import adamw_rms
 from t5x_lite.optim.schedules import make_schedule
 
 DEFAULT_ADAM_BETA1 = 0.9
@@ -29,18 +28,18 @@ OPTIMIZERS: Mapping[str, Callable[[OptimizerConfig, optax.Schedule, Any], optax.
         rules=_rules(cfg),
         momentum_dtype=cfg.momentum_dtype,
     ),
-    "adamw_rms": lambda cfg, rate, axes: adamw_rms(
-        rate,
-        axes,
-        beta1=_adam_beta1(cfg),
-        beta2=cfg.beta2,
-        weight_decay=cfg.weight_decay,
-        momentum_dtype=cfg.momentum_dtype,
-    ),
+    "adamw_rms": lambda cfg, rate, axes: _adamw_rms(cfg, rate, axes),
     "adamw": lambda cfg, rate, axes: optax.adamw(
         rate, b1=_adam_beta1(cfg), b2=cfg.beta2, weight_decay=cfg.weight_decay, mu_dtype=cfg.momentum_dtype
     ),
 }
+
+
+def _adamw_rms(cfg: OptimizerConfig, rate: optax.Schedule, axes: Any) -> optax.GradientTransformation:
+    from t5x_lite.optim.adamw_rms import adamw_rms
+
+    options: dict[str, Any] = {"weight_decay": cfg.weight_decay, "momentum_dtype": cfg.momentum_dtype}
+    return adamw_rms(rate, axes, beta1=_adam_beta1(cfg), beta2=cfg.beta2, **options)
 
 
 def _adam_beta1(cfg: OptimizerConfig) -> float:

@@ -2,15 +2,12 @@
 """Resolves a config, once, into what the parts of a run need."""
 
 import dataclasses
-import pathlib
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from t5x_lite.config import ModelOptions, RunConfig, TokenizerConfig
+from t5x_lite.config import RunConfig
 from t5x_lite.config.run import LATEST_REVISION
 from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
-from t5x_lite.data.tokenizers import Tokenizer, build_tokenizer
-from t5x_lite.data.tokenizers.base import T5_IDS, FileTokenizer
 from t5x_lite.training.run_dir import RunDirectory
 
 if TYPE_CHECKING:
@@ -35,77 +32,10 @@ def resolve_run(cfg: RunConfig) -> Run:
     cfg = dataclasses.replace(cfg, revision=cfg.revision or RunDirectory(cfg.run_dir).revision() or LATEST_REVISION)
     tasks, pretrained = resolve_tasks(cfg.task), None
     if cfg.model.pretrained is not None:
-        from t5x_lite.checkpoints.load import open_pretrained
+        from t5x_lite.training.starting_point import open_starting_point
 
-        pretrained = open_pretrained(cfg.model.pretrained)
-        asked = _tokenizer_for(cfg.model, pretrained.tokenizer, tasks.tokenizer)
-        if cfg.model.added_tokens:
-            pretrained = _extended(cfg, pretrained, asked)
-            asked = dataclasses.replace(asked, added_tokens=(*(asked.added_tokens or ()), *cfg.model.added_tokens))
-        tasks = tasks.with_tokenizer(asked)
-        if pretrained.tokenizer is None:
-            from t5x_lite.data.shapes import padding_and_eos
-
-            pad_id, eos_id = padding_and_eos(asked)
-            config = dataclasses.replace(pretrained.config, pad_id=pad_id, eos_id=eos_id)
-            pretrained = dataclasses.replace(pretrained, config=config)
+        pretrained, tokenizer = open_starting_point(cfg, tasks.tokenizer)
+        tasks = tasks.with_tokenizer(tokenizer)
     start_id = None if pretrained is None else pretrained.config.start_id
     examples = ExampleSpec.from_config(cfg, tasks, start_id=start_id)
     return Run(dataclasses.replace(cfg, task=tasks.whole), examples, pretrained)
-
-
-def _extended(cfg: RunConfig, pretrained: "LazyModel", asked: TokenizerConfig) -> "LazyModel":
-    """Returns the pretrained model with `model.added_tokens`; `asked` is the config of the tokenizer without them."""
-    from t5x_lite.checkpoints.extend import extend_vocabulary
-
-    if cfg.optimizer.from_pretrained:
-        raise ValueError(
-            "optimizer.from_pretrained is true, but model.added_tokens adds rows that the pretrained optimizer state "
-            "lacks: leave out one of them"
-        )
-    tokenizer = pretrained.tokenizer or build_tokenizer(asked, ())
-    return extend_vocabulary(pretrained, tokenizer, cfg.model.added_tokens or (), cfg.model.added_token_rows or "mean")
-
-
-def _tokenizer_for(model: ModelOptions, tokenizer: Tokenizer | None, asked: TokenizerConfig) -> TokenizerConfig:
-    """Returns the config of a pretrained model's tokenizer, or the one asked for if the model has none.
-
-    It is without `model.added_tokens`, with which the config of a run records it.
-    """
-    name, added = str(model.pretrained), model.added_tokens
-    if added and asked.added_tokens and asked.added_tokens[-len(added) :] == added:
-        asked = dataclasses.replace(asked, added_tokens=asked.added_tokens[: -len(added)] or None)
-    if tokenizer is None:
-        if asked.kind == "sentencepiece" and asked.path is None:
-            raise ValueError(
-                f"model.pretrained {name} has no tokenizer: set task.tokenizer.path to its SentencePiece model, or "
-                "task.tokenizer.kind to bytes"
-            )
-        return asked
-    own = tokenizer_config(tokenizer, pathlib.Path(name))
-    if asked not in (own, TokenizerConfig()):
-        raise ValueError(f"task.tokenizer is set, but model.pretrained {name} has its own tokenizer: leave it out")
-    return own
-
-
-def tokenizer_config(tokenizer: Tokenizer, directory: pathlib.Path) -> TokenizerConfig:
-    """Returns the config of a tokenizer read from a directory; raises ValueError if its file is gone.
-
-    A tokenizer with added tokens, or whose special ids are not T5's, which its file alone may not tell, is given by its
-    directory.
-    """
-    from t5x_lite.checkpoints.hf.tokenizer import tokenizer_directory
-
-    directory = tokenizer_directory(directory)
-    if tokenizer.special_ids != T5_IDS or tokenizer.added_tokens:
-        return TokenizerConfig(path=str(directory))
-    path = None
-    if isinstance(tokenizer, FileTokenizer):
-        content = tokenizer.content
-        files = sorted([*directory.glob("*.model"), *directory.glob("*.json")])
-        same = (file for file in files if file.stat().st_size == len(content) and file.read_bytes() == content)
-        path = next(map(str, same), None)
-        if path is None:
-            raise ValueError(f"model.pretrained {directory} has lost the file of its tokenizer: download it again")
-    kind: Any = tokenizer.kind
-    return TokenizerConfig(kind=kind, path=path, num_sentinels=tokenizer.num_sentinels)

@@ -2,17 +2,18 @@
 """Summaries at the start and the end of a run, and the loss curve."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import jax
 
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpus
-from t5x_lite.data.examples import Examples, Pairs, unpacked
+from t5x_lite.data.examples import Examples, unpacked
 from t5x_lite.files.svg_chart import line_chart
 from t5x_lite.training.resolve import Run
 
 if TYPE_CHECKING:
+    from t5x_lite.data.pairs import Pairs
     from t5x_lite.training.loop import Job
 
 SPAN_FILLING = ("span_corruption", "iid_denoising", "ul2")  # objectives whose inputs have blanks to fill
@@ -41,9 +42,9 @@ def _revision(cfg: RunConfig) -> str:
 
 
 def _describe_examples(examples: Examples, corpus: Corpus) -> str:
-    pairs = unpacked(examples)
-    if not isinstance(pairs, Pairs):
+    if not corpus.has_pairs:
         return f"{len(corpus.train.tokens):,} tokens of text"
+    pairs = cast("Pairs", unpacked(examples))
     rows = "" if pairs is examples else f" in {len(examples):,} rows"
     inputs, targets = pairs.too_long().sum(axis=0)
     truncated = f" (truncated: {inputs:,} inputs, {targets:,} targets)" if inputs or targets else ""

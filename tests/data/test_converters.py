@@ -1,6 +1,5 @@
 """Tests t5x_lite/data/converters.py with the arrays of SeqIO's `feature_converters_test.py`."""
 
-import dataclasses
 import pickle
 
 import numpy as np
@@ -11,12 +10,11 @@ from t5x_lite.data.converters import (
     autoregressive_inputs,
     decoder_only,
     encoder_decoder,
-    encoder_only,
-    labels_of,
     make_converter,
     stack_lengths,
     targets_of,
 )
+from t5x_lite.data.masked_lm import encoder_only
 from t5x_lite.data.packing import fill_rows, first_fit
 from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
@@ -148,35 +146,6 @@ def test_what_is_predicted_is_found_in_the_features_of_any_architecture():
     assert [array.tolist() for array in targets_of(labels)] == [[[5]], [[1]]]
 
 
-def test_an_encoder_predicts_where_the_mask_is():
-    rows = filled([{"inputs": [8, 9, 4, 9, 1], "targets": [8, 7, 4, 6, 1]}], False, inputs=6, targets=6)
-    expected = {
-        "encoder_input_tokens": [8, 9, 4, 9, 1, 0],
-        "encoder_target_tokens": [8, 7, 4, 6, 1, 0],
-        "encoder_loss_weights": [0, 1, 0, 1, 0, 0],
-    }
-    check(encoder_only(rows, mask_id=9), expected)
-    own = np.array([[0, 1, 1, 0, 0, 0]])
-    assert encoder_only(rows | {"loss_weights": own}, mask_id=9)["encoder_loss_weights"].tolist() == own.tolist()
-
-
-def test_an_encoder_gets_several_examples_a_row():
-    examples = [
-        {"inputs": [8, 9, 9, 3, 4, 1], "targets": [8, 7, 4, 3, 4, 1]},
-        {"inputs": [8, 3, 9, 1], "targets": [8, 3, 6, 1]},
-    ]
-    check(
-        encoder_only(filled(examples, True, inputs=11, targets=11), mask_id=9),
-        {
-            "encoder_input_tokens": [8, 9, 9, 3, 4, 1, 8, 3, 9, 1, 0],
-            "encoder_target_tokens": [8, 7, 4, 3, 4, 1, 8, 3, 6, 1, 0],
-            "encoder_segment_ids": [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 0],
-            "encoder_positions": [0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 0],
-            "encoder_loss_weights": [0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0],
-        },
-    )
-
-
 def test_autoregressive_inputs_begin_anew_with_each_segment():
     """The arrays of SeqIO's `utils_test.py`."""
     targets = np.array([[3, 8, 1, 0, 0], [9, 1, 5, 4, 1]])
@@ -215,19 +184,6 @@ def test_each_architecture_gets_the_features_that_it_reads(architecture, task, n
     convert = pickle.loads(pickle.dumps(converter(architecture, **task)))  # as worker processes get it
     rows = ROWS | {"targets": ROWS["inputs"]} if architecture == "masked_lm" else ROWS
     assert convert(rows).keys() == names
-
-
-def test_the_labels_are_the_words_of_choices_unless_they_are_listed():
-    task = TaskConfig(**PAIRS, choices={"1": "bad", "2": "bad", "5": "good"})
-    assert labels_of({"": task}) == ("bad", "good")
-    assert labels_of({"": dataclasses.replace(task, labels=("good", "bad"))}) == ("good", "bad")
-
-
-def test_tasks_of_a_mixture_share_their_labels():
-    one, other = (TaskConfig(**PAIRS, labels=labels) for labels in (("a", "b"), ("b", "a")))
-    assert labels_of({"x": one, "y": one}) == ("a", "b")
-    with pytest.raises(ValueError, match=r"task.labels of y and of x differ: a classifier has one list"):
-        labels_of({"x": one, "y": other})
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,11 @@ from t5x_lite.config import DataConfig, MixtureConfig, ModelOptions, RunConfig, 
 from t5x_lite.data import dataset
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import ExampleSpec
-from t5x_lite.data.examples import Pairs, unpacked
+from t5x_lite.data.examples import unpacked
 from t5x_lite.data.mixing import Mixed
 from t5x_lite.data.objectives.language_modeling import PrefixLM
 from t5x_lite.data.packing import PackedPairs
+from t5x_lite.data.pairs import Pairs
 from t5x_lite.data.task_specs import resolve_tasks
 
 S = 32

@@ -1,12 +1,16 @@
 """Tests t5x_lite/data/labels.py"""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from t5x_lite.data.labels import SequenceLabels, TokenLabels, Words
+from t5x_lite.config import TaskConfig
+from t5x_lite.data.labels import SequenceLabels, TokenLabels, Words, labels_of
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
+from tests.data.test_converters import PAIRS
 
 BYTES = ByteTokenizer(10)
 
@@ -93,3 +97,16 @@ def test_a_word_that_is_no_label_is_named():
 def test_a_label_of_a_word_is_one_word():
     with pytest.raises(ValueError, match=r"task.labels has 'not O', but model.architecture token_classifier needs"):
         TokenLabels(("O", "not O"), BYTES)
+
+
+def test_the_labels_are_the_words_of_choices_unless_they_are_listed():
+    task = TaskConfig(**PAIRS, choices={"1": "bad", "2": "bad", "5": "good"})
+    assert labels_of({"": task}) == ("bad", "good")
+    assert labels_of({"": dataclasses.replace(task, labels=("good", "bad"))}) == ("good", "bad")
+
+
+def test_tasks_of_a_mixture_share_their_labels():
+    one, other = (TaskConfig(**PAIRS, labels=labels) for labels in (("a", "b"), ("b", "a")))
+    assert labels_of({"x": one, "y": one}) == ("a", "b")
+    with pytest.raises(ValueError, match=r"task.labels of y and of x differ: a classifier has one list"):
+        labels_of({"x": one, "y": other})

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import MixtureConfig, TaskConfig
-from t5x_lite.data.examples import Pairs
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.packing import PackedPairs
+from t5x_lite.data.pairs import Pairs
 from tests.tokens import ArrayTokens
 
 ONE = TaskConfig(source="a.txt")

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from t5x_lite.config import DataConfig
-from t5x_lite.data.examples import Chunks, Pairs
+from t5x_lite.data.examples import Chunks
 from t5x_lite.data.mixing import Mixed
 from t5x_lite.data.objectives.span_corruption import SpanCorruption, span_corruption_lengths
 from t5x_lite.data.packing import PackedPairs
+from t5x_lite.data.pairs import Pairs
 from t5x_lite.data.pipeline import eval_batches, train_batches, unigram_entropy
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from tests.paths import ROOT

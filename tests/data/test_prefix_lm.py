@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import MixtureConfig, TaskConfig
-from t5x_lite.data.examples import Pairs
 from t5x_lite.data.packing import PackedPairs
+from t5x_lite.data.pairs import Pairs
 from t5x_lite.data.prefix_lm import continuation, join, joins, prefix_lm
 from tests.data.test_converters import PAIRS, ROWS, TWO, check, converter, filled
 from tests.tokens import ArrayTokens

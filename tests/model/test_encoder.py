@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from t5x_lite.data.converters import encoder_only
+from t5x_lite.data.masked_lm import encoder_only
 from t5x_lite.inference.predict import most_probable
 from t5x_lite.model.encoder import Encoder, LabelHead, MaskedLM, SequenceClassifier, TokenClassifier
 from t5x_lite.model.kernels.cross_entropy import cross_entropy

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from t5x_lite.data.examples import pair_lengths
 from t5x_lite.data.packing import PLANS, joined_lengths
+from t5x_lite.data.pairs import pair_lengths
 
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99, "max": 1.0}
 PACKED_PAIRS = 10_000  # evenly spaced pairs, packed to measure padding in 0.2 seconds

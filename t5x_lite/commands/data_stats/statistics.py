@@ -33,10 +33,11 @@ from t5x_lite.data.converters import Batch, encoder_decoder
 from t5x_lite.data.corpus.manifest import in_words, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, Corpus, Split, corpus_directory
 from t5x_lite.data.dataset import ExampleSpec, RunExamples, make_examples
-from t5x_lite.data.examples import Chunks, Examples, Pairs, pair_lengths, unpacked
+from t5x_lite.data.examples import Chunks, Examples, unpacked
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.packing import PackedPairs, joined_lengths
+from t5x_lite.data.pairs import Pairs, pair_lengths
 from t5x_lite.data.pipeline import eval_batches, train_batches
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.training.logging import Stopwatch

@@ -7,16 +7,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from t5x_lite.config import TaskConfig
-from t5x_lite.data.records.missing import without_missing
 from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources import skip
 from t5x_lite.data.sources.base import BadRecord, Record, Source
-from t5x_lite.data.sources.python import import_object
 
 Made = TypeVar("Made")
-TRUTH_VALUES = ("True", "False")
-# Fields that `task.preprocess` may add for metrics.
-REFERENCE_FIELDS = ("answers", "group", "context", "is_correct", "weight")
 
 
 class Row(NamedTuple):
@@ -40,7 +35,12 @@ def read_rows(task: TaskConfig, source: Source, numbers: Iterable[int], left_out
     Raises:
       BadRecord: at the first malformed record, unless `task.bad_records` is skip.
     """
-    make_row = _text_maker(task) if task.inputs is None or task.targets is None else _pair_maker(task)
+    if task.inputs is None or task.targets is None:
+        make_row = _text_maker(task)
+    else:
+        from t5x_lite.data.records.pairs import pair_maker
+
+        make_row = pair_maker(task)
     min_characters = max(1, task.min_characters if task.inputs is None else 1)
     for row in _read(task, source, numbers, _preprocessed(task, make_row), left_out.skipped):
         if min(len(text.strip()) for text in row.texts) < min_characters:
@@ -100,6 +100,8 @@ def _preprocessed(
     """Returns a function that applies `task.preprocess` to a record, and `make` to each result."""
     if task.preprocess is None:
         return lambda record, where: [make(record, where)]
+    from t5x_lite.data.sources.python import import_object
+
     preprocess = import_object(task.preprocess, "task.preprocess")
 
     def preprocess_and_make(record: Record, where: str) -> list[Made]:
@@ -124,33 +126,3 @@ def _preprocessed(
 def _text_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:
     text = Template(task.text, "task.text")
     return lambda record, where: Row((text(record, where),), {})
-
-
-def _pair_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:
-    assert task.inputs is not None
-    assert task.targets is not None
-    inputs, targets = Template(task.inputs, "task.inputs"), Template(task.targets, "task.targets")
-    choices, labels = task.choices, set(task.labels or ())
-    if choices is not None:  # YAML's true is the key True, but templates write true, as JSON does
-        choices = {word.lower(): choices[word] for word in TRUTH_VALUES if word in choices} | choices
-
-    def pair(record: Mapping[str, Any], where: str) -> Row:
-        answer = targets(record, where)
-        if choices is not None:
-            if answer not in choices:
-                raise BadRecord(
-                    f"{where} has the targets {answer!r}, but task.choices has only {', '.join(choices)}: add it there"
-                )
-            answer = choices[answer]
-        if labels and answer not in labels and (unknown := set(answer.split()) - labels):
-            raise BadRecord(
-                f"{where} has the targets {answer[:80]!r}, but task.labels lacks {sorted(unknown)[0]!r}: add it there, "
-                "or fix the record"
-            )
-        extra = {}
-        if task.preprocess is not None:
-            given = {name: without_missing(record.get(name)) for name in REFERENCE_FIELDS}
-            extra = {name: value for name, value in given.items() if value is not None}
-        return Row((inputs(record, where), answer), {"targets": answer} | extra)
-
-    return pair

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from array_record.python.array_record_module import ArrayRecordReader
 
-from t5x_lite.data.sources.base import BadRecord, Located, Record, check_unchanged, decoded, json_object, state_of
+from t5x_lite.data.sources.base import BadRecord, Located, Record
+from t5x_lite.data.sources.file_content import check_unchanged, decoded, json_object, state_of
 from t5x_lite.data.sources.tf_example import parse_example
 
 OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # without threads

@@ -1,17 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `Source` interface, a fixed sequence of records with random access, and code shared by its implementations."""
+"""The `Source` interface, a fixed sequence of records with random access, and the sources in memory."""
 
 import bisect
-import hashlib
 import itertools
-import json
-import os
-import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Protocol
 
 Record = dict[str, Any]
-FileState = tuple[int, int]  # size in bytes and modification time in nanoseconds, to detect changes
 TFDS, HUGGING_FACE = "tfds:", "hf:"  # prefixes of names
 
 
@@ -98,47 +93,3 @@ class InMemory(IndexedSource):
             raise BadRecord(
                 f"{self.where(number)} is a {type(record).__name__}: make each record a mapping or a string"
             ) from error
-
-
-def decoded(content: bytes, where: str) -> str:
-    """Decodes a record as UTF-8, or raises BadRecord."""
-    try:
-        return content.decode()
-    except UnicodeDecodeError as error:
-        raise BadRecord(
-            f"{where} is not UTF-8 (its byte {error.start} is 0x{content[error.start]:02x}): convert the file to "
-            "UTF-8, as with iconv -f latin1 -t utf-8"
-        ) from error
-
-
-def json_object(text: str, where: str) -> Record:
-    """Parses a JSON object, or raises BadRecord."""
-    try:
-        record = json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4,300 digits
-        reason = str(error).partition(";")[0]  # without Python's advice to raise the limit
-        if isinstance(error, json.JSONDecodeError):
-            reason = f"{error.msg}, column {error.colno}"
-        raise BadRecord(f"{where} is not valid JSON ({reason}): fix or remove the record") from error
-    if not isinstance(record, dict):
-        raise BadRecord(f"{where} is a JSON {type(record).__name__}: make each record an object, {{...}}")
-    return record
-
-
-def state_of(file: pathlib.Path | int) -> FileState:
-    """Returns the state of a file, given by path or descriptor."""
-    stat = os.stat(file)
-    return stat.st_size, stat.st_mtime_ns
-
-
-def check_unchanged(name: str, before: FileState, now: FileState) -> None:
-    """Raises ValueError if the file has changed since it was opened."""
-    if now != before:
-        raise ValueError(f"{name} has changed since it was opened: run again when nothing is writing to it")
-
-
-def file_key(path: pathlib.Path) -> str:
-    """Returns a name for cached files derived from this one, which changes whenever the file does."""
-    num_bytes, nanoseconds = state_of(path)
-    digest = hashlib.blake2b(f"{path.resolve()} {num_bytes} {nanoseconds}".encode(), digest_size=6)
-    return f"{path.name.split('.')[0]}-{digest.hexdigest()}"

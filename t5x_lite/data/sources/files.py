@@ -15,7 +15,8 @@ import pyarrow
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.paths import home_expanded
 from t5x_lite.data.sources.array_records import ArrayRecords
-from t5x_lite.data.sources.base import Source, file_key
+from t5x_lite.data.sources.base import Source
+from t5x_lite.data.sources.file_content import file_key
 from t5x_lite.data.sources.parquet import ParquetRows
 from t5x_lite.data.sources.text_files import Delimited, JsonLines, TextFile, TextLines, TextParagraphs, WholeText
 from t5x_lite.files.atomic_write import written_atomically

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from t5x_lite.data.sources.base import Record, json_object
+from t5x_lite.data.sources.base import Record
+from t5x_lite.data.sources.file_content import json_object
 from t5x_lite.data.sources.text_files import MAX_BYTES, JsonLines, RawRecord, TextFile, split_lines, starts_after_mark
 
 # A string with its quotes, a lone quote that begins a longer string than was read so far, or a bracket or comma.

@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from t5x_lite.data.sources.base import Record, decoded, json_object
+from t5x_lite.data.sources.base import Record
+from t5x_lite.data.sources.file_content import decoded, json_object
 from t5x_lite.data.sources.text_files import BYTE_ORDER_MARK, RawRecord, TextLines, every_line
 
 

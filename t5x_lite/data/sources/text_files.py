@@ -16,16 +16,8 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from t5x_lite.data.sources.base import (
-    BadRecord,
-    Located,
-    Record,
-    check_unchanged,
-    decoded,
-    file_key,
-    json_object,
-    state_of,
-)
+from t5x_lite.data.sources.base import BadRecord, Located, Record
+from t5x_lite.data.sources.file_content import check_unchanged, decoded, file_key, json_object, state_of
 from t5x_lite.files.atomic_write import written_atomically
 from t5x_lite.files.messages import listed
 

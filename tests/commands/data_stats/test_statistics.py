@@ -23,8 +23,8 @@ from t5x_lite.commands.data_stats.timing import Timings
 from t5x_lite.config import DataConfig, MixtureConfig, ModelOptions, RunConfig, TaskConfig, TokenizerConfig, TrainConfig
 from t5x_lite.data.corpus.open import Split
 from t5x_lite.data.corpus.prepare import prepare_corpora
-from t5x_lite.data.examples import Pairs
 from t5x_lite.data.packing import PackedPairs
+from t5x_lite.data.pairs import Pairs
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.training.resolve import resolve_run
 from tests.tokens import ArrayTokens

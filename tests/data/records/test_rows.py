@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import TaskConfig
-from t5x_lite.data.records.rows import LeftOut, Row, is_held_out, read_rows
+from t5x_lite.data.records.rows import LeftOut, is_held_out, read_rows
 from t5x_lite.data.sources import open_source
 from t5x_lite.data.sources.base import BadRecord
 
@@ -14,11 +14,7 @@ from t5x_lite.data.sources.base import BadRecord
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     (tmp_path / "own_preprocess.py").write_text(
-        "def each_answer(record):\n"
-        "    return [{'inputs': record['q'], 'targets': a, 'answers': record['a'], 'group': record['q']}"
-        " for a in record['a']]\n\n\n"
-        "def shout(record):\n    return {'text': record['text'].upper()}\n\n\n"
-        "def number(record):\n    return 3\n"
+        "def shout(record):\n    return {'text': record['text'].upper()}\n\n\ndef number(record):\n    return 3\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
 
@@ -74,59 +70,6 @@ def test_bad_records_and_empty_files_are_skipped_and_reported_on_request(tmp_pat
 PAIRS = {"inputs": "q: {q}", "targets": "{a}"}
 
 
-def test_a_supervised_task_has_inputs_and_targets(tmp_path):
-    path = write(tmp_path / "a.jsonl", {"q": "one", "a": 1}, {"q": "two", "a": None}, {"q": "", "a": "3"})
-    texts, _, skipped = read(task(path, bad_records="skip", **PAIRS), tmp_path)
-    assert texts == [("q: one", "1"), ("q: ", "3")]
-    assert "a.jsonl line 2 has a field 'a' that is null, but task.targets '{a}' needs its value" in skipped[0]
-
-
-def test_json_numbers_and_truth_values_become_the_same_text(tmp_path):
-    (tmp_path / "a.jsonl").write_text('{"q": true, "a": false}\n{"q": 1.5, "a": NaN}\n{"q": 2, "a": null}\n')
-    texts, _, skipped = read(task(str(tmp_path / "a.jsonl"), bad_records="skip", **PAIRS), tmp_path)
-    assert texts == [("q: true", "false")]
-    assert ["NaN" in skipped[0], "null" in skipped[1]] == [True, True]
-
-
-@pytest.mark.parametrize("keys", [("True", "False"), ("true", "false")])
-def test_choices_may_name_truth_values_as_yaml_or_json_does(tmp_path, keys):
-    path = write(tmp_path / "a.jsonl", {"q": "one", "a": True}, {"q": "two", "a": False})
-    choices = dict(zip(keys, ("yes", "no"), strict=True))
-    assert read(task(path, choices=choices, **PAIRS), tmp_path)[0] == [("q: one", "yes"), ("q: two", "no")]
-
-
-def test_choices_name_the_values_of_targets(tmp_path):
-    path = write(tmp_path / "a.jsonl", {"q": "one", "a": 1}, {"q": "two", "a": 2})
-    with pytest.raises(BadRecord, match=r"line 2 has the targets '2', but task.choices has only 0, 1: add it there"):
-        read(task(path, choices={"0": "no", "1": "yes"}, **PAIRS), tmp_path)
-    assert read(task(path, choices={"1": "yes", "2": "perhaps"}, **PAIRS), tmp_path)[0][1] == ("q: two", "perhaps")
-
-
-def test_a_function_makes_several_pairs_of_a_record_and_their_references(tmp_path, module):
-    path = write(tmp_path / "a.jsonl", {"q": "one", "a": ["1", "I"]}, {"q": "none", "a": []})
-    answers = task(path, inputs="{inputs}", targets="{targets}", preprocess="own_preprocess:each_answer")
-    source, _ = open_source(answers, answers.source, tmp_path)
-    assert list(read_rows(answers, source, [0, 1], LeftOut())) == [
-        Row(("one", target), {"targets": target, "answers": ["1", "I"], "group": "one"}) for target in ("1", "I")
-    ]
-
-
-@pytest.mark.parametrize(
-    ("made", "extra"),
-    [
-        ({"answers": None, "group": None}, {}),
-        ({"answers": ["1", None, float("nan")], "group": float("nan")}, {"answers": ["1"]}),
-        ({"answers": [], "group": "g"}, {"answers": [], "group": "g"}),
-    ],
-)
-def test_references_have_no_missing_values(tmp_path, monkeypatch, made, extra):
-    monkeypatch.setattr("t5x_lite.tasks.OF_A_TEST", lambda record: {"q": "one", "a": "1"} | made, raising=False)
-    of_a_test = task(write(tmp_path / "a.jsonl", {"x": 1}), preprocess="t5x_lite.tasks:OF_A_TEST", **PAIRS)
-    source, _ = open_source(of_a_test, of_a_test.source, tmp_path)
-    (row,) = read_rows(of_a_test, source, [0], LeftOut())
-    assert row.reference == {"targets": "1"} | extra
-
-
 def test_a_function_may_change_text(tmp_path, module):
     assert read(task(write(tmp_path / "a.jsonl", {"text": "a"}), preprocess="own_preprocess:shout"), tmp_path)[0] == [
         ("A",)
@@ -163,17 +106,6 @@ def test_only_the_records_asked_for_are_read(tmp_path):
     path = write(tmp_path / "a.jsonl", *({"text": str(i)} for i in range(9)))
     source, _ = open_source(task(path), path, tmp_path)
     assert [row.texts[0] for row in read_rows(task(path), source, [7, 2], LeftOut())] == ["7", "2"]
-
-
-def test_targets_that_are_not_labels_are_bad_records(tmp_path):
-    records = [{"q": "x", "a": answer} for answer in ("not O", "B O B", "B", "B X", "not")]
-    path = write(tmp_path / "a.jsonl", *records)
-    pairs = {"inputs": "{q}", "targets": "{a}", "labels": ("O", "B", "not O")}
-    texts, _, skipped = read(task(path, **pairs, bad_records="skip"), tmp_path)
-    assert [targets for _, targets in texts] == ["not O", "B O B", "B"]
-    assert len(skipped) == 2
-    with pytest.raises(BadRecord, match=r"a.jsonl line 4 has the targets 'B X', but task.labels lacks 'X': add it"):
-        read(task(path, **pairs), tmp_path)
 
 
 def test_the_held_out_share_is_eval_percent():

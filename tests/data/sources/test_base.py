@@ -1,19 +1,8 @@
-"""Tests t5x_lite/data/sources/records.py"""
-
-import os
+"""Tests t5x_lite/data/sources/base.py"""
 
 import pytest
 
-from t5x_lite.data.sources.base import (
-    BadRecord,
-    Concatenated,
-    InMemory,
-    check_unchanged,
-    decoded,
-    file_key,
-    json_object,
-    state_of,
-)
+from t5x_lite.data.sources.base import BadRecord, Concatenated, InMemory
 from tests.data.sources.reading import read, where
 
 
@@ -27,57 +16,3 @@ def test_concatenated_sources_keep_their_order_and_their_names():
 def test_a_record_that_is_neither_a_mapping_nor_text_is_named():
     with pytest.raises(BadRecord, match=r"module:function record 1 is a int: make each record a mapping"):
         InMemory(["a", 1], "module:function")[1]
-
-
-def test_a_json_object_is_a_record_and_the_last_of_two_values_counts():
-    assert json_object('{"a": [1, null], "b": "\\u00e9", "a": 2}', "here") == {"a": 2, "b": "\u00e9"}
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("{", r"here is not valid JSON \(Expecting property name .*, column 2\): fix or remove the record"),
-        ('"text"', r"here is a JSON str: make each record an object"),
-        ('{"a": ' + "[" * 100_000, "here is not valid JSON"),
-        ('{"a": ' + "9" * 5_000 + "}", "here is not valid JSON"),
-    ],
-)
-def test_anything_but_a_json_object_is_refused(text, message):
-    with pytest.raises(BadRecord, match=message):
-        json_object(text, "here")
-
-
-def test_bytes_that_are_not_utf8_are_an_error():
-    assert decoded("\u00e9\0".encode(), "here") == "\u00e9\0"
-    with pytest.raises(BadRecord, match=r"here is not UTF-8 \(its byte 1 is 0xe9\): convert the file to UTF-8"):
-        decoded(b"a\xe9", "here")
-
-
-def test_the_state_of_a_file_is_that_of_its_descriptor(tmp_path):
-    (tmp_path / "a").write_text("12345")
-    with (tmp_path / "a").open() as file:
-        assert state_of(file.fileno()) == state_of(tmp_path / "a")
-    assert state_of(tmp_path / "a")[0] == 5
-
-
-@pytest.mark.parametrize("change", ["size", "time"])
-def test_a_changed_file_is_an_error_and_has_another_key(tmp_path, change):
-    path = tmp_path / "a.b.txt"
-    path.write_text("12345")
-    before, key = state_of(path), file_key(path)
-    assert file_key(path) == key
-    check_unchanged("called", before, state_of(path))
-    path.write_text("123456" if change == "size" else "12346")
-    os.utime(path, ns=(0, before[1] + (change == "time")))
-    with pytest.raises(ValueError, match=r"^called has changed since it was opened: run again when nothing is writing"):
-        check_unchanged("called", before, state_of(path))
-    assert file_key(path) != key
-    assert file_key(path).startswith("a-")
-
-
-def test_files_of_the_same_name_in_two_folders_have_two_keys(tmp_path):
-    for folder in ("x", "y"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a").write_text("same")
-        os.utime(tmp_path / folder / "a", ns=(0, 7))
-    assert file_key(tmp_path / "x" / "a") != file_key(tmp_path / "y" / "a")
