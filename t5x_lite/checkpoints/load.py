@@ -126,7 +126,7 @@ def trained_length(directory: str | os.PathLike[str]) -> int | None:
         train = config.get("train") if isinstance(config, dict) else None
         return train.get("inputs_length") if isinstance(train, dict) else None
     if (path / HF).is_file():
-        from t5x_lite.checkpoints.hf.config import read_json
+        from t5x_lite.files.json_object import read_json
 
         length = read_json(path / HF).get("n_positions")
         return length if isinstance(length, int) else None
@@ -145,7 +145,7 @@ def generation_config(
         return GenerationConfig()
     from t5x_lite.checkpoints.hf.generation import read_generation_config
 
-    return read_generation_config(path, tell=tell) or GenerationConfig()
+    return read_generation_config(path, tell=tell)
 
 
 def save_hf(

@@ -15,7 +15,6 @@ import numpy as np
 
 from t5x_lite.checkpoints import safetensors
 from t5x_lite.checkpoints.arrays import Index, parts_of, whole
-from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.checkpoints.param_names import check_arrays
 from t5x_lite.checkpoints.sentence import read_head, write_head
 from t5x_lite.checkpoints.weight_files import open_weights
@@ -24,6 +23,7 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
 from t5x_lite.files.atomic_write import new_directory, write_atomically
+from t5x_lite.files.json_object import read_json
 
 MODEL_FILE = "model.json"
 FORMAT = "t5x_lite model"

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import numpy as np
 
 from t5x_lite.checkpoints import safetensors
-from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.json_object import read_json
 from t5x_lite.files.messages import listed
 from t5x_lite.model.sentence_head import Dense, SentenceHead
 

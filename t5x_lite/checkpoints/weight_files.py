@@ -10,8 +10,8 @@ import pathlib
 from types import ModuleType
 
 from t5x_lite.checkpoints.arrays import LazyArray, equal
-from t5x_lite.checkpoints.hf.config import read_json
 from t5x_lite.files.git_lfs import check_downloaded
+from t5x_lite.files.json_object import read_json
 from t5x_lite.files.messages import listed
 
 # A format's single file, whose index is beside it with INDEX appended, and the module whose `read_header` opens it.

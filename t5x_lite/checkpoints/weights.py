@@ -36,6 +36,7 @@ class LazyModel:
       dtype: the dtype of the stored parameters.
       read_slots: reads the Adafactor state; None if there is none to continue from.
       head: what turns the encoder's output into an embedding; None if the checkpoint does not say.
+      decoding: the decoding settings published with the model, under Hugging Face's names.
       restore: loads all parameters, given a tree of `jax.ShapeDtypeStruct`; faster than `read`.
     """
 
@@ -48,6 +49,7 @@ class LazyModel:
     read_slots: Callable[[], Slots] | None = None
     restore: Callable[[Any], Any] | None = None
     head: "SentenceHead | None" = None
+    decoding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def load(self, mesh: Mesh | None = None) -> Any:
         """Returns the model with its parameters sharded over a mesh, or on the default device."""

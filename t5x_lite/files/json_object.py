@@ -8,6 +8,11 @@ from typing import Any
 from t5x_lite.files.git_lfs import check_downloaded
 
 
+def read_json_if_there(path: pathlib.Path) -> dict[str, Any]:
+    """Reads a JSON object; returns an empty one if the file is missing."""
+    return read_json(path) if path.is_file() else {}
+
+
 def read_json(path: pathlib.Path) -> dict[str, Any]:
     """Reads a JSON object; raises ValueError if the file is missing or holds anything else."""
     try:

@@ -9,14 +9,14 @@ import pathlib
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from t5x_lite.checkpoints.hf.config import ENCODER_CLASSES, class_ending
 from t5x_lite.checkpoints.param_names import Form, Row, rows
 from t5x_lite.checkpoints.weights import param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ENCODER, ENCODER_DECODER, Architecture
 from t5x_lite.files.messages import listed
 
-ENCODER_CLASS, TOKENS_CLASS = ENCODER_CLASSES
+FAMILIES = ("UMT5", "MT5", "T5")  # prefixes of class names
+ENCODER_CLASS, TOKENS_CLASS = "EncoderModel", "ForTokenClassification"  # after the family
 # The prefix of the encoder's parameter names.
 PREFIXES = {"encoder": "", "token_classifier": "transformer."}
 OTHER_HEADS = {  # by the ending of the class name, after the family
@@ -34,7 +34,7 @@ def read_architecture(path: pathlib.Path, fields: Mapping[str, Any], names: Coll
     Raises:
       ValueError: if the class has a head that t5x_lite does not have, or its labels are malformed.
     """
-    ending = class_ending(fields)
+    ending = _class_ending(fields)
     if ending in OTHER_HEADS:
         raise ValueError(f"{path} has architectures {fields['architectures']}, with {OTHER_HEADS[ending]}")
     if ending == TOKENS_CLASS:
@@ -101,6 +101,16 @@ def own_tensors(path: pathlib.Path, tensors: Mapping[str, Any], architecture: Ar
         del own[name]
     told = f"{path} is an encoder: {listed(left_out, 3)} are left out, as in transformers" if left_out else ""
     return own, told
+
+
+def _class_ending(fields: Mapping[str, Any]) -> str | None:
+    """Returns the class that a config names, without its family, such as "EncoderModel"; None if it is not a T5's."""
+    names = fields.get("architectures")
+    for name in names if isinstance(names, list) else ():
+        family = next((family for family in FAMILIES if str(name).startswith(family)), None)
+        if family:
+            return str(name).removeprefix(family)
+    return None
 
 
 def _labels(path: pathlib.Path, given: Any) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.files.json_object import read_json as read_json
+from t5x_lite.files.json_object import read_json, read_json_if_there
 
 CONFIG_FILE = "config.json"
 ARCHITECTURES = {"t5": "T5ForConditionalGeneration", "mt5": "MT5ForConditionalGeneration"}
@@ -44,8 +44,6 @@ ACTIVATIONS: Mapping[str, str] = {
 }
 NAMES = {"relu": "relu", "silu": "silu", "gelu_exact": "gelu", "gelu": "gelu_new", "linear": "linear"}
 GENERATION_FILE = "generation_config.json"
-FAMILIES = ("UMT5", "MT5", "T5")  # prefixes of class names
-ENCODER_CLASSES = ("EncoderModel", "ForTokenClassification")  # after the family; see architecture.py
 
 
 def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
@@ -117,16 +115,6 @@ def eos_ids(fields: Mapping[str, Any]) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def class_ending(fields: Mapping[str, Any]) -> str | None:
-    """Returns the class that a config names, without its family, such as "EncoderModel"; None if it is not a T5's."""
-    names = fields.get("architectures")
-    for name in names if isinstance(names, list) else ():
-        family = next((family for family in FAMILIES if str(name).startswith(family)), None)
-        if family:
-            return str(name).removeprefix(family)
-    return None
-
-
 def _size(path: pathlib.Path, fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name)
     if type(value) is not int or not 0 < value <= MAX_SIZE:
@@ -163,9 +151,7 @@ def _special_ids(directory: pathlib.Path, fields: Mapping[str, Any]) -> dict[str
 
     The decoder starts with the id in generation_config.json, as in transformers, or else with that in config.json.
     """
-    path, generation = directory / GENERATION_FILE, {}
-    if path.is_file():
-        generation = read_json(path)
+    generation = read_json_if_there(directory / GENERATION_FILE)
     found = {"pad_id": fields.get("pad_token_id"), "eos_id": next(iter(eos_ids(fields)), None)}
     names = ("decoder_start_token_id", "bos_token_id")
     starts = [given.get(name) for name in names for given in (generation, fields)]

@@ -5,35 +5,48 @@ They are in `generation_config.json` or else, in old directories, in `config.jso
 being loaded: there is a warning about those that cannot be followed.
 """
 
-import json
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from t5x_lite.checkpoints.hf.config import CONFIG_FILE, eos_ids, read_json
+from t5x_lite.checkpoints.hf.config import CONFIG_FILE, GENERATION_FILE, eos_ids, id_fields
+from t5x_lite.config import ModelConfig
 from t5x_lite.config.generation import GenerationConfig
+from t5x_lite.files.json_object import read_json, read_json_if_there
 
-FILE = "generation_config.json"
-WHOLE_NUMBER, NUMBER, IDS, IDS_OF_WORDS = "a whole number", "a number", "a list of ids", "a list of lists of ids"
-# Settings with the same name and meaning in GenerationConfig.
-SAME = {
-    **dict.fromkeys(("max_new_tokens", "min_new_tokens", "num_beams", "num_return_sequences"), WHOLE_NUMBER),
-    **dict.fromkeys(("length_penalty", "repetition_penalty"), NUMBER),
-    "no_repeat_ngram_size": WHOLE_NUMBER,
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float)
+
+
+def _are_ids(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_whole, value))
+
+
+# Settings and what tells whether a value has their type. SAME have the same name and meaning in GenerationConfig.
+SAME: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("max_new_tokens", "min_new_tokens", "num_beams", "num_return_sequences"), _is_whole),
+    **dict.fromkeys(("length_penalty", "repetition_penalty"), _is_number),
+    "no_repeat_ngram_size": _is_whole,
 }
-WHEN_SAMPLING = {"top_k": WHOLE_NUMBER} | dict.fromkeys(("temperature", "top_p", "min_p"), NUMBER)
+WHEN_SAMPLING = {"top_k": _is_whole} | dict.fromkeys(("temperature", "top_p", "min_p"), _is_number)
 TYPES = {
     **SAME,
     **WHEN_SAMPLING,
-    **dict.fromkeys(("max_length", "min_length"), WHOLE_NUMBER),
-    "do_sample": "true or false",
-    **dict.fromkeys(("eos_token_id", "suppress_tokens"), IDS),
-    "bad_words_ids": IDS_OF_WORDS,
+    **dict.fromkeys(("max_length", "min_length"), _is_whole),
+    "do_sample": lambda value: isinstance(value, bool),
+    **dict.fromkeys(("eos_token_id", "suppress_tokens"), _are_ids),
+    "bad_words_ids": lambda value: isinstance(value, list) and all(map(_are_ids, value)),
 }
+OF_THE_FILE = ("_from_model_config", "transformers_version")  # how it was made
 DEFAULT_TOP_K = 50  # in transformers, when sampling
 # Settings without effect on decoding, or with the same value for every T5.
 WITHOUT_EFFECT = {
-    "_from_model_config",
+    *OF_THE_FILE,
     "bos_token_id",
     "decoder_start_token_id",  # read with the config
     "do_sample",
@@ -43,7 +56,6 @@ WITHOUT_EFFECT = {
     "output_scores",
     "pad_token_id",
     "return_dict_in_generate",
-    "transformers_version",
     "use_cache",
 }
 # Settings that affect the results, with the only supported value.
@@ -61,17 +73,13 @@ ONLY = {
 }
 
 
-def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], object]) -> GenerationConfig | None:
-    """Reads a model directory's decoding settings, if any; calls `tell` with a warning about those not followed."""
-    path = directory / FILE
-    given = _given(path) if path.is_file() else _given_in_config(directory / CONFIG_FILE)
-    if not given and not path.is_file():
-        return None
+def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], object]) -> GenerationConfig:
+    """Reads a model directory's decoding settings; calls `tell` with a warning about those not followed."""
+    given, path = published_settings(directory), directory / GENERATION_FILE
     path = path if path.is_file() else directory / CONFIG_FILE
-    given = {name: value for name, value in given.items() if value is not None}
-    if _is(given.get("eos_token_id"), WHOLE_NUMBER):
+    if _is_whole(given.get("eos_token_id")):
         given["eos_token_id"] = [given["eos_token_id"]]
-    wrong = {name: given.pop(name) for name, wanted in TYPES.items() if name in given and not _is(given[name], wanted)}
+    wrong = {name: given.pop(name) for name, has_type in TYPES.items() if name in given and not has_type(given[name])}
     fields: dict[str, Any] = {name: given.pop(name) for name in SAME if name in given}
     sampling = {name: given.pop(name) for name in WHEN_SAMPLING if name in given}
     if given.get("do_sample"):
@@ -82,7 +90,8 @@ def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], obj
     unknown = {name: value for name, value in given.items() if name not in WITHOUT_EFFECT}
     unknown = wrong | {name: value for name, value in unknown.items() if ONLY.get(name, ()) != value}
     if unknown:
-        tell(f"{path} sets {', '.join(f'{name} {value!r}' for name, value in unknown.items())}: unsupported, ignored")
+        settings = ", ".join(f"{name} {value!r:.80}" for name, value in unknown.items())
+        tell(f"{path} sets {settings}: unsupported, ignored")
     try:
         return GenerationConfig(**fields)
     except ValueError as error:
@@ -90,33 +99,27 @@ def read_generation_config(directory: pathlib.Path, *, tell: Callable[[str], obj
         return GenerationConfig()
 
 
-def _given_in_config(path: pathlib.Path) -> dict[str, Any]:
+def published_settings(directory: pathlib.Path) -> dict[str, Any]:
+    """Returns the decoding settings of a directory, under Hugging Face's names, without those that are null."""
+    path = directory / GENERATION_FILE
+    given = read_json(path) if path.is_file() else _in_config(read_json_if_there(directory / CONFIG_FILE))
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def settings_fields(cfg: ModelConfig, published: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the generation_config.json of a model, given the settings published with it."""
+    fields = {name: value for name, value in published.items() if name not in OF_THE_FILE} | id_fields(cfg)
+    if cfg.eos_id in eos_ids(published):
+        fields["eos_token_id"] = published["eos_token_id"]
+    return dict(sorted(fields.items()))
+
+
+def _in_config(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the decoding settings in a config.json, except for a single EOS, which is part of the model."""
-    given = read_json(path) if path.is_file() else {}
     names = {*TYPES, *ONLY, "forced_bos_token_id", "forced_eos_token_id"}
-    if len(eos_ids(given)) < 2:
+    if len(eos_ids(fields)) < 2:
         names.remove("eos_token_id")
-    return {name: value for name, value in given.items() if name in names}
-
-
-def _given(path: pathlib.Path) -> dict[str, Any]:
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}): download it again, or delete it") from error
-    if not isinstance(given, dict):
-        raise ValueError(f"{path} is not a JSON object: download it again, or delete it")
-    return given
-
-
-def _is(value: Any, wanted: str) -> bool:
-    """Returns whether a JSON value has one of the types in `TYPES`."""
-    if wanted in (WHOLE_NUMBER, NUMBER):
-        return type(value) is int or (wanted == NUMBER and type(value) is float)
-    if wanted in (IDS, IDS_OF_WORDS):
-        part_type = WHOLE_NUMBER if wanted == IDS else IDS
-        return isinstance(value, list) and all(_is(part, part_type) for part in value)
-    return isinstance(value, bool)
+    return {name: value for name, value in fields.items() if name in names}
 
 
 def _lengths(given: dict[str, Any], fields: dict[str, Any]) -> dict[str, int]:

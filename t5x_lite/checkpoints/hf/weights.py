@@ -27,11 +27,11 @@ from t5x_lite.checkpoints.hf.config import (
     GENERATION_FILE,
     config_fields,
     eos_ids,
-    id_fields,
     read_config,
     read_json,
 )
 from t5x_lite.checkpoints.hf.embedding import LM_HEAD, with_one_embedding
+from t5x_lite.checkpoints.hf.generation import published_settings, settings_fields
 from t5x_lite.checkpoints.hf.settings import unfollowed_settings
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer, tokenizer_directory
 from t5x_lite.checkpoints.param_names import Form, Row, check_arrays
@@ -87,7 +87,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     tokenizer = tokenizer or read_tokenizer(tokenizer_directory(path))
     if tokenizer.eos_id in eos_ids(read_json(path / CONFIG_FILE)):  # of several EOS ids, the tokenizer's
         config = dataclasses.replace(config, eos_id=tokenizer.eos_id)
-    return LazyModel(config, architecture, tokenizer, 0, dtype, read)
+    return LazyModel(config, architecture, tokenizer, 0, dtype, read, decoding=published_settings(path))
 
 
 def save_model(
@@ -98,6 +98,9 @@ def save_model(
         save_tokenizer(tokenizer, temporary)
         if model.head is not None:
             write_head(temporary, model.head, emb_dim=model.config.emb_dim, dtype=dtype)
+        if model.architecture.traits.decodes:
+            settings = json.dumps(settings_fields(model.config, model.decoding), indent=2)
+            write_atomically(temporary / GENERATION_FILE, settings + "\n")
         own = (model.config, model.read)
         save_weights(temporary, *own, dtype=dtype, progress=progress, architecture=model.architecture)
 
@@ -111,7 +114,7 @@ def save_weights(
     progress: Progress = IGNORE,
     architecture: Architecture = ENCODER_DECODER,
 ) -> None:
-    """Writes config.json, the weights of a model and, if it decodes, generation_config.json."""
+    """Writes config.json and the weights of a model."""
     check_writable(architecture, "the model")
     fields = config_fields(cfg) | {"torch_dtype": dtype.name} | architecture_fields(cfg, architecture)
     layers, shapes = _layers(cfg, architecture), param_shapes(cfg, architecture)
@@ -130,9 +133,6 @@ def save_weights(
     own_names = {stored_name(name, architecture): name for name in layers}
     hf_shapes = {stored: layers[name][-1] for stored, name in own_names.items()}
     safetensors.write_weights(directory, hf_shapes, parts, dtype, progress=progress)
-    if architecture.traits.decodes:
-        generation = dict(sorted(id_fields(cfg).items()))
-        write_atomically(directory / GENERATION_FILE, json.dumps(generation, indent=2) + "\n")
     # Written last, so that a directory with a config.json is complete.
     write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")
 

@@ -8,7 +8,11 @@ import re
 import pytest
 
 from t5x_lite.checkpoints.hf.generation import read_generation_config
+from t5x_lite.checkpoints.load import load, save_hf
+from t5x_lite.commands import convert
 from t5x_lite.config.generation import GenerationConfig
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from tests import tiny
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 # As published beside google/flan-t5-small.
@@ -31,7 +35,7 @@ def same(**fields):
 
 
 def test_a_directory_without_the_file_says_nothing(tmp_path):
-    assert read_generation_config(tmp_path, tell=print) is None
+    assert read_generation_config(tmp_path, tell=print) == GenerationConfig()
 
 
 def test_a_published_file_is_greedy_and_ends_at_its_eos(tmp_path):
@@ -197,10 +201,26 @@ def test_old_directories_have_their_decoding_settings_in_config_json(tmp_path):
     assert read_generation_config(tmp_path, tell=told.append) == GenerationConfig()
 
 
+@pytest.mark.parametrize("name", ["generation_config", "config"])
+def test_settings_go_there_and_back_with_every_eos(name, tmp_path):
+    save_hf(tiny.model(dataclasses.replace(tiny.T5_1_1, vocab_size=384)), ByteTokenizer(), tmp_path / "made")
+    path = tmp_path / "made" / f"{name}.json"
+    settings = {"eos_token_id": [9, 1], "num_beams": 4, "early_stopping": True}
+    path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+    if name == "config":
+        (tmp_path / "made" / "generation_config.json").unlink()
+    convert.run(str(tmp_path / "made"), str(tmp_path / "again"))
+    written = json.loads((tmp_path / "again" / "generation_config.json").read_text())
+    assert written == settings | {"decoder_start_token_id": 0, "pad_token_id": 0}
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["eos_token_id"] == 1
+    assert load(tmp_path / "again").generation == load(tmp_path / "made").generation
+
+
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"{", "is not JSON"), (b"\xff", "is not JSON"), (b"[1]", "is not a JSON object")]
+    ("content", "message"),
+    [(b"{", "cannot be read as JSON"), (b"\xff", "cannot be read"), (b"[1]", "is not a JSON object")],
 )
 def test_a_file_that_is_no_json_object_is_refused(tmp_path, content, message):
     (tmp_path / "generation_config.json").write_bytes(content)
-    with pytest.raises(ValueError, match=f"generation_config.json {message}.*: download it again, or delete it"):
+    with pytest.raises(ValueError, match=f"generation_config.json {message}.*: it is damaged; download it again"):
         read_generation_config(tmp_path, tell=print)

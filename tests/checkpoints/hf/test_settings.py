@@ -20,14 +20,16 @@ def write(directory, **files):
     ("config", "tokenizer", "expected"),
     [
         ({}, {"truncation_side": "left"}, "truncation_side 'left'"),
-        ({}, {"split_special_tokens": True, "chat_template": "{{ x }}"}, "split_special_tokens True, chat_template"),
-        ({"prefix": "q: "}, {}, "prefix 'q: ' (begin the inputs with it)"),
-        ({"task_specific_params": {"x": {"num_beams": 4}}}, {}, "task_specific_params"),
         (
-            {"task_specific_params": {"s": {"prefix": "summarize: "}, "t": {"prefix": "to German: "}, "u": 7}},
+            {},
+            {"split_special_tokens": True, "chat_template": "{}"},
+            "split_special_tokens True, chat_template '{}'",
+        ),
+        ({"prefix": "q: "}, {}, "prefix 'q: ' (begin the inputs with it)"),
+        (
+            {"prefix": "q: "},
             {"clean_up_tokenization_spaces": True},
-            "task_specific_params (begin the inputs with one of 'summarize: ', 'to German: '), "
-            "clean_up_tokenization_spaces True",
+            "prefix 'q: ' (begin the inputs with it), clean_up_tokenization_spaces True",
         ),
     ],
 )
