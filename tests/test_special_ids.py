@@ -14,6 +14,7 @@ import pytest
 from t5x_lite.checkpoints.load import Pretrained, check_special_ids
 from t5x_lite.commands.attention.look import look_at
 from t5x_lite.config import TaskConfig
+from t5x_lite.config.architectures import Architecture
 from t5x_lite.config.commands import AttentionConfig
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.converters import make_converter
@@ -129,7 +130,7 @@ def batches(kind, architecture="encoder_decoder"):
     found = []
     for tokenizer in (OLD, NEW):
         task = TaskConfig(inputs="{a}", targets="{b}", source="x") if kind in KINDS[:3] else TaskConfig(objective=kind)
-        convert = make_converter(architecture, {"": task}, tokenizer)
+        convert = make_converter(Architecture(architecture), {"": task}, tokenizer)
         made = examples(tokenizer, kind)
         found.append(next(iter(eval_batches(made, batch_size=len(made), num_batches=1, convert=convert))))
     return found

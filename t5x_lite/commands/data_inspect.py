@@ -48,8 +48,8 @@ def first_examples(run: Run, corpora: Corpora, start: int) -> Iterator[dict]:
     data = dataclasses.replace(run.config.data, num_workers=0)
     examples = make_examples(run.examples, corpora)
     batches = train_batches(examples.train, batch_size=1, data=data, convert=dict, start_example=start)
-    name, spec = ENCODER_DECODER.name, run.examples
-    as_encoder_decoder = make_converter(name, spec.tasks.each, tokenizer, start_id=spec.start_id)
+    spec = run.examples
+    as_encoder_decoder = make_converter(ENCODER_DECODER, spec.tasks.each, tokenizer, start_id=spec.start_id)
     for number, rows in zip(itertools.count(start), batches, strict=False):
         features = {}
         if spec.architecture != ENCODER_DECODER:

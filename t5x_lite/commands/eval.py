@@ -24,6 +24,7 @@ from t5x_lite.evaluation.metrics import reads
 from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.files.closed_pipe import opened_output
 from t5x_lite.files.progress import ProgressBar
+from t5x_lite.files.run_config import with_revision
 from t5x_lite.files.same_file import refuse_overwriting
 from t5x_lite.parallel.multihost import Watchdog
 
@@ -66,7 +67,7 @@ def run(
         read = [*model_files(checkpoint), *(file for task in tasks.each.values() for file in task_files(task))]
         refuse_overwriting([output], read, "--output")
     is_first = jax.process_index() == 0
-    pretrained = load(checkpoint)
+    pretrained, cfg = load(checkpoint), with_revision(cfg, checkpoint)
     pretrained.architecture.check_predicts()
     with (
         ProgressBar("Evaluating", unit="batches", enabled=is_first) as bar,

@@ -91,7 +91,7 @@ class Architecture(NamedTuple):
 
     name: str = DEFAULT  # a key of ARCHITECTURES
     labels: tuple[str, ...] = ()  # a classifier's labels, in the order of its logits; empty for other architectures
-    keeps_eos: bool = False  # whether a decoder without an encoder reads the EOS of its inputs, as in SeqIO
+    keeps_eos: bool = False  # whether a decoder reads inputs, their EOS included, before its targets, as in SeqIO
 
     @property
     def traits(self) -> Traits:

@@ -249,9 +249,9 @@ class RunConfig:
       checkpoint: checkpoints during training.
       mesh: device mesh.
       revision: rules for examples and optimizer states; 2 follows T5X and SeqIO. Runs started before there were
-        revisions keep 1, which drops the tokens left over after the last whole chunk of a text and the EOS of a prefix
-        LM's inputs, packs a decoder's inputs and targets separately, and has optimizer.factored large. Null is the
-        run's own revision, or 2 for a new run.
+        revisions keep 1, which drops the tokens left over after the last whole chunk of a text and the EOS of a
+        decoder's inputs, packs its inputs and targets separately, and has optimizer.factored large. Null is the run's
+        own revision, or 2 for a new run.
     """
 
     run_dir: str
@@ -268,8 +268,11 @@ class RunConfig:
 
     def __post_init__(self):
         no_directory = not_empty("name a directory for the run, for example --run_dir runs/first")
-        revisions = between(FIRST_REVISION, LATEST_REVISION)
-        check_fields(self, "", {no_directory: "run_dir", revisions: "revision", between(0, 2**31 - 1): "seed"})
+        known = Rule(
+            lambda value: value in (FIRST_REVISION, LATEST_REVISION),
+            f"use {FIRST_REVISION} or {LATEST_REVISION}, or the newer t5x-lite that the run was started with",
+        )
+        check_fields(self, "", {no_directory: "run_dir", known: "revision", between(0, 2**31 - 1): "seed"})
         require(
             "://" not in self.run_dir,
             f"run_dir is {self.run_dir!r}, not a local directory: mount the bucket (gcsfuse, s3fs) and use its path",
@@ -278,5 +281,5 @@ class RunConfig:
 
     @property
     def follows_t5x(self) -> bool:
-        """Whether the rules are those of T5X and SeqIO, which runs started before revision 2 do not follow."""
+        """Whether the rules are those of T5X and SeqIO."""
         return self.revision != FIRST_REVISION

@@ -90,7 +90,7 @@ def packing_of(rows: Mapping[str, np.ndarray], feature: str, stack: str) -> Batc
 
 
 def make_converter(
-    architecture: str,
+    architecture: Architecture,
     tasks: Mapping[str, TaskConfig],
     tokenizer: Tokenizer,
     *,
@@ -104,10 +104,10 @@ def make_converter(
     Raises:
       ValueError: if a task or the packing does not suit the architecture.
     """
-    traits = ARCHITECTURES[architecture]
+    traits = architecture.traits
     if traits.converter is None:
         raise ValueError(
-            f"model.architecture is {architecture}, which predicts nothing: use one of {', '.join(TRAINABLE)}"
+            f"model.architecture is {architecture.name}, which predicts nothing: use one of {', '.join(TRAINABLE)}"
         )
     if traits.labels_per and packing != "none":
         raise mismatch(architecture, "data.packing", packing, "leave it out")
@@ -119,24 +119,30 @@ def make_converter(
 
 
 def encoder_decoder_converter(
-    architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer
+    architecture: Architecture, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer
 ) -> Callable[..., Batch]:
     """Returns `encoder_decoder`, which suits every task."""
     del architecture, tasks, tokenizer
     return encoder_decoder
 
 
-def mismatch(architecture: str, field: str, value: Any, remedy: str) -> ValueError:
+def mismatch(architecture: Architecture, field: str, value: Any, remedy: str) -> ValueError:
     """Returns the error for a field that does not suit an architecture."""
-    return ValueError(f"{field} {value!r} does not suit model.architecture {architecture}: {remedy}")
+    return ValueError(f"{field} {value!r} does not suit model.architecture {architecture.name}: {remedy}")
 
 
-def architecture_for(name: str, tasks: Mapping[str, TaskConfig], follows_seqio: bool = True) -> Architecture:
-    """Returns an architecture, with the tasks' labels if it is a classifier; a prefix LM of SeqIO's keeps every EOS."""
+def joins(tasks: Mapping[str, TaskConfig]) -> bool:
+    """Returns whether a decoder-only model reads inputs before its targets: unless all tasks are causal_lm."""
+    return any(task.inputs is not None or task.objective != "causal_lm" for task in tasks.values())
+
+
+def architecture_for(name: str, tasks: Mapping[str, TaskConfig], *, follows_t5x: bool = True) -> Architecture:
+    """Returns the architecture of a model for tasks, with their labels if it is a classifier."""
     traits = ARCHITECTURES[name]
+    keeps_eos = follows_t5x and traits.decodes and not traits.has_encoder and joins(tasks)
     labels = ()
     if traits.labels_per:
         from t5x_lite.data.labels import labels_of
 
         labels = labels_of(tasks)
-    return Architecture(name, labels, follows_seqio and traits.sees_prefix)
+    return Architecture(name, labels, keeps_eos)

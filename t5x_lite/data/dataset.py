@@ -33,7 +33,7 @@ class ExampleSpec:
     too_long: Literal["cut", "skip", "error"]
     seed: int
     start_id: int | None = None  # the decoder's first input, if the model is a trained one; None for padding
-    follows_t5x: bool = True  # whether leftover tokens are kept and decoders' pairs packed as in T5 and SeqIO
+    keep_leftover: bool = True  # whether the tokens after the last whole chunk make an example
 
     @classmethod
     def from_config(
@@ -47,34 +47,25 @@ class ExampleSpec:
         """Returns the spec of a config with these tasks; `architecture` replaces the config's."""
         return cls(
             tasks=tasks,
-            architecture=architecture or architecture_for(cfg.model.architecture, tasks.each, cfg.follows_t5x),
+            architecture=architecture
+            or architecture_for(cfg.model.architecture, tasks.each, follows_t5x=cfg.follows_t5x),
             inputs_length=cfg.train.inputs_length,
             targets_length=cfg.train.targets_length,
             packing=cfg.data.packing,
             too_long=cfg.data.too_long,
             seed=cfg.seed,
             start_id=start_id,
-            follows_t5x=cfg.follows_t5x,
+            keep_leftover=cfg.follows_t5x,
         )
 
     def converter(self, tokenizer: Tokenizer) -> Converter:
         """Returns the converter from a task's features to the model's."""
-        name, each = self.architecture.name, self.tasks.each
-        convert = make_converter(name, each, tokenizer, packing=self.packing, start_id=self.start_id)
-        options: dict[str, int | None] = {"eos_id": None} if self.architecture.keeps_eos else {}
-        if self.packing != "none" and self.num_dropped is not None and self.targets_length is not None:
-            options["row_length"] = self.inputs_length + self.targets_length
-        return functools.partial(convert, **options) if options else convert
-
-    @property
-    def num_dropped(self) -> int | None:
-        """Tokens left out of each pair if a decoder's are packed as one sequence; None if both sides have own rows."""
-        traits = self.architecture.traits
-        if not self.follows_t5x or traits.has_encoder or not traits.decodes:
-            return None
-        from t5x_lite.data.prefix_lm import joins
-
-        return int(not self.architecture.keeps_eos) if joins(self.tasks.each) else None
+        convert = make_converter(
+            self.architecture, self.tasks.each, tokenizer, packing=self.packing, start_id=self.start_id
+        )
+        if self.packing == "none" or not self.architecture.keeps_eos or self.targets_length is None:
+            return convert
+        return functools.partial(convert, row_length=self.inputs_length + self.targets_length)
 
 
 class RunExamples(NamedTuple):
@@ -130,7 +121,7 @@ def _examples(spec: ExampleSpec, corpus: Corpus, *, held_out: bool) -> Examples:
     mixture = make_objectives(
         corpus.task, corpus.tokenizer, inputs_length=spec.inputs_length, targets_length=spec.targets_length, seed=seed
     )
-    chunks = [Chunks(split.tokens, objective, keep_leftover=spec.follows_t5x) for _, objective in mixture]
+    chunks = [Chunks(split.tokens, objective, keep_leftover=spec.keep_leftover) for _, objective in mixture]
     if len(chunks) == 1:
         return chunks[0]
     from t5x_lite.data.mixing import Mixed

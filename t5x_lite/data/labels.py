@@ -9,17 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from t5x_lite.config import TaskConfig
-from t5x_lite.config.architectures import ARCHITECTURES
+from t5x_lite.config.architectures import Architecture
 from t5x_lite.data.converters import Converter, mismatch
 from t5x_lite.data.tokenizers import Tokenizer
 
 
-def label_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
+def label_converter(architecture: Architecture, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
     """Returns the converter of a sequence or token classifier."""
     for task in tasks.values():
         if task.inputs is None and task.prepared is None:
             raise mismatch(architecture, "task.inputs", None, "give task.inputs, task.targets and task.labels")
-    kind = SequenceLabels if ARCHITECTURES[architecture].labels_per == "sequence" else TokenLabels
+    kind = SequenceLabels if architecture.traits.labels_per == "sequence" else TokenLabels
     return kind(labels_of(tasks), tokenizer)
 
 

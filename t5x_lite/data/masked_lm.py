@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from t5x_lite.config import TaskConfig
+from t5x_lite.config.architectures import Architecture
 from t5x_lite.data.converters import Batch, Converter, mismatch, packing_of
 from t5x_lite.data.tokenizers import Tokenizer
 
@@ -33,7 +34,7 @@ def encoder_only(rows: Mapping[str, np.ndarray], *, mask_id: int) -> Batch:
     } | packing_of(rows, "inputs", "encoder")
 
 
-def masked_lm_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
+def masked_lm_converter(architecture: Architecture, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
     """Returns `encoder_only` with the tokenizer's mask token."""
     for task in tasks.values():
         if task.inputs is not None:

@@ -115,20 +115,21 @@ class PackedPairs:
     """Pairs packed several to a row by a method of `PLANS`; the rows are the same in every epoch.
 
     Args:
-      num_dropped: for a decoder, which reads a row's pairs one after the other in S + T places, the number of tokens
-        that it leaves out of each; None packs inputs and targets into rows of their own.
+      pairs: the pairs.
+      method: a key of `PLANS`.
+      joined: whether the inputs and targets of a row share S + T places, which a decoder reads pair by pair, so that
+        rows of either are that long; otherwise each has its own length.
     """
 
-    def __init__(self, pairs: Pairs, method: str, *, num_dropped: int | None = None):
+    def __init__(self, pairs: Pairs, method: str, *, joined: bool = False):
         self.pairs, self.seed = pairs, pairs.seed
         self.inputs_length, self.targets_length = pairs.inputs_length, pairs.targets_length
         self.pad_id = pairs.pad_id
-        lengths_E2, capacity = pairs.cut_lengths(), [pairs.inputs_length, pairs.targets_length]
-        self.num_dropped, self.row_length = num_dropped, None if num_dropped is None else sum(capacity)
-        if num_dropped is None:
-            self.plan = PLANS[method](lengths_E2, capacity)
-        else:
-            self.plan = PLANS[method](joined_lengths(lengths_E2, num_dropped), [sum(capacity)])
+        self.joined = joined
+        self.plan = PLANS[method](*packed_lengths(pairs.cut_lengths(), self._capacity(), joined=joined))
+
+    def _capacity(self) -> tuple[int, int]:
+        return self.inputs_length, self.targets_length
 
     def __len__(self) -> int:
         return len(self.plan.ends_R)
@@ -137,13 +138,16 @@ class PackedPairs:
         del index_B
         members = [self.plan.row(int(number)) for number in number_B]
         pairs = iter(self.pairs.read(np.concatenate(members)))
-        lengths = {"inputs": self.row_length or self.inputs_length, "targets": self.row_length or self.targets_length}
+        widths = 2 * [self.inputs_length + self.targets_length] if self.joined else self._capacity()
+        lengths = dict(zip(("inputs", "targets"), widths, strict=True))
         return fill_rows([[next(pairs) for _ in row] for row in members], lengths, pad_id=self.pad_id)
 
 
-def joined_lengths(lengths_E2: np.ndarray, num_dropped: int) -> np.ndarray:
-    """Returns the lengths of pairs as sequences without `num_dropped` of their tokens: int64 [E, 1]."""
-    return lengths_E2.sum(axis=1, keepdims=True) - num_dropped
+def packed_lengths(
+    lengths_E2: np.ndarray, capacity: Sequence[int], *, joined: bool
+) -> tuple[np.ndarray, Sequence[int]]:
+    """Returns lengths of pairs and the capacity of a row: of inputs and targets, or of both as one if `joined`."""
+    return (lengths_E2.sum(axis=1, keepdims=True), [sum(capacity)]) if joined else (lengths_E2, capacity)
 
 
 def fill_rows(

@@ -113,7 +113,7 @@ def make_pairs(spec: "ExampleSpec", corpus: Corpus, split: Split, *, held_out: b
         return pairs
     from t5x_lite.data.packing import PackedPairs
 
-    return PackedPairs(pairs, spec.packing, num_dropped=spec.num_dropped)
+    return PackedPairs(pairs, spec.packing, joined=spec.architecture.keeps_eos)
 
 
 def _targets_length(spec: "ExampleSpec", corpus: Corpus) -> int:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from t5x_lite.config import TaskConfig
-from t5x_lite.config.architectures import ARCHITECTURES
-from t5x_lite.data.converters import Batch, decoder_only, mismatch
+from t5x_lite.config.architectures import Architecture
+from t5x_lite.data.converters import Batch, decoder_only, joins, mismatch
 from t5x_lite.data.tokenizers import Tokenizer
 
 
@@ -62,7 +62,7 @@ def continuation(
       rows: as for `encoder_decoder`.
       eos_id: as for `join`.
       sees_prefix: whether attention to the inputs is bidirectional.
-      row_length: the length of the features, if the rows were packed for a decoder; None for S + T.
+      row_length: the length of the features, S + T by default, which rows packed by `joined` exceed.
       bos_id: the decoder's first input in each example.
       pad_id: the id of padding.
     """
@@ -120,18 +120,16 @@ def join(rows: Mapping[str, np.ndarray], *, eos_id: int | None = None, pad_id: i
     return joined
 
 
-def decoder_converter(architecture: str, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Callable[..., Batch]:
+def decoder_converter(
+    architecture: Architecture, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer
+) -> Callable[..., Batch]:
     """Returns `decoder_only` if all tasks are causal language modelling, otherwise `continuation`."""
-    sees_prefix = ARCHITECTURES[architecture].sees_prefix
+    sees_prefix = architecture.traits.sees_prefix
     unsuitable = ("masked_lm", "causal_lm") if sees_prefix else ("masked_lm",)
     for task in tasks.values():
         if task.inputs is None and task.objective in unsuitable:
-            raise mismatch(architecture, "task.objective", task.objective, f"use {architecture}")
+            raise mismatch(architecture, "task.objective", task.objective, f"use {architecture.name}")
     if not joins(tasks):
         return decoder_only
-    return functools.partial(continuation, eos_id=tokenizer.eos_id, sees_prefix=sees_prefix)
-
-
-def joins(tasks: Mapping[str, TaskConfig]) -> bool:
-    """Returns whether a decoder reads inputs before its targets: always, unless all tasks are causal_lm."""
-    return any(task.inputs is not None or task.objective != "causal_lm" for task in tasks.values())
+    eos_id = None if architecture.keeps_eos else tokenizer.eos_id
+    return functools.partial(continuation, eos_id=eos_id, sees_prefix=sees_prefix)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import numpy as np
-import yaml
 from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.load import Pretrained, check_special_ids, load, local_path
@@ -26,6 +25,7 @@ from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash
 from t5x_lite.evaluation.evaluator import Evaluation, check_metrics
 from t5x_lite.evaluation.results import prefix
+from t5x_lite.files.run_config import read_run_config, with_revision
 from t5x_lite.model.architectures import Architecture, Model
 from t5x_lite.parallel.mesh import make_mesh, replicated
 
@@ -53,12 +53,13 @@ def evaluate(
     run_dir = pathlib.Path(config.run_dir)
     if isinstance(model, (str, os.PathLike)):
         run_dir, model = local_path(model), load(model)
+    config = with_revision(config, run_dir)
     if isinstance(model, Pretrained):
         tokenizer, architecture, network = model.tokenizer, model.architecture, model.model
     else:
         network: Model = model
         tokenizer = _tokenizer_without_model(run_dir, tasks.tokenizer)
-        architecture = architecture_for(config.model.architecture, tasks.each, config.follows_t5x)
+        architecture = architecture_for(config.model.architecture, tasks.each, follows_t5x=config.follows_t5x)
     spec = held_out_spec(config, tasks, architecture, start_id=network.cfg.start_id)
     if tokenizer.vocab_size > network.cfg.vocab_size:
         raise ValueError(
@@ -121,8 +122,8 @@ def check_tokenizer(asked: TokenizerConfig, tokenizer: Tokenizer, digest: str, r
     """
     if asked == TokenizerConfig():
         return
-    if (run_dir / "config.yaml").is_file() and tokenizer_hash(run_dir) == digest:
-        stored = yaml.safe_load((run_dir / "config.yaml").read_text()) or {}
+    stored = read_run_config(run_dir)
+    if stored is not None and tokenizer_hash(run_dir) == digest:
         recorded = stored.get("task", {}).get("tokenizer")
         if recorded and as_plain(TokenizerConfig()) | recorded == as_plain(asked):  # old configs have fewer fields
             return

@@ -5,10 +5,9 @@ import dataclasses
 from typing import TYPE_CHECKING, NamedTuple
 
 from t5x_lite.config import RunConfig
-from t5x_lite.config.run import LATEST_REVISION
 from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
-from t5x_lite.training.run_dir import RunDirectory
+from t5x_lite.files.run_config import with_revision
 
 if TYPE_CHECKING:
     from t5x_lite.checkpoints.weights import LazyModel
@@ -29,7 +28,7 @@ class Run(NamedTuple):
 
 def resolve_run(cfg: RunConfig) -> Run:
     """Sets the revision, expands tasks from their bases, and opens `model.pretrained`, whose tokenizer they take."""
-    cfg = dataclasses.replace(cfg, revision=cfg.revision or RunDirectory(cfg.run_dir).revision() or LATEST_REVISION)
+    cfg = with_revision(cfg, cfg.run_dir)
     tasks, pretrained = resolve_tasks(cfg.task), None
     if cfg.model.pretrained is not None:
         from t5x_lite.training.starting_point import open_starting_point

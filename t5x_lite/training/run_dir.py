@@ -19,8 +19,8 @@ import yaml
 
 from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
-from t5x_lite.config.run import FIRST_REVISION
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.run_config import RUN_CONFIG, read_run_config
 from t5x_lite.files.yaml_text import Dumper
 
 # If one of these changes, the existing checkpoints or text cannot be used.
@@ -43,7 +43,7 @@ class RunDirectory:
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = pathlib.Path(path)
-        self.config = self.path / "config.yaml"
+        self.config = self.path / RUN_CONFIG
         self.environment = self.path / "environment.json"
         self.metrics = self.path / "metrics.jsonl"
         self.plot = self.path / "loss.svg"
@@ -93,9 +93,9 @@ class RunDirectory:
 
     def check(self, cfg: RunConfig) -> None:
         """Raises ValueError if a field that must stay the same differs from the recorded config."""
-        if not self.config.exists():
+        began, asked = read_run_config(self.path), as_plain(cfg)
+        if began is None:
             return
-        began, asked = {"revision": FIRST_REVISION} | self._read_config(), as_plain(cfg)
         for field in FIXED_FIELDS:
             for name, before, now in _differences(field, _get(began, field), _get(asked, field)):
                 raise ValueError(
@@ -103,27 +103,11 @@ class RunDirectory:
                     "use that value, or another run_dir"
                 )
 
-    def revision(self) -> int | None:
-        """Returns the revision of the rules that the run follows; None for a new run."""
-        try:
-            return self._read_config().get("revision", FIRST_REVISION) if self.config.exists() else None
-        except ValueError:
-            return None  # `check` reports it
-
     def record(self, cfg: RunConfig) -> None:
         """Writes the resolved config and the environment, in process 0 only."""
         if jax.process_index() == 0:
             write_atomically(self.config, yaml.dump(as_plain(cfg), Dumper=Dumper, sort_keys=False))
             write_atomically(self.environment, json.dumps(environment(), indent=2) + "\n")
-
-    def _read_config(self) -> dict[str, Any]:
-        try:
-            began = yaml.safe_load(self.config.read_text())
-        except (yaml.YAMLError, UnicodeDecodeError):
-            began = None
-        if not isinstance(began, dict):
-            raise ValueError(f"{self.config} is corrupt: restore it, or name another run_dir")
-        return began
 
 
 def environment() -> dict[str, Any]:

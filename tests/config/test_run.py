@@ -76,7 +76,7 @@ from t5x_lite.config.commands import InferConfig
             lambda: config.OptimizerConfig(name="adamw_rms", multiply_by_parameter_scale=False),
             r"optimizer.multiply_by_parameter_scale is False and optimizer.name is adamw_rms, which does not use it",
         ),
-        (lambda: config.RunConfig(run_dir="x", revision=3), r"revision is 3: use a number from 1 to 2"),
+        (lambda: config.RunConfig(run_dir="x", revision=3), r"revision is 3: use 1 or 2"),
         (
             lambda: config.OptimizerConfig(warmup_steps=0),
             r"optimizer.warmup_steps is 0, which the rsqrt schedule divides by",

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import TaskConfig
+from t5x_lite.config.architectures import Architecture
 from t5x_lite.data.converters import (
+    architecture_for,
     autoregressive_inputs,
     decoder_only,
     encoder_decoder,
@@ -165,7 +167,7 @@ DECODER = {"decoder_input_tokens", "decoder_target_tokens", "decoder_loss_weight
 
 
 def converter(architecture, *, packing="none", **task):
-    return make_converter(architecture, resolve_tasks(TaskConfig(**task)).each, BYTES, packing=packing)
+    return make_converter(Architecture(architecture), resolve_tasks(TaskConfig(**task)).each, BYTES, packing=packing)
 
 
 @pytest.mark.parametrize(
@@ -184,6 +186,22 @@ def test_each_architecture_gets_the_features_that_it_reads(architecture, task, n
     convert = pickle.loads(pickle.dumps(converter(architecture, **task)))  # as worker processes get it
     rows = ROWS | {"targets": ROWS["inputs"]} if architecture == "masked_lm" else ROWS
     assert convert(rows).keys() == names
+
+
+@pytest.mark.parametrize("name", ["causal_lm", "prefix_lm", "encoder_decoder", "masked_lm"])
+@pytest.mark.parametrize(
+    ("tasks", "joins"),
+    [
+        ({"": {"objective": "causal_lm"}}, False),
+        ({"": {"objective": "prefix_lm"}}, True),
+        ({"": PAIRS}, True),
+        ({"a": {"objective": "causal_lm"}, "b": PAIRS}, True),
+    ],
+)
+def test_decoders_that_read_inputs_before_their_targets_read_the_eos_of_the_inputs_as_in_seqio(name, tasks, joins):
+    each = {task: TaskConfig(**fields) for task, fields in tasks.items()}
+    assert architecture_for(name, each).keeps_eos == (joins and name in ("causal_lm", "prefix_lm"))
+    assert not architecture_for(name, each, follows_t5x=False).keeps_eos
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from t5x_lite.config import MixtureConfig, TaskConfig
 from t5x_lite.data.packing import PackedPairs
 from t5x_lite.data.pairs import Pairs
-from t5x_lite.data.prefix_lm import continuation, join, joins, prefix_lm
+from t5x_lite.data.prefix_lm import continuation, join, prefix_lm
 from tests.data.test_converters import PAIRS, ROWS, TWO, check, converter, filled
 from tests.tokens import ArrayTokens
 
@@ -150,9 +150,9 @@ def packed(examples, method, inputs_length, targets_length, **options):
     sides = [np.array(example[side][:-1]) for example in examples for side in ("inputs", "targets")]
     ends_E2 = np.cumsum([len(side) for side in sides]).reshape(-1, 2)
     pairs = Pairs(ArrayTokens(np.concatenate(sides)), ends_E2, inputs_length, targets_length)
-    rows = PackedPairs(pairs, method, num_dropped=0)
+    rows = PackedPairs(pairs, method, joined=True)
     made = rows(np.arange(len(rows)), np.arange(len(rows)))
-    return continuation(made, eos_id=None, sees_prefix=True, row_length=rows.row_length, **options)
+    return continuation(made, eos_id=None, sees_prefix=True, row_length=inputs_length + targets_length, **options)
 
 
 @pytest.mark.parametrize("method", ["first_fit", "best_fit"])
@@ -171,9 +171,3 @@ def test_examples_too_long_to_share_the_places_of_both_sides_have_rows_of_their_
     features = packed(examples, "first_fit", 4, 3)
     assert features["decoder_target_tokens"].tolist() == [[7, 8, 5, 1, 3, 9, 1], [8, 4, 1, 5, 1, 0, 0]]
     assert features["decoder_causal_attention"].tolist() == [[1, 1, 1, 1, 1, 0, 0], [1, 1, 1, 1, 0, 0, 0]]
-
-
-def test_only_texts_learned_whole_have_no_inputs_to_join():
-    assert not joins({"": TaskConfig(objective="causal_lm")})
-    assert joins({"": TaskConfig(objective="prefix_lm")})
-    assert joins({"a": TaskConfig(objective="causal_lm"), "b": TaskConfig(**PAIRS)})

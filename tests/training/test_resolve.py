@@ -13,7 +13,7 @@ from tests import runs
 def test_without_a_pretrained_model_only_the_task_is_resolved(tmp_path):
     cfg = runs.config(tmp_path)
     assert resolve_run(cfg).config == dataclasses.replace(cfg, revision=2)
-    assert resolve_run(cfg).examples.follows_t5x
+    assert resolve_run(cfg).examples.keep_leftover
     assert resolve_run(cfg).pretrained is None
     cola = resolve_run(dataclasses.replace(cfg, task=TaskConfig(base="t5x_lite.tasks.glue:COLA")))
     assert cola.config.task == cola.tasks.whole == cola.examples.tasks.each[""]
@@ -25,7 +25,7 @@ def test_a_run_keeps_the_revision_it_was_started_with_1_if_none_was_recorded(tmp
     cfg = runs.config(tmp_path)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"seed": 0} | recorded))
     run = resolve_run(cfg)
-    assert (run.config.revision, run.examples.follows_t5x) == (revision, revision == 2)
+    assert (run.config.revision, run.examples.keep_leftover) == (revision, revision == 2)
     for given in (1, 2):
         assert resolve_run(dataclasses.replace(cfg, revision=given)).config.revision == given  # `check` compares it
 

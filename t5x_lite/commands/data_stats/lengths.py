@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from t5x_lite.data.packing import PLANS, joined_lengths
+from t5x_lite.data.packing import PLANS, packed_lengths
 from t5x_lite.data.pairs import pair_lengths
 
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99, "max": 1.0}
@@ -73,35 +73,28 @@ def cut_off(lengths_E: np.ndarray, limit: int) -> Cut:
     return Cut(limit, int(np.count_nonzero(over_E)), int(over_E.sum()))
 
 
-def padding(lengths_E2: np.ndarray, capacity: Sequence[int], num_rows: int) -> Padding:
-    """Returns the padding of rows of pairs, given the pairs' lengths after truncation and the row's lengths."""
-    shares = 1 - lengths_E2.sum(axis=0) / (num_rows * np.asarray(capacity))
-    both = 1 - float(lengths_E2.sum()) / (num_rows * sum(capacity))
-    return Padding(num_rows, float(shares[0]), float(shares[1]), both)
+def padding(lengths_EF: np.ndarray, capacity: Sequence[int], num_rows: int) -> Padding:
+    """Returns the padding of rows of pairs, given the result of `packed_lengths` for the pairs after truncation."""
+    shares = 1 - lengths_EF.sum(axis=0) / (num_rows * np.asarray(capacity))
+    both = 1 - float(lengths_EF.sum()) / (num_rows * sum(capacity))
+    return Padding(num_rows, float(shares[0]), float(shares[-1]), both)
 
 
-def joined_padding(num_tokens: int, row_length: int, num_rows: int) -> Padding:
-    """Returns the padding of rows in which a decoder reads inputs and targets one after the other."""
-    share = 1 - num_tokens / (num_rows * row_length)
-    return Padding(num_rows, share, share, share)
-
-
-def padding_by_packing(
-    lengths_E2: np.ndarray, capacity: Sequence[int], num_dropped: int | None = None
-) -> dict[str, Padding]:
+def padding_by_packing(lengths_E2: np.ndarray, capacity: Sequence[int], *, joined: bool = False) -> dict[str, Padding]:
     """Returns the padding of pairs `unpacked` and packed by each method, measured on PACKED_PAIRS pairs.
 
-    `num_dropped` is that of `ExampleSpec`.
+    `joined` is that of `PackedPairs`.
     """
     cut_E2 = np.minimum(lengths_E2, capacity)
-    packed = {method: _packed(method, lengths_E2, capacity, num_dropped) for method in PLANS}
+    packed = {method: _packed(method, lengths_E2, capacity, joined) for method in PLANS}
     return {"unpacked": padding(cut_E2, capacity, len(cut_E2))} | packed
 
 
-def candidates(lengths_E2: np.ndarray, inputs_length: int, num_dropped: int | None = None) -> list[Candidate]:
+def candidates(lengths_E2: np.ndarray, inputs_length: int, *, joined: bool = False) -> list[Candidate]:
     """Returns values of `train.targets_length` that truncate at most MOST_CUT of the targets, in ascending order.
 
-    They are round numbers around the length at which inputs and targets fill rows equally.
+    They are round numbers around the length at which inputs and targets fill rows equally. `joined` is that of
+    `PackedPairs`.
     """
     mean_inputs, mean_targets = np.minimum(lengths_E2, (inputs_length, np.inf)).mean(axis=0)
     equal = inputs_length * mean_targets / mean_inputs
@@ -114,7 +107,7 @@ def candidates(lengths_E2: np.ndarray, inputs_length: int, num_dropped: int | No
         Candidate(
             length,
             num_cut=cut_off(lengths_E2[:, 1], length).num_examples,
-            padding=_packed("best_fit", lengths_E2, (inputs_length, length), num_dropped),
+            padding=_packed("best_fit", lengths_E2, (inputs_length, length), joined),
         )
         for length in tried[:MOST_CANDIDATES]
     ]
@@ -125,14 +118,11 @@ def recommended(tried: Sequence[Candidate]) -> Candidate:
     return min(tried, key=lambda candidate: candidate.padding.both)
 
 
-def _packed(method: str, lengths_E2: np.ndarray, capacity: Sequence[int], num_dropped: int | None) -> Padding:
+def _packed(method: str, lengths_E2: np.ndarray, capacity: Sequence[int], joined: bool) -> Padding:
     """Returns the padding of packed pairs, extrapolated from a sample of PACKED_PAIRS."""
     count = min(len(lengths_E2), PACKED_PAIRS)
     sample = np.minimum(lengths_E2[np.arange(count) * len(lengths_E2) // count], capacity)
-    if num_dropped is None:
-        of_sample = padding(sample, capacity, len(PLANS[method](sample, capacity).ends_R))
-    else:
-        joined = joined_lengths(sample, num_dropped)
-        num_rows = len(PLANS[method](joined, [sum(capacity)]).ends_R)
-        of_sample = joined_padding(int(joined.sum()), sum(capacity), num_rows)
-    return dataclasses.replace(of_sample, num_rows=round(of_sample.num_rows * len(lengths_E2) / count))
+    sample, places = packed_lengths(sample, capacity, joined=joined)
+    num_rows = len(PLANS[method](sample, places).ends_R)
+    of_sample = padding(sample, places, num_rows)
+    return dataclasses.replace(of_sample, num_rows=round(num_rows * len(lengths_E2) / count))

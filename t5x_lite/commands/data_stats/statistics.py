@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import itertools
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,6 @@ from t5x_lite.commands.data_stats.lengths import (
     candidates,
     cut_off,
     describe_lengths,
-    joined_padding,
     padding,
     padding_by_packing,
     recommended,
@@ -36,7 +35,7 @@ from t5x_lite.data.dataset import ExampleSpec, RunExamples, make_examples
 from t5x_lite.data.examples import Chunks, Examples, unpacked
 from t5x_lite.data.mixing import Mixed, example_rates
 from t5x_lite.data.objectives import make_objectives
-from t5x_lite.data.packing import PackedPairs, joined_lengths
+from t5x_lite.data.packing import PackedPairs, packed_lengths
 from t5x_lite.data.pairs import Pairs, pair_lengths
 from t5x_lite.data.pipeline import eval_batches, train_batches
 from t5x_lite.data.tokenizers import Tokenizer
@@ -121,11 +120,11 @@ class Statistics:
 
 def measure(run: Run, corpora: Corpora, timings: Timings) -> Statistics:
     """Returns the statistics of a run."""
-    cfg = run.config
+    cfg, architecture = run.config, run.examples.architecture
     tried = {
-        name: candidates(pair_lengths(corpus.train.ends_EF), cfg.train.inputs_length, run.examples.num_dropped)
+        name: candidates(pair_lengths(corpus.train.ends_EF), cfg.train.inputs_length, joined=architecture.keeps_eos)
         for name, corpus in corpora.items()
-        if corpus.has_pairs and not run.examples.architecture.labels  # classifiers never truncate targets
+        if corpus.has_pairs and not architecture.labels  # classifiers never truncate targets
     }
     spec = with_targets_length(run.examples, corpora, tried)
     examples = make_examples(spec, corpora)
@@ -174,14 +173,13 @@ def _task(name: str, run: Run, corpus: Corpus, examples: RunExamples, tried: lis
     directory = corpus_directory(pathlib.Path(cfg.run_dir) / CORPUS, name, task)
     manifest = read_manifest(directory)
     batches = measure_batches(rows, cfg.train.batch_size, cfg.data)
-    parts = rows.members if isinstance(rows, Mixed) else [rows]
     num_steps = len(rows) / _row_share(name, examples) / cfg.train.batch_size
     counts = {known: len(unpacked(those)) for known, those in examples.tasks.items()}
     return Task(
         source=_source(manifest, task),
         what="pairs" if corpus.has_pairs else "documents",
         objective=None if corpus.has_pairs else task.objective,
-        chunk_lengths=[part.objective.chunk_length for part in parts if isinstance(part, Chunks)],
+        chunk_lengths=[part.objective.chunk_length for part in _parts(rows) if isinstance(part, Chunks)],
         inputs_length=rows.inputs_length,
         targets_length=rows.targets_length,
         train=_side(corpus, "train", rows, manifest, _train_padding(rows, run.examples, batches)),
@@ -254,15 +252,10 @@ def _train_padding(rows: Examples, spec: ExampleSpec, batches: Batches) -> dict[
     pairs = unpacked(rows)
     if not isinstance(pairs, Pairs):
         return {"batches": dataclasses.replace(batches.padding, num_rows=len(rows))}
-    capacity = (pairs.inputs_length, pairs.targets_length)
-    paddings = padding_by_packing(pairs.lengths(), capacity, spec.num_dropped)
+    capacity, joined = (pairs.inputs_length, pairs.targets_length), spec.architecture.keeps_eos
+    paddings = padding_by_packing(pairs.lengths(), capacity, joined=joined)
     if rows is not pairs:  # already packed, so exact
-        lengths_E2 = pairs.cut_lengths()
-        if spec.num_dropped is None:
-            paddings[spec.packing] = padding(lengths_E2, capacity, len(rows))
-        else:
-            num_tokens = int(joined_lengths(lengths_E2, spec.num_dropped).sum())
-            paddings[spec.packing] = joined_padding(num_tokens, sum(capacity), len(rows))
+        paddings[spec.packing] = padding(*packed_lengths(pairs.cut_lengths(), capacity, joined=joined), len(rows))
     return paddings
 
 
@@ -286,24 +279,19 @@ def measure_batches(examples: Examples, batch_size: int, data: DataConfig) -> Ba
     num_tokens = sum(np.count_nonzero(batch[name] != examples.pad_id) for batch in made for name in FEATURES)
     return Batches(
         num_batches=num_batches,
-        padding=_padding_of_rows(made, examples),
+        padding=padding_of(made, examples.pad_id, joined=any(map(_is_joined, _parts(examples)))),
         seconds=seconds,
         examples_per_second=sum(map(num_examples_of, made)) / seconds,
         tokens_per_second=num_tokens / seconds,
     )
 
 
-def _padding_of_rows(batches: Sequence[Batch], examples: Examples) -> Padding:
-    """Returns the padding of training batches, in whose rows pairs may be packed as one sequence each."""
-    parts = examples.members if isinstance(examples, Mixed) else [examples]
-    packed = next((part for part in parts if isinstance(part, PackedPairs) and part.row_length is not None), None)
-    if packed is None:
-        return padding_of(batches, examples.pad_id)
-    assert packed.row_length is not None
-    assert packed.num_dropped is not None
-    num_tokens = sum(np.count_nonzero(batch[name] != examples.pad_id) for batch in batches for name in FEATURES)
-    num_tokens -= packed.num_dropped * sum(map(num_examples_of, batches))
-    return joined_padding(int(num_tokens), packed.row_length, sum(len(batch[FEATURES[0]]) for batch in batches))
+def _parts(examples: Examples) -> list[Examples]:
+    return examples.members if isinstance(examples, Mixed) else [examples]
+
+
+def _is_joined(examples: Examples) -> bool:
+    return isinstance(examples, PackedPairs) and examples.joined
 
 
 def held_out_padding(examples: Examples, batch_size: int) -> Padding:
@@ -313,11 +301,13 @@ def held_out_padding(examples: Examples, batch_size: int) -> Padding:
     return padding_of(eval_batches(examples, batch_size=size, num_batches=num_batches), examples.pad_id)
 
 
-def padding_of(batches: Iterable[Batch], pad_id: int) -> Padding:
-    """Returns the padding of batches of an encoder-decoder."""
+def padding_of(batches: Iterable[Batch], pad_id: int, *, joined: bool = False) -> Padding:
+    """Returns the padding of batches of an encoder-decoder; `joined` is that of `PackedPairs`."""
     batches = list(batches)
     inputs_BS, targets_BT = (np.concatenate([batch[name] for batch in batches]) for name in FEATURES)
     lengths_B2 = np.stack([np.count_nonzero(ids != pad_id, axis=1) for ids in (inputs_BS, targets_BT)], axis=1)
+    if joined:  # the two share as many places as each has
+        return padding(lengths_B2.sum(axis=1, keepdims=True), [inputs_BS.shape[1]], len(lengths_B2))
     return padding(lengths_B2, (inputs_BS.shape[1], targets_BT.shape[1]), len(lengths_B2))
 
 
