@@ -31,12 +31,12 @@ FAMILIES = {
     "umt5": ("UMT5", {"feed_forward_proj": "gated-gelu"}),
     "ul2": ("T5", {"feed_forward_proj": "gated-silu"}),
     "madlad": ("T5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False} | MADLAD_IDS),
-    # What few models have: ids that are all different, exact GELU and another epsilon.
+    # What few models have: special ids that all differ, exact GELU and another epsilon.
     "exact": (
         "T5",
         {"feed_forward_proj": "gated-gelu", "dense_act_fn": "gelu", "layer_norm_epsilon": 1e-3} | OTHER_IDS,
     ),
-    # The rest is not stored, since others have the same forms.
+    # The rest are not stored, since others have the same forms.
     "fred": ("T5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "eos_token_id": 2}),
     "codet5": ("T5", {"feed_forward_proj": "relu", "bos_token_id": 1, "eos_token_id": 2}),
     "ankh": (

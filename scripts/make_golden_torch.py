@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes small files with `torch.save`, and what is in them.
+"""Writes small files with `torch.save`, and their contents as NumPy arrays.
 
     pip install torch
     python scripts/make_golden_torch.py [--output tests/checkpoints/golden_torch]
 
-Writes `state_dict.bin`, a state_dict with its metadata, tied, transposed and sliced tensors of several dtypes; the same
-with pickle's protocol 4, without checksums, and in the format of torch before 1.6; and the numbers in `expected.npz`.
+Writes `state_dict.bin`, a state_dict with metadata and with tied, transposed and sliced tensors of several dtypes; the
+same with pickle protocol 4, without checksums, and in the format before torch 1.6; and the numbers in `expected.npz`.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def make_tensors() -> dict[str, torch.Tensor]:
-    """Returns the tensors of a state_dict, which has metadata besides."""
+    """Returns the tensors of a state_dict, which also has metadata."""
     torch.manual_seed(0)
     module = torch.nn.Sequential(torch.nn.Embedding(7, 5), torch.nn.Linear(5, 7, bias=False))
     module[1].weight = module[0].weight

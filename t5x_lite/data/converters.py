@@ -3,7 +3,7 @@
 
 `prefix_lm` has those of decoder-only models, `masked_lm` and `labels` those of encoders.
 
-Rows of tasks are int32 arrays, padded with the tokenizer's id: `inputs` and `targets`, and for packed rows
+Rows of tasks are int32 arrays, padded with the tokenizer's padding id: `inputs` and `targets`, and for packed rows
 `*_segment_ids`, which number the examples in a row from 1, and `*_positions`, which number the tokens of each example
 from 0.
 

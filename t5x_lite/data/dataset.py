@@ -32,7 +32,7 @@ class ExampleSpec:
     packing: Literal["none", "first_fit", "best_fit"]
     too_long: Literal["cut", "skip", "error"]
     seed: int
-    start_id: int | None = None  # the decoder's first input, if the model is a trained one; None for padding
+    start_id: int | None = None  # the decoder's first input, given by a trained model; None for padding
     keep_leftover: bool = True  # whether the tokens after the last whole chunk make an example
 
     @classmethod

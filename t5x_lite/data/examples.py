@@ -36,10 +36,10 @@ class Examples(Protocol):
 class Chunks:
     """Consecutive chunks of a token stream, corrupted anew in every epoch; raises ValueError if there are none.
 
-    What is left after the last whole chunk is a shorter one, as in T5's `split_tokens`.
+    What is left after the last whole chunk makes a shorter one, as in T5's `split_tokens`.
 
     Args:
-      keep_leftover: whether there is a shorter chunk; without it, the last tokens are never used.
+      keep_leftover: whether to make this shorter chunk; otherwise its tokens are never used.
     """
 
     def __init__(self, tokens: Tokens, objective: Objective, *, keep_leftover: bool = True):

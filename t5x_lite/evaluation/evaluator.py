@@ -47,7 +47,7 @@ class HeldOutSums(NamedTuple):
 def held_out_sums(model: Model, batch: Mapping[str, jax.Array], *, eos_id: int, no_text: range) -> HeldOutSums:
     """Sums the cross entropy of a batch, over all targets and over text only, without dropout.
 
-    Targets are text, except for EOS and the ids in `no_text`, which are sentinels. Padding has no weight.
+    Text is all targets but EOS and the ids in `no_text`, which are sentinels. Padding has no weight.
     """
     hidden_BTD, kernel_DV, targets_BT, weights_BT = model.predict(batch)
     nats_BT, is_correct_BT = token_scores(hidden_BTD, kernel_DV, targets_BT)

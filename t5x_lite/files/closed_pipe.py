@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Output that nobody reads any more, as in `t5x-lite models | head -1`: the command ends quietly.
+"""Ends a command quietly if nobody reads its output any more, as in `t5x-lite models | head -1`.
 
 Python ignores SIGPIPE, which ends other programs, so that a write to a closed pipe raises BrokenPipeError. Resetting
 the signal would also end a process whose network connection is closed.

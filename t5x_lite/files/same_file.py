@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refuses to write over files that are read, whatever they are called: links, other spellings, other capitals."""
+"""Refuses to write over files that are read, under whatever name: links, other spellings, other capitals."""
 
 import os
 import pathlib
@@ -11,9 +11,9 @@ File = Path | int  # an int is the descriptor of an open file
 
 
 def refuse_overwriting(written: Iterable[File], read: Iterable[File], option: str) -> None:
-    """Raises ValueError if one of the files to be written, which the option names, is one that is read.
+    """Raises ValueError if a file to be written, which the option names, is one that is read.
 
-    Devices and pipes are no files to lose, and files that do not exist yet cannot be read.
+    Devices, pipes and files that do not exist yet have nothing to lose.
     """
     existing: dict[object, File] = {identity: path for path in written if (identity := _identity(path)) is not None}
     for path in read if existing else ():
@@ -24,7 +24,7 @@ def refuse_overwriting(written: Iterable[File], read: Iterable[File], option: st
 
 
 def refuse_nesting(directory: Path, read: Iterable[Path], option: str) -> None:
-    """Raises ValueError if the directory to be written is or holds what is read, or is inside it."""
+    """Raises ValueError if the directory to be written is, holds or is inside what is read."""
     target = pathlib.Path(directory).resolve()
     for path in map(pathlib.Path, read):
         source = path.resolve()
@@ -36,7 +36,7 @@ def refuse_nesting(directory: Path, read: Iterable[Path], option: str) -> None:
 
 
 def _identity(path: File) -> tuple[int, int] | None:
-    """Returns what tells a file from all others; None for what does not exist or is not a regular file."""
+    """Returns what identifies a file; None if it does not exist or is not a regular file."""
     try:
         state = os.stat(path)
     except (OSError, ValueError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes of a YAML text, which know the lines and the words as written, for errors."""
+"""Nodes of a YAML text, which keep lines and words as written, for errors."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from t5x_lite.files.yaml_text import READS_AS, Loader
 
 
 def compose(text: str) -> yaml.Node | None:
-    """Returns the nodes of a YAML text, which know their lines; None if there are none."""
+    """Returns the root node of a YAML text; None if there is none."""
     return yaml.compose(text, Loader=Loader)
 
 
@@ -28,7 +28,7 @@ def entries(node: yaml.Node | None, key: str) -> Iterator[tuple[str, yaml.Node]]
 
 
 def read_as(node: yaml.Node) -> str | None:
-    """Returns what YAML reads under a node that is not text, such as "yes, which YAML reads as true or false"."""
+    """Describes a word at or below a node that YAML does not read as text: "yes, which YAML reads as true or false"."""
     if isinstance(node, yaml.ScalarNode):
         return (
             f"{node.value}, which YAML reads as {READS_AS[node.tag]}" if node.tag in READS_AS and node.value else None

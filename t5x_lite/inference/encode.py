@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Embeddings of texts, batched by length, by the encoder of any model that has one.
+"""Embeds texts, batched by length, with the encoder of any model that has one.
 
 Shape letters: B batch, S tokens, D model, E features of an embedding.
 """
@@ -104,7 +104,7 @@ def make_plan(pretrained: Pretrained, config: EncodingConfig) -> Plan:
 
 
 def check_dimensions(dimensions: int | None, most: int) -> None:
-    """Raises ValueError if there are not so many."""
+    """Raises ValueError unless an embedding has that many numbers."""
     if dimensions is not None and dimensions > most:
         raise ValueError(f"dimensions is {dimensions}, but the model has {most}: use at most that")
 
@@ -171,7 +171,7 @@ def _pretrained(model: Any, tokenizer: Tokenizer | None) -> Pretrained:
 
 
 def _devices(model: Any) -> tuple[Devices, int]:
-    """Returns the transfers to the mesh of a model's parameters, and the number of its shards of a batch."""
+    """Returns the transfers to the mesh of a model's parameters, and the number of shards of a batch on it."""
     sharding = getattr(jax.tree.leaves(model)[0], "sharding", None)
     if not isinstance(sharding, NamedSharding) or sharding.mesh.size == 1:
         return LOCAL, 1

@@ -35,8 +35,8 @@ def open_inputs(options: InferConfig) -> Iterator[Inputs]:
     """Opens the input or the task split.
 
     Raises:
-      ValueError: if it cannot be read, at a malformed record, or if the output is one of the files read, which would be
-        lost, whatever name either has.
+      ValueError: if it cannot be read, a record is malformed, or the output is, under whatever name, one of the files
+        that are read.
     """
     task = template_task(options)
     _check_output(options, task)
@@ -65,7 +65,7 @@ def open_inputs(options: InferConfig) -> Iterator[Inputs]:
 
 
 def _check_output(options: InferConfig, task: TaskConfig) -> None:
-    """Raises ValueError if the output, or a file on the way to it, is read: as input, example or part of the model."""
+    """Raises ValueError if the output, or a file written before it, is read as input, example or part of the model."""
     read: list[pathlib.Path | int] = [*model_files(options.checkpoint)]
     if options.split is not None:
         read += task_files(task)
@@ -80,7 +80,7 @@ def _check_output(options: InferConfig, task: TaskConfig) -> None:
 
 
 def _descriptors(stream: Any) -> list[int]:
-    """Returns the number of an open file in a list, which is empty for what is no file, as in tests."""
+    """Returns a stream's file descriptor in a list, which is empty if it has none, as in tests."""
     try:
         return [stream.fileno()]
     except (AttributeError, OSError, ValueError):
@@ -88,7 +88,7 @@ def _descriptors(stream: Any) -> list[int]:
 
 
 def has_template(options: InferConfig) -> bool:
-    """Returns whether the inputs are built by a template, not read as they stand."""
+    """Returns whether a template builds the inputs; otherwise, they are read as they stand."""
     return options.template is not None or options.task is not None
 
 

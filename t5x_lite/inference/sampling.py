@@ -34,9 +34,7 @@ class Decoding(NamedTuple):
 
     tokens_BKT: jax.Array  # a sequence ends with EOS or a stop token; padding follows
     log_probs_BKT: jax.Array  # before any filter, unless spec.scores_as_sampled; [B, K, 0] unless spec.scores
-    top_ids_BKTJ: (
-        jax.Array
-    )  # the J most probable tokens, best first, before any filter; [B, K, 0, 0] without spec.num_top
+    top_ids_BKTJ: jax.Array  # best first, before any filter; [B, K, 0, 0] without spec.num_top
     top_log_probs_BKTJ: jax.Array
     last_BK: jax.Array
     finished_BK: jax.Array
@@ -113,7 +111,7 @@ def _append_token(decoding: Decoding, logits_BKV: jax.Array, params: SamplingPar
 def choose(logits_BKV: jax.Array, count: jax.Array, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
     """Returns the next tokens, [B, K]: sampled if the example has a temperature, else the most probable.
 
-    Of equally probable tokens, the most probable is that with the lowest id.
+    Among equally probable tokens, that with the lowest id is chosen.
     """
     highest_BK = jnp.argmax(logits_BKV, axis=-1)
     if not spec.samples:
@@ -181,5 +179,5 @@ def _uniform(seed_B: jax.Array, count: jax.Array, num_sequences: int) -> jax.Arr
 
 
 def _write(array_BKT: jax.Array, new_BK: jax.Array, count: jax.Array) -> jax.Array:
-    """Writes what a step adds to an array over steps, which may have more dimensions."""
+    """Writes a step's values into an array over all steps, which may have more dimensions."""
     return jax.lax.dynamic_update_slice_in_dim(array_BKT, new_BK[:, :, None], count, axis=2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From an encoder's last hidden states to one vector per text.
+"""Turns an encoder's last hidden states into one vector per text.
 
 Shape letters: B batch, S tokens, D model and input features, E output features.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from t5x_lite.model.encoder import Encoder, mean_of_tokens
 from t5x_lite.model.kernels.cpu import config_of
 
-MIN_NORM = 1e-12  # of a vector to divide by its norm, as in torch
+MIN_NORM = 1e-12  # that a vector is divided by, as in torch
 
 
 @jax.tree_util.register_dataclass
@@ -74,7 +74,7 @@ def embed(model: Any, head: SentenceHead, inputs_BS: jax.Array) -> jax.Array:
 
 
 def shortened(vectors: np.ndarray, dimensions: int | None, *, normalise: bool) -> np.ndarray:
-    """Returns the first `dimensions` numbers of vectors [..., E], normalised again if they were before."""
+    """Returns the first `dimensions` numbers of vectors [..., E], divided by their norm again if `normalise`."""
     if dimensions is None or dimensions == vectors.shape[-1]:
         return vectors
     first = vectors[..., :dimensions]

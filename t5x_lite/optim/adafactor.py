@@ -33,7 +33,7 @@ class Rules(NamedTuple):
 
     Args:
       min_dim_size_to_factor: minimum size of both sides of a plain matrix to factor it; None factors nothing.
-      always_factor_stacked: whether matrices of layers or with split heads are factored whatever their sizes.
+      always_factor_stacked: whether matrices of several layers or with split heads are factored whatever their sizes.
       multiply_by_parameter_scale: whether updates are multiplied by the RMS of their parameters.
 
     Source: T5X `adafactor.py`: `standard_logical_factor_rules`, `_parse_rule`, `_factored_dims`.

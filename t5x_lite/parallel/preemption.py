@@ -34,7 +34,7 @@ class StopSignal:
         return self
 
     def begin(self) -> None:
-        """From here on, SIGINT too stops the run after a step."""
+        """Makes SIGINT, too, stop the run after a step."""
         if jax.process_count() == 1:
             self._handle(signal.SIGINT, self._request)
 

@@ -26,7 +26,7 @@ from t5x_lite.model.sentence_head import SentenceHead, embed
 STEPS_PER_UPDATE = 4  # tokens decoded between notifications and checks for cancelled jobs
 MIN_LENGTH = 32
 SHORT = 64  # inputs up to this length share batches; longer ones are batched by length
-MOST_TOP = 5  # OpenAI's maximum; all are computed if any job needs some, so that one program does
+MOST_TOP = 5  # OpenAI's maximum; all are computed if a job asks for any, so that one program serves all
 USUAL_NEW_TOKENS = 16  # OpenAI's default of max_tokens
 
 

@@ -53,7 +53,7 @@ def serve(options: ServeConfig) -> None:
 
 
 def with_pooling(pretrained: Pretrained, options: ServeConfig) -> Pretrained:
-    """Returns the model with the head that its embeddings are served with; raises ValueError if it has no encoder."""
+    """Returns the model with the head for its embeddings; raises ValueError if it has no encoder."""
     if options.pooling is None:
         return pretrained
     return pretrained._replace(head=make_plan(pretrained, EncodingConfig(pooling=options.pooling)).head)

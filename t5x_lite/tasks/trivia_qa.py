@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """TriviaQA as reading comprehension: `question: A question ? context: A document . ` -> an answer in it.
 
-There is one example for each document and each of the answers that occur in it. T5 then cuts a long input around its
-answer; here it is cut at `train.inputs_length` like any other, so that the answer may be beyond it.
+There is one example for each document and each of the answers in it. T5 then cuts a long input around its answer; here
+it is cut at `train.inputs_length` like any other, so that the answer may lie beyond the cut.
 
 Source: T5 `preprocessors.trivia_qa`, `tasks.py` (which has no metrics for it).
 """

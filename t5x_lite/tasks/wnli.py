@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """WNLI as pronoun resolution: `wsc: The fish ate the worm. *It* was tasty.` -> `The worm`.
 
-WNLI's hypothesis is its premise's clause with a pronoun replaced by a noun. The words around the pronoun find the noun,
-so that a model trained on WSC can be evaluated; T5 says that its rules suit the validation and test splits.
+WNLI's hypothesis is a clause of its premise with a pronoun replaced by a noun. The words around the pronoun locate the
+noun, so that a model trained on WSC can be evaluated; T5 says that its rules suit the validation and test splits.
 
 Source: T5 `preprocessors.wnli_simple`, `tasks.py` (glue_wnli_v002_simple_eval).
 """
@@ -68,7 +68,7 @@ def _match(premise: Sequence[str], hypothesis: Sequence[str], index: int) -> _Ma
 
 
 def _num_shared(words: Sequence[str], others: Sequence[str]) -> int:
-    """Returns how many of the first words are found together in the other text."""
+    """Returns how many of the first words occur together in the other text."""
     text = " ".join(others)
     return next((n for n in range(len(words)) if " ".join(words[: n + 1]) not in text), len(words))
 
@@ -80,7 +80,7 @@ def _from_article(noun: str) -> str:
 
 
 def _as_written(noun: str, hypothesis: str) -> str:
-    """Returns the noun with the hypothesis's capitals and punctuation, but not possessive; empty if it is not there."""
+    """Returns the noun as the hypothesis writes it, without a possessive ending; empty if it is not there."""
     pattern = " ".join(rf"{re.escape(word)}[.,?!]?" for word in noun.split(" "))
     found = re.search(pattern, hypothesis, re.IGNORECASE)
     return re.sub(r"'s?$", "", END.sub("", found[0])) if found else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The initial state of a run that starts from a pretrained model. Other runs do not import this, nor the readers."""
+"""The initial state of a run that starts from a pretrained model. Other runs import neither this nor the readers."""
 
 import functools
 import sys

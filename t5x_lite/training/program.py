@@ -82,7 +82,7 @@ def make_program(run: Run, mesh: Mesh, vocab_size: int, ids: tuple[int, int] = (
 
 
 def _optimizer(cfg: RunConfig) -> OptimizerConfig:
-    """Returns the optimizer's config, with the factoring of runs started before they followed T5X."""
+    """Returns the optimizer's config, with the factoring of revision 1 for runs that follow it."""
     if cfg.follows_t5x or cfg.optimizer.name != "adafactor" or cfg.optimizer.factored is not None:
         return cfg.optimizer
     return dataclasses.replace(cfg.optimizer, factored="large")

@@ -78,7 +78,7 @@ class SpanCorruption(Objective):
         )
 
     def __call__(self, tokens_BL: np.ndarray, index_B: np.ndarray) -> dict[str, np.ndarray]:
-        length = max(self.chunk_length, 2)  # as in T5: of a single token left over, nothing is dropped
+        length = max(self.chunk_length, 2)  # as in T5, a single leftover token is not dropped
         num_noise, num_spans = _unchecked_counts(length, self.noise_density, self.mean_span_length)
         mask_BL = random_spans_noise_mask(
             self.seed, index_B, length=length, num_noise=num_noise, num_spans=min(num_spans, length - num_noise)

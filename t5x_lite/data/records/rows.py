@@ -52,7 +52,7 @@ def read_rows(task: TaskConfig, source: Source, numbers: Iterable[int], left_out
 def read_inputs(task: TaskConfig, source: Source, *, name: str = "task.inputs") -> Iterator[str]:
     """Yields the inputs of all records of a source, which do not need targets; raises errors as `read_rows` does.
 
-    `name` is that of the template in errors.
+    Errors call the template `name`.
     """
     return _read(task, source, range(len(source)), input_maker(task, name), [])
 
@@ -89,7 +89,7 @@ def is_held_out(text: str, eval_percent: float) -> bool:
 def input_maker(task: TaskConfig, name: str = "task.inputs") -> Callable[[Record, str], list[str]]:
     """Returns a function from a record and its location to its inputs; the record needs no targets.
 
-    `name` is that of the template in errors.
+    Errors call the template `name`.
     """
     return _preprocessed(task, Template(task.inputs or "", name))
 

@@ -20,8 +20,8 @@ class Template:
 
     `{a}` is the field a, `{a.b}` the field b of the mapping a, `{a.0}` the first item of the list a. `{a:, }` joins the
     items of the list a with ", ", or whatever follows the colon; text and numbers count as lists of one item. `{a?}`
-    and `{a?:, }` are empty if a is missing, null or NaN; `{a?:, }` leaves out such items of a list. `{{` and `}}` are
-    literal braces. Truth values are written as in JSON, true and false.
+    and `{a?:, }` are empty if a is missing, null or NaN; `{a?:, }` also leaves out null and NaN items of a list. `{{`
+    and `}}` are literal braces. Truth values are written as in JSON, true and false.
 
     Args:
       text: the template; raises ValueError if it is malformed.
@@ -98,7 +98,7 @@ class Template:
                 kind = "null" if found is None else "not a number (NaN)"
                 return (
                     f"has a field {name!r} that is {kind}, but {self.name} {self.text!r} needs its value: fill it in, "
-                    "or put ? after the field's name in the template, to leave it out"
+                    "or put ? after the field's name in the template to leave it out"
                 )
         return (
             f"has no field {field!r}, which {self.name} {self.text!r} uses; its fields are {listed(record) or 'none'}"

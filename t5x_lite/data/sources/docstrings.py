@@ -47,7 +47,7 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
     if not documents:
         raise ValueError(
             f"task.packages {', '.join(packages)} have no docstring: name other packages"
-            if min_characters <= 1  # as for a command without the option
+            if min_characters <= 1  # as if set by a command that has no such option
             else f"task.packages {', '.join(packages)} have no docstring of at least task.min_characters "
             f"{min_characters}: name other packages or lower min_characters"
         )

@@ -44,7 +44,7 @@ def find_files(
     Args:
       patterns: paths, folders and glob patterns.
       field: the config field of the patterns, for errors.
-      plain: as for `open_file`; if given, files of unknown types that are named are plain text.
+      plain: as for `open_file`; if given, files of unknown types are plain text, unless they are in a folder.
 
     Raises:
       ValueError: if a pattern matches nothing, or a file of an unknown type.
@@ -61,7 +61,7 @@ def find_files(
         if not files:
             what = "matches no file"
             if path.is_dir():
-                what = f"has no file that ends in {_known_suffixes()}, except {JSON}, which a folder may use for notes"
+                what = f"has no file that ends in {_known_suffixes()}, except {JSON}, which is skipped in folders"
             raise ValueError(
                 f"{field} {pattern!r} {what}: name a file, a folder or a pattern such as 'data/*.jsonl', or "
                 "docstrings for text that needs no file"

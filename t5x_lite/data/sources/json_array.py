@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""JSON files that hold one array of objects, read item by item, so that the size of the array does not matter."""
+"""JSON files that hold one array of objects, read item by item, so that the array need not fit into memory."""
 
 import pathlib
 import re
@@ -60,7 +60,7 @@ def split_array(file: BinaryIO, number: int, name: str) -> Iterator[RawRecord]:
             position = len(buffer) if token is None else token.start()
             if position - begin > MAX_BYTES:
                 raise ValueError(f"{name} item {number} has more than {MAX_BYTES:,} bytes: split it")
-            more = file.read(max(CHUNK_BYTES, len(buffer) - begin))  # doubles, not to search a long string many times
+            more = file.read(max(CHUNK_BYTES, len(buffer) - begin))  # doubles, to search long strings few times
             if not more:
                 raise ValueError(f"{name} ends within its JSON array, in item {number}: fetch or write it again")
             buffer, start, position, begin = buffer[begin:] + more, start + begin, position - begin, 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines to answer, one by one: those of a text file, where empty ones count too, and those of a pipe."""
+"""Reads lines one by one: those of a text file, where empty ones count too, and those of a pipe."""
 
 import io
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Lines(TextLines):
 
 
 class LinesWithFields(Lines):
-    """A text file whose lines are JSON objects, or else text in the fields that `task.source` gives text files."""
+    """A text file whose lines are JSON objects, or else text, with the fields of text files in `task.source`."""
 
     def _split(self, file: BinaryIO, line: int) -> Iterator[RawRecord]:
         return (raw for raw in every_line(file, line) if raw.content.strip())
@@ -33,14 +33,14 @@ class LinesWithFields(Lines):
 
 
 def line_record(text: str, where: str, *, otherwise: Record) -> Record:
-    """Returns the JSON object of a line that begins with a brace, or raises BadRecord; else another record."""
+    """Returns the JSON object of a line that begins with a brace, else `otherwise`; raises BadRecord if invalid."""
     return json_object(text, where) if text.lstrip().startswith("{") else otherwise
 
 
 def piped_lines(stream: Any) -> Iterator[tuple[str, str]]:
     """Yields each line of a text stream, such as `sys.stdin`, and its location, as soon as it arrives.
 
-    The bytes are read as those of files are, whatever the locale says; raises BadRecord if they are not UTF-8.
+    The bytes are decoded like those of files, whatever the locale; raises BadRecord if they are not UTF-8.
     """
     file = getattr(stream, "buffer", None) or io.BytesIO(stream.read().encode())
     for _, number, content in every_line(file, 1):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files that a source reads, so that nothing is written over them."""
+"""Lists the files that a source reads, so that nothing is written over them."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ from t5x_lite.data.sources.text_files import TextFile
 
 
 def source_files(names: Names, field: str = "task.source", plain: type[TextFile] | None = None) -> list[pathlib.Path]:
-    """Returns the local files of a source; those that TFDS and the Hub keep, and Python objects, have none.
+    """Returns the local files of a source; TFDS, the Hub and Python objects have none.
 
     The arguments are those of `open_source`, which raises the same ValueError if a file does not exist.
     """
@@ -29,7 +29,7 @@ def source_files(names: Names, field: str = "task.source", plain: type[TextFile]
 
 
 def named_folders(task: TaskConfig) -> list[pathlib.Path]:
-    """Returns the folders that a task's sources name, all files of which are read."""
+    """Returns the folders that a task's sources name, whose files are all read."""
     names = [name for names in (task.source, task.eval_source) if names for name in _each(names)]
     folders = (pathlib.Path(os.path.expanduser(name.removeprefix(HUGGING_FACE))) for name in names)
     return [folder for folder in folders if folder.is_dir()]
@@ -41,7 +41,7 @@ def task_files(task: TaskConfig) -> list[pathlib.Path]:
     for names in (task.source, task.eval_source):
         try:
             files += source_files(names) if names is not None else []
-        except ValueError:  # the text may be prepared, and its source gone
+        except ValueError:  # the text may be prepared and its source gone
             continue
     return files
 

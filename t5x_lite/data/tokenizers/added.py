@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens added to a vocabulary: finds them in texts, as Hugging Face's `tokenizers` library does.
+"""Finds tokens that were added to a vocabulary in texts, as Hugging Face's `tokenizers` library does.
 
 Each text between two of them is tokenised on its own. Sentinels are found in the same way.
 
@@ -25,9 +25,9 @@ class AddedToken:
       id: its id; None for the one it has in the vocabulary, or else the next one.
       lstrip: whether spaces before it belong to it.
       rstrip: whether spaces after it belong to it.
-      single_word: whether it is left alone where a letter, digit or underscore is beside it.
+      single_word: whether it is not found beside a letter, digit or underscore.
       normalized: whether it is searched for in the normalised text.
-      special: whether it is a control token, which has no effect here, but in other libraries.
+      special: whether other libraries treat it as a control token; this has no effect here.
     """
 
     text: str
@@ -94,8 +94,8 @@ def numbered(
         is_free = next_id <= number < next_id + MAX_GAP if own is None else number == own
         if not token.text or not is_free or number in made or token.text in texts:
             raise ValueError(
-                f"{name} cannot have the added token {token.text!r} with the id {number}: texts and ids must differ "
-                "from each other, and from those of the vocabulary"
+                f"{name} cannot have the added token {token.text!r} with the id {number}: added texts and ids must "
+                "differ from each other and from the vocabulary's"
             )
         made[number] = dataclasses.replace(token, id=number)
         texts.add(token.text)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens that were added to the vocabulary of a Hugging Face model directory.
+"""Reads the tokens that were added to the vocabulary of a Hugging Face model directory.
 
 They are in several files, some of which transformers reads only if others are missing; its order is followed. Tokens
-without an id get the next ones.
+without an id get the next free ids.
 
 Source: transformers 5.24, `PreTrainedTokenizerBase._from_pretrained` and `TokenizersBackend.__init__`.
 """
@@ -28,7 +28,7 @@ def with_added_tokens(base: Tokenizer, directory: pathlib.Path) -> Tokenizer:
     """Returns the tokenizer of a vocabulary with the tokens that its model directory adds.
 
     Its special ids and sentinels stay those of the vocabulary. Tokens without an id for which the model has no row are
-    left out, which is told.
+    left out with a warning.
 
     Raises:
       ValueError: if a file is malformed, or a token has the id of another one.

@@ -25,7 +25,7 @@ from t5x_lite.data.tokenizers.base import SpecialIds, Tokenizer
 FIRST_BYTE = 3  # after pad, EOS and unknown
 NUM_BYTES = 256
 NUM_IDS = FIRST_BYTE + NUM_BYTES
-NUM_ROWS = 384  # of the checkpoints, where Hugging Face's first added token follows
+NUM_ROWS = 384  # of ByT5's embeddings; Hugging Face's first added token follows them
 
 
 class ByteTokenizer(Tokenizer):

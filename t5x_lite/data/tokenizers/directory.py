@@ -57,7 +57,7 @@ def _read_vocabulary(directory: pathlib.Path) -> Tokenizer:
 
 
 def is_model_directory(path: pathlib.Path) -> bool:
-    """Returns whether a directory has more to tell about its tokenizer than a vocabulary file."""
+    """Returns whether a directory says more about its tokenizer than a vocabulary file does."""
     return any((path / name).is_file() for name in (KIND_FILE, CONFIG_FILE, MODEL_CONFIG_FILE))
 
 

@@ -27,10 +27,10 @@ REMEDY = "use a tokenizer of the T5 family, or make one with the tokens <pad>, <
 class HuggingFaceTokenizer(FileTokenizer):
     """The normaliser, model and added tokens of a `tokenizer.json`.
 
-    Ignores its truncation and padding, and all of its post-processor but what precedes a text that EOS ends, such as
-    RoBERTa's `<s>`, because the pipeline adds EOS and pads. `</s>` and other special tokens in a text become those
-    tokens, as in Hugging Face's classes. With `num_sentinels` 0, sentinels in another order are ordinary tokens. Raises
-    ValueError if the library is missing.
+    Ignores its truncation, padding and post-processor, because the pipeline adds EOS and pads; but keeps what the
+    post-processor puts before texts that end in EOS, such as RoBERTa's `<s>`. `</s>` and other special tokens in a text
+    become those tokens, as in Hugging Face's classes. With `num_sentinels` 0, sentinels in another order are ordinary
+    tokens. Raises ValueError if the library is missing.
     """
 
     kind = "huggingface"

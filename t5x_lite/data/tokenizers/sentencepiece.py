@@ -138,7 +138,7 @@ class SentencePieceTokenizer(FileTokenizer):
         return self._processor.decode([self.unk_id if i in self._gaps else i for i in ids])
 
     def _added_pieces(self, normalise: Callable[[str], str]) -> tuple[str, ...]:
-        """Returns a piece for each id above the sentinels; those of ids without a token have a text of no meaning."""
+        """Returns a piece for each id above the sentinels; unused ids get meaningless ones."""
         texts = {token.id: normalise(token.text) if token.normalized else token.text for token in self.added_tokens}
         above = range(self.sentinel_ids.stop, self.vocab_size)
         self._gaps = frozenset(i for i in above if i not in texts)
@@ -160,7 +160,7 @@ def special_pieces(content: bytes, name: str) -> tuple[int, SpecialIds, dict[str
 
 
 def parse_options(content: bytes) -> Any:
-    """Parses a model like `parse_model`, with the options of its normaliser and its type; only to be read."""
+    """Parses a model like `parse_model`, with its type and the options of its normaliser; not for serialising."""
     return _declare_model(with_options=True).FromString(content)
 
 

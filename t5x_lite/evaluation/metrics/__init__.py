@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metrics that compare predictions, or the scores of targets, with references: NAME or NAME:ARGUMENT, such as `f1:yes`.
 
-As in T5, all metrics are multiplied by 100 but edit distances, `auc` and scikit-learn's.
+As in T5, all metrics are multiplied by 100 but edit distances, `auc`, `score_auc` and scikit-learn's.
 """
 
 import importlib.util
@@ -134,7 +134,7 @@ def measure(
 def _of_groups(
     metric: _Metric, values: Sequence[Any], references: Sequence[Reference], arguments: Sequence[str]
 ) -> dict[str, float]:
-    """Returns the means over groups of the metric of each group's examples; T5's `mean_group_metric`."""
+    """Returns the mean over groups of a metric of each group's examples; T5's `mean_group_metric`."""
     of_groups = [
         metric.function([values[i] for i in group], [references[i] for i in group], *arguments)
         for group in grouped(references)
@@ -148,7 +148,7 @@ def _suits(metric: _Metric, argument: str) -> bool:
 
 
 def _parsed(full_name: str) -> tuple[str, str, str]:
-    """Returns the name, the colon and the argument of a metric, or of that which groups are to be measured by."""
+    """Returns the name, the colon and the argument of a metric, or of the one by which groups are measured."""
     return full_name.removeprefix(f"{OF_GROUPS}:").partition(":")
 
 

@@ -38,13 +38,13 @@ def spearman(predictions: Sequence[str], references: Sequence[Reference]) -> dic
 
 
 def predicted_numbers(predictions: Sequence[str]) -> np.ndarray:
-    """Returns predictions as numbers [N], NOT_A_NUMBER for those that are none."""
+    """Returns predictions as numbers [N], with NOT_A_NUMBER for other texts."""
     numbers = map(as_number, predictions)
     return np.array([NOT_A_NUMBER if number is None else number for number in numbers])
 
 
 def target_numbers(name: str, references: Sequence[Reference]) -> np.ndarray:
-    """Returns targets as numbers [N]; raises ValueError, for the metric `name`, if one is none."""
+    """Returns targets as numbers [N]; raises ValueError, naming the metric, if one is not a number."""
     numbers = [as_number(reference.targets) for reference in references]
     if None in numbers:
         raise ValueError(

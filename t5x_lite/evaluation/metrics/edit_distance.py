@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 r"""Word-level edit distance: the insertions, deletions and substitutions that correct a prediction.
 
-As in T5, a text is split at each character that is not a letter, digit or underscore (`\W`). So there is an empty word
-between the two characters of ", ", and one after a final full stop.
+As in T5, a text is split at each character that is not a letter, digit or underscore (`\W`), so that there is an empty
+word between the two characters of ", " and after a final full stop.
 
 Shape letters: M words of the answer.
 
@@ -30,7 +30,7 @@ def edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -
 
 
 def cased_edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
-    """Like `edit_distance`, but upper and lower case differ: cased_edit_distance/min, and so on."""
+    """Like `edit_distance`, but case matters: cased_edit_distance/min, and so on."""
     return _distances("cased_edit_distance", predictions, references, of_answer=str)
 
 

@@ -19,8 +19,8 @@ from t5x_lite.evaluation.metrics.reference import Reference, TargetScore, groupe
 def auc(predictions: Sequence[str], references: Sequence[Reference], threshold: str = "") -> dict[str, float]:
     """Areas under the ROC and precision-recall curves of predicted numbers: auc/roc and auc/pr, from 0 to 1.
 
-    Targets are 1 for positive and 0 for negative, or, with a `threshold`, positive from it on. An area is nan if it is
-    undefined: the first if all targets are of one kind, the second if none is positive.
+    Targets are 1 for positive and 0 for negative or, with a `threshold`, positive if they reach it. auc/roc is nan if
+    all targets are of one kind, auc/pr if none is positive.
     """
     is_positive_N = _is_positive("auc", references, threshold)
     return _areas("auc", is_positive_N, predicted_numbers(predictions), np.ones(len(references)))
@@ -45,10 +45,10 @@ def rank_classification(
     """Metrics of the most probable targets among a group's examples, in percent; ties go to the first.
 
     There is one example per choice, with its question's `group`; it is right if its reference's `is_correct` says so
-    or, without that field, if its targets are among its `answers`. Questions count with the `weight` of the choice.
+    or, without that field, if its targets are among its `answers`. A question has the `weight` of the chosen example.
 
     Returns:
-      rank_classification/accuracy. With `num_classes`, and one right choice a question, also rank_classification/f1,
+      rank_classification/accuracy. With `num_classes`, and one right choice per question, also rank_classification/f1,
       auc_roc and auc_pr of the second of two choices, or rank_classification/mean_f1 of three or more.
 
     Raises:
@@ -123,7 +123,7 @@ def _is_positive(name: str, references: Sequence[Reference], threshold: str) -> 
     if wrong:
         raise ValueError(
             f"task.metrics has {name}, which needs targets of 0 and 1, but one is {min(wrong):g}: use "
-            f"{name}:THRESHOLD, from which on targets are positive"
+            f"{name}:THRESHOLD, the smallest positive target"
         )
     return target_N == 1
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether predicted nouns are the right referents of pronouns, for WSC and WNLI.
+"""Checks whether predicted nouns are the right referents of pronouns, for WSC and WNLI.
 
 Source: T5 `wsc_simple` in `t5/data/postprocessors.py`.
 """
@@ -33,7 +33,7 @@ def wsc_accuracy(predictions: Sequence[str], references: Sequence[Reference]) ->
 def names(prediction: str, noun: str) -> bool | None:
     """Returns whether a prediction names a noun: the words of one are among the other's; None if it has no words.
 
-    Ignores case and determiners. Of two texts, none or both must have an apostrophe: "Bob's hat" is not "Bob".
+    Ignores case and determiners. Both texts or neither must have an apostrophe: "Bob's hat" is not "Bob".
     """
     prediction, noun = _clean(prediction), _clean(noun)
     if not prediction:

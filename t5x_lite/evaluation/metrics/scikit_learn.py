@@ -15,8 +15,8 @@ from t5x_lite.evaluation.metrics.reference import Reference
 def sklearn(predictions: Sequence[str], references: Sequence[Reference], asked: str) -> dict[str, float]:
     """A function of `sklearn.metrics`, with or without "_score" at its end, as sklearn/NAME; not multiplied by 100.
 
-    Options follow the name: `sklearn:f1_score,average=macro`. If all targets are numbers, the function gets numbers, -1
-    for a prediction that is none; otherwise, texts.
+    Options follow the name: `sklearn:f1_score,average=macro`. If all targets are numbers, the function gets numbers,
+    with -1 for predictions that are not; otherwise, texts.
     """
     name, function, options = find(asked)
     targets: Sequence[Any] = [as_number(reference.targets) for reference in references]
@@ -40,7 +40,7 @@ def find(asked: str) -> tuple[str, Callable[..., Any], dict[str, Any]]:
     for pair in pairs:
         option, equals, value = pair.partition("=")
         if not equals:
-            raise ValueError(f"task.metrics has sklearn:{asked}, but {pair!r} is no option: write OPTION=VALUE")
+            raise ValueError(f"task.metrics has sklearn:{asked}, but {pair!r} is not an option: write OPTION=VALUE")
         options[option.strip()] = _value(value.strip())
     for candidate in (name, f"{name}_score"):
         if candidate in metrics.__all__ and callable(function := getattr(metrics, candidate)):

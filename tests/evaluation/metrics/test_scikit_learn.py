@@ -39,7 +39,7 @@ def test_a_name_may_lack_score_and_have_options():
     ("name", "message"),
     [
         ("sklearn:nothing", "sklearn.metrics has no nothing or nothing_score"),
-        ("sklearn:f1,macro", "'macro' is no option: write OPTION=VALUE"),
+        ("sklearn:f1,macro", "'macro' is not an option: write OPTION=VALUE"),
         ("sklearn", "needs an argument: write sklearn:FUNCTION"),
     ],
 )
