@@ -6,7 +6,6 @@ nor the checkpoint formats.
 """
 
 import importlib
-import pkgutil
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +33,8 @@ if TYPE_CHECKING:  # the one list of public names, which `_public_names` reads t
 
 def _public_names() -> dict[str, tuple[str, str]]:
     """Returns the module and the name there of each public name, from this file's own source."""
-    source = pkgutil.get_data(__name__, "__init__.py") or b""
-    imports = re.findall(r"^    from (t5x_lite\.\S+) import (\w+) as (\w+)", source.decode(), re.MULTILINE)
+    with open(__file__, encoding="utf-8") as source:  # `pkgutil` would double the time to import
+        imports = re.findall(r"^    from (t5x_lite\.\S+) import (\w+) as (\w+)", source.read(), re.MULTILINE)
     return {public: (module, name) for module, name, public in imports}
 
 

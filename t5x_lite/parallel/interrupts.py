@@ -27,18 +27,18 @@ RETRY_SECONDS = 0.1
 SAME_PRESS_SECONDS = 0.2  # launchers forward a signal that the terminal has sent to all processes
 END, HANDLED, LOST = b"\xff", b"\xfe", b"\xfd"  # in the pipe; other bytes are numbers of signals
 
-_active: "Interrupts | None" = None
+_active: "_Interrupts | None" = None
 
 
 @contextlib.contextmanager
 def handled() -> Iterator[bool]:
     """Handles Ctrl-C in this block; yields False in other threads, or if Ctrl-C is ignored or has another handler."""
     global _active
-    is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler or os.name != "posix":
-        yield False
+    is_main, handler = threading.current_thread() is threading.main_thread(), signal.getsignal(signal.SIGINT)
+    if not is_main or _active or handler is not signal.default_int_handler or os.name != "posix":
+        yield is_main and _active is not None
         return
-    _active = Interrupts()
+    _active = _Interrupts()
     try:
         with _active:
             yield True
@@ -66,7 +66,7 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-class Interrupts:
+class _Interrupts:
     """The handler of SIGINT, and the thread that makes sure that it ends the process."""
 
     def __init__(self):
@@ -78,7 +78,7 @@ class Interrupts:
         self._read, self._write = os.pipe()
         self._thread = threading.Thread(target=self._watch, name="t5x-lite-interrupts", daemon=True)
 
-    def __enter__(self) -> "Interrupts":
+    def __enter__(self) -> "_Interrupts":
         os.set_blocking(self._write, False)
         self._fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         # From here on, signals wait in the pipe for the thread.
@@ -112,15 +112,14 @@ class Interrupts:
 
     def _on_unraisable(self, unraisable: Any) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            self._raised = False
+            self.pressed, self._raised = True, False
             os.write(self._write, LOST)
         else:
             self._hook(unraisable)
 
     def _watch(self) -> None:
-        is_lost = False
         while True:
-            waits = is_lost or (self.pressed and not self._raised)
+            waits = self.pressed and not self._raised
             seconds = RETRY_SECONDS if waits else max(0.0, min(self._deadline - time.monotonic(), 3600.0))
             ready, _, _ = select.select([self._read], [], [], seconds)
             received = os.read(self._read, 64) if ready else b""
@@ -136,7 +135,6 @@ class Interrupts:
                 if not self._is_installed():  # the other handler decides what the press means
                     self.pressed, self._deadline = False, math.inf
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-            is_lost = LOST in received
             if time.monotonic() > self._deadline:
                 _end()
 

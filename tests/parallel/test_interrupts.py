@@ -36,7 +36,7 @@ def main():
     return 0
 """
 LAST = "\nsys.exit(main())"
-CLI = [sys.executable, "-c", "import sys; from t5x_lite.cli import main; sys.exit(main())"]
+CLI = [sys.executable, "-m", "t5x_lite"]
 COLLECTED = """
 def work():
     gc.callbacks.append(lambda phase, info: [None for _ in range(20_000)])
