@@ -1,6 +1,7 @@
 """Tests t5x_lite/__main__.py with processes of its own."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -36,7 +37,8 @@ def test_the_module_runs_the_command_line():
 @pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is handled on POSIX alone")
 def test_ctrl_c_is_handled_before_the_command_line_is_imported():
     finished = start("-c", INTERRUPTED_WHILE_STARTING, "models")
-    assert (finished.returncode, finished.stderr) == (130, "t5x-lite: interrupted\n")
+    assert finished.returncode == 130
+    assert re.fullmatch("t5x-lite( models)?: interrupted\n", finished.stderr)
 
 
 def test_little_is_imported_before_ctrl_c_is_handled():

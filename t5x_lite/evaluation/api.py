@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.load import Pretrained, check_special_ids, load, local_path
-from t5x_lite.config import MeshConfig, RunConfig, TaskConfig, TokenizerConfig
+from t5x_lite.config import MeshConfig, ModelConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.data.converters import architecture_for
 from t5x_lite.data.corpus.manifest import OBJECTIVE_FIELDS, is_finished, read_manifest
@@ -48,7 +48,10 @@ def evaluate(
 
     Raises:
       ValueError: if the config or the data is invalid, or does not match the model.
+      TypeError: if the model or the config is something else.
     """
+    if not isinstance(config, RunConfig):
+        raise TypeError(f"config is of type {type(config).__name__}: pass a t5x_lite.RunConfig")
     tasks = checked_tasks(config.task, num_batches)
     run_dir = pathlib.Path(config.run_dir)
     if isinstance(model, (str, os.PathLike)):
@@ -56,6 +59,10 @@ def evaluate(
     config = with_revision(config, run_dir)
     if isinstance(model, Pretrained):
         tokenizer, architecture, network = model.tokenizer, model.architecture, model.model
+    elif not isinstance(getattr(model, "cfg", None), ModelConfig):
+        raise TypeError(
+            f"model is of type {type(model).__name__}: pass a run directory, what t5x_lite.load returns, or a model"
+        )
     else:
         network: Model = model
         tokenizer = _tokenizer_without_model(run_dir, tasks.tokenizer)

@@ -8,7 +8,7 @@ from typing import Any
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.checks import as_texts
 from t5x_lite.config.generation import RENAMED
-from t5x_lite.inference.engine import Answer, Request, answer_batch, batched, for_decoding
+from t5x_lite.inference.engine import Answer, Request, answer_batch, batched, check_call, for_decoding
 from t5x_lite.inference.loop import LOCAL, Devices
 
 WINDOW_BATCHES = 16  # batches to read ahead and sort by length
@@ -27,8 +27,9 @@ def generate(pretrained: Pretrained, inputs: Iterable[str], *, batch_size: int =
 
     Raises:
       ValueError: if a setting is out of range or contradicts another one.
-      TypeError: if a setting does not exist, or the inputs are a single text.
+      TypeError: if a setting does not exist, the inputs are a single text, or the model is not a result of `load`.
     """
+    check_call(pretrained, batch_size)
     inputs = as_texts(inputs, "inputs")
     settings = {RENAMED.get(name, name): value for name, value in settings.items()}
     config = dataclasses.replace(pretrained.generation, **settings)

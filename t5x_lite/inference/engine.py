@@ -6,9 +6,10 @@ Shape letters: B batch, S input tokens, K sequences per example, T new tokens.
 
 import functools
 import itertools
+import numbers
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -150,6 +151,14 @@ def pad_inputs(
     for row, ids in zip(inputs_BS, encoded, strict=False):
         row[: len(ids)] = ids
     return inputs_BS
+
+
+def check_call(pretrained: Any, batch_size: Any) -> None:
+    """Raises TypeError for what is not the result of `load`, and ValueError for a batch size that is not positive."""
+    if not isinstance(pretrained, Pretrained):
+        raise TypeError(f"pretrained is of type {type(pretrained).__name__}: pass what t5x_lite.load returns")
+    if not isinstance(batch_size, numbers.Integral) or batch_size < 1:
+        raise ValueError(f"batch_size is {batch_size!r}: use a whole number above 0")
 
 
 def batched(items: Iterable, size: int) -> Iterator[list]:

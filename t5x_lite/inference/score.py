@@ -17,7 +17,7 @@ from t5x_lite.config.architectures import DECODERS
 from t5x_lite.config.checks import as_texts
 from t5x_lite.data.converters import encoder_decoder
 from t5x_lite.data.prefix_lm import continuation
-from t5x_lite.inference.engine import batched, pad_inputs
+from t5x_lite.inference.engine import batched, check_call, pad_inputs
 from t5x_lite.model.kernels.cross_entropy import token_scores
 
 
@@ -51,8 +51,9 @@ def score(pretrained: Pretrained, inputs: Iterable[str], targets: Iterable[str],
 
     Raises:
       ValueError: if the numbers of inputs and targets differ, or the model does not decode.
-      TypeError: if the inputs or targets are a single text.
+      TypeError: if the inputs or targets are a single text, or the model is not a result of `load`.
     """
+    check_call(pretrained, batch_size)
     inputs, targets = as_texts(inputs, "inputs"), as_texts(targets, "targets")
     tokenizer, architecture, traits = pretrained.tokenizer, pretrained.architecture, pretrained.architecture.traits
     if not traits.decodes:
@@ -63,17 +64,15 @@ def score(pretrained: Pretrained, inputs: Iterable[str], targets: Iterable[str],
     pad_id, start_id = tokenizer.pad_id, pretrained.config.start_id
     scores = []
     for pairs in batched(zip(inputs, targets, strict=True), batch_size):
-        sides = [[[*tokenizer.encode(text), tokenizer.eos_id] for text in side] for side in zip(*pairs, strict=True)]
-        rows = {
-            side: pad_inputs(ids, batch_size, pad_id=pad_id)
-            for side, ids in zip(("inputs", "targets"), sides, strict=True)
-        }
+        rows = {}
+        for side, texts in zip(("inputs", "targets"), zip(*pairs, strict=True), strict=True):
+            encoded = [[*tokenizer.encode(text), tokenizer.eos_id] for text in texts]
+            rows[side] = pad_inputs(encoded, batch_size, pad_id=pad_id)
         if traits.has_encoder:
             batch = encoder_decoder(rows, bos_id=start_id, pad_id=pad_id)
         else:
             eos_id = None if architecture.keeps_eos else tokenizer.eos_id
-            ids = {"bos_id": start_id, "pad_id": pad_id}
-            batch = continuation(rows, eos_id=eos_id, sees_prefix=traits.sees_prefix, **ids)
+            batch = continuation(rows, eos_id=eos_id, sees_prefix=traits.sees_prefix, bos_id=start_id, pad_id=pad_id)
         log_probs_BT, weights_BT = np.asarray(target_log_probs(pretrained.model, batch)), batch["decoder_loss_weights"]
         for log_probs_T, weights_T in zip(log_probs_BT[: len(pairs)], weights_BT, strict=False):
             log_probs = log_probs_T[weights_T > 0].tolist()
@@ -102,7 +101,7 @@ def rank(
 
     Raises:
       ValueError: if there are no choices, a choice is repeated, or the model does not decode.
-      TypeError: if the inputs or choices are a single text.
+      TypeError: if the inputs or choices are a single text, or the model is not a result of `load`.
     """
     inputs, choices = as_texts(inputs, "inputs"), as_texts(choices, "choices")
     if not choices or len(set(choices)) < len(choices):

@@ -67,7 +67,7 @@ class Module:
     default_trip_count: int = 1  # of loops whose trip count is unknown
 
     def runs(self) -> Iterator[tuple[Computation, int]]:
-        """Yields each computation, except inside fusions, and its number of executions."""
+        """Yields each computation, except inside fusions, and how often it runs at most: all branches are counted."""
         yield from self._runs(self.entry, 1)
 
     def _runs(self, name: str, times: int) -> Iterator[tuple[Computation, int]]:
@@ -93,7 +93,8 @@ class Module:
     def trip_count(self, loop: Instruction, caller: Computation) -> int:
         """Returns the trip count of a while loop, or `default_trip_count` if it is unknown.
 
-        TPU HLO has no trip counts; they are inferred from the counter's initial value, increment and limit.
+        TPU HLO has no trip counts; they are inferred from the counter's initial value, increment and limit. An unknown
+        initial value counts as 0.
         """
         if match := TRIP_COUNT.search(loop.attributes):
             return int(match[1])

@@ -207,8 +207,8 @@ class CompletionRequest(_Request):
             raise RequestError(400, message, "logprobs")
         if self.logprobs is not None and self.echo:
             message = (
-                "logprobs is given with echo, which asks for the probabilities of the prompt's tokens, but the model "
-                "reads a prompt without giving any: leave out one of them; t5x_lite.score gives those of targets"
+                "logprobs is given with echo, which asks for those of the prompt's tokens too: an encoder gives none, "
+                "and this server computes none, so leave out one of them; t5x_lite.score gives those of targets"
             )
             raise RequestError(400, message, "logprobs")
         if "stream_options" in self.model_fields_set and not self.stream:

@@ -139,6 +139,15 @@ def test_choices_are_ranked_by_the_scores_the_model_gives_their_texts(folder):
     assert {name: results[f"eval/{name}"] for name in expected} == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("model", [None, 3, b"run", ["run"]])
+def test_what_is_no_model_or_no_config_is_refused(model, folder):
+    cfg = config(folder)
+    with pytest.raises(TypeError, match=rf"^model is of type {type(model).__name__}: pass a run directory"):
+        evaluate(model, cfg)
+    with pytest.raises(TypeError, match=rf"^config is of type {type(model).__name__}: pass a t5x_lite.RunConfig"):
+        evaluate(folder / "run", model)
+
+
 def test_a_missing_targets_length_is_refused(folder):
     with pytest.raises(ValueError, match=r"train.targets_length is null.* the longest targets have 7 tokens"):
         evaluate(folder / "run", config(folder, pairs(folder, source="not read"), targets_length=None))

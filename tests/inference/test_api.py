@@ -38,6 +38,11 @@ def test_one_text_is_refused_not_answered_letter_by_letter(pretrained, inputs):
         api.generate(pretrained, inputs)
 
 
+def test_inputs_are_not_left_out_by_a_batch_size_of_0(pretrained):
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        api.generate(pretrained, LINES, batch_size=0)
+
+
 def test_a_generator_or_an_array_of_texts_is_answered_like_a_list(pretrained):
     expected = api.generate(pretrained, LINES, max_new_tokens=3)
     for inputs in ((line for line in LINES), np.array(LINES), np.array(LINES, object)):

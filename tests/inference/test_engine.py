@@ -9,7 +9,16 @@ import pytest
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
-from t5x_lite.inference.engine import Request, answer_batch, batched, bucket, fill_in, pad_inputs, stream_answer
+from t5x_lite.inference.engine import (
+    Request,
+    answer_batch,
+    batched,
+    bucket,
+    check_call,
+    fill_in,
+    pad_inputs,
+    stream_answer,
+)
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.encoder import SequenceClassifier
 from t5x_lite.model.transformer import T5
@@ -123,3 +132,16 @@ def test_few_lengths_are_compiled():
 
 def test_the_last_batch_may_be_shorter():
     assert list(batched("abcde", 2)) == [["a", "b"], ["c", "d"], ["e"]]
+
+
+@pytest.mark.parametrize("batch_size", [0, -1, 1.5, None, "2"])
+def test_a_batch_holds_at_least_one_example(batch_size):
+    with pytest.raises(ValueError, match=rf"^batch_size is {batch_size!r}: use a whole number above 0"):
+        check_call(PRETRAINED, batch_size)
+    check_call(PRETRAINED, np.int64(3))
+
+
+@pytest.mark.parametrize("model", ["my_run", None, 3])
+def test_what_is_no_loaded_model_is_refused(model):
+    with pytest.raises(TypeError, match=rf"^pretrained is of type {type(model).__name__}: pass what t5x_lite.load"):
+        check_call(model, 8)

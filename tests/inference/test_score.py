@@ -86,6 +86,13 @@ def test_one_text_is_refused_where_a_list_is_meant(pretrained):
         score.score(pretrained, ["a", "b"], b"cd")
 
 
+def test_what_cannot_be_scored_is_refused(pretrained):
+    with pytest.raises(ValueError, match="batch_size is 0"):
+        score.score(pretrained, ["a"], ["b"], batch_size=0)
+    with pytest.raises(TypeError, match="pretrained is of type str"):
+        score.rank("my_run", ["a"], ["b"])  # type: ignore[arg-type]
+
+
 def test_generators_and_arrays_of_texts_are_ranked_like_lists(pretrained):
     choices = ["yes", "no way"]
     expected = score.rank(pretrained, ["a", "b c"], choices)

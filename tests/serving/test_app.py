@@ -205,7 +205,7 @@ def test_the_probabilities_of_a_prompt_are_refused_in_one_clear_error(server):
     response = server.post(RIGHT | {"logprobs": 1, "echo": True, "prompt": [[5, 6, 7]]})
     assert response.status_code == 400
     assert response.json()["error"]["param"] == "logprobs"
-    assert "the model reads a prompt without giving any" in response.json()["error"]["message"]
+    assert "an encoder gives none, and this server computes none" in response.json()["error"]["message"]
 
 
 def test_embeddings_are_vectors_of_length_1_in_order(server):

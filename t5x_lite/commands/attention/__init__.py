@@ -40,9 +40,9 @@ def run(options: AttentionConfig) -> None:
         print(json.dumps(_as_json(contents, pretrained, options, files), ensure_ascii=False))
         return
     _print_table(contents)
-    print(f"wrote {' and '.join(files)}")
+    print(f"Wrote {' and '.join(files)}")
     if picture_path is not None and str(picture_path) not in files:
-        print(f"skipped {picture_path}: matplotlib is not installed (pip install 't5x-lite[plot]')")
+        print(f"Left out {picture_path}: matplotlib is not installed (pip install 't5x-lite[plot]')")
 
 
 def output_paths(output: str) -> tuple[pathlib.Path | None, pathlib.Path | None]:

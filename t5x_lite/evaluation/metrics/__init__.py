@@ -134,12 +134,16 @@ def measure(
 def _of_groups(
     metric: _Metric, values: Sequence[Any], references: Sequence[Reference], arguments: Sequence[str]
 ) -> dict[str, float]:
-    """Returns the mean over groups of a metric of each group's examples; T5's `mean_group_metric`."""
+    """Returns the mean over groups of a metric of each group's examples; T5's `mean_group_metric`.
+
+    As there, a value that some groups lack is averaged over the others.
+    """
     of_groups = [
         metric.function([values[i] for i in group], [references[i] for i in group], *arguments)
         for group in grouped(references)
     ]
-    return {f"{OF_GROUPS}/{name}": fmean(results[name] for results in of_groups) for name in of_groups[0]}
+    names = dict.fromkeys(name for results in of_groups for name in results)
+    return {f"{OF_GROUPS}/{name}": fmean(results[name] for results in of_groups if name in results) for name in names}
 
 
 def _suits(metric: _Metric, argument: str) -> bool:

@@ -26,7 +26,7 @@ def test_a_page_and_a_picture_are_written_and_the_table_printed(loaded, tmp_path
     rows = [line.split() for line in out.splitlines()]
     (last,) = [row for row in rows if row[:3] == ["2", "o", "</s>"]]
     assert len(last) == 4 + 2 * 3  # three candidates
-    assert out.endswith(f"wrote {tmp_path}/v1.5.html and {tmp_path}/v1.5.png\n")
+    assert out.endswith(f"Wrote {tmp_path}/v1.5.html and {tmp_path}/v1.5.png\n")
 
 
 def test_the_page_or_the_picture_can_be_requested_alone(loaded, tmp_path, monkeypatch):

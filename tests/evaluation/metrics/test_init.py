@@ -141,6 +141,16 @@ def test_a_metric_of_groups_keeps_its_argument_and_its_own_name():
         check_names(["group_mean:f2"])
 
 
+def test_a_value_that_some_groups_lack_is_averaged_over_the_others():
+    # With two right choices, or none, a question has no class.
+    right = {"a": (True, False), "b": (True, True), "c": (False, True)}
+    references = [Reference("x", group=name, is_correct=value) for name, pair in right.items() for value in pair]
+    scores = [TargetScore(value, 1) for value in (-1.0, -2.0, -1.0, -2.0, -2.0, -1.0)]
+    figures = measure(["group_mean:rank_classification:2"], [], references, scores)
+    assert figures["group_mean/rank_classification/accuracy"] == 100
+    assert figures["group_mean/rank_classification/f1"] == 50  # 0 of "a", where no class is positive, and 100 of "c"
+
+
 def test_what_metrics_read_is_known_and_required():
     assert reads(["accuracy", "squad"]) == {"predictions"}
     assert reads(["score_auc:0.5", "rank_classification:2"]) == {"scores"}
