@@ -2,6 +2,8 @@
 """Lazily read checkpoint arrays, and validation of the dtypes, shapes and indices of untrusted files."""
 
 import math
+import os
+import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +19,7 @@ DTYPES = {name: np.dtype(name) for name in _NAMES} | {"bfloat16": np.dtype(ml_dt
 PART_SIZE = 2**24  # elements in memory at once
 MAX_DIMS = 16
 MAX_BYTES = 2**50  # per array: larger than any disk, yet small enough for products not to overflow
+DAMAGED = "it is damaged; download it again"
 
 
 class LazyArray(Protocol):
@@ -84,6 +87,14 @@ def whole(shape: Sequence[int]) -> Index:
 def num_bytes(shape: Sequence[int], dtype: np.dtype) -> int:
     """Returns the size of an array in bytes."""
     return math.prod(shape) * dtype.itemsize
+
+
+def mapped(path: pathlib.Path, begin: int, size: int, name: str) -> np.ndarray:
+    """Returns the bytes of the tensor `name` in a file; reading them later reads only the pages that they are in."""
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size < begin + size:  # reading it would crash the process
+            raise ValueError(f"{path} ends within the tensor {name}: {DAMAGED}")
+        return np.memmap(file, np.uint8, "r", begin, (size,))
 
 
 def parts_of(shape: tuple[int, ...], max_size: int) -> Iterator[slice]:

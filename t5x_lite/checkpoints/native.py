@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from t5x_lite.checkpoints import safetensors
-from t5x_lite.checkpoints.arrays import Index, parts_of, whole
+from t5x_lite.checkpoints.arrays import PART_SIZE, Index, parts_of, whole
 from t5x_lite.checkpoints.param_names import check_arrays
 from t5x_lite.checkpoints.sentence import read_head, write_head
 from t5x_lite.checkpoints.weight_files import open_weights
@@ -30,7 +30,6 @@ FORMAT = "t5x_lite model"
 MAX_SIZE = 2**31  # per dimension
 # Values of the types that a field takes besides that of its default.
 ALSO: dict[str, tuple[Any, ...]] = {"scale_logits": (True,), "remat": ((),)}
-PART_SIZE = 2**24  # elements in memory at once
 
 
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:

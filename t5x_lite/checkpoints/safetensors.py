@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from t5x_lite.checkpoints.arrays import DTYPES, Index, checked_index, num_bytes
+from t5x_lite.checkpoints.arrays import DAMAGED, DTYPES, Index, checked_index, mapped, num_bytes
 from t5x_lite.checkpoints.weights import IGNORE, Progress
 from t5x_lite.files.atomic_write import write_atomically, written_atomically
 
@@ -26,7 +26,6 @@ MAX_HEADER_BYTES = 100_000_000  # the format's limit
 METADATA = "__metadata__"
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 NAMES = {DTYPES[name]: code for code, name in CODES.items()}
-DAMAGED = "it is damaged; download it again"
 TRUNCATED = "it is truncated, or not a safetensors file"
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -50,11 +49,8 @@ class Tensor(NamedTuple):
         part = checked_index(index, self.shape, f"{self.path} tensor {self.name}")
         if not self.num_bytes:
             return np.empty([size.stop - size.start for size in part], self.dtype)
-        with self.path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size < self.begin + self.num_bytes:  # reading it would crash the process
-                raise ValueError(f"{self.path} ends within the tensor {self.name}: {DAMAGED}")
-            mapped = np.memmap(file, self.dtype, "r", self.begin, self.shape)  # reads only the slice's pages
-            return np.array(mapped[part])
+        content = mapped(self.path, self.begin, self.num_bytes, self.name)
+        return np.array(content.view(self.dtype).reshape(self.shape)[part])
 
 
 def read_header(path: pathlib.Path) -> dict[str, Tensor]:

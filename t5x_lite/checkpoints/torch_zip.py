@@ -9,26 +9,26 @@ Source: torch's `serialization.py`; the .ZIP File Format Specification of PKWARE
 """
 
 import dataclasses
+import io
 import math
 import pathlib
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
-from typing import BinaryIO
 
 import numpy as np
 
-from t5x_lite.checkpoints.arrays import DTYPES, Index, checked_index, checked_shape
+from t5x_lite.checkpoints.arrays import DAMAGED, DTYPES, Index, checked_index, checked_shape, mapped
 from t5x_lite.checkpoints.torch_pickle import MAX_BYTES, Place, Storage, read_places
-from t5x_lite.files.messages import first_line, listed
+from t5x_lite.files.messages import first_line
 
 PICKLE, BYTE_ORDER, STORAGES = "data.pkl", "byteorder", "data/"
-MAX_DIRECTORY_BYTES, MAX_MEMBERS = 2**21, 2**14  # of the archive; models have thousands of storages at most
+MAX_DIRECTORY_BYTES = 2**21  # of the archive: tens of thousands of members
 PIECE = 2**20  # bytes of a checksum at a time
 FLOATS = ("float64", "float32", "float16", "bfloat16")
-LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-DAMAGED = "it is damaged; download it again"
+# The sizes of a member's name and of what follows it, which end the header before its bytes.
+HEADER_BYTES, HEADER_SIZES = 30, struct.Struct("<2H")
 START, TAR_PLACE, TAR = b"PK\x03\x04", 257, b"ustar"
 
 
@@ -81,16 +81,10 @@ class Tensor:
         if not math.prod(self.shape):
             return np.empty([size.stop - size.start for size in part], self.dtype)
         self.member.check()
-        size = self.dtype.itemsize
-        with self.member.path.open("rb") as file:
-            file.seek(0, 2)
-            if file.tell() < self.member.begin + self.member.size:  # reading it would crash the process
-                raise ValueError(f"{self.member.path} ends within the tensor {self.name}: {DAMAGED}")
-            # Reads only the pages of the slice.
-            mapped = np.memmap(file, np.uint8, "r", self.member.begin, (self.member.size,))
+        content, size = mapped(self.member.path, self.member.begin, self.member.size, self.name), self.dtype.itemsize
         bits = np.dtype(f"{self.byte_order}u{size}")  # as integers: bfloat16 has only the native order
         strides = [stride * size for stride in self.strides]
-        strided = np.ndarray(self.shape, bits, mapped, self.offset * size, strides)
+        strided = np.ndarray(self.shape, bits, content, self.offset * size, strides)
         return np.array(strided[part], bits.newbyteorder("="), order="C").view(self.dtype)
 
 
@@ -100,9 +94,8 @@ def read_header(path: pathlib.Path) -> dict[str, Tensor]:
     Raises:
       ValueError: if it is not a file of `torch.save`, is damaged, or holds anything but floating-point arrays.
     """
-    with path.open("rb") as file:
-        _check_format(path, file.read(TAR_PLACE + len(TAR)))
-        members = _members(path, file)
+    _check_format(path)
+    members = _members(path)
     pickled = members.get(PICKLE)
     if pickled is None:
         raise ValueError(f"{path} has no {PICKLE}: {DAMAGED}")
@@ -117,7 +110,9 @@ def read_header(path: pathlib.Path) -> dict[str, Tensor]:
     return {name: _tensor(name, place, members, path, byte_order) for name, place in places.items()}
 
 
-def _check_format(path: pathlib.Path, start: bytes) -> None:
+def _check_format(path: pathlib.Path) -> None:
+    with path.open("rb") as file:
+        start = file.read(TAR_PLACE + len(TAR))
     if start.startswith(START):
         return
     if start[TAR_PLACE:] == TAR:
@@ -133,50 +128,34 @@ def _check_format(path: pathlib.Path, start: bytes) -> None:
     raise ValueError(f"{path} is {'not a file of torch.save' if start else 'empty'}: download it again")
 
 
-def _members(path: pathlib.Path, file: BinaryIO) -> dict[str, Member]:
+def _members(path: pathlib.Path) -> dict[str, Member]:
     """Returns the members of an archive by their names in its folder; raises ValueError if they overlap."""
     try:
-        with zipfile.ZipFile(_Limited(file, path.stat().st_size)) as archive:  # type: ignore[arg-type]
-            infos, end = archive.infolist(), archive.start_dir
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, OSError, struct.error) as error:
-        raise ValueError(f"{path} has no complete zip directory ({first_line(error, 80)}): {DAMAGED}") from error
-    if len(infos) > MAX_MEMBERS:
-        raise ValueError(f"{path} has {len(infos):,} members, more than any model needs: {DAMAGED}")
+        with _Limited(path) as file, zipfile.ZipFile(file) as archive:
+            infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
+            begins = [_begin(file, archive, info) for info in infos]
+            ends = [*(info.header_offset for info in infos[1:]), archive.start_dir]
+    # What zipfile raises for damaged archives, and for encrypted and otherwise unknown members.
+    except (zipfile.BadZipFile, RuntimeError, ValueError, OverflowError, OSError, EOFError, struct.error) as error:
+        raise ValueError(f"{path} is not a complete zip archive ({first_line(error, 80)}): {DAMAGED}") from error
     members: dict[str, Member] = {}
-    folders = {info.filename.partition("/")[0] for info in infos}
-    if len(folders) > 1:
-        raise ValueError(
-            f"{path} has the folders {listed(sorted(map(repr, folders)), 3)}, but torch writes one: {DAMAGED}"
-        )
-    taken = 0
-    for info in sorted(infos, key=lambda info: info.header_offset):
-        if not 0 <= info.header_offset < end:
-            raise ValueError(f"{path} has the member {info.filename!r:.80} outside its contents: {DAMAGED}")
+    for info, begin, end in zip(infos, begins, ends, strict=True):
         name = info.filename.partition("/")[2]
-        member = _member(path, file, info)
-        if name in members or info.header_offset < taken or member.begin + member.size > end:
+        if info.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(
+                f"{path} has the compressed member {name!r:.80}, which torch does not write: save it again with torch"
+            )
+        if name in members or begin + info.file_size > end:
             raise ValueError(f"{path} has the member {name!r:.80} twice, or where another one is: {DAMAGED}")
-        members[name], taken = member, member.begin + member.size
+        members[name] = Member(path, info.filename, begin, info.file_size, info.CRC)
     return members
 
 
-def _member(path: pathlib.Path, file: BinaryIO, info: zipfile.ZipInfo) -> Member:
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        raise ValueError(
-            f"{path} has the compressed or encrypted member {info.filename!r:.80}, which torch does not write: save it "
-            "again with torch"
-        )
-    file.seek(info.header_offset)
-    header = file.read(LOCAL_HEADER.size).ljust(LOCAL_HEADER.size, b"\0")
-    start, *_, method, _, _, _, _, _, name_size, extra_size = LOCAL_HEADER.unpack(header)
-    encoding = "utf-8" if info.flag_bits & 0x800 else "cp437"
-    name = info.orig_filename.encode(encoding, "replace")
-    if start != START or method or name_size != len(name) or file.read(len(name)) != name:
-        raise ValueError(f"{path} does not have the member {info.filename!r:.80} where its directory says: {DAMAGED}")
-    if info.compress_size != info.file_size:
-        raise ValueError(f"{path} has two sizes for the member {info.filename!r:.80}: {DAMAGED}")
-    begin = info.header_offset + LOCAL_HEADER.size + len(name) + extra_size
-    return Member(path, info.filename, begin, info.file_size, info.CRC)
+def _begin(file: io.FileIO, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
+    """Returns where the bytes of a member begin, behind a header that `zipfile` checks."""
+    archive.open(info).close()
+    file.seek(info.header_offset + HEADER_BYTES - HEADER_SIZES.size)
+    return info.header_offset + HEADER_BYTES + sum(HEADER_SIZES.unpack(file.read(HEADER_SIZES.size)))
 
 
 def _byte_order(path: pathlib.Path, member: Member | None) -> str:
@@ -208,16 +187,10 @@ def _tensor(name: str, place: Place, members: Mapping[str, Member], path: pathli
     return Tensor(member, name, dtype, shape, place.offset, strides, byte_order)
 
 
-class _Limited:
+class _Limited(io.FileIO):
     """A file of which zipfile reads at most MAX_DIRECTORY_BYTES at once, whatever the archive says of itself."""
 
-    def __init__(self, file: BinaryIO, num_bytes: int):
-        self.file, self.num_bytes = file, num_bytes
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(self.num_bytes - self.tell(), 0)
-        wanted = left if size < 0 else min(size, left)
-        if wanted > MAX_DIRECTORY_BYTES:
-            raise ValueError("it is too large")
-        return self.file.read(wanted)
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_DIRECTORY_BYTES:
+            raise ValueError("its directory is too large")
+        return super().read(size)

@@ -8,10 +8,10 @@ breaks a rule.
 """
 
 import argparse
+import codecs
 import json
 import os
 import pathlib
-import pickletools  # noqa: F401 - the reader imports it to name a refused instruction
 import resource
 import struct
 import sys
@@ -41,7 +41,7 @@ class Watch:
     def hook(self, event, arguments):
         if self.path is None:
             return
-        own = event == "open" and arguments[0] == str(self.path) and not arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        own = event == "open" and str(arguments[0]) == str(self.path) and not arguments[2] & (os.O_WRONLY | os.O_RDWR)
         if not own and (event == "open" or not event.startswith(ALLOWED_EVENTS)):
             self.seen.append((event, repr(arguments)[:200]))
 
@@ -210,6 +210,7 @@ def main():
         path, canary = pathlib.Path(directory, "x.bin"), pathlib.Path(directory, "canary")
         path.write_bytes(torch_bytes())
         read_header(path)["a"].read()  # imports what zipfile and NumPy import when first used
+        codecs.lookup("raw_unicode_escape")  # and pickletools, for an instruction that is refused
         assert isinstance(checked(watch, path, "an undamaged file"), dict)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         counts = damaged(rng, watch, path, options.damaged)

@@ -7,6 +7,7 @@ import os
 import pickle
 import struct
 
+from t5x_lite.checkpoints.torch_pickle import MAX_BYTES
 from tests.checkpoints.torch_files import EMPTY, ORDERED_DICT, START, STOP, name, number, pickled, storage, tensor
 from tests.checkpoints.torch_files import text as t
 
@@ -238,19 +239,19 @@ def sizes():
 
 def exhausting():
     """Pickles that would take much memory or time, or recurse."""
-    many = 2**20
-    yield "a million marks", START + b"(" * many + STOP
-    yield "a million dicts", START + b"}" * many + STOP
-    yield "a million dicts in dicts", START + (b"}" + t("a")) * (many // 8) + b"N" + b"s" * (many // 8) + STOP
-    yield "a million tuples in tuples", START + b")" + b"\x85" * many + b")R" + STOP
-    yield "130,000 tuples in tuples as a name", START + b"})" + b"\x85" * (many // 8) + b"Ns" + STOP
-    yield "130,000 tuples in tuples as an id", START + b")" + b"\x85" * (many // 8) + b"Q" + STOP
-    yield "a million memories", START + b"}" + b"\x94" * many + STOP
+    many = MAX_BYTES - 20
+    yield "half a million marks", START + b"(" * many + STOP
+    yield "half a million dicts", START + b"}" * many + STOP
+    yield "dicts in dicts", START + (b"}" + t("a")) * (many // 8) + b"N" + b"s" * (many // 8) + STOP
+    yield "tuples in tuples", START + b")" + b"\x85" * many + b")R" + STOP
+    yield "tuples in tuples as a name", START + b"})" + b"\x85" * (many // 8) + b"Ns" + STOP
+    yield "tuples in tuples as an id", START + b")" + b"\x85" * (many // 8) + b"Q" + STOP
+    yield "half a million memories", START + b"}" + b"\x94" * many + STOP
     yield "a doubling tuple", START + b")" + b"q\x01h\x01\x86" * 400 + STOP
     yield "a memory far away", START + b"}r" + b"\xff" * 4 + b"0" + STOP
-    yield "a long text", START + t("x" * 2**23) + b"q\x01" + b"h\x01\x86" * 10 + STOP
-    yield "17 MB", START + b"N" * (17 * 2**20) + STOP
-    yield "frames", START + (b"\x95" + b"\xff" * 8) * 60_000 + STOP
+    yield "a long text", START + t("x" * 2**18) + b"q\x01" + b"h\x01\x86" * 10 + STOP
+    yield "more bytes than are read", START + b"N" * MAX_BYTES + STOP
+    yield "frames", START + (b"\x95" + b"\xff" * 8) * 50_000 + STOP
 
 
 def hostile_pickles(canary):

@@ -113,16 +113,18 @@ def test_formats_before_the_zip_one_are_refused_with_the_remedy(tmp_path):
     [
         (b"", "x.bin is empty: download it again"),
         (b"<!DOCTYPE html>", "x.bin is not a file of torch.save: download it again"),
-        (torch_bytes()[:-30], "has no complete zip directory"),
-        (torch_bytes()[:500], "has no complete zip directory"),
+        (
+            torch_bytes()[:-30],
+            "is not a complete zip archive .File is not a zip file.: it is damaged; download it again",
+        ),
+        (torch_bytes()[:500], "is not a complete zip archive"),
         (archive({"version": "3"}), "has no data.pkl: it is damaged"),
         (torch_bytes(data_0=b"", byteorder="middle"), "has the byte order b'middle'"),
         (torch_bytes(byteorder="little, but with much more"), "has the byte order b''"),
         (torch_bytes(**{"data/1": b"12"}), r"tensor 'b' has 2 bytes for the 7 numbers of its storage"),
         (archive({"data.pkl": pickled_arrays(ARRAYS)}), r"tensor 'a' has no bytes for the 15 numbers"),
-        (archive({"data.pkl": "x", "../../data/0": "x"}, "a/"), "has the unknown instruction b'x'"),
-        (archive({"a/data.pkl": "x", "b/data/0": "x"}, ""), "has the folders 'a', 'b', but torch writes one"),
-        (archive({"data.pkl": "x"}, compression=zipfile.ZIP_DEFLATED), "compressed or encrypted member 'archive/data"),
+        (archive({"data.pkl": "x", "../../data/0": "x"}, "a/"), "has a damaged pickle"),
+        (archive({"data.pkl": "x"}, compression=zipfile.ZIP_DEFLATED), "the compressed member 'data.pkl', which torch"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_in_one_line(content, message, tmp_path):
@@ -203,7 +205,7 @@ def test_members_over_each_other_are_refused(tmp_path):
     first, second = (entry for entry in entries if content[entry + 46 : entry + 59] == b"archive/data/")
     content[second + 42 : second + 46] = content[first + 42 : first + 46]  # the place of the local header
     (tmp_path / "x.bin").write_bytes(content)
-    with pytest.raises(ValueError, match=r"where its directory says|where another one is"):
+    with pytest.raises(ValueError, match=r"zip archive \(File name .* differ|where another one is"):
         read_header(tmp_path / "x.bin")
 
 
@@ -213,7 +215,7 @@ def test_a_directory_or_a_pickle_that_is_too_large_is_not_read(tmp_path, monkeyp
     with pytest.raises(ValueError, match=r"has a pickle of .* bytes, more than any model needs"):
         read_header(path)
     monkeypatch.setattr(torch_zip, "MAX_DIRECTORY_BYTES", 100)
-    with pytest.raises(ValueError, match=r"has no complete zip directory \(it is too large\)"):
+    with pytest.raises(ValueError, match=r"zip archive \(its directory is too large\)"):
         read_header(path)
 
 

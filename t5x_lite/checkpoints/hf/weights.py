@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from t5x_lite.checkpoints import safetensors
-from t5x_lite.checkpoints.arrays import Index, parts_of, whole
+from t5x_lite.checkpoints.arrays import PART_SIZE, Index, parts_of, whole
 from t5x_lite.checkpoints.hf.architecture import (
     architecture_fields,
     architecture_rows,
@@ -43,7 +43,6 @@ from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import new_directory, write_atomically
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
 
-PART_SIZE = 2**24  # elements in memory at once, of an array without layers
 # A table in the original T5 checkpoints that no model reads.
 UNUSED = {"decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"}
 
