@@ -8,7 +8,6 @@ Ctrl-C has its handler.
 import argparse
 import dataclasses
 import os
-import pathlib
 import re
 import sys
 import traceback
@@ -81,6 +80,8 @@ def _main(arguments: list[str]) -> int:
         for old, new in RENAMED.items():
             arguments = [re.sub(rf"^--{old}(?==|$)", f"--{new}", argument) for argument in arguments]
     if first == "eval":
+        from t5x_lite.commands.options.eval import with_own_config
+
         arguments = with_own_config(arguments)
     try:
         options = parser.parse_args(arguments)
@@ -167,12 +168,15 @@ def refuse_config_as_output(options: "Namespace") -> None:
 
 def _run(command: str, options: "Namespace") -> None:
     """Imports a command and calls it with its options."""
+    from t5x_lite.config import RunConfig
+
+    if "action" in options:
+        command, options = f"{command} {options.action}", options[options.action]
     expand_paths(options)
     refuse_config_as_output(options)
     match command:
         case "train":
             from t5x_lite.commands import train
-            from t5x_lite.config import RunConfig
 
             train.run(_instance(RunConfig, options), profile=options.profile)
         case "eval":
@@ -194,18 +198,8 @@ def _run(command: str, options: "Namespace") -> None:
             from t5x_lite.config.commands import AttentionConfig
 
             attention.run(_instance(AttentionConfig, options))
-        case "data":
-            _data(options.action, options[options.action])
-        case "tokenizer":
-            from t5x_lite.commands import tokenizer_train
-            from t5x_lite.config.commands import TokenizerTrainConfig
-
-            options = options[options.make]
-            options.input = tuple(options.input)
-            tokenizer_train.run(_instance(TokenizerTrainConfig, options))
         case "compile":
             from t5x_lite.commands import compile
-            from t5x_lite.config import RunConfig
             from t5x_lite.config.commands import CompileConfig
 
             compile.run(_instance(RunConfig, options), _instance(CompileConfig, options), as_json=options.json)
@@ -219,6 +213,34 @@ def _run(command: str, options: "Namespace") -> None:
 
             how = {name: options[name] for name in ("format", "dtype", "tokenizer")}
             convert.run(options.source, options.destination, **how)
+        case _:
+            _run_nested(command, options)
+
+
+def _run_nested(command: str, options: "Namespace") -> None:
+    from t5x_lite.config import RunConfig
+
+    match command:
+        case "data inspect":
+            from t5x_lite.commands import data_inspect
+
+            how = {name: options[name] for name in ("num_examples", "start")}
+            data_inspect.run(_instance(RunConfig, options), as_json=options.json, **how)
+        case "data prepare":
+            from t5x_lite.commands import data_prepare
+            from t5x_lite.config.commands import PrepareConfig
+
+            data_prepare.run(options.task, _instance(PrepareConfig, options))
+        case "data stats":
+            from t5x_lite.commands import data_stats
+
+            data_stats.run(_instance(RunConfig, options), as_json=options.json, output=options.output)
+        case "tokenizer train":
+            from t5x_lite.commands import tokenizer_train
+            from t5x_lite.config.commands import TokenizerTrainConfig
+
+            options.input = tuple(options.input)
+            tokenizer_train.run(_instance(TokenizerTrainConfig, options))
 
 
 def _infer(options: "Namespace") -> None:
@@ -249,42 +271,6 @@ def _evaluate(options: "Namespace") -> None:
         num_batches=None if options.num_batches == "all" else options.num_batches,
         print_json=options.json,
     )
-
-
-def _data(action: str, options: "Namespace") -> None:
-    from t5x_lite.config import RunConfig
-
-    expand_paths(options)
-    refuse_config_as_output(options)
-    if action == "prepare":
-        from t5x_lite.commands import data_prepare
-        from t5x_lite.config.commands import PrepareConfig
-
-        data_prepare.run(options.task, _instance(PrepareConfig, options))
-    elif action == "stats":
-        from t5x_lite.commands import data_stats
-
-        data_stats.run(_instance(RunConfig, options), as_json=options.json, output=options.output)
-    else:
-        from t5x_lite.commands import data_inspect
-
-        data_inspect.run(
-            _instance(RunConfig, options), num_examples=options.num_examples, start=options.start, as_json=options.json
-        )
-
-
-def with_own_config(arguments: list[str]) -> list[str]:
-    """Adds the run directory's config to the arguments of `eval`, unless they name another one."""
-    finder = argparse.ArgumentParser("t5x-lite eval", add_help=False, allow_abbrev=False)
-    finder.add_argument("--checkpoint")
-    found, rest = finder.parse_known_args(arguments[1:])
-    if found.checkpoint is None:  # the one option to ask for: `--run_dir` follows from it
-        return ["eval", "--run_dir", ".", *arguments[1:]]
-    own = pathlib.Path(os.path.expanduser(found.checkpoint)) / "config.yaml"
-    has_config = any(argument.partition("=")[0] == "--config" for argument in rest)
-    config = ["--config", str(own)] if own.is_file() and not has_config else []
-    # `--checkpoint` comes last, because configs have a section `checkpoint` too.
-    return ["eval", "--run_dir", found.checkpoint, *config, *rest, "--checkpoint", found.checkpoint]
 
 
 def _instance(config: type[Config], options: "Namespace") -> Config:

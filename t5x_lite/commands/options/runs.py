@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of `train` and `compile`, and those that several commands have."""
+
+import pkgutil
+from collections.abc import Set
+
+from t5x_lite.commands.options.parser import Parser
+from t5x_lite.config import RunConfig
+
+
+def add_config(parser: Parser, about: str = "; options after it override its fields") -> None:
+    """Adds the option of config files."""
+    parser.add_argument(
+        "--config", metavar="FILE", action="config", help=f"fields of a run in YAML, as a file or in place{about}"
+    )
+
+
+def add_fields(parser: Parser, name: str, skip: Set[str] = frozenset()) -> None:
+    """Adds the fields of a config class below `t5x_lite.config`, imported only for the commands that use it."""
+    parser.add_class_arguments(pkgutil.resolve_name(f"t5x_lite.config.{name}"), skip=set(skip))
+
+
+def add_json(parser: Parser, instead_of: str) -> None:
+    """Adds the option of output as JSON."""
+    parser.add_argument("--json", action="store_true", help=f"print JSON instead of {instead_of}")
+
+
+def add_train(parser: Parser) -> None:
+    """Adds the options of `train`."""
+    add_config(parser)
+    parser.add_argument("--profile", action="store_true", help="write a profiler trace of a few steps to run_dir")
+    parser.add_class_arguments(RunConfig)
+
+
+def add_compile(parser: Parser) -> None:
+    """Adds the options of `compile`."""
+    add_config(parser)
+    add_json(parser, "text")
+    add_fields(parser, "commands:CompileConfig")
+    parser.add_class_arguments(RunConfig)
