@@ -19,6 +19,7 @@ from t5x_lite.config.architectures import ENCODER, ENCODER_DECODER, Architecture
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.config.paths import home_expanded
 from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.files.messages import first_line
 from t5x_lite.model.encoder import Encoder
 from t5x_lite.model.transformer import T5
 
@@ -118,13 +119,24 @@ def check_has_tokenizer(lazy: LazyModel, path: pathlib.Path) -> Tokenizer:
     return lazy.tokenizer
 
 
+def run_section(directory: str | os.PathLike[str], name: str) -> dict[str, Any] | None:
+    """Returns a section of the config of a run directory, empty if absent; None for other models."""
+    path = local_path(directory) / RUN
+    if not path.is_file():
+        return None
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is corrupt ({first_line(error)}): restore it") from error
+    section = config.get(name) if isinstance(config, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
 def trained_length(directory: str | os.PathLike[str]) -> int | None:
     """Returns the input length, in tokens, that a model was trained with; None if unknown."""
     path = local_path(directory)
-    if (path / RUN).is_file():
-        config = yaml.safe_load((path / RUN).read_text(encoding="utf-8"))
-        train = config.get("train") if isinstance(config, dict) else None
-        return train.get("inputs_length") if isinstance(train, dict) else None
+    if (train := run_section(path, "train")) is not None:
+        return train.get("inputs_length")
     if (path / HF).is_file():
         from t5x_lite.files.json_object import read_json
 

@@ -109,6 +109,11 @@ class InferConfig:
             )
 
     @property
+    def has_template(self) -> bool:
+        """Whether the inputs are built by a template of the options, not read as they stand."""
+        return self.template is not None or self.task is not None
+
+    @property
     def reads_pipe(self) -> bool:
         """Whether the inputs come from standard input, which can be read only once."""
         return self.input == "-" and self.split is None

@@ -4,11 +4,12 @@
 Source: the layout follows Brown et al., "Language Models are Few-Shot Learners" (2020), figure 2.1.
 """
 
+import contextlib
 import dataclasses
 import pathlib
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.data.tokenizers import Tokenizer
 
+INPUTS = "inputs"  # the field that is read without a template
 Pair = tuple[str, str]  # inputs and targets
 
 
@@ -80,6 +82,23 @@ def draw_shots(pairs: Sequence[Pair], num_shots: int, *, seed: int, balanced: bo
     return [pairs[number] for number in rng.permutation(chosen[:num_shots]).tolist()]
 
 
+def line_field(task: TaskConfig) -> str:
+    """Returns the field that a line of plain text fills: the only one of the task's template, or else `inputs`."""
+    only = Template(task.inputs or "", "task.inputs").only_field if task.preprocess is None else None
+    return only or INPUTS
+
+
+@contextlib.contextmanager
+def record_errors(options: InferConfig, prefix: str = "") -> Iterator[None]:
+    """Rewrites errors of records if no task is given: there is no task.bad_records to set; adds a prefix."""
+    try:
+        yield
+    except BadRecord as error:
+        if options.task is not None:
+            raise
+        raise BadRecord(prefix + str(error).removesuffix(OR_SKIP)) from error
+
+
 def template_task(options: InferConfig) -> TaskConfig:
     """Returns a task with the templates given in the options, or else those of the named task."""
     given = {"inputs": options.template, "targets": options.targets_template}
@@ -98,14 +117,10 @@ def read_shots(options: InferConfig, *, seed: int) -> list[Pair]:
     if options.examples is None:
         return []
     task = dataclasses.replace(template_task(options), source=options.examples)
-    with tempfile.TemporaryDirectory() as cache:
+    with tempfile.TemporaryDirectory() as cache, record_errors(options):
         records = open_source(task, options.examples, pathlib.Path(cache), field="examples").records
         rows = read_rows(task, records, range(len(records)), LeftOut())
-        try:
-            pairs = [(row.texts[0], row.texts[1]) for row in rows]
-        except BadRecord as error:
-            # Without a task, there is no task.bad_records to set.
-            raise BadRecord(str(error).removesuffix("" if options.task else OR_SKIP)) from error
+        pairs = [(row.texts[0], row.texts[1]) for row in rows]
     return draw_shots(pairs, options.shots, seed=seed, balanced=options.balanced)
 
 

@@ -2,24 +2,31 @@
 """Inputs of `infer` and `embed`: lines of a file or a pipe, records of a source, or a split of a task."""
 
 import contextlib
+import dataclasses
+import functools
 import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
+from t5x_lite.checkpoints.load import run_section
 from t5x_lite.checkpoints.model_files import model_files
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
-from t5x_lite.data.records.rows import input_maker, is_held_out, read_inputs
-from t5x_lite.data.sources import OR_SKIP, named, open_source
-from t5x_lite.data.sources.base import BadRecord, Source
-from t5x_lite.data.sources.lines import Lines, LinesWithFields, line_record, piped_lines
+from t5x_lite.data.records.rows import convert, input_maker, is_held_out
+from t5x_lite.data.sources import named, open_source
+from t5x_lite.data.sources.base import Located, Record
+from t5x_lite.data.sources.file_content import state_of
+from t5x_lite.data.sources.lines import Line, lines_opener, piped_records
 from t5x_lite.data.sources.named_files import source_files, task_files
 from t5x_lite.files.jsonl_output import STDIO, paths_on_the_way
-from t5x_lite.files.same_file import refuse_overwriting
-from t5x_lite.inference.few_shot import template_task
+from t5x_lite.files.same_file import File, refuse_overwriting
+from t5x_lite.inference.few_shot import INPUTS, line_field, record_errors, template_task
+
+FROM_RUN = ("inputs", "targets", "preprocess", "columns")  # fields of a run's task that its own records need
+InputMaker = Callable[[Record, str], list[str]]  # from a record and its location
 
 
 class Inputs(NamedTuple):
@@ -39,44 +46,120 @@ def open_inputs(options: InferConfig) -> Iterator[Inputs]:
         that are read.
     """
     task = template_task(options)
-    _check_output(options, task)
-    with tempfile.TemporaryDirectory() as directory:
-        cache = pathlib.Path(directory)
+    output = _descriptors(sys.stdout) if options.output == STDIO else paths_on_the_way(options.output)
+    refuse_overwriting(output, _files_read(options, task), "--output")
+    with tempfile.TemporaryDirectory() as cache:
         if options.split is not None:
-            names, held_out = task.source, options.split == "eval"
-            if task.eval_source is not None:  # no record is held out of the source
-                names, held_out = task.eval_source if held_out else task.source, None
-            records = open_source(task, names, cache, field=f"the source of --task {options.task}").records
-            is_counted = held_out is None and task.preprocess is None and task.bad_records == "error"
-            identity = {"split": options.split, "source": named(names), "records": len(records)}
-            texts = _texts(options, task, records)
-            texts = (text for text in texts if held_out is None or is_held_out(text, task.eval_percent) == held_out)
-            yield Inputs(texts, len(records) if is_counted else None, identity)
+            yield _of_split(options, task, pathlib.Path(cache))
         elif options.reads_pipe:
-            yield Inputs(_piped_texts(options, task), None, None)
+            records = piped_records(sys.stdin, line_field(task), may_be_json=options.has_template)
+            yield Inputs(_texts(options, task, records, _input_maker(options, task), []), None, None)
         else:
-            plain = LinesWithFields if has_template(options) else Lines
-            records = open_source(task, options.input, cache, field="--input", plain=plain).records
-            identity = {"input": options.input, "records": len(records)}
-            if os.path.isfile(options.input):
-                identity = _file_identity(options.input)
-            is_counted = task.preprocess is None and task.bad_records == "error"
-            yield Inputs(_texts(options, task, records), len(records) if is_counted else None, identity)
+            yield _of_file(options, task, pathlib.Path(cache))
 
 
-def _check_output(options: InferConfig, task: TaskConfig) -> None:
-    """Raises ValueError if the output, or a file written before it, is read as input, example or part of the model."""
-    read: list[pathlib.Path | int] = [*model_files(options.checkpoint)]
+def _of_split(options: InferConfig, task: TaskConfig, cache: pathlib.Path) -> Inputs:
+    names, held_out = task.source, options.split == "eval"
+    if task.eval_source is not None:  # no record is held out of the source
+        names, held_out = task.eval_source if held_out else task.source, None
+    source, skipped = open_source(task, names, cache, field=f"the source of --task {options.task}")
+    texts = _texts(options, task, source.read(range(len(source))), _input_maker(options, task), skipped)
+    texts = (text for text in texts if held_out is None or is_held_out(text, task.eval_percent) == held_out)
+    identity = {"split": options.split, "source": named(names), "records": len(source)}
+    return Inputs(texts, len(source) if held_out is None and _has_a_text_each(task) else None, identity)
+
+
+def _of_file(options: InferConfig, task: TaskConfig, cache: pathlib.Path) -> Inputs:
+    make, field, identity = _input_maker(options, task), line_field(task), {}
+    if (own := _own_task(options, task)) is not None:
+        task, make, identity = own, _as_in_training(own, make), {"task.inputs of the run": own.inputs}
+    with record_errors(options, "--input "):
+        open_text = lines_opener(field, may_be_json=options.has_template)
+        source, skipped = open_source(task, options.input, cache, field="--input", open_text=open_text)
+    identity |= _identity(options.input) or {"input": options.input, "records": len(source)}
+    texts = _texts(options, task, source.read(range(len(source))), make, skipped)
+    return Inputs(texts, len(source) if _has_a_text_each(task) else None, identity)
+
+
+def _identity(name: str) -> dict[str, Any] | None:
+    if not os.path.isfile(name):
+        return None
+    num_bytes, nanoseconds = state_of(pathlib.Path(name))
+    return {"input": os.path.abspath(name), "bytes of it": num_bytes, "time of it": nanoseconds}
+
+
+def _has_a_text_each(task: TaskConfig) -> bool:
+    """Returns whether each record makes one text."""
+    return task.preprocess is None and task.bad_records == "error"
+
+
+def _texts(
+    options: InferConfig, task: TaskConfig, records: Iterable[Located], make: InputMaker, skipped: list[str]
+) -> Iterator[str]:
+    """Yields the texts of records; reports at the end what was skipped, the given files included."""
+    with record_errors(options, "" if options.reads_pipe else "--input "):
+        yield from convert(task, records, make, skipped)
+    if skipped:
+        print(f"Skipped {len(skipped):,} bad records or files; the first: {skipped[0]}", file=sys.stderr)
+
+
+def _input_maker(options: InferConfig, task: TaskConfig) -> InputMaker:
+    return input_maker(task, "--template" if options.template is not None or options.task is None else "task.inputs")
+
+
+def _own_task(options: InferConfig, task: TaskConfig) -> TaskConfig | None:
+    """Returns the task as a run had it; None for other models, or if the options say how inputs are made."""
+    if options.has_template or options.examples is not None:
+        return None
+    section = run_section(options.checkpoint, "task") or {}
+    fields = {name: section[name] for name in FROM_RUN if section.get(name) is not None}
+    if not fields.keys() >= {"inputs", "targets"}:  # text, or a mixture
+        return None
+    if "columns" in fields:
+        fields["columns"] = tuple(fields["columns"])
+    return dataclasses.replace(task, **fields)
+
+
+def _as_in_training(own: TaskConfig, otherwise: InputMaker) -> InputMaker:
+    """Returns a maker of inputs that follows a run's task if a record suits it, and else reads its field `inputs`.
+
+    Lines of plain text are inputs themselves.
+    """
+    make_own = functools.cache(lambda: input_maker(own, "the run's task.inputs"))  # its function may not be installed
+
+    @functools.cache
+    def tell() -> None:
+        print(
+            f"Inputs are made of records as in training, by task.inputs {own.inputs!r}; give --template to change it",
+            file=sys.stderr,
+        )
+
+    def make(record: Record, where: str) -> list[str]:
+        if isinstance(record, Line):
+            return otherwise(record, where)
+        try:
+            made = make_own()(record, where)
+        except ValueError:
+            if INPUTS not in record:
+                raise
+            return otherwise(record, where)
+        tell()
+        return made
+
+    return make
+
+
+def _files_read(options: InferConfig, task: TaskConfig) -> Iterator[File]:
+    """Yields the files that are read: the model's, the input's and those of the examples."""
+    yield from model_files(options.checkpoint)
     if options.split is not None:
-        read += task_files(task)
+        yield from task_files(task)
     elif options.reads_pipe:
-        read += _descriptors(sys.stdin)
+        yield from _descriptors(sys.stdin)
     else:
-        read += source_files(options.input, "--input", LinesWithFields)
+        yield from source_files(options.input, "--input", any_type=True)
     if options.examples is not None:
-        read += source_files(options.examples, "examples")
-    written = _descriptors(sys.stdout) if options.output == STDIO else paths_on_the_way(options.output)
-    refuse_overwriting(written, read, "--output")
+        yield from source_files(options.examples, "examples")
 
 
 def _descriptors(stream: Any) -> list[int]:
@@ -85,37 +168,3 @@ def _descriptors(stream: Any) -> list[int]:
         return [stream.fileno()]
     except (AttributeError, OSError, ValueError):
         return []
-
-
-def has_template(options: InferConfig) -> bool:
-    """Returns whether a template builds the inputs; otherwise, they are read as they stand."""
-    return options.template is not None or options.task is not None
-
-
-def _template_name(options: InferConfig) -> str:
-    return "task.inputs" if options.template is None and options.task is not None else "--template"
-
-
-def _texts(options: InferConfig, task: TaskConfig, records: Source) -> Iterator[str]:
-    try:
-        yield from read_inputs(task, records, name=_template_name(options))
-    except BadRecord as error:
-        if options.task is not None:
-            raise
-        # Without a task, there is no task.bad_records to set.
-        raise BadRecord(f"--input {str(error).removesuffix(OR_SKIP)}") from error
-
-
-def _piped_texts(options: InferConfig, task: TaskConfig) -> Iterator[str]:
-    if not has_template(options):
-        yield from (text for text, _ in piped_lines(sys.stdin))
-        return
-    make_inputs = input_maker(task, _template_name(options))
-    for text, where in piped_lines(sys.stdin):
-        if text.strip():
-            yield from make_inputs(line_record(text, where, otherwise={"text": text}), where)
-
-
-def _file_identity(path: str) -> dict[str, Any]:
-    state = os.stat(path)
-    return {"input": os.path.abspath(path), "bytes of it": state.st_size, "time of it": state.st_mtime_ns}

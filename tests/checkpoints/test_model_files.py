@@ -20,7 +20,17 @@ def test_the_files_of_a_run_are_found(run_dir):  # noqa: F811
     assert {path.name for path in run_dir.iterdir() if path.is_file() and path.name != ".lock"} <= found
 
 
+def test_what_commands_write_beside_a_model_is_not_its_own(tmp_path):
+    for name in ("answers.jsonl", "answers.jsonl.partial-00001-of-00002", "vectors.npy", "maps.html", "mine/a.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "target.encoder.weight").touch()  # of T5X
+    (tmp_path / "vocab.txt").touch()
+    found = {file.name for file in model_files(str(tmp_path)) if file.is_file()}
+    assert found == {"target.encoder.weight", "vocab.txt"}
+
+
 def test_a_single_file_is_a_model_too(tmp_path):
     (tmp_path / "checkpoint_7").touch()
-    assert model_files(str(tmp_path / "checkpoint_7")) == [tmp_path / "checkpoint_7"]
-    assert model_files(str(tmp_path / "absent")) == []
+    assert list(model_files(str(tmp_path / "checkpoint_7"))) == [tmp_path / "checkpoint_7"]
+    assert not list(model_files(str(tmp_path / "absent")))

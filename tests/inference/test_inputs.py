@@ -122,11 +122,20 @@ def test_a_file_without_a_known_ending_is_plain_lines(tmp_path, name):
     assert read(input=str(tmp_path / name)) == (["10%\r20%", "", "{not json}"], 3)
 
 
-def test_a_template_reads_plain_lines_as_task_source_does_and_objects_as_records(tmp_path):
-    (tmp_path / "a.txt").write_text('why\n{"text": "how"}\n')
-    assert read(input=str(tmp_path / "a.txt"), template="Q: {text}") == (["Q: why", "Q: how"], 2)
-    with pytest.raises(ValueError, match=r"^--input .*a.txt line 1 has no field 'q', which --template '{q}' uses"):
-        read(input=str(tmp_path / "a.txt"), template="{q}")
+@pytest.mark.parametrize("template", ["# {inputs}", "# {text}", "# {q}", "# {any thing?}"])
+def test_a_line_of_text_is_the_only_field_of_a_template(tmp_path, monkeypatch, template):
+    content = "why\n\n{not json}\n"
+    (tmp_path / "a.txt").write_text(content)
+    assert read(input=str(tmp_path / "a.txt"), template=template) == (["# why", "# ", "# {not json}"], 3)
+    monkeypatch.setattr("sys.stdin", io.StringIO(content))
+    assert read(template=template) == (["# why", "# ", "# {not json}"], None)
+
+
+def test_a_line_of_text_is_not_several_fields(tmp_path):
+    (tmp_path / "a.txt").write_text("why\n")
+    assert read(input=str(tmp_path / "a.txt"), template="{file}: {inputs}") == (["a.txt: why"], 1)
+    with pytest.raises(ValueError, match=r"^--input .*a.txt line 1 has no field 'q', which --template '{q} {a}' uses"):
+        read(input=str(tmp_path / "a.txt"), template="{q} {a}")
 
 
 @pytest.mark.parametrize("name", ["a.parquet.gz", "a.array_record.zst"])
@@ -151,12 +160,87 @@ def test_a_preprocessor_leaves_the_number_of_inputs_open(tmp_path, task, monkeyp
     assert read(**asked) == (["question: x"] * 2, None)
 
 
-def test_a_pipe_with_a_template_has_objects_or_text(monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO('{"text": "one"}\n\ntwo\n'))
-    assert read(template="Q: {text}") == (["Q: one", "Q: two"], None)
+def test_a_pipe_with_a_template_may_have_objects(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO('\n{"q": "one"}\n\n{"q": "two"}\n'))
+    assert read(template="Q: {q}") == (["Q: one", "Q: two"], None)
     monkeypatch.setattr("sys.stdin", io.StringIO('{"q": null}\n'))
     with pytest.raises(ValueError, match=r"^line 1 of standard input has a field 'q' that is null, but --template"):
         read(template="Q: {q}")
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Makes a run directory that was trained with templates."""
+
+    def make(**task):
+        (tmp_path / "run").mkdir()
+        fields = {"inputs": "question: {q}", "targets": "{a}", "preprocess": None, "columns": None} | task
+        (tmp_path / "run" / "config.yaml").write_text(json.dumps({"task": fields}))
+        return str(tmp_path / "run")
+
+    return make
+
+
+def test_records_become_inputs_as_they_did_in_training(tmp_path, run, capsys):
+    (tmp_path / "a.jsonl").write_text('{"q": "one"}\n{"inputs": "as it stands"}\n{"q": "two", "inputs": "unread"}\n')
+    asked = {"checkpoint": run(), "input": str(tmp_path / "a.jsonl")}
+    assert read(**asked) == (["question: one", "as it stands", "question: two"], 3)
+    assert capsys.readouterr().err.count("as in training, by task.inputs 'question: {q}'") == 1
+    assert read(**asked | {"template": "{q?}"}) == (["one", "", "two"], 3)
+    (tmp_path / "a.jsonl").write_text('{"x": "one"}\n')
+    with pytest.raises(ValueError, match=r"a.jsonl line 1 has no field 'q', which the run's task.inputs '.*' uses"):
+        read(**asked)
+
+
+def test_a_run_with_the_field_inputs_reads_it_as_in_training_except_in_lines_of_text(tmp_path, run, monkeypatch):
+    asked = {"checkpoint": run(inputs="say: {inputs}")}
+    for name, content, expected in (
+        ("a.csv", "inputs\none\n", ["say: one"]),
+        ("a.txt", "one\n", ["one"]),
+        ("a", '{"inputs": "one"}\n', ['{"inputs": "one"}']),
+    ):
+        (tmp_path / name).write_text(content)
+        assert read(**asked, input=str(tmp_path / name)) == (expected, 1)
+    monkeypatch.setattr("sys.stdin", io.StringIO("one\n"))
+    assert read(**asked) == (["one"], None)
+
+
+def test_a_run_reads_records_by_its_own_columns_and_function(tmp_path, run, monkeypatch):
+    monkeypatch.setattr("t5x_lite.tasks.TWICE", lambda record: [record, record], raising=False)
+    checkpoint = run(columns=["q", "a"], preprocess="t5x_lite.tasks:TWICE")
+    (tmp_path / "a.tsv").write_text("one\t1\ntwo\t2\n")
+    texts = [f"question: {q}" for q in ("one", "one", "two", "two")]
+    assert read(checkpoint=checkpoint, input=str(tmp_path / "a.tsv")) == (texts, None)
+
+
+def test_the_inputs_of_a_run_whose_function_is_gone_are_read(tmp_path, run):
+    asked = {"checkpoint": run(preprocess="no.where:F"), "input": str(tmp_path / "a.jsonl")}
+    (tmp_path / "a.jsonl").write_text('{"inputs": "one"}\n')
+    assert read(**asked)[0] == ["one"]
+    (tmp_path / "a.jsonl").write_text('{"q": "one"}\n')
+    with pytest.raises(ValueError, match=r"task.preprocess .*no.where"):
+        read(**asked)
+
+
+@pytest.mark.parametrize("task", [{"inputs": None, "targets": None}, {"targets": None}])
+def test_a_run_on_text_has_no_template(tmp_path, run, task):
+    (tmp_path / "a.jsonl").write_text('{"q": "one", "inputs": "two"}\n')
+    assert read(checkpoint=run(**task), input=str(tmp_path / "a.jsonl")) == (["two"], 1)
+
+
+def test_a_corrupt_config_of_a_run_is_named(tmp_path, run):
+    (tmp_path / "a.jsonl").write_text('{"inputs": "one"}\n')
+    checkpoint = run()
+    (tmp_path / "run" / "config.yaml").write_text("task: [")
+    with pytest.raises(ValueError, match=r"config.yaml is corrupt .*: restore it"):
+        read(checkpoint=checkpoint, input=str(tmp_path / "a.jsonl"))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv", "a"])
+def test_an_empty_file_is_named_without_a_task_to_set(tmp_path, name):
+    (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=rf"^--input .*{name} is empty: fill or remove it$"):
+        read(input=str(tmp_path / name))
 
 
 def test_a_table_is_filled_into_the_template(tmp_path):
@@ -191,12 +275,13 @@ def test_an_eval_source_is_the_whole_held_out_split(task, tmp_path):
         assert number == NUM_RECORDS
 
 
-def test_a_bad_record_of_a_split_is_an_error_or_is_skipped(task, tmp_path):
+def test_a_bad_record_of_a_split_is_an_error_or_is_skipped(task, tmp_path, capsys):
     (tmp_path / "bad.jsonl").write_text('{"q": "fine"}\n{"x": 1}\n{"q": "too"}\n')
     with pytest.raises(ValueError, match=r"bad.jsonl line 2 .*q"):
         read(split="eval", task=task(eval_source=str(tmp_path / "bad.jsonl")))
     name = task(eval_source=str(tmp_path / "bad.jsonl"), bad_records="skip")
     assert read(split="eval", task=name) == (["question: fine", "question: too"], None)
+    assert "Skipped 1 bad records or files; the first: " in capsys.readouterr().err
 
 
 def test_a_split_without_its_task_or_beside_an_input_is_refused():

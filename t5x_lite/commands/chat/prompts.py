@@ -2,15 +2,13 @@
 """Prompts of an interactive session, with templates and few-shot examples that can be changed."""
 
 import dataclasses
-import string
 from typing import Any
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import input_maker
-from t5x_lite.data.sources.lines import line_record
-from t5x_lite.inference.few_shot import Pair, make_prompter, read_shots, template_task
+from t5x_lite.data.sources.file_content import json_object
+from t5x_lite.inference.few_shot import Pair, line_field, make_prompter, read_shots, template_task
 
 WHERE = "the typed line (a JSON object sets fields)"  # its name in errors
 
@@ -26,11 +24,11 @@ class Prompts:
 
     def inputs_of(self, line: str) -> list[str]:
         """Returns the inputs for a typed line, using the template if there is one; raises BadRecord on a mismatch."""
-        if self.options.template is None and self.options.task is None:
+        if not self.options.has_template:
             return [line]
         task = template_task(self.options)
-        name = "task.inputs" if self.options.template is None else "template"
-        return input_maker(task, name)(_record(line, task), WHERE)
+        record = json_object(line, WHERE) if line.lstrip().startswith("{") else {line_field(task): line}
+        return input_maker(task, "task.inputs" if self.options.template is None else "template")(record, WHERE)
 
     def draw(self, num_shots: int) -> None:
         """Draws new examples; raises ValueError if there are too few, or no source to draw from."""
@@ -57,10 +55,3 @@ class Prompts:
         shots = read_shots(options, seed=self._seed + num_draws)
         self.prompt_of = make_prompter(options, shots, self._pretrained)
         self.options, self.shots, self.examples, self._num_draws = options, shots, examples, num_draws
-
-
-def _record(line: str, task: TaskConfig) -> dict[str, Any]:
-    """Returns the record of a line: a JSON object, or the text as the template's only field."""
-    fields = {field.rstrip("?") for _, field, _, _ in string.Formatter().parse(task.inputs or "") if field}
-    only = fields.pop() if len(fields) == 1 and task.preprocess is None else "inputs"
-    return line_record(line, WHERE, otherwise={only: line})

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources import skip
-from t5x_lite.data.sources.base import BadRecord, Record, Source
+from t5x_lite.data.sources.base import BadRecord, Located, Record, Source
 
 Made = TypeVar("Made")
 
@@ -42,30 +42,18 @@ def read_rows(task: TaskConfig, source: Source, numbers: Iterable[int], left_out
 
         make_row = pair_maker(task)
     min_characters = max(1, task.min_characters if task.inputs is None else 1)
-    for row in _read(task, source, numbers, _preprocessed(task, make_row), left_out.skipped):
+    for row in convert(task, source.read(numbers), _preprocessed(task, make_row), left_out.skipped):
         if min(len(text.strip()) for text in row.texts) < min_characters:
             left_out.num_short += 1
         else:
             yield row
 
 
-def read_inputs(task: TaskConfig, source: Source, *, name: str = "task.inputs") -> Iterator[str]:
-    """Yields the inputs of all records of a source, which do not need targets; raises errors as `read_rows` does.
-
-    Errors call the template `name`.
-    """
-    return _read(task, source, range(len(source)), input_maker(task, name), [])
-
-
-def _read(
-    task: TaskConfig,
-    source: Source,
-    numbers: Iterable[int],
-    make: Callable[[Record, str], list[Made]],
-    skipped: list[str],
+def convert(
+    task: TaskConfig, records: Iterable[Located], make: Callable[[Record, str], list[Made]], skipped: list[str]
 ) -> Iterator[Made]:
     """Yields the results of `make(record, location)` for each record; raises errors or appends them to `skipped`."""
-    for where, record in source.read(numbers):
+    for where, record in records:
         try:
             if isinstance(record, BadRecord):
                 raise record

@@ -43,6 +43,12 @@ class Template:
                 )
             self._parts.append((literal, field, separator))
 
+    @property
+    def only_field(self) -> str | None:
+        """The field that a line of plain text can fill; None if there are none or several, or it is nested."""
+        fields = {field.removesuffix(OPTIONAL) for _, field, _ in self._parts if field}
+        return None if len(fields) != 1 or "." in (field := fields.pop()) else field
+
     def __call__(self, record: Mapping[str, Any], where: str) -> str:
         """Returns the text of a record; raises BadRecord if a field is missing, null, or neither text nor a number."""
         text = "".join(
@@ -91,15 +97,14 @@ class Template:
 
     def _missing(self, field: str, record: Mapping[str, Any]) -> str:
         """Describes a missing value: a field that is null, or one that the record lacks."""
-        keys = field.split(".")
-        for depth in range(1, len(keys) + 1):
-            name = ".".join(keys[:depth])
-            if _has(record, name) and is_missing(found := _part(record, name)):
-                kind = "null" if found is None else "not a number (NaN)"
-                return (
-                    f"has a field {name!r} that is {kind}, but {self.name} {self.text!r} needs its value: fill it in, "
-                    "or put ? after the field's name in the template to leave it out"
-                )
+        found = _found(record, field)
+        if found and is_missing(found[-1]):
+            name = ".".join(field.split(".")[: len(found)])
+            kind = "null" if found[-1] is None else "not a number (NaN)"
+            return (
+                f"has a field {name!r} that is {kind}, but {self.name} {self.text!r} needs its value: fill it in, or "
+                "put ? after the field's name in the template to leave it out"
+            )
         return (
             f"has no field {field!r}, which {self.name} {self.text!r} uses; its fields are {listed(record) or 'none'}"
         )
@@ -114,23 +119,21 @@ def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
-def _has(record: Mapping[str, Any], field: str) -> bool:
-    """Returns whether a record has a possibly nested field, even if it is null."""
-    parent, _, key = field.rpartition(".")
-    value = _part(record, parent) if parent else record
-    if isinstance(value, Mapping):
-        return key in value
-    return _is_list(value) and key.isdecimal() and int(key) < len(value)
-
-
 def _part(record: Mapping[str, Any], field: str) -> Any:
     """Returns the value of a possibly nested field, or None if it is missing."""
-    value: Any = record
+    found = _found(record, field)
+    return found[-1] if len(found) > field.count(".") else None
+
+
+def _found(record: Mapping[str, Any], field: str) -> list[Any]:
+    """Returns the values on the way to a possibly nested field, as far as they exist."""
+    found, value = [], record
     for key in field.split("."):
-        if isinstance(value, Mapping):
-            value = value.get(key)
+        if isinstance(value, Mapping) and key in value:
+            value = value[key]
         elif _is_list(value) and key.isdecimal() and int(key) < len(value):
             value = value[int(key)]
         else:
-            return None
-    return value
+            break
+        found.append(value)
+    return found

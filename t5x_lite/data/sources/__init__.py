@@ -11,7 +11,7 @@ from t5x_lite.config import DOCSTRINGS, TaskConfig
 from t5x_lite.data.sources.base import HUGGING_FACE, TFDS, BadRecord, Concatenated, InMemory, Source
 
 if TYPE_CHECKING:
-    from t5x_lite.data.sources.text_files import TextFile
+    from t5x_lite.data.sources.text_files import OpenText
 
 Names = str | tuple[str, ...]
 OR_SKIP = "; or set task.bad_records to skip"  # ends the errors of bad records
@@ -30,7 +30,7 @@ def open_source(
     cache: pathlib.Path,
     *,
     field: str = "task.source",
-    plain: "type[TextFile] | None" = None,
+    open_text: "OpenText | None" = None,
 ) -> Opened:
     """Opens a task's source.
 
@@ -38,7 +38,7 @@ def open_source(
       names: `task.source` or `task.eval_source`.
       cache: the directory for decompressed copies and for the record offsets of large files.
       field: the config field of `names`, for errors.
-      plain: the reader of plain text, including files of unknown types; None refuses these and follows
+      open_text: opens text files, including files of unknown types; None refuses these and follows
         `task.text_unit`.
 
     Raises:
@@ -58,8 +58,8 @@ def open_source(
     if files:
         from t5x_lite.data.sources.files import find_files, open_file
 
-        for path in find_files(files, field, plain):
-            source = open_file(path, task, cache, plain)
+        for path in find_files(files, field, any_type=open_text is not None):
+            source = open_file(path, task, cache, open_text)
             if len(source):
                 opened.append(source)
             else:

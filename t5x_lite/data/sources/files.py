@@ -18,7 +18,7 @@ from t5x_lite.data.sources.array_records import ArrayRecords
 from t5x_lite.data.sources.base import Source
 from t5x_lite.data.sources.file_content import file_key
 from t5x_lite.data.sources.parquet import ParquetRows
-from t5x_lite.data.sources.text_files import Delimited, JsonLines, TextFile, TextLines, TextParagraphs, WholeText
+from t5x_lite.data.sources.text_files import Delimited, JsonLines, OpenText, TextLines, TextParagraphs, WholeText
 from t5x_lite.files.atomic_write import written_atomically
 
 TEXT_SUFFIXES = (".txt", ".text", ".md")
@@ -34,9 +34,7 @@ SHARD_NUMBER = re.compile(r"-\d+-of-\d+$")  # which some tools write after the s
 TEXT_UNITS = {"file": WholeText, "line": TextLines, "paragraph": TextParagraphs}
 
 
-def find_files(
-    patterns: Sequence[str], field: str = "task.source", plain: type[TextFile] | None = None
-) -> list[pathlib.Path]:
+def find_files(patterns: Sequence[str], field: str = "task.source", *, any_type: bool = False) -> list[pathlib.Path]:
     """Returns the files that match, in the order of the patterns and sorted within each.
 
     Skips hidden files, and .json files and files of unknown types in folders; does not follow links to folders.
@@ -44,7 +42,7 @@ def find_files(
     Args:
       patterns: paths, folders and glob patterns.
       field: the config field of the patterns, for errors.
-      plain: as for `open_file`; if given, files of unknown types are plain text, unless they are in a folder.
+      any_type: whether files of unknown types may be named, which are text.
 
     Raises:
       ValueError: if a pattern matches nothing, or a file of an unknown type.
@@ -70,15 +68,15 @@ def find_files(
     for file in found:
         if not file.is_file():
             raise ValueError(f"{field} names {file}, a pipe or a device: write its contents to a file")
-        if not _is_known(file) and (plain is None or suffix(file) in SUFFIXES):
+        if not _is_known(file) and (not any_type or suffix(file) in SUFFIXES):
             raise ValueError(f"{field} names {file}, whose type is unknown: use {_known_suffixes()}")
     return list(found)
 
 
-def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path, plain: type[TextFile] | None = None) -> Source:
+def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path, open_text: OpenText | None = None) -> Source:
     """Opens a file; decompressed copies and the record offsets of large files are stored in `cache`.
 
-    `plain` reads plain text; None means the reader for `task.text_unit`.
+    `open_text` opens text files; None means the reader for `task.text_unit`.
     """
     kind = suffix(path)
     if kind in ARRAY_RECORD_SUFFIXES:
@@ -98,7 +96,7 @@ def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path, plain: 
         return JsonLines(content, str(path), cache)
     if kind in DELIMITERS:
         return Delimited(content, str(path), cache, delimiter=DELIMITERS[kind], columns=task.columns)
-    return (plain or TEXT_UNITS[task.text_unit])(content, str(path), cache)
+    return (open_text or TEXT_UNITS[task.text_unit])(content, str(path), cache)
 
 
 def suffix(path: pathlib.Path) -> str:

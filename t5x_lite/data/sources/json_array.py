@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from t5x_lite.data.sources.base import Record
 from t5x_lite.data.sources.file_content import json_object
-from t5x_lite.data.sources.text_files import MAX_BYTES, JsonLines, RawRecord, TextFile, split_lines, starts_after_mark
+from t5x_lite.data.sources.text_files import MAX_BYTES, JsonLines, RawRecord, TextFile, first_content
 
 # A string with its quotes, a lone quote that begins a longer string than was read so far, or a bracket or comma.
 TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|"|[\[\]{},]', re.DOTALL)
@@ -32,9 +32,7 @@ class JsonArray(TextFile):
 
 def open_json(path: pathlib.Path, name: str, cache: pathlib.Path) -> TextFile:
     """Opens a .json file, an array of objects or one object per line; see `TextFile` for the arguments."""
-    with path.open("rb") as file:
-        starts_after_mark(file)
-        first = next((raw.content.strip() for raw in split_lines(file, 1) if raw.content.strip()), b"")
+    first = first_content(path)
     if first.startswith(b"["):
         return JsonArray(path, name, cache)
     if first and not first.endswith(b"}"):

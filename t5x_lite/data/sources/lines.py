@@ -2,39 +2,54 @@
 """Reads lines one by one: those of a text file, where empty ones count too, and those of a pipe."""
 
 import io
+import itertools
+import pathlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from t5x_lite.data.sources.base import Record
+from t5x_lite.data.sources.base import Located, Record
 from t5x_lite.data.sources.file_content import decoded, json_object
-from t5x_lite.data.sources.text_files import BYTE_ORDER_MARK, RawRecord, TextLines, every_line
+from t5x_lite.data.sources.text_files import (
+    BYTE_ORDER_MARK,
+    JsonLines,
+    OpenText,
+    RawRecord,
+    TextFile,
+    TextLines,
+    every_line,
+    first_content,
+)
+
+
+class Line(dict[str, Any]):
+    """The record of a line of plain text, which no one wrote the fields of."""
 
 
 class Lines(TextLines):
-    """A text file, every line of which is the field `inputs` of a record."""
+    """A text file, every line of which is a record with the line in `field`, beside the fields of other text files."""
 
     kind = "all_lines"
+
+    def __init__(self, path: pathlib.Path, name: str | None = None, cache: pathlib.Path | None = None, *, field: str):
+        self._field = field
+        super().__init__(path, name, cache)
 
     def _split(self, file: BinaryIO, line: int) -> Iterator[RawRecord]:
         return every_line(file, line)
 
     def _parse(self, text: str, where: str) -> Record:
-        return {"inputs": text}
+        return Line({self._field: text} | super()._parse(text, where))
 
 
-class LinesWithFields(Lines):
-    """A text file whose lines are JSON objects, or else text, with the fields of text files in `task.source`."""
+def lines_opener(field: str, *, may_be_json: bool) -> OpenText:
+    """Returns what opens a text file as `Lines`, or as JSON lines if it may be that and begins with an object."""
 
-    def _split(self, file: BinaryIO, line: int) -> Iterator[RawRecord]:
-        return (raw for raw in every_line(file, line) if raw.content.strip())
+    def open_text(path: pathlib.Path, name: str, cache: pathlib.Path) -> TextFile:
+        if may_be_json and _begins_object(first_content(path)):
+            return JsonLines(path, name, cache)
+        return Lines(path, name, cache, field=field)
 
-    def _parse(self, text: str, where: str) -> Record:
-        return line_record(text, where, otherwise=TextLines._parse(self, text, where))
-
-
-def line_record(text: str, where: str, *, otherwise: Record) -> Record:
-    """Returns the JSON object of a line that begins with a brace, else `otherwise`; raises BadRecord if invalid."""
-    return json_object(text, where) if text.lstrip().startswith("{") else otherwise
+    return open_text
 
 
 def piped_lines(stream: Any) -> Iterator[tuple[str, str]]:
@@ -46,3 +61,23 @@ def piped_lines(stream: Any) -> Iterator[tuple[str, str]]:
     for _, number, content in every_line(file, 1):
         where = f"line {number} of standard input"
         yield decoded(content.removeprefix(BYTE_ORDER_MARK if number == 1 else b""), where), where
+
+
+def piped_records(stream: Any, field: str, *, may_be_json: bool) -> Iterator[Located]:
+    """Yields the records of a text stream, which are those that `lines_opener` reads from a file."""
+    lines, first = piped_lines(stream), []
+    if may_be_json:
+        for line in lines:
+            first.append(line)
+            if line[0].strip():
+                break
+    is_json = bool(first) and _begins_object(first[-1][0].encode())
+    for text, where in itertools.chain(first, lines):
+        if not is_json:
+            yield Located(where, Line({field: text}))
+        elif text.strip():
+            yield Located(where, json_object(text, where))
+
+
+def _begins_object(content: bytes) -> bool:
+    return content.lstrip().startswith(b"{")

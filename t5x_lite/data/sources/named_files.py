@@ -9,13 +9,12 @@ from t5x_lite.data.sources import Names
 from t5x_lite.data.sources.base import HUGGING_FACE, TFDS
 from t5x_lite.data.sources.files import find_files
 from t5x_lite.data.sources.python import is_object
-from t5x_lite.data.sources.text_files import TextFile
 
 
-def source_files(names: Names, field: str = "task.source", plain: type[TextFile] | None = None) -> list[pathlib.Path]:
-    """Returns the local files of a source; TFDS, the Hub and Python objects have none.
+def source_files(names: Names, field: str = "task.source", *, any_type: bool = False) -> list[pathlib.Path]:
+    """Returns the local files of a source; those that TFDS and the Hub keep, and Python objects, have none.
 
-    The arguments are those of `open_source`, which raises the same ValueError if a file does not exist.
+    The arguments are those of `find_files`, which raises ValueError if a file does not exist.
     """
     files = []
     for name in _each(names):
@@ -24,7 +23,7 @@ def source_files(names: Names, field: str = "task.source", plain: type[TextFile]
             folder = pathlib.Path(path if os.path.isdir(path) else path.rpartition("@")[0])
             files += [file for file in folder.rglob("*") if file.is_file()] if folder.name else []
         elif name != DOCSTRINGS and not name.startswith(TFDS) and not is_object(name):
-            files += find_files([name], field, plain)
+            files += find_files([name], field, any_type=any_type)
     return files
 
 

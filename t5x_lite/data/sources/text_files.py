@@ -11,7 +11,7 @@ import csv
 import io
 import itertools
 import pathlib
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
@@ -125,6 +125,9 @@ class TextFile:
         return index
 
 
+OpenText = Callable[[pathlib.Path, str, pathlib.Path], TextFile]  # from a file, its name in errors and the cache
+
+
 class TextLines(TextFile):
     """A text file with one document per line; empty lines are skipped."""
 
@@ -228,6 +231,13 @@ def starts_after_mark(file: BinaryIO) -> None:
     file.seek(0)
     if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
         file.seek(0)
+
+
+def first_content(path: pathlib.Path) -> bytes:
+    """Returns the first line of a file that is not blank, stripped; empty if there is none."""
+    with path.open("rb") as file:
+        starts_after_mark(file)
+        return next((line for raw in every_line(file, 1) if (line := raw.content.strip())), b"")
 
 
 def split_lines(file: BinaryIO, line: int) -> Iterator[RawRecord]:
