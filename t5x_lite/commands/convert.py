@@ -19,7 +19,6 @@ from t5x_lite.checkpoints.weights import LazyModel, Progress, Slots
 from t5x_lite.config import TokenizerConfig
 from t5x_lite.data.tokenizers import build_tokenizer
 from t5x_lite.files.progress import ProgressBar
-from t5x_lite.files.same_file import refuse_nesting
 from t5x_lite.model.architectures import ENCODER_DECODER, abstract
 
 BYTES = ("bytes", "bytes_and_sentinels")
@@ -41,7 +40,6 @@ def run(
       dtype: the dtype to store; None keeps the source's, or float32 for a run. T5X only supports float32.
       tokenizer: a SentencePiece model, a tokenizer.json or one of BYTES; None keeps the source's.
     """
-    refuse_nesting(destination, [source] if tokenizer in (None, *BYTES) else [source, tokenizer], "DESTINATION")
     replacement = None
     if tokenizer is not None:
         kind: Any = tokenizer if tokenizer in BYTES else "sentencepiece"

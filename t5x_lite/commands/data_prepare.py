@@ -13,6 +13,7 @@ from t5x_lite.data.corpus.prepare import prepare_text
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
 from t5x_lite.data.sources.named_files import named_folders, task_files
 from t5x_lite.data.task_specs import resolve_tasks
+from t5x_lite.files.messages import rounded
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.files.same_file import refuse_nesting
 
@@ -47,11 +48,11 @@ def run(task: TaskConfig, cfg: PrepareConfig) -> None:
 
     prepare_text(tasks, directory, announce=lambda message: print(message, file=sys.stderr), tokenize=tokenize)
     for name, corpus in open_corpora(tasks, directory, directory).items():
-        size = sum(path.stat().st_size for path in (directory / name).iterdir()) / 1e6
+        size = sum(path.stat().st_size for path in (directory / name).iterdir())
         print(
             f"{directory / name} holds {corpus.train.num_documents:,} training documents and "
             f"{corpus.eval.num_documents:,} held-out ones, {len(corpus.train.tokens) + len(corpus.eval.tokens):,} "
-            f"tokens, {size:.1f} MB",
+            f"tokens, {rounded(size)} bytes",
             file=sys.stderr,
         )
     print(f"Train on it with --task.prepared {directory}", file=sys.stderr)

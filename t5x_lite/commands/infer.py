@@ -17,7 +17,7 @@ from t5x_lite.config.generation import RENAMED, GenerationConfig
 from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.inference.api import WINDOW_BATCHES, answer_all
-from t5x_lite.inference.engine import Answer, Request, fill_in
+from t5x_lite.inference.engine import SENTINEL, Answer, Request, fill_in
 from t5x_lite.inference.few_shot import make_prompter, read_shots
 from t5x_lite.inference.inputs import Inputs, open_inputs
 from t5x_lite.inference.loop import LOCAL, Devices
@@ -30,9 +30,9 @@ NOT_IDENTIFYING = ("checkpoint", "interactive", "input", "output", "batch_size",
 def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None:
     """Answers every line of the input; the same command resumes where it stopped.
 
-    Each output row has `inputs`, the line, and `prediction`, the decoded text or the labels. An encoder-decoder adds
-    `filled`, the line with its blanks filled in; a sequence classifier adds the `probabilities` of all labels. With
-    several sequences per line, `predictions` holds all of them, best first, and `scores` their scores.
+    Each output row has `inputs`, the line, and `prediction`, the decoded text or the labels. A line with
+    blanks, such as <extra_id_0>, gets `filled` from an encoder-decoder, the line with its blanks filled in; a sequence
+    classifier adds the `probabilities` of all labels. With several sequences per line, `predictions` holds all of them, best first, and `scores` their scores.
 
     Args:
       options: the model, its inputs and the output.
@@ -80,7 +80,7 @@ def make_row(line: str, answer: Answer, pretrained: Pretrained, *, log_probs: bo
     """Returns the output row of a line; see `run`."""
     best = answer.sequences[0]
     row: dict[str, Any] = {"inputs": line, "prediction": best.text}
-    if pretrained.architecture.traits.fills_spans:
+    if pretrained.architecture.traits.fills_spans and SENTINEL.search(line):
         row["filled"] = fill_in(line, best.text)
     if answer.probabilities:
         row["probabilities"] = answer.probabilities

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of error messages: short forms of other errors and of lists of names."""
+"""Parts of messages: short forms of other errors, of lists of names and of large numbers."""
 
 from collections.abc import Iterable
 
@@ -17,3 +17,8 @@ def listed(names: Iterable[object], max_names: int = 20) -> str:
     texts = [f"{name!s:.{MAX_NAME_CHARACTERS}}" for name in names]
     num_left_out = len(texts) - max_names
     return ", ".join(texts[:max_names]) + (f" and {num_left_out:,} more" if num_left_out > 0 else "")
+
+
+def rounded(count: int) -> str:
+    """Returns a number in millions from one million on, and in full below."""
+    return f"{count / 1e6:,.1f} million" if count >= 1e6 else f"{count:,}"

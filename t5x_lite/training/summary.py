@@ -56,7 +56,7 @@ def describe_end(run: Run, step: int, signal: str | None) -> str:
     cfg = run.config
     if signal and step < cfg.train.num_steps:
         return f"Stopped by {signal} at step {step}, saved. Run the same command again to resume."
-    use = "fills in blanks" if _fills_blanks(run) else "answers lines of inputs"
+    use = "fills in blanks" if _fills_blanks(run) else "answers each line of its input"
     return (
         f"Complete at step {step}. Raise train.num_steps to continue; t5x-lite infer --checkpoint {cfg.run_dir} {use}."
     )

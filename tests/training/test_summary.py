@@ -24,8 +24,8 @@ def test_the_end_of_a_run_says_how_to_continue_and_what_the_model_does(tmp_path)
     ("task", "use"),
     [
         ({}, "fills in blanks"),
-        ({"objective": "causal_lm"}, "answers lines of inputs"),
-        ({"source": "a.jsonl", "inputs": "{a}", "targets": "{b}"}, "answers lines of inputs"),
+        ({"objective": "causal_lm"}, "answers each line of its input"),
+        ({"source": "a.jsonl", "inputs": "{a}", "targets": "{b}"}, "answers each line of its input"),
     ],
 )
 def test_only_models_trained_on_blanks_fill_them(tmp_path, task, use):

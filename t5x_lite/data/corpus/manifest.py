@@ -17,6 +17,7 @@ from t5x_lite.config.plain import as_plain
 from t5x_lite.data.corpus.shards import SPLITS
 from t5x_lite.data.sources import Names, named
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.messages import rounded
 
 MANIFEST = "manifest.json"
 FORMAT = 1  # version of the shards and the manifest
@@ -134,8 +135,7 @@ def summary(task: TaskConfig, manifest: Manifest) -> list[str]:
     )
     return [
         *(reason[0].upper() + reason[1:] for reason in _left_out(task, manifest)),
-        f"Tokenised {documents:,} {unit}, {manifest['num_characters'] / 1e6:.1f} million characters, into "
-        f"{tokens / 1e6:.1f} million tokens",
+        f"Tokenised {documents:,} {unit}, {rounded(manifest['num_characters'])} characters, into {rounded(tokens)} tokens",
     ]
 
 
