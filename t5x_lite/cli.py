@@ -154,7 +154,8 @@ def expand_paths(options: "Namespace") -> None:
 
     for name in PATHS:
         if isinstance(options.get(name), str):
-            options[name] = home_expanded(options[name], f"--{name}")
+            named = name.upper() if name in ("source", "destination") else f"--{name}"
+            options[name] = home_expanded(options[name], named)
 
 
 def refuse_config_as_output(options: "Namespace") -> None:

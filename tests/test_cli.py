@@ -399,7 +399,7 @@ def test_paths_outside_the_configs_may_begin_with_a_tilde(monkeypatch, tmp_path)
 def test_an_unknown_home_directory_is_one_message(capsys):
     assert cli.main(["convert", "~no_such_user/a", "b"]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("t5x-lite convert: --source '~no_such_user/a' begins with an unknown user")
+    assert error.startswith("t5x-lite convert: SOURCE '~no_such_user/a' begins with an unknown user")
     assert error.count("\n") == 1
 
 

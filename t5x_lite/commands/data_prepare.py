@@ -11,7 +11,7 @@ from t5x_lite.data.corpus.manifest import MANIFEST, Part
 from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.data.corpus.prepare import prepare_text
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
-from t5x_lite.data.sources.named_files import named_folders, task_files
+from t5x_lite.data.sources.named_files import task_files
 from t5x_lite.data.task_specs import resolve_tasks
 from t5x_lite.files.messages import rounded
 from t5x_lite.files.progress import ProgressBar
@@ -29,7 +29,7 @@ def run(task: TaskConfig, cfg: PrepareConfig) -> None:
     if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).is_file():
         raise ValueError(f"--output {directory} holds other files: name a new or empty directory")
     for single in tasks.each.values():
-        refuse_nesting(directory, [*task_files(single), *named_folders(single)], "--output")
+        refuse_nesting(directory, task_files(single), "--output")
 
     def tokenize(preparation: Preparation) -> list[Part]:
         portions = preparation.portions(cfg.num_shards)

@@ -64,7 +64,7 @@ def run(
     if output not in (None, "-") and not os.path.isdir(os.path.dirname(output) or "."):
         raise ValueError(f"--output {output} is in a directory that does not exist: make it, or name another file")
     if output is not None:
-        read = [*model_files(checkpoint), *(file for task in tasks.each.values() for file in task_files(task))]
+        read = itertools.chain(model_files(checkpoint), *map(task_files, tasks.each.values()))
         refuse_overwriting([output], read, "--output")
     is_first = jax.process_index() == 0
     pretrained, cfg = load(checkpoint), with_revision(cfg, checkpoint)

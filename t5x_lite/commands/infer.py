@@ -30,9 +30,10 @@ NOT_IDENTIFYING = ("checkpoint", "interactive", "input", "output", "batch_size",
 def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None:
     """Answers every line of the input; the same command resumes where it stopped.
 
-    Each output row has `inputs`, the line, and `prediction`, the decoded text or the labels. A line with
-    blanks, such as <extra_id_0>, gets `filled` from an encoder-decoder, the line with its blanks filled in; a sequence
-    classifier adds the `probabilities` of all labels. With several sequences per line, `predictions` holds all of them, best first, and `scores` their scores.
+    Each output row has `inputs`, the line, and `prediction`, the decoded text or the labels. An encoder-decoder adds
+    `filled` to lines with blanks such as <extra_id_0>: the line with its blanks filled in. A sequence classifier adds
+    the `probabilities` of all labels. With several sequences per line, `predictions` holds all of them, best first,
+    and `scores` their scores.
 
     Args:
       options: the model, its inputs and the output.

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from t5x_lite.files.closed_pipe import opened_output
 
 STDIO = "-"
+STATE_OF_INPUT = {"bytes of it", "time of it"}  # keys of an identity that follow the name of the input
 POLL_SECONDS = 0.2
 PARTS, MERGED = ("partial", "whole"), "merged"
 Item = TypeVar("Item")
@@ -122,7 +123,11 @@ def _resume(partial: pathlib.Path, identity: Mapping[str, Any], name: str) -> in
     if theirs != ours:
         theirs = theirs if isinstance(theirs, dict) else {}
         keys = [key for key in ours | theirs if theirs.get(key) != ours.get(key)] if theirs else []
-        differences = [f"{key} {theirs.get(key)!r} instead of {ours.get(key)!r}" for key in keys]
+        if keys and STATE_OF_INPUT.issuperset(keys):
+            raise ValueError(f"{partial} was started before the input changed: delete the file, or name another {name}")
+        differences = [
+            f"{key} {theirs.get(key)!r} instead of {ours.get(key)!r}" for key in keys if key not in STATE_OF_INPUT
+        ]
         raise ValueError(
             f"{partial} was started by another command ({'; '.join(differences) or 'unknown'}): repeat that command, "
             f"delete the file, or name another {name}"

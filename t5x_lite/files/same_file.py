@@ -26,13 +26,11 @@ def refuse_overwriting(written: Iterable[File], read: Iterable[File], option: st
 def refuse_nesting(directory: Path, read: Iterable[Path], option: str) -> None:
     """Raises ValueError if the directory to be written is, holds or is inside what is read."""
     target = pathlib.Path(directory).resolve()
-    for path in map(pathlib.Path, read):
-        source = path.resolve()
-        if target == source or source in target.parents:
-            relation = "is inside" if target != source else "is"
+    for path in read:
+        source = pathlib.Path(path).resolve()
+        if target == source or source in target.parents or (target in source.parents and source.exists()):
+            relation = "is" if target == source else "is inside" if source in target.parents else "holds"
             raise ValueError(f"{option} {directory} {relation} {path}, which is read: name a directory elsewhere")
-        if target in source.parents and target.exists():
-            raise ValueError(f"{option} {directory} holds {path}, which is read: name a directory elsewhere")
 
 
 def _identity(path: File) -> tuple[int, int] | None:

@@ -149,11 +149,12 @@ def test_the_state_of_another_optimizer_is_left_out_and_that_is_said(run_dir, tm
     assert not T5XModel(tmp_path / "t5x").has_optimizer
 
 
-@pytest.mark.parametrize("name", ["", "inside", "inside/deep"])
-def test_a_source_is_not_written_into(model_dir, tmp_path, name):
+def test_a_source_is_not_overwritten_but_may_hold_the_result(model_dir, tmp_path):
     (tmp_path / "link").symlink_to(model_dir)
     before = {path: path.read_bytes() for path in model_dir.iterdir()}
-    for home in (model_dir, tmp_path / "link"):
-        with pytest.raises(ValueError, match=r"DESTINATION .* is .*, which is read: name a directory elsewhere"):
-            convert.run(str(model_dir), str(home / name))
+    for destination in (model_dir, tmp_path / "link", model_dir / ".." / "source", model_dir.parent):
+        with pytest.raises(ValueError, match=r"exists already: name a new directory, so that nothing is overwritten"):
+            convert.run(str(model_dir), str(destination))
     assert {path: path.read_bytes() for path in model_dir.iterdir()} == before
+    convert.run(str(model_dir), str(model_dir / "inside"), format="t5x-lite")
+    load(model_dir / "inside")

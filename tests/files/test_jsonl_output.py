@@ -322,3 +322,13 @@ def test_several_processes_cannot_share_a_pipe(tmp_path, monkeypatch, path, iden
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="which 2 processes cannot share: name a file"):
         work(path, Share(0, 2, BLOCK), identity=identity)
+
+
+@pytest.mark.parametrize("changed", [{"time of it": 9}, {"bytes of it": 3, "time of it": 9}])
+def test_a_changed_input_is_named_as_such(path, changed):
+    began = IDENTITY | {"input": "/a.txt", "bytes of it": 2, "time of it": 8}
+    with pytest.raises(Killed), resumable_lines(str(path), began, name="--output"):
+        raise Killed
+    found = refusal(path, began | changed)
+    assert found == f"{partial(path)} was started before the input changed: delete the file, or name another --output"
+    assert "(input '/a.txt' instead of '/b.txt')" in refusal(path, began | changed | {"input": "/b.txt"})

@@ -27,8 +27,9 @@ def run(cfg: RunConfig, options: CompileConfig, *, as_json: bool = False) -> Com
     The run's text and devices need not exist.
     """
     if options.output is not None and cfg.model.pretrained is not None:
-        written = [pathlib.Path(options.output) / name for name in (HLO_FILE, PROGRAM_FILE, REPORT_FILE)]
-        refuse_overwriting(written, model_files(cfg.model.pretrained), "--output")
+        names = (HLO_FILE, PROGRAM_FILE, REPORT_FILE)  # which no model has, but an earlier program beside it may
+        read = (file for file in model_files(cfg.model.pretrained) if file.name not in names)
+        refuse_overwriting((pathlib.Path(options.output) / name for name in names), read, "--output")
     devices = None
     if options.topology is not None:
         devices = topology_devices(options.topology, options.slices)

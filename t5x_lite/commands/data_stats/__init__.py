@@ -13,8 +13,10 @@ from t5x_lite.commands.data_stats.table import print_tables
 from t5x_lite.commands.data_stats.timing import prepare_timed
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpora
+from t5x_lite.data.sources.named_files import task_files
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.pictures import can_draw
+from t5x_lite.files.same_file import refuse_overwriting
 from t5x_lite.training.resolve import resolve_run
 
 PICTURE = "lengths.svg"  # in the run directory
@@ -32,6 +34,8 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
     if output is not None and not can_draw():
         raise ValueError(f"--output {output} needs matplotlib: run pip install 't5x-lite[plot]', or omit --output")
     resolved = resolve_run(cfg)
+    for task in resolved.tasks.each.values():
+        refuse_overwriting([path], task_files(task), "--output")
     corpora, timings = prepare_timed(resolved)
     statistics = measure(resolved, corpora, timings)
     if as_json:

@@ -135,7 +135,8 @@ def summary(task: TaskConfig, manifest: Manifest) -> list[str]:
     )
     return [
         *(reason[0].upper() + reason[1:] for reason in _left_out(task, manifest)),
-        f"Tokenised {documents:,} {unit}, {rounded(manifest['num_characters'])} characters, into {rounded(tokens)} tokens",
+        f"Tokenised {documents:,} {unit}, {rounded(manifest['num_characters'])} characters, into "
+        f"{rounded(tokens)} tokens",
     ]
 
 

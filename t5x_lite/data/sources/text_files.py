@@ -173,7 +173,7 @@ class JsonLines(TextFile):
 
 
 class Delimited(TextFile):
-    """A CSV or TSV file; all values are text, and quoted CSV values may contain line breaks.
+    """A CSV or TSV file; all values are text, `nan` and `null` too, and quoted CSV values may contain line breaks.
 
     Args:
       delimiter: the separator of values. Only commas imply quoting, because T5's TSV files have none.

@@ -31,6 +31,23 @@ def test_the_program_and_its_report_are_written(tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_pretrained_model_is_not_written_over(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("mine")
+    cfg = runs.config(tmp_path / "run")
+    cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, pretrained=str(tmp_path / "model")))
+    for name in ("report.json", "program.bin", "program.hlo.txt"):
+        (tmp_path / name).symlink_to(tmp_path / "model" / "config.json")
+        with pytest.raises(ValueError, match=rf"--output .*{name} is .*config.json, which is read: name another file"):
+            compile.run(cfg, CompileConfig(output=str(tmp_path)))
+        (tmp_path / name).unlink()
+    # What an earlier command wrote beside the model may be replaced.
+    (tmp_path / "model" / "report.json").touch()
+    monkeypatch.setattr(compile, "resolve_run", lambda cfg: pytest.fail("refused"))
+    with pytest.raises(pytest.fail.Exception):
+        compile.run(cfg, CompileConfig(output=str(tmp_path / "model")))
+
+
 def test_slices_without_a_topology_are_refused():
     with pytest.raises(ValueError, match="--slices is 2 but --topology is not given: add the topology of one slice"):
         CompileConfig(slices=2)

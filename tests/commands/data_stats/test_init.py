@@ -239,3 +239,13 @@ def test_a_task_that_is_prepared_elsewhere_says_where_it_came_from(cfg, pairs, m
     assert after["source"] == f"{pairs.source} and {pairs.eval_source}"
     assert (after["train"], after["eval"], after["num_skipped"]) == (before["train"], before["eval"], 1)
     assert after["making"] is None
+
+
+def test_the_text_is_not_written_over(cfg, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_stats, "can_draw", lambda: True)
+    (tmp_path / "mine.jsonl").write_text('{"text": "mine"}\n')
+    (tmp_path / "x.svg").hardlink_to(tmp_path / "mine.jsonl")
+    cfg = dataclasses.replace(cfg, task=TaskConfig(source=str(tmp_path / "mine.jsonl")))
+    with pytest.raises(ValueError, match=r"--output .*x.svg is .*mine.jsonl, which is read: name another file"):
+        data_stats.run(cfg, output=str(tmp_path / "x.svg"))
+    assert (tmp_path / "x.svg").read_text() == '{"text": "mine"}\n'
