@@ -234,7 +234,7 @@ def test_empty_pairs_are_left_out_and_counted(tmp_path):
     assert corpus.train.num_documents + corpus.eval.num_documents == 20
     assert messages[1:] == [
         "Left out 2 pairs with empty inputs or targets",
-        "Tokenised 20 pairs, 0 characters, into 0 tokens",
+        "Tokenised 20 pairs, 100 characters, into 100 tokens",
     ]
 
 
