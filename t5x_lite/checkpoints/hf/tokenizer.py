@@ -4,10 +4,12 @@
 import json
 import os
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
-from t5x_lite.checkpoints.hf.tokenizer_json import NO_FLAGS, added, flags_of, is_like_t5, tokenizer_json
+from t5x_lite.checkpoints.hf.tokenizer_json import all_tokens, is_like_t5, tokenizer_json, without_gaps
 from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import T5_IDS
 from t5x_lite.data.tokenizers.bytes import NUM_IDS, ByteTokenizer
 from t5x_lite.data.tokenizers.directory import CONFIG_FILE, MODEL_FILE, TOKENIZER_FILE
@@ -18,6 +20,7 @@ from t5x_lite.files.atomic_write import write_atomically
 
 SPECIAL_TOKENS = ("pad_token", "eos_token", "unk_token")
 __all__ = ["read_tokenizer", "save_tokenizer", "tokenizer_directory"]
+STRIPPED = {"lstrip": True, "rstrip": True}  # as ByT5Tokenizer adds its special tokens
 BYT5_EXTRA_IDS = 125  # untrained embedding rows after the bytes in ByT5's checkpoints
 
 
@@ -47,21 +50,18 @@ def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:
         name = "T5Tokenizer" if is_t5 else "PreTrainedTokenizerFast"
         fields |= {"tokenizer_class": name, "extra_ids": tokenizer.num_appended}
         if tokenizer.added_tokens:
-            fields["added_tokens_decoder"] = _decoder(added(tokenizer))
+            fields["added_tokens_decoder"] = _decoder(all_tokens(tokenizer))
     elif isinstance(tokenizer, HuggingFaceTokenizer):
         write_atomically(directory / TOKENIZER_FILE, tokenizer.file_content())
         fields |= {"tokenizer_class": "PreTrainedTokenizerFast", "extra_ids": tokenizer.num_sentinels}
     elif tokenizer.kind == ByteTokenizer.kind:
         fields |= {"tokenizer_class": "ByT5Tokenizer", "extra_ids": BYT5_EXTRA_IDS}
         if tokenizer.added_tokens:
-            flags = NO_FLAGS | {"special": True}
-            own = {
-                i: (name or "", flags | {"lstrip": True, "rstrip": True})
-                for i, name in enumerate(fields.values())
-                if i < 3
-            }
-            own |= {NUM_IDS + n: (f"<extra_id_{n}>", flags) for n in range(BYT5_EXTRA_IDS)}
-            fields["added_tokens_decoder"] = _decoder(own | flags_of(tokenizer.added_tokens, NUM_IDS + BYT5_EXTRA_IDS))
+            names, numbers = tokenizer.special_names(), range(BYT5_EXTRA_IDS)
+            tokens = [AddedToken(text=name or "", id=i, special=True, **STRIPPED) for i, name in enumerate(names)]
+            tokens += [AddedToken(text=f"<extra_id_{n}>", id=NUM_IDS + n, special=True) for n in numbers]
+            tokens += without_gaps(tokenizer.added_tokens, NUM_IDS + BYT5_EXTRA_IDS)
+            fields["added_tokens_decoder"] = _decoder(tokens)
     else:
         raise ValueError(
             f"task.tokenizer.kind {tokenizer.kind} has no equivalent in Hugging Face: export a model with "
@@ -70,5 +70,5 @@ def save_tokenizer(tokenizer: Tokenizer, directory: pathlib.Path) -> None:
     write_atomically(directory / CONFIG_FILE, json.dumps(fields, indent=2) + "\n")
 
 
-def _decoder(tokens: dict[int, tuple[str, dict[str, bool]]]) -> dict[str, dict[str, Any]]:
-    return {str(i): {"content": text, **flags} for i, (text, flags) in tokens.items()}
+def _decoder(tokens: Iterable[AddedToken]) -> dict[str, dict[str, Any]]:
+    return {str(token.id): {"content": token.text, **token.flags} for token in tokens}

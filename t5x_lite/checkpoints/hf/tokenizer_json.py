@@ -8,15 +8,16 @@ Source: the format that the `tokenizers` library writes; compared with SentenceP
 
 import base64
 import itertools
-from collections.abc import Iterable
+import operator
+from collections.abc import Sequence
 from typing import Any
 
+from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.sentencepiece import NORMAL, SPACE, SentencePieceTokenizer, parse_options
 
 UNIGRAM, BPE = 1, 2  # values of SentencePiece's model_type
 AT_SPACES = {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False}
-NO_FLAGS: dict[str, bool] = dict.fromkeys(("lstrip", "rstrip", "single_word", "normalized", "special"), False)
 
 
 def is_like_t5(tokenizer: SentencePieceTokenizer) -> bool:
@@ -45,7 +46,7 @@ def tokenizer_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [{"id": i, "content": text, **flags} for i, (text, flags) in sorted(added(tokenizer).items())],
+        "added_tokens": [{"id": token.id, "content": token.text, **token.flags} for token in all_tokens(tokenizer)],
         "normalizer": None if charsmap is None else {"type": "Precompiled", "precompiled_charsmap": charsmap},
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*words, space | prefix]},
         "post_processor": {
@@ -59,27 +60,25 @@ def tokenizer_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
     }
 
 
-def added(tokenizer: SentencePieceTokenizer) -> dict[int, tuple[str, dict[str, bool]]]:
-    """Returns the text and flags of special, sentinel and added tokens by id; gaps above the sentinels are filled."""
-    special = NO_FLAGS | {"special": True}
+def all_tokens(tokenizer: Tokenizer) -> list[AddedToken]:
+    """Returns the special, sentinel and added tokens, by id."""
     names = zip(tokenizer.special_ids, tokenizer.special_names(), strict=True)
-    tokens = {i: (name, special) for i, name in names if name is not None}
-    tokens |= {tokenizer.sentinel_id(n): (f"<extra_id_{n}>", special) for n in range(tokenizer.num_sentinels)}
-    return dict(sorted((tokens | flags_of(tokenizer.added_tokens, tokenizer.sentinel_ids.stop)).items()))
+    tokens = [AddedToken(text=name, id=i, special=True) for i, name in names if name is not None]
+    sentinels = range(tokenizer.num_sentinels)
+    tokens += [AddedToken(text=f"<extra_id_{n}>", id=tokenizer.sentinel_id(n), special=True) for n in sentinels]
+    return sorted(
+        tokens + without_gaps(tokenizer.added_tokens, tokenizer.sentinel_ids.stop), key=lambda token: token.id
+    )
 
 
-def flags_of(tokens: Iterable[AddedToken], first_id: int) -> dict[int, tuple[str, dict[str, bool]]]:
-    """Returns the texts and flags of added tokens by id, with placeholders for unused ids from `first_id` on.
+def without_gaps(tokens: Sequence[AddedToken], first_id: int) -> list[AddedToken]:
+    """Returns tokens with others for the ids from `first_id` on that are left out.
 
-    transformers numbers added tokens consecutively, whatever ids they have.
+    transformers numbers tokens in their order, whatever ids they have.
     """
-    made: dict[int, tuple[str, dict[str, bool]]] = {
-        token.id: (token.text, {name: getattr(token, name) for name in NO_FLAGS})
-        for token in tokens
-        if token.id is not None
-    }
-    gaps = range(first_id, max(made, default=-1) + 1)
-    return {i: (f"<unused_{i}>", NO_FLAGS) for i in gaps} | made
+    of_id = {token.id: token for token in tokens if token.id is not None}
+    gaps = [i for i in range(first_id, max(of_id, default=-1)) if i not in of_id]
+    return [*tokens, *(AddedToken(text=f"<unused_{i}>", id=i) for i in gaps)]
 
 
 def _model(tokenizer: SentencePieceTokenizer, proto: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 SENTINEL = "<extra_id_(?:0|[1-9][0-9]*)>"
+FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 WORD = re.compile(r"\w")
 MAX_GAP = 2**16  # ids between a vocabulary and a token that was added to it
 
@@ -37,6 +38,11 @@ class AddedToken:
     single_word: bool = False
     normalized: bool = False
     special: bool = False
+
+    @property
+    def flags(self) -> dict[str, bool]:
+        """The options by name, as in files of Hugging Face."""
+        return {name: getattr(self, name) for name in FLAGS}
 
 
 class Splitter:

@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,6 @@ from t5x_lite.data.tokenizers.base import (
 SPACES = re.compile("[\u2581\u0120]")  # space markers of SentencePiece and byte-level BPE
 CONTINUED = "##"  # WordPiece's prefix for a token that continues a word
 SPECIAL_TOKENS = ("<pad>", "</s>", "<unk>")
-PROPERTIES = ("lstrip", "rstrip", "single_word", "normalized", "special")
 REMEDY = "use a tokenizer of the T5 family, or make one with the tokens <pad>, </s> and <unk>"
 
 
@@ -123,11 +123,8 @@ class HuggingFaceTokenizer(FileTokenizer):
 
     def _add_to_library(self, name: str) -> None:
         """Adds the added tokens; raises ValueError if the library gives them other ids."""
-        import tokenizers
-
         for token in self.added_tokens:
-            fields = {field: getattr(token, field) for field in PROPERTIES}
-            self._tokenizer.add_tokens([tokenizers.AddedToken(token.text, **fields)])
+            self._tokenizer.add_tokens([as_library_token(token)])
             if (number := self._tokenizer.token_to_id(token.text)) != token.id:
                 raise ValueError(
                     f"{name} cannot have the added token {token.text!r} with the id {token.id}: its id is {number}; "
@@ -153,15 +150,33 @@ class HuggingFaceTokenizer(FileTokenizer):
                 )
 
 
-def _parse(content: bytes, name: str) -> Any:
+def import_tokenizers(name: str) -> ModuleType:
+    """Returns the tokenizers library; raises ValueError, which names the file that needs it, if it is missing."""
     try:
         import tokenizers
     except ImportError as error:
         raise ValueError(
             f"{name} needs Hugging Face's tokenizers library: pip install 't5x-lite[tokenizers]'"
         ) from error
+    return tokenizers
+
+
+def as_library_token(token: AddedToken) -> Any:
+    """Returns the tokenizers library's form of an added token."""
+    import tokenizers
+
+    return tokenizers.AddedToken(token.text, **token.flags)
+
+
+def vocabulary_of(content: bytes, name: str) -> dict[str, int]:
+    """Returns the ids of all tokens in a `tokenizer.json`."""
+    return _parse(content, name).get_vocab()
+
+
+def _parse(content: bytes, name: str) -> Any:
+    library = import_tokenizers(name)
     try:
-        return tokenizers.Tokenizer.from_buffer(content)
+        return library.Tokenizer.from_buffer(content)
     except ValueError as error:
         reason = str(error).partition("buffer: ")[2] or str(error)
         raise ValueError(
