@@ -66,9 +66,8 @@ def all_tokens(tokenizer: Tokenizer) -> list[AddedToken]:
     tokens = [AddedToken(text=name, id=i, special=True) for i, name in names if name is not None]
     sentinels = range(tokenizer.num_sentinels)
     tokens += [AddedToken(text=f"<extra_id_{n}>", id=tokenizer.sentinel_id(n), special=True) for n in sentinels]
-    return sorted(
-        tokens + without_gaps(tokenizer.added_tokens, tokenizer.sentinel_ids.stop), key=lambda token: token.id
-    )
+    tokens += without_gaps(tokenizer.added_tokens, tokenizer.sentinel_ids.stop)
+    return sorted(tokens, key=operator.attrgetter("id"))
 
 
 def without_gaps(tokens: Sequence[AddedToken], first_id: int) -> list[AddedToken]:
