@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from t5x_lite.checkpoints.load import Pretrained, check_special_ids
+from t5x_lite.checkpoints.load import Pretrained, check_ids
 from t5x_lite.commands.attention.look import look_at
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.architectures import Architecture
@@ -233,4 +233,4 @@ def test_attention_is_paid_as_with_t5s_ids():
 
 def test_a_tokenizer_with_other_ids_than_the_models_is_refused():
     with pytest.raises(ValueError, match=r"x has pad_id 3 and eos_id 5, but its tokenizer has 0 and 1"):
-        check_special_ids(models()[1].config, OLD, "x")
+        check_ids(models()[1].config, OLD, "x")

@@ -77,18 +77,18 @@ def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer |
     """Opens a model like `load`, without reading its parameters."""
     path = local_path(directory)
     lazy: LazyModel = _reader_module(path).open_checkpoint(path, tokenizer)
-    if lazy.tokenizer is not None and lazy.tokenizer.vocab_size > lazy.config.vocab_size:
-        raise ValueError(
-            f"{path} has a tokenizer of {lazy.tokenizer.vocab_size:,} ids, but its model has vocab_size "
-            f"{lazy.config.vocab_size:,}: use the files of the same model"
-        )
     if lazy.tokenizer is not None:
-        check_special_ids(lazy.config, lazy.tokenizer, str(path))
+        check_ids(lazy.config, lazy.tokenizer, str(path))
     return lazy
 
 
-def check_special_ids(config: ModelConfig, tokenizer: Tokenizer, name: str) -> None:
-    """Raises ValueError unless a model and its tokenizer have the same padding and EOS ids."""
+def check_ids(config: ModelConfig, tokenizer: Tokenizer, name: str) -> None:
+    """Raises ValueError unless a model has all ids of its tokenizer, and the same for padding and EOS."""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ValueError(
+            f"{name} has vocab_size {config.vocab_size:,}, but its tokenizer has {tokenizer.vocab_size:,} ids: use the "
+            "tokenizer that the model was trained with"
+        )
     of_model, of_tokenizer = (config.pad_id, config.eos_id), tokenizer.special_ids[:2]
     if of_model != of_tokenizer:
         raise ValueError(

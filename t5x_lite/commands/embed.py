@@ -18,17 +18,10 @@ from t5x_lite.config.commands import EmbedConfig
 from t5x_lite.files.array_output import growing_array
 from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
 from t5x_lite.files.progress import ProgressBar
-from t5x_lite.inference.encode import (
-    WINDOW_BATCHES,
-    Embedding,
-    Plan,
-    cut_message,
-    embed_all,
-    make_plan,
-    num_features,
-)
+from t5x_lite.inference.encode import Embedding, Plan, cut_message, embed_all, make_plan, num_features
+from t5x_lite.inference.engine import WINDOW_BATCHES
 from t5x_lite.inference.inputs import Inputs, open_inputs
-from t5x_lite.parallel.mesh import make_mesh
+from t5x_lite.parallel.mesh import local_mesh
 
 # Options that do not affect the vectors.
 NOT_IDENTIFYING = ("checkpoint", "input", "output", "batch_size", "mesh")
@@ -46,8 +39,7 @@ def run(options: EmbedConfig) -> None:
         a different command.
     """
     with open_inputs(options.reading) as inputs:
-        mesh = make_mesh(options.mesh, jax.local_devices()) if jax.device_count() > 1 else None
-        pretrained = load(options.checkpoint, mesh)
+        pretrained = load(options.checkpoint, local_mesh(options.mesh))
         plan = make_plan(pretrained, options.encoding)
         write = _write_array if options.output.endswith(".npy") else _write_lines
         num_cut, number = write(options, inputs, pretrained, plan)
@@ -103,7 +95,8 @@ def _numbers(values: np.ndarray) -> list[float]:
 
 
 def _embeddings(options: EmbedConfig, pretrained: Pretrained, texts: Iterator[str], plan: Plan) -> Iterator[Embedding]:
-    num_batches = 1 if options.reading.reads_pipe else WINDOW_BATCHES  # a pipe's lines are embedded as they arrive
+    # A pipe's lines are embedded as they arrive; the states of all tokens of many texts would fill the memory.
+    num_batches = 1 if options.reading.reads_pipe or plan.head.pooling == "none" else WINDOW_BATCHES
     return embed_all(pretrained, texts, plan, batch_size=options.batch_size, num_batches=num_batches)
 
 

@@ -9,19 +9,18 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.load import Pretrained, generation_config, load
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.config.generation import RENAMED, GenerationConfig
 from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
 from t5x_lite.files.progress import ProgressBar
-from t5x_lite.inference.api import WINDOW_BATCHES, answer_all
-from t5x_lite.inference.engine import SENTINEL, Answer, Request, fill_in
+from t5x_lite.inference.api import answer_all
+from t5x_lite.inference.engine import SENTINEL, WINDOW_BATCHES, Answer, Request, fill_in
 from t5x_lite.inference.few_shot import make_prompter, read_shots
 from t5x_lite.inference.inputs import Inputs, open_inputs
-from t5x_lite.inference.loop import LOCAL, Devices
-from t5x_lite.parallel.mesh import batch_sharding, make_mesh
+from t5x_lite.inference.loop import devices_of
+from t5x_lite.parallel.mesh import local_mesh
 
 # Options that do not affect the rows, or that `_identity` records in more detail.
 NOT_IDENTIFYING = ("checkpoint", "interactive", "input", "output", "batch_size", "mesh")
@@ -46,12 +45,10 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
         # Check the settings before loading the model, which may take minutes.
         config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
         shots = read_shots(options, seed=config.seed)
-        local_mesh = make_mesh(options.mesh, jax.local_devices())  # each process answers its own lines
-        mesh = local_mesh if jax.device_count() > 1 else None
-        batch_size = _batch_size(options, mesh)
-        pretrained = load(options.checkpoint, mesh)
+        pretrained = load(options.checkpoint, local_mesh(options.mesh))  # each process answers its own lines
         pretrained.architecture.check_predicts()
         identity = _identity(options, inputs, pretrained, config)
+        batch_size = devices_of(pretrained.model).rounded(options.batch_size)
         share = Share(jax.process_index(), jax.process_count(), batch_size * WINDOW_BATCHES)
         hidden = options.reads_pipe or options.output == STDIO or share.index > 0
         with (
@@ -69,7 +66,6 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
                 batch_size=batch_size,
                 num_batches=1 if options.reads_pipe else WINDOW_BATCHES,  # answers a pipe's lines as they arrive
                 scores=options.log_probs or config.temperature > 0,
-                devices=LOCAL if mesh is None else Devices(lambda rows: jax.device_put(rows, batch_sharding(mesh))),
             )
             for (_, line), answer in zip(lines, answers, strict=True):
                 row = make_row(line, answer, pretrained, log_probs=options.log_probs)
@@ -94,12 +90,6 @@ def make_row(line: str, answer: Answer, pretrained: Pretrained, *, log_probs: bo
     if log_probs and best.log_probs:
         row |= {"tokens": best.tokens, "log_probs": best.log_probs}
     return row
-
-
-def _batch_size(options: InferConfig, mesh: Mesh | None) -> int:
-    """Rounds the batch size up to a multiple of the number of data-parallel devices."""
-    num_shards = 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
-    return -(-options.batch_size // num_shards) * num_shards
 
 
 def _identity(

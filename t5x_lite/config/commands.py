@@ -217,7 +217,8 @@ class ServeConfig:
       host: address to listen on; 127.0.0.1 accepts connections from this machine only, 0.0.0.0 from all networks.
       port: port to listen on; 0 chooses a free one.
       model_name: name of the model for clients; null is the name of the checkpoint directory.
-      batch_size: maximum number of sequences to decode at once.
+      batch_size: maximum number of sequences to decode at once, rounded up to a multiple of the devices.
+      mesh: device mesh.
       max_queue: maximum number of prompts to queue; requests beyond it are rejected with status 429.
       max_input_tokens: maximum length of a prompt in tokens.
       max_new_tokens: maximum length of a completion in tokens.
@@ -237,6 +238,7 @@ class ServeConfig:
     port: int = 8000
     model_name: str | None = None
     batch_size: int = 16
+    mesh: MeshConfig = MeshConfig()
     max_queue: int = 256
     max_input_tokens: int = 2048
     max_new_tokens: int = 512

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from t5x_lite.checkpoints.load import Pretrained, check_special_ids, load, local_path
+from t5x_lite.checkpoints.load import Pretrained, check_ids, load, local_path
 from t5x_lite.config import MeshConfig, ModelConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.data.converters import architecture_for
@@ -73,7 +73,7 @@ def evaluate(
             f"the tokenizer has {tokenizer.vocab_size} ids, but the model has {network.cfg.vocab_size}: pass the run "
             "directory or the result of t5x_lite.load, to use the model's own"
         )
-    check_special_ids(network.cfg, tokenizer, "the model")
+    check_ids(network.cfg, tokenizer, "the model")
     with held_out_corpora(tasks, tokenizer, run_dir) as corpora:
         evaluation = make_evaluation(spec, corpora, config.train.batch_size, num_batches)
         return measure(evaluation, replicate(network, evaluation.mesh))

@@ -2,16 +2,23 @@
 """Text generation for any number of inputs, batched by length."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.checks import as_texts
 from t5x_lite.config.generation import RENAMED
-from t5x_lite.inference.engine import Answer, Request, answer_batch, batched, check_call, for_decoding
-from t5x_lite.inference.loop import LOCAL, Devices
-
-WINDOW_BATCHES = 16  # batches to read ahead and sort by length
+from t5x_lite.inference.engine import (
+    WINDOW_BATCHES,
+    Answer,
+    Request,
+    answer_batch,
+    batched,
+    check_call,
+    for_decoding,
+    run_by_length,
+)
+from t5x_lite.inference.loop import devices_of
 
 
 def generate(pretrained: Pretrained, inputs: Iterable[str], *, batch_size: int = 8, **settings: Any) -> list[Any]:
@@ -47,18 +54,18 @@ def answer_all(
     batch_size: int,
     num_batches: int = WINDOW_BATCHES,
     scores: bool = False,
-    devices: Devices = LOCAL,
 ) -> Iterator[Answer]:
     """Yields the answer to each request, in order; all configs must have the same `batch_key`.
 
-    Reads `num_batches` batches ahead, to decode texts of similar length together.
+    Reads `num_batches` batches ahead, to decode texts of similar length together. The batch size is rounded up to a
+    multiple of the model's data-parallel devices.
     """
-    pretrained = for_decoding(pretrained)
-    for window in batched(requests, batch_size * num_batches):
-        by_length = sorted(range(len(window)), key=lambda number: -len(window[number].text))
-        answers: dict[int, Answer] = {}
-        for numbers in batched(by_length, batch_size):
-            batch = [window[number] for number in numbers]
-            answered = answer_batch(pretrained, batch, batch_size=batch_size, scores=scores, devices=devices)
-            answers |= zip(numbers, answered, strict=True)
-        yield from (answers[number] for number in range(len(window)))
+    pretrained, devices = for_decoding(pretrained), devices_of(pretrained.model)
+    batch_size = devices.rounded(batch_size)
+
+    def run(sorted_requests: Sequence[Request]) -> Iterator[Answer]:
+        for batch in batched(sorted_requests, batch_size):
+            yield from answer_batch(pretrained, batch, batch_size=batch_size, scores=scores, devices=devices)
+
+    window = batch_size * num_batches
+    yield from run_by_length(requests, run, length=lambda request: len(request.text), window=window)

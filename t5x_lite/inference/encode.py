@@ -7,24 +7,22 @@ Shape letters: B batch, S tokens, D model, E features of an embedding.
 import dataclasses
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from jax.sharding import NamedSharding
 
-from t5x_lite.checkpoints.load import Pretrained, load
+from t5x_lite.checkpoints.load import Pretrained, check_ids, load
 from t5x_lite.config.architectures import ENCODER
-from t5x_lite.config.checks import as_texts, require
+from t5x_lite.config.checks import as_texts
 from t5x_lite.config.encoding import EncodingConfig
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.inference.engine import batched, pad_inputs
-from t5x_lite.inference.loop import LOCAL, Devices
+from t5x_lite.inference.engine import WINDOW_BATCHES, bucket, check_call, pad_inputs, run_by_length
+from t5x_lite.inference.loop import devices_of
+from t5x_lite.inference.params import power_of_two
 from t5x_lite.model.sentence_head import SentenceHead, embed, shortened
-from t5x_lite.parallel.mesh import batch_sharding
 
-WINDOW_BATCHES = 16  # batches to read ahead and sort by length
+USUAL_LENGTH = 512  # T5's in pretraining; a batch of longer texts has fewer of them
 
 
 class Plan(NamedTuple):
@@ -38,8 +36,14 @@ class Embedding(NamedTuple):
     """The embedding of a text."""
 
     values: np.ndarray  # float32 [E], or [S, D] without pooling
-    num_tokens: int  # of the text, EOS included
-    is_cut: bool  # whether only its first tokens were read
+    is_cut: bool  # whether only the text's first tokens were read
+
+
+class Tokenised(NamedTuple):
+    """The ids of a text."""
+
+    ids: list[int]  # EOS included
+    is_cut: bool  # whether they are only the first ones
 
 
 def encode(
@@ -67,12 +71,12 @@ def encode(
       float32 [texts, E]; without pooling, a list of float32 arrays [tokens, D], EOS last.
 
     Raises:
-      ValueError: if a setting is out of range, or the model has no encoder.
+      ValueError: if a setting is out of range, the model has no encoder, or the tokenizer is another model's.
       TypeError: if a setting does not exist, the texts are a single text, or the tokenizer is missing.
     """
     texts, config = as_texts(texts, "texts"), EncodingConfig(**settings)
-    require(batch_size > 0, f"batch_size is {batch_size}: use a number above 0")
     pretrained = _pretrained(model, tokenizer)
+    check_call(pretrained, batch_size)
     plan = make_plan(pretrained, config)
     embeddings = list(embed_all(pretrained, texts, plan, batch_size=batch_size))
     if told := cut_message(sum(embedding.is_cut for embedding in embeddings), len(texts), plan):
@@ -99,14 +103,10 @@ def make_plan(pretrained: Pretrained, config: EncodingConfig) -> Plan:
     max_tokens = config.max_tokens or head.max_tokens
     head = dataclasses.replace(head, pooling=pooling, normalise=normalise, max_tokens=max_tokens)
     plan = Plan(head, config.dimensions)
-    check_dimensions(config.dimensions, num_features(pretrained, plan._replace(dimensions=None)))
+    most = num_features(pretrained, plan._replace(dimensions=None))
+    if config.dimensions is not None and config.dimensions > most:
+        raise ValueError(f"dimensions is {config.dimensions}, but the model has {most}: use at most that")
     return plan
-
-
-def check_dimensions(dimensions: int | None, most: int) -> None:
-    """Raises ValueError unless an embedding has that many numbers."""
-    if dimensions is not None and dimensions > most:
-        raise ValueError(f"dimensions is {dimensions}, but the model has {most}: use at most that")
 
 
 def num_features(pretrained: Pretrained, plan: Plan) -> int:
@@ -125,30 +125,51 @@ def embed_all(
 ) -> Iterator[Embedding]:
     """Yields the embedding of each text, in order.
 
-    Reads `num_batches` batches ahead, to encode texts of similar length together.
+    Reads `num_batches` batches ahead, to encode texts of similar length together; texts longer than USUAL_LENGTH are in
+    smaller batches.
     """
-    pad_id, (devices, parts) = pretrained.tokenizer.pad_id, _devices(pretrained.model)
-    batch_size = -(-batch_size // parts) * parts
-    for window in batched(texts, batch_size * num_batches):
-        encoded = [token_ids(pretrained.tokenizer, text, plan.head) for text in window]
-        by_length = sorted(range(len(window)), key=lambda number: -len(encoded[number][0]))
-        embeddings: dict[int, Embedding] = {}
-        for numbers in batched(by_length, batch_size):
-            inputs_BS = pad_inputs([encoded[number][0] for number in numbers], batch_size, pad_id=pad_id)
+    devices = devices_of(pretrained.model)
+    batch_size = devices.rounded(batch_size)
+
+    def run(tokenised: Sequence[Tokenised]) -> Iterator[Embedding]:
+        for batch, shape in batches(tokenised, batch_size, devices.parts):
+            ids = [text.ids for text in batch]
+            inputs_BS = pad_inputs(ids, shape[0], length=shape[1], pad_id=pretrained.tokenizer.pad_id)
             vectors = devices.fetch(embed(pretrained.model, plan.head, devices.place(inputs_BS)))
             vectors = shortened(vectors, plan.dimensions, normalise=plan.head.normalise)
-            for number, values in zip(numbers, vectors, strict=False):
-                ids, num_tokens = encoded[number]
-                values = values[: len(ids)].copy() if plan.head.pooling == "none" else values
-                embeddings[number] = Embedding(values, num_tokens, len(ids) < num_tokens)
-        yield from (embeddings[number] for number in range(len(window)))
+            for text, values in zip(batch, vectors, strict=False):
+                values = values[: len(text.ids)].copy() if plan.head.pooling == "none" else values
+                yield Embedding(values, text.is_cut)
+
+    tokenised = (tokenise(pretrained.tokenizer, text, plan.head) for text in texts)
+    yield from run_by_length(tokenised, run, length=lambda text: len(text.ids), window=batch_size * num_batches)
 
 
-def token_ids(tokenizer: Tokenizer, text: str, head: SentenceHead) -> tuple[list[int], int]:
-    """Returns a text's ids with EOS, cut to the head's limit, and their number before the cut."""
+def batches(
+    texts: Sequence[Tokenised], batch_size: int, parts: int
+) -> Iterator[tuple[Sequence[Tokenised], tuple[int, int]]]:
+    """Yields batches of texts, given longest first, with their padded shape [B, S]; B is a multiple of `parts`.
+
+    The attention weights of a batch take no more memory than those of `batch_size` texts of USUAL_LENGTH, or of `parts`
+    texts if they are longer. B and S are rounded up, to compile few programs.
+    """
+    begin = 0
+    while begin < len(texts):
+        length = bucket(len(texts[begin].ids))
+        if length > USUAL_LENGTH:
+            step = power_of_two(length) // 8
+            length = -(-length // step) * step
+        most = int(batch_size * min(1.0, (USUAL_LENGTH / length) ** 2)) // parts * parts or parts
+        batch = texts[begin : begin + most]
+        yield batch, (min(most, parts * power_of_two(-(-len(batch) // parts))), length)
+        begin += most
+
+
+def tokenise(tokenizer: Tokenizer, text: str, head: SentenceHead) -> Tokenised:
+    """Returns a text's ids with the head's prompt, cut to its limit."""
     ids = tokenizer.encode(head.prompt + text)
     limit = None if head.max_tokens is None else head.max_tokens - 1
-    return [*ids[:limit], tokenizer.eos_id], len(ids) + 1
+    return Tokenised([*ids[:limit], tokenizer.eos_id], limit is not None and len(ids) > limit)
 
 
 def cut_message(num_cut: int, number: int, plan: Plan) -> str:
@@ -167,14 +188,5 @@ def _pretrained(model: Any, tokenizer: Tokenizer | None) -> Pretrained:
         )
     if not hasattr(model, "encoder"):
         raise ValueError(f"model is a {type(model).__name__}, which has no encoder: use another model")
+    check_ids(model.cfg, tokenizer, "the model")
     return Pretrained(model, tokenizer, model.cfg, 0, ENCODER)
-
-
-def _devices(model: Any) -> tuple[Devices, int]:
-    """Returns the transfers to the mesh of a model's parameters, and the number of shards of a batch on it."""
-    sharding = getattr(jax.tree.leaves(model)[0], "sharding", None)
-    if not isinstance(sharding, NamedSharding) or sharding.mesh.size == 1:
-        return LOCAL, 1
-    mesh: Any = sharding.mesh
-    rows = batch_sharding(mesh)
-    return Devices(lambda inputs_BS: jax.device_put(inputs_BS, rows)), mesh.shape["data"] * mesh.shape["fsdp"]

@@ -8,8 +8,8 @@ import functools
 import itertools
 import numbers
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -23,7 +23,9 @@ from t5x_lite.model.kernels.cpu import decode_layout
 
 LENGTH_BUCKET = 64  # lengths are rounded up to multiples of this, to compile few programs
 MIN_BUCKET = 16
+WINDOW_BATCHES = 16  # batches to read ahead and sort by length
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 class Decoded(NamedTuple):
@@ -166,6 +168,20 @@ def batched(items: Iterable, size: int) -> Iterator[list]:
     iterator = iter(items)
     while batch := list(itertools.islice(iterator, size)):
         yield batch
+
+
+def run_by_length(
+    items: Iterable[Item],
+    run: Callable[[Sequence[Item]], Iterable[Result]],
+    *,
+    length: Callable[[Item], int],
+    window: int,
+) -> Iterator[Result]:
+    """Yields the result for each item, in order; `run` gets `window` items at a time, longest first."""
+    for some in batched(items, window):
+        order = sorted(range(len(some)), key=lambda number: -length(some[number]))
+        results = dict(zip(order, run([some[number] for number in order]), strict=True))
+        yield from (results[number] for number in range(len(some)))
 
 
 def _sequences(

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import Tokenizer
@@ -20,6 +21,7 @@ from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.kernels.cpu import Unstacked, config_of, decode_layout
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel import xla_options
+from t5x_lite.parallel.mesh import batch_sharding
 
 State = sampling.Decoding | beam_search.Beams
 
@@ -37,9 +39,24 @@ class Devices(NamedTuple):
 
     place: Callable[[np.ndarray], Any] = np.asarray
     fetch: Callable[[Any], np.ndarray] = np.asarray
+    parts: int = 1  # into which the rows are divided
+
+    def rounded(self, num_rows: int) -> int:
+        """Returns a number of rows rounded up to one that can be divided."""
+        return -(-num_rows // self.parts) * self.parts
 
 
 LOCAL = Devices()
+
+
+def devices_of(model: Any) -> Devices:
+    """Returns the devices of a model's parameters, which this process can address."""
+    sharding = getattr(jax.tree.leaves(model)[0], "sharding", None)
+    if not isinstance(sharding, NamedSharding) or sharding.mesh.size == 1:
+        return LOCAL
+    mesh: Any = sharding.mesh
+    rows = batch_sharding(mesh)
+    return Devices(lambda array: jax.device_put(array, rows), parts=mesh.shape["data"] * mesh.shape["fsdp"])
 
 
 def generate_ids(

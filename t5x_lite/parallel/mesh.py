@@ -43,6 +43,12 @@ def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     return Mesh(np.concatenate(parts), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
 
 
+def local_mesh(cfg: MeshConfig) -> Mesh | None:
+    """Returns the mesh of this process's devices, or None if the job has only one; raises ValueError as `make_mesh`."""
+    mesh = make_mesh(cfg, jax.local_devices())
+    return mesh if jax.device_count() > 1 else None
+
+
 def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
     """Returns the sizes of MESH_AXES; raises ValueError unless their product is the number of devices."""
     sizes = {axis: getattr(cfg, axis) for axis in MESH_AXES}

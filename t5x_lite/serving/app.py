@@ -28,6 +28,7 @@ from t5x_lite.serving.subscription import ClientDisconnected, Subscription
 from t5x_lite.serving.telemetry import Telemetry
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; only metrics see it
+QUEUED_BATCHES = 4  # of an embeddings request at a time, which leaves room for other requests
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -92,11 +93,13 @@ class Service:
         parsed = await asyncio.to_thread(schema.parse_embedding, fields, self._served())
         subscription = self._subscription(request)
         vectors: dict[int, Any] = {}
+        at_once = min(self._options.max_queue, QUEUED_BATCHES * self._options.batch_size)
         try:
-            subscription.submit([Job(ids=prompt.ids) for prompt in parsed.input])
-            async for number, event in subscription.events():
-                assert isinstance(event, Embedded)
-                vectors[number] = shortened(event.values_E, parsed.dimensions, normalise=True)
+            for first in range(0, len(parsed.input), at_once):
+                subscription.submit([Job(ids=prompt.ids) for prompt in parsed.input[first : first + at_once]])
+                async for number, event in subscription.events():
+                    assert isinstance(event, Embedded)
+                    vectors[first + number] = shortened(event.values_E, parsed.dimensions, normalise=True)
         finally:
             await subscription.close()
         num_tokens = sum(prompt.num_tokens for prompt in parsed.input)

@@ -19,7 +19,7 @@ from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers import trim
 from t5x_lite.inference import beam_search
 from t5x_lite.inference.engine import Request, pad_inputs, params_and_spec
-from t5x_lite.inference.loop import LOCAL, State, collect, decode_until, prefill
+from t5x_lite.inference.loop import LOCAL, Devices, State, collect, decode_until, devices_of, prefill
 from t5x_lite.inference.params import DecodeSpec, batch_key, power_of_two
 from t5x_lite.model.sentence_head import SentenceHead, embed
 
@@ -101,16 +101,17 @@ def group_of(job: Job) -> tuple:
 
 def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) -> None:
     """Runs jobs of one group, with at most `most_rows` sequences in all or a single job, and notifies them."""
-    sizes = batch_sizes(max(1, most_rows // jobs[0].num_rows))
-    num_rows = next(size for size in sizes if size >= len(jobs))
+    sizes, devices = batch_sizes(max(1, most_rows // jobs[0].num_rows)), devices_of(pretrained.model)
+    num_rows = devices.rounded(next(size for size in sizes if size >= len(jobs)))
     inputs_BS = padded_inputs(jobs, num_rows, pad_id=pretrained.tokenizer.pad_id)
     if jobs[0].config is None:
-        vectors_BE = np.asarray(embed(pretrained.model, pretrained.head or SentenceHead(), inputs_BS))
+        head = pretrained.head or SentenceHead()
+        vectors_BE = devices.fetch(embed(pretrained.model, head, devices.place(inputs_BS)))
         for job, vector_E in zip(jobs, vectors_BE, strict=False):
             job.send(Embedded(vector_E))
         return
     done: set[int] = set()
-    for outputs_BK in _decode(pretrained, jobs, inputs_BS):
+    for outputs_BK in _decode(pretrained, jobs, inputs_BS, devices):
         for row, (job, outputs) in enumerate(zip(jobs, outputs_BK, strict=True)):
             if row not in done and outputs:
                 progress = Progress(outputs)
@@ -143,7 +144,9 @@ def padded_inputs(jobs: Sequence[Job], num_rows: int, *, pad_id: int) -> np.ndar
     return pad_inputs([job.ids for job in jobs], num_rows, length=length, pad_id=pad_id)
 
 
-def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) -> Iterator[list[list[Output]]]:
+def _decode(
+    pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray, devices: Devices
+) -> Iterator[list[list[Output]]]:
     """Yields the jobs' outputs_BK as they grow; those of an unfinished beam search are empty."""
     model, requests = pretrained.model, [Request("", job.config or GenerationConfig(), job.stream) for job in jobs]
     scores = any(job.log_probs for job in jobs)
@@ -154,7 +157,7 @@ def _decode(pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray) 
     # Prefill does not depend on how tokens are chosen, so one program serves all specs of the same sizes.
     kept = ("scores", "num_top", "beam_variant", "pad_id", "start_id")
     shared = DecodeSpec(None, spec.num_steps, spec.num_sequences, **{name: getattr(spec, name) for name in kept})
-    state, placed = prefill(model, pretrained.architecture, inputs_BS, params, shared, LOCAL)
+    state, placed = prefill(model, pretrained.architecture, inputs_BS, params, shared, devices)
     for until in itertools.count(STEPS_PER_UPDATE, STEPS_PER_UPDATE):
         state = decode_until(model, state, placed, until, spec=spec)
         finished_BK, output = _snapshot(state, spec)

@@ -34,6 +34,7 @@ from t5x_lite.serving.choices import Delta
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
 EMBEDDING_FIELD = "input"  # of an embeddings request
+MOST_EMBEDDINGS = 2048  # per request, as at OpenAI's
 SMALLEST_TOP_P = 1e-6
 ERROR_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 ERROR_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded", 504: "timeout", 408: "timeout", 503: "unavailable"}
@@ -94,7 +95,8 @@ def _check_model(name: str, info: ValidationInfo) -> str:
 def _tokenize_prompts(given: Any, info: ValidationInfo) -> list[Prompt]:
     """Tokenises a string or a list of strings; also accepts a list of ids, or of lists of ids."""
     served: Any = info.context
-    field, limit = str(info.field_name), served.options.max_queue
+    field = str(info.field_name)
+    limit = MOST_EMBEDDINGS if field == EMBEDDING_FIELD else served.options.max_queue
     if isinstance(given, str) or (isinstance(given, list) and given and all(map(_is_id, given))):
         given = [given]
     if not isinstance(given, list) or not given:

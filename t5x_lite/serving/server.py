@@ -16,6 +16,7 @@ from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.config.commands import ServeConfig
 from t5x_lite.config.encoding import EncodingConfig
 from t5x_lite.inference.encode import make_plan
+from t5x_lite.parallel.mesh import local_mesh
 from t5x_lite.serving.app import make_app
 from t5x_lite.serving.engine import Engine
 from t5x_lite.serving.telemetry import Telemetry
@@ -44,7 +45,9 @@ def serve(options: ServeConfig) -> None:
 
         if not is_loopback(options.host) and options.api_key is None:
             say(f"warning: {options.host} accepts connections from other machines without a key: add --api_key")
-        engine.start(lambda: with_pooling(load(options.checkpoint), options), loaded)
+        mesh = local_mesh(options.mesh)
+        say(f"loading {name}; {url(listener, options.host)}/health tells when it is ready")
+        engine.start(lambda: with_pooling(load(options.checkpoint, mesh), options), loaded)
         server.run(sockets=[listener])
     if server.is_interrupted:
         raise KeyboardInterrupt

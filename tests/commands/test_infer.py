@@ -19,8 +19,8 @@ from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference import api
 from t5x_lite.inference.engine import Request, fill_in
-from t5x_lite.inference.loop import LOCAL, Devices
-from t5x_lite.parallel.mesh import batch_sharding, make_mesh, replicated
+from t5x_lite.inference.loop import devices_of
+from t5x_lite.parallel.mesh import make_mesh, replicated
 from tests import tiny
 from tests.paths import ROOT
 
@@ -54,11 +54,11 @@ def loaded(pretrained):
     return load
 
 
-def rows_of(pretrained, lines, *, log_probs=False, batch_size=3, devices=LOCAL, **settings):
+def rows_of(pretrained, lines, *, log_probs=False, batch_size=3, **settings):
     config = GenerationConfig(**{"max_new_tokens": 5} | settings)
     requests = [Request(line, config, number) for number, line in enumerate(lines)]
     scores = log_probs or config.temperature > 0
-    answers = api.answer_all(pretrained, requests, batch_size=batch_size, scores=scores, devices=devices)
+    answers = api.answer_all(pretrained, requests, batch_size=batch_size, scores=scores)
     return [
         infer.make_row(line, answer, pretrained, log_probs=log_probs)
         for line, answer in zip(lines, answers, strict=True)
@@ -206,10 +206,8 @@ def test_two_processes_write_what_one_writes(pretrained, tmp_path):
 def test_a_mesh_rounds_the_batch_size_up_and_gives_the_same_rows(pretrained):
     mesh = make_mesh(MeshConfig(data=2, fsdp=4))
     on_mesh = pretrained._replace(model=jax.device_put(pretrained.model, replicated(mesh)))
-    devices = Devices(lambda rows: jax.device_put(rows, batch_sharding(mesh)))
-    batch_size = infer._batch_size(options(batch_size=9), mesh)
-    assert batch_size == 16
-    assert rows_of(on_mesh, LINES, batch_size=batch_size, devices=devices) == rows_of(pretrained, LINES)
+    assert devices_of(on_mesh.model).rounded(9) == 16
+    assert rows_of(on_mesh, LINES, batch_size=9) == rows_of(pretrained, LINES)
 
 
 def test_nothing_that_is_read_is_overwritten(pretrained, tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from t5x_lite.checkpoints.load import Pretrained, load, save_hf
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.architectures import Architecture
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
-from t5x_lite.inference.encode import encode
+from t5x_lite.inference.encode import Tokenised, batches, encode
 from t5x_lite.inference.engine import for_decoding
 from t5x_lite.model.sentence_head import Dense, SentenceHead
 from t5x_lite.parallel.mesh import make_mesh
@@ -40,6 +40,26 @@ def test_the_default_is_the_mean_of_the_tokens_of_length_1():
     vectors_NE = t5x_lite.encode(pretrained(), TEXTS, batch_size=2)
     assert (vectors_NE.shape, vectors_NE.dtype) == ((5, CFG.emb_dim), np.float32)
     np.testing.assert_allclose(vectors_NE, [unit(states(text).mean(axis=0)) for text in TEXTS], atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first", "none"])
+def test_neither_padding_nor_the_batch_changes_a_vector(pooling):
+    texts = ["x" * (length * 37 % 300) for length in range(1, 24)]
+    together = encode(pretrained(), texts, batch_size=8, pooling=pooling, normalise=True)
+    for text, vectors in zip(texts[::5], together[::5], strict=True):
+        np.testing.assert_allclose(encode(pretrained(), [text], pooling=pooling, normalise=True)[0], vectors, atol=1e-6)
+
+
+def test_batches_of_long_texts_are_smaller_and_of_few_shapes():
+    lengths = [9000, 1500, 1100, 1025, 1024, 600, 512, 300, 70, 40, *[17] * 6]
+    texts = [Tokenised([1] * length, False) for length in lengths]
+    made = list(batches(texts, 4, 1))
+    assert [len(text.ids) for batch, _ in made for text in batch] == lengths
+    assert [shape for _, shape in made] == [
+        *((1, length) for length in (10240, 1536, 1280, 1280, 1024)),
+        *((2, 640), (4, 320), (4, 32), (1, 32)),
+    ]
+    assert [shape for _, shape in batches(texts[:6], 8, 4)] == [(4, 10240), (4, 1024)]
 
 
 def test_pooling_and_normalisation_can_be_chosen():
@@ -126,7 +146,12 @@ def test_parameters_on_a_mesh_stay_there(tmp_path, sizes):
             ValueError,
             "model is a Decoder, which has no encoder",
         ),
-        (lambda: encode(pretrained(), ["a"], batch_size=0), ValueError, "batch_size is 0: use a number above 0"),
+        (
+            lambda: encode(tiny.drawn_by_name("encoder", tiny.T5_1_1), ["a"], tokenizer=TOKENIZER),
+            ValueError,
+            "the model has vocab_size [0-9]+, but its tokenizer has 259 ids: use the tokenizer",
+        ),
+        (lambda: encode(pretrained(), ["a"], batch_size=0), ValueError, "batch_size is 0: use a whole number above 0"),
         (lambda: encode(pretrained(), ["a"], dimensions=21), ValueError, "dimensions is 21, but the model has 20"),
         (lambda: encode(pretrained(), ["a"], pooling="max"), ValueError, "pooling is 'max': use one of"),
         (lambda: encode(pretrained(), ["a"], pool="mean"), TypeError, "unexpected keyword argument 'pool'"),

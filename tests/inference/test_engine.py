@@ -17,6 +17,7 @@ from t5x_lite.inference.engine import (
     check_call,
     fill_in,
     pad_inputs,
+    run_by_length,
     stream_answer,
 )
 from t5x_lite.model.architectures import Architecture
@@ -145,3 +146,20 @@ def test_a_batch_holds_at_least_one_example(batch_size):
 def test_what_is_no_loaded_model_is_refused(model):
     with pytest.raises(TypeError, match=rf"^pretrained is of type {type(model).__name__}: pass what t5x_lite.load"):
         check_call(model, 8)
+
+
+def test_items_run_longest_first_in_windows_and_return_in_order():
+    seen = []
+
+    def run(texts):
+        seen.append(texts)
+        return (text.upper() for text in texts)
+
+    assert list(run_by_length(iter(["a", "ccc", "bb", "dd", "eee"]), run, length=len, window=3)) == [
+        "A",
+        "CCC",
+        "BB",
+        "DD",
+        "EEE",
+    ]
+    assert seen == [["ccc", "bb", "a"], ["eee", "dd"]]

@@ -2,6 +2,7 @@
 
 import functools
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,11 +10,11 @@ from t5x_lite.checkpoints.weights import placed
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.evaluation.evaluator import fetched, on_mesh
-from t5x_lite.inference.loop import Devices, as_prompts, generate_ids, stream_ids
+from t5x_lite.inference.loop import LOCAL, Devices, as_prompts, devices_of, generate_ids, stream_ids
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.transformer import T5
-from t5x_lite.parallel.mesh import make_mesh
+from t5x_lite.parallel.mesh import make_mesh, replicated
 from tests import numpy_t5, tiny
 from tests.inference.toys import params_and_spec
 
@@ -62,7 +63,6 @@ def test_an_examples_result_does_not_depend_on_padding_or_on_what_is_beside_it(c
 
 @pytest.mark.parametrize("config", [LONGER_GREEDY, BEAMS, LONGER_DRAWN], ids=["greedy", "beams", "drawn"])
 def test_on_a_mesh_the_result_is_that_of_one_device(config):
-    import jax
 
     cfg = tiny.dataclasses.replace(tiny.T5_1_1, num_heads=4)
     model = tiny.drawn(T5, cfg)
@@ -127,3 +127,15 @@ def test_prompts_of_a_model_that_reads_the_eos_of_its_inputs_keep_it():
     prompts_BP, length_B = as_prompts(np.array([[7, 8, 1, 0], [9, 6, 7, 1], [0, 0, 0, 0]]), eos_id=None)
     assert prompts_BP.tolist() == [[0, 0, 7, 8, 1], [0, 9, 6, 7, 1], [0, 0, 0, 0, 0]]
     assert length_B.tolist() == [3, 4, 0]
+
+
+def test_the_devices_of_a_model_are_those_of_its_parameters():
+    model = tiny.model(tiny.T5_1_1)
+    assert devices_of(model) == LOCAL
+    assert LOCAL.rounded(5) == 5
+    mesh = make_mesh(MeshConfig(data=1, fsdp=4, tensor=2))
+    devices = devices_of(jax.device_put(model, replicated(mesh)))
+    assert devices.rounded(5) == 8
+    rows_BS = tiny.ids(8, 3)
+    assert devices.place(rows_BS).addressable_shards[0].data.shape == (2, 3)
+    np.testing.assert_array_equal(devices.fetch(devices.place(rows_BS)), rows_BS)

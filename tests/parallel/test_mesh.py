@@ -17,6 +17,7 @@ from t5x_lite.parallel.mesh import (
     check_batch_size,
     check_sharded,
     device_batches,
+    local_mesh,
     local_rows,
     make_mesh,
     parameter_axes,
@@ -51,6 +52,16 @@ def test_minus_one_takes_the_devices_that_are_left():
 def test_a_mesh_that_does_not_fit_the_devices_is_refused(cfg, message):
     with pytest.raises(ValueError, match=message):
         make_mesh(cfg)
+
+
+def test_a_job_with_one_device_has_no_mesh_but_its_sizes_are_checked(monkeypatch):
+    assert local_mesh(MeshConfig(data=4, fsdp=2)).size == 8
+    device = jax.local_devices()[:1]
+    monkeypatch.setattr(jax, "local_devices", lambda: device)
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+    assert local_mesh(MeshConfig()) is None
+    with pytest.raises(ValueError, match=r"mesh.data 1, mesh.fsdp 8, .* need 8 devices, but there are 1"):
+        local_mesh(MeshConfig(data=1, fsdp=8))
 
 
 def test_devices_without_a_slice_index_are_split_in_order():

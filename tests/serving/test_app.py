@@ -221,6 +221,15 @@ def test_embeddings_are_vectors_of_length_1_in_order(server):
     np.testing.assert_allclose(np.frombuffer(base64.b64decode(coded), "<f4"), body["data"][0]["embedding"], rtol=1e-3)
 
 
+def test_more_texts_than_the_queue_holds_are_embedded_in_order(make):
+    asked, texts = make("encoder", max_queue=3, batch_size=2), [f"text {number}" for number in range(8)]
+    together = asked.post({"model": "mine", "input": texts}, "/v1/embeddings").json()["data"]
+    assert [row["index"] for row in together] == list(range(8))
+    for row, text in zip(together[::3], texts[::3], strict=True):
+        alone = asked.post({"model": "mine", "input": text}, "/v1/embeddings").json()["data"][0]["embedding"]
+        np.testing.assert_allclose(row["embedding"], alone, atol=1e-6)
+
+
 def test_fewer_dimensions_are_the_first_ones_of_length_1(server):
     fields = {"model": "mine", "input": "one"}
     whole, short = (

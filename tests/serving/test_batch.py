@@ -2,12 +2,15 @@
 
 import itertools
 
+import jax
 import numpy as np
 import pytest
 
+from t5x_lite.config import MeshConfig
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.inference.engine import Request, answer_batch
 from t5x_lite.model.sentence_head import Dense, SentenceHead
+from t5x_lite.parallel.mesh import make_mesh, replicated
 from t5x_lite.serving import batch
 from t5x_lite.serving.batch import batch_sizes, group_of, padded_inputs, power_of_two, run_batch, warm_up
 from tests.serving.models import CFG, Listener, alone, pretrained
@@ -168,6 +171,18 @@ def test_a_models_own_head_makes_the_embedding():
 def test_an_encoder_only_model_embeds(name):
     [listener] = run(Listener("one", embeds=True), name=name)
     np.testing.assert_allclose(np.linalg.norm(listener.last().values_E), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{"max_new_tokens": 6}, {"max_new_tokens": 6, "num_beams": 2}])
+def test_a_model_on_a_mesh_answers_and_embeds_as_on_one_device(settings):
+    mesh = make_mesh(MeshConfig(data=2, fsdp=4))
+    on_mesh = pretrained()._replace(model=jax.device_put(pretrained().model, replicated(mesh)))
+    listeners, embeds = [Listener(text, **settings) for text in TEXTS], Listener("one", embeds=True)
+    run_batch(on_mesh, [listener.job for listener in listeners], most_rows=9)
+    run_batch(on_mesh, [embeds.job], most_rows=4)
+    assert [listener.text() for listener in listeners] == [alone(text, **settings) for text in TEXTS]
+    [expected] = run(Listener("one", embeds=True))
+    np.testing.assert_allclose(embeds.last().values_E, expected.last().values_E, atol=1e-6)
 
 
 def test_a_decoder_only_model_continues_the_text():

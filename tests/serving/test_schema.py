@@ -248,6 +248,7 @@ def test_embeddings_are_asked_for():
         ({"dimensions": 2.5}, "encoder", "dimensions is 2.5: input should be a valid integer"),
         ({"prompt": "a"}, "encoder_decoder", '"prompt" is not a field of this request: use dimensions'),
         ({"input": None}, "encoder_decoder", "input is missing"),
+        ({"input": ["a"] * 2049}, "encoder", "input has 2049 items: give at most 2048 at once"),
     ],
 )
 def test_invalid_embeddings_requests_are_rejected(fields, name, message):

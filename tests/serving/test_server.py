@@ -206,6 +206,7 @@ def test_the_command_serves_a_checkpoint_and_sigterm_ends_it_with_0(tmp_path):
         [sys.executable, "-c", command, *arguments], stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
         try:
+            assert re.search(r"loading small; http://127.0.0.1:\d+/health tells", process.stderr.readline())
             line = process.stderr.readline()
             found = re.search(r"^t5x-lite serve: small \(step 0\) at (http://127\.0\.0\.1:\d+)/v1", line)
             assert found, line
