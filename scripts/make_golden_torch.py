@@ -5,7 +5,7 @@
     python scripts/make_golden_torch.py [--output tests/checkpoints/golden_torch]
 
 Writes `state_dict.bin`, a state_dict with metadata and with tied, transposed and sliced tensors of several dtypes; the
-same with pickle protocol 4, without checksums, and in the format before torch 1.6; and the numbers in `expected.npz`.
+same without checksums, and in the format before torch 1.6; and the numbers in `expected.npz`.
 """
 
 import argparse
@@ -23,7 +23,6 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     tensors = make_tensors()
     torch.save(tensors, output / "state_dict.bin")
-    torch.save(tensors, output / "protocol_4.bin", pickle_protocol=4)
     torch.save(tensors, output / "legacy.bin", _use_new_zipfile_serialization=False)
     torch.serialization.set_crc32_options(False)
     torch.save(tensors, output / "no_checksums.bin")

@@ -76,7 +76,7 @@ def read_places(content: bytes, where: str) -> dict[str, Place]:
     except NotTensorsError as error:
         raise ValueError(f"{where} {error}, which a dict of tensors does not need: {SOURCE}") from error
     # pickletools warns of backslashes in names.
-    except (ValueError, TypeError, LookupError, DeprecationWarning) as error:
+    except (ValueError, LookupError, DeprecationWarning) as error:
         reason = f"{type(error).__name__}: {first_line(error, 100)}"
         raise ValueError(f"{where} has a damaged pickle ({reason}): download it again") from error
     if type(result) is not dict:
@@ -99,14 +99,14 @@ class _Machine:
 
     def follow(self, instruction: str, argument: Any) -> None:
         match instruction:
-            case "PROTO" | "FRAME" | "STOP":
+            case "PROTO" | "STOP":
                 return
             case "MARK":
                 self.outer.append(self.stack)
                 self.stack = []
                 return
-            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
-                self.memo[len(self.memo) if argument is None else argument] = self.stack[-1]
+            case "BINPUT" | "LONG_BINPUT":
+                self.memo[argument] = self.stack[-1]
                 return
         value = self.value(instruction, argument)  # which may end the stack
         self.stack.append(value)
@@ -114,7 +114,7 @@ class _Machine:
     def value(self, instruction: str, argument: Any) -> Any:
         """Returns what an instruction puts on the stack, in place of what it takes from there."""
         match instruction:
-            case "BINUNICODE" | "SHORT_BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1":
+            case "BINUNICODE" | "BININT" | "BININT1" | "BININT2" | "LONG1":
                 return argument
             case "NONE" | "NEWTRUE" | "NEWFALSE" | "EMPTY_TUPLE":
                 return CONSTANTS[instruction]
@@ -128,8 +128,6 @@ class _Machine:
                 return self.memo[argument]
             case "GLOBAL":
                 return _named(argument)
-            case "STACK_GLOBAL":
-                return _named(" ".join(self.pop(2)))
             case "BINPERSID":
                 return _storage(*self.pop(1))
             case "REDUCE":

@@ -24,7 +24,7 @@ from t5x_lite.checkpoints.torch_pickle import MAX_BYTES, Place, Storage, read_pl
 from t5x_lite.files.messages import first_line
 
 PICKLE, BYTE_ORDER, STORAGES = "data.pkl", "byteorder", "data/"
-MAX_DIRECTORY_BYTES = 2**21  # of the archive: tens of thousands of members
+MAX_DIRECTORY_BYTES = 2**20  # of the archive: thousands of members
 PIECE = 2**20  # bytes of a checksum at a time
 FLOATS = ("float64", "float32", "float16", "bfloat16")
 # The sizes of a member's name and of what follows it, which end the header before its bytes.
@@ -139,14 +139,14 @@ def _members(path: pathlib.Path) -> dict[str, Member]:
     except (zipfile.BadZipFile, RuntimeError, ValueError, OverflowError, OSError, EOFError, struct.error) as error:
         raise ValueError(f"{path} is not a complete zip archive ({first_line(error, 80)}): {DAMAGED}") from error
     members: dict[str, Member] = {}
-    for info, begin, end in zip(infos, begins, ends, strict=True):
+    for info, begin, end in zip(infos, begins, ends, strict=False):
         name = info.filename.partition("/")[2]
         if info.compress_type != zipfile.ZIP_STORED:
             raise ValueError(
-                f"{path} has the compressed member {name!r:.80}, which torch does not write: save it again with torch"
+                f"{path} has the compressed member {info.filename!r:.80}, which torch does not write: save it again with torch"
             )
         if name in members or begin + info.file_size > end:
-            raise ValueError(f"{path} has the member {name!r:.80} twice, or where another one is: {DAMAGED}")
+            raise ValueError(f"{path} has the member {info.filename!r:.80} twice, or where another one is: {DAMAGED}")
         members[name] = Member(path, info.filename, begin, info.file_size, info.CRC)
     return members
 

@@ -32,20 +32,10 @@ def test_the_metadata_of_a_state_dict_is_dropped():
 
 
 def test_values_are_remembered_and_repeated():
-    content = START + b"}q\x00(" + text("a") + GOOD + b"r\x09\x00\x00\x00" + text("b") + b"h\x09u" + STOP
-    assert read_places(content, "x") == {"a": EXPECTED, "b": EXPECTED}
-    content = START + b"}(" + text("a") + GOOD + b"\x94" + text("b") + b"j\x00\x00\x00\x00u" + STOP
-    assert read_places(content, "x") == {"a": EXPECTED, "b": EXPECTED}
-
-
-def test_protocol_4_takes_names_from_the_stack():
-    ordered = b"\x8c\x0bcollections\x8c\x0bOrderedDict\x93)R"
-    assert read_places(b"\x80\x04\x95" + b"\0" * 8 + ordered + text("a") + GOOD + b"s.", "x") == {"a": EXPECTED}
-
-
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_an_empty_dict_of_any_protocol_has_no_tensors(protocol):
-    assert read_places(pickle.dumps({}, protocol), "x") == {}
+    remembered = GOOD + b"r\x09\x00\x00\x00q\x08"
+    repeated = text("b") + b"h\x09" + text("c") + b"j\x08\x00\x00\x00"
+    content = START + b"}q\x00(" + text("a") + remembered + repeated + b"u" + STOP
+    assert read_places(content, "x") == {"a": EXPECTED, "b": EXPECTED, "c": EXPECTED}
 
 
 @pytest.mark.parametrize("value", [0, 255, 256, 65_536, 2**31, 2**40])
@@ -60,7 +50,8 @@ def test_numbers_of_any_size_are_read(value):
             pickled({"a": name("os", "system") + text("x") + b"\x85R"}),
             r"x names 'os.system', which .* not need: get the",
         ),
-        (pickle.dumps(print), r"x names '(builtins|__builtin__).print'|has the instruction"),
+        (pickle.dumps(print, 2), "x names '__builtin__.print'"),
+        (pickle.dumps({}, 4), "x has the instruction MEMOIZE"),  # of protocols that torch's own safe reader refuses too
         (
             START + b"(" + text("1") + b"ibuiltins\neval\n.",
             "x has the instruction INST, which a dict of tensors does not",
