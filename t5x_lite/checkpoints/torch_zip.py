@@ -143,7 +143,8 @@ def _members(path: pathlib.Path) -> dict[str, Member]:
         name = info.filename.partition("/")[2]
         if info.compress_type != zipfile.ZIP_STORED:
             raise ValueError(
-                f"{path} has the compressed member {info.filename!r:.80}, which torch does not write: save it again with torch"
+                f"{path} has the compressed member {info.filename!r:.80}, which torch does not write: save it again "
+                "with torch"
             )
         if name in members or begin + info.file_size > end:
             raise ValueError(f"{path} has the member {info.filename!r:.80} twice, or where another one is: {DAMAGED}")

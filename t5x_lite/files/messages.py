@@ -13,8 +13,9 @@ def first_line(error: BaseException, max_characters: int = 300) -> str:
 
 
 def listed(names: Iterable[object], max_names: int = 20) -> str:
-    """Returns the first names, separated by commas, and the number of names left out."""
+    """Returns the first names in one line, separated by commas, and the number of names left out."""
     texts = [f"{name!s:.{MAX_NAME_CHARACTERS}}" for name in names]
+    texts = [text if text.isprintable() else repr(text)[1:-1] for text in texts]  # names in files may be anything
     num_left_out = len(texts) - max_names
     return ", ".join(texts[:max_names]) + (f" and {num_left_out:,} more" if num_left_out > 0 else "")
 

@@ -21,3 +21,7 @@ def test_only_large_numbers_are_rounded():
     assert [rounded(n) for n in (0, 7, 48_960, 999_999)] == ["0", "7", "48,960", "999,999"]
     assert [rounded(n) for n in (1_000_000, 12_340_000)] == ["1.0 million", "12.3 million"]
     assert rounded(5_600_000_000) == "5,600.0 million"
+
+
+def test_a_name_of_several_lines_or_with_control_characters_stays_in_one_line():
+    assert listed(["a\nb", "\x1b[2J", "é", "\ud800"]) == "a\\nb, \\x1b[2J, é, \\ud800"
