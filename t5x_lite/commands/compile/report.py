@@ -48,8 +48,8 @@ class CompileReport:
     trace_seconds: float  # including lowering
     compile_seconds: float
     peak_gib: float  # per chip
-    argument_gib: float  # of the peak: the state and the batch
-    temporary_gib: float  # of the peak: temporary buffers
+    argument_gib: float  # the state and the batch
+    temporary_gib: float  # all temporary buffers, which are not all live at the peak
     hbm_gib: float | None  # memory per chip
     fits: bool | None  # whether the peak fits
     model_flops: int  # over all chips, computed from shapes, without recomputation
@@ -162,7 +162,8 @@ def describe(report: CompileReport) -> str:
         f"compiled in {report.compile_seconds:.1f} s, after {report.trace_seconds:.1f} s of tracing",
         "",
         f"peak memory per chip: {report.peak_gib:.3f} GiB{fit}",
-        f"  XLA         {report.argument_gib:8.3f} GiB arguments   {report.temporary_gib:8.3f} GiB temporaries",
+        f"  XLA         {report.argument_gib:8.3f} GiB arguments   {report.temporary_gib:8.3f} GiB temporaries; "
+        "the peak is what is live at once, so less than their sum",
         f"  shapes      {memory}",
         "",
         f"FLOPs per {unit}: {report.model_flops:.4g} model, {report.recompute_flops:.4g} recomputation",
