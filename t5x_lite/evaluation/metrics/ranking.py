@@ -7,6 +7,7 @@ Source: T5 `auc`, `score_auc` and `rank_classification` in `t5/evaluation/metric
 `roc_auc_score` and `average_precision_score`.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -52,7 +53,8 @@ def rank_classification(
       auc_roc and auc_pr of the second of two choices, or rank_classification/mean_f1 of three or more.
 
     Raises:
-      ValueError: if an example has no group, or a group has another number of choices than `num_classes`.
+      ValueError: if an example has no group or no verdict, or not all choices of a question are evaluated, or they are
+        not `num_classes`.
     """
     return _ranked("rank_classification", [score.log_likelihood for score in scores], references, num_classes)
 
@@ -66,19 +68,14 @@ def rank_classification_by_token(
 
 
 def _ranked(name: str, values: Sequence[float], references: Sequence[Reference], num_classes: str) -> dict[str, float]:
-    if any(not reference.group for reference in references):
-        raise ValueError(
-            f"task.metrics has {name}, which needs a group for each example: make task.preprocess return one example "
-            "per choice, with the same 'group'"
-        )
     groups = [sorted(group, key=lambda i: references[i].number) for group in grouped(references)]
+    _check_choices(name, [[references[i] for i in group] for group in groups], num_classes)
     choices = [max(group, key=lambda i: values[i]) for group in groups]  # the first of equals
     weight_G = np.array([references[choice].weight for choice in choices])
-    accuracy = 100 * np.average([_is_right(references[choice]) for choice in choices], weights=weight_G)
-    results = {f"{name}/accuracy": float(accuracy)}
+    is_right_G = [_is_right(references[choice]) and not math.isnan(values[choice]) for choice in choices]
+    results = {f"{name}/accuracy": float(100 * np.average(is_right_G, weights=weight_G))}
     if not num_classes:
         return results
-    _check_sizes(name, groups, int(num_classes))
     is_right_GC = np.array([[_is_right(references[i]) for i in group] for group in groups])
     if (is_right_GC.sum(axis=1) != 1).any():  # several right choices have no single class
         return results
@@ -89,7 +86,7 @@ def _ranked(name: str, values: Sequence[float], references: Sequence[Reference],
 
 
 def _of_classes(is_right_GC: np.ndarray, value_GC: np.ndarray, weight_G: np.ndarray) -> dict[str, float]:
-    is_chosen_GC = np.eye(value_GC.shape[1], dtype=bool)[value_GC.argmax(axis=1)]
+    is_chosen_GC = np.eye(value_GC.shape[1], dtype=bool)[value_GC.argmax(axis=1)] & ~np.isnan(value_GC)
     hits_C = weight_G @ (is_right_GC & is_chosen_GC)
     sizes_C = weight_G @ is_right_GC + weight_G @ is_chosen_GC
     f1_C = 100 * 2 * hits_C / np.where(sizes_C > 0, sizes_C, 1)
@@ -100,12 +97,23 @@ def _of_classes(is_right_GC: np.ndarray, value_GC: np.ndarray, weight_G: np.ndar
     return {"f1": float(f1_C[1]), "auc_roc": 100 * areas["auc/roc"], "auc_pr": 100 * areas["auc/pr"]}
 
 
-def _check_sizes(name: str, groups: Sequence[Sequence[int]], num_classes: int) -> None:
-    sizes = sorted({len(group) for group in groups})
-    if sizes != [num_classes]:
+def _check_choices(name: str, groups: Sequence[Sequence[Reference]], num_classes: str) -> None:
+    choices = list(itertools.chain.from_iterable(groups))
+    if not all(choice.group and (choice.answers or choice.is_correct is not None) for choice in choices):
         raise ValueError(
-            f"task.metrics has {name}:{num_classes}, but there are questions with {', '.join(map(str, sizes))} "
-            f"choices: use {name} alone, or evaluate all examples (eval.num_batches)"
+            f"task.metrics has {name}, which needs a group for each example, and whether it is right: make "
+            "task.preprocess return one example per choice, with the same 'group', and 'is_correct' or 'answers'"
+        )
+    if any(group[0].group_size > len(group) for group in groups):
+        raise ValueError(
+            f"task.metrics has {name}, but only some choices of a question are evaluated: use an eval.num_batches that "
+            "reads all examples"
+        )
+    sizes = sorted({len(group) for group in groups})
+    if num_classes and sizes != [int(num_classes)]:
+        raise ValueError(
+            f"task.metrics has {name}:{num_classes}, but questions have {' or '.join(map(str, sizes))} choices: use "
+            f"{name} alone"
         )
 
 
@@ -135,7 +143,7 @@ def _areas(name: str, is_positive_N: np.ndarray, score_N: np.ndarray, weight_N: 
     true_M = np.cumsum(weight_N * is_positive_N)[last_M]
     false_M = np.cumsum(weight_N * ~is_positive_N)[last_M]
     roc = pr = math.nan
-    if true_M[-1] > 0:
+    if true_M[-1] > 0 and not np.isnan(score_N).any():
         pr = float(np.sum(np.diff(true_M, prepend=0) * true_M / np.maximum(true_M + false_M, 1e-300)) / true_M[-1])
         if false_M[-1] > 0:
             heights = (true_M + np.concatenate([[0.0], true_M[:-1]])) / 2  # trapezoids

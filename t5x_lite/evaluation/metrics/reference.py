@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ class Reference(NamedTuple):
     is_correct: bool | None = None  # whether `targets` is right, for `rank_classification` and `wsc_accuracy`
     weight: float = 1.0  # of the example, in `rank_classification`
     number: int = 0  # in the held-out text
+    group_size: int = 0  # examples of the group in the held-out text; 0 if unknown
 
     @property
     def accepted(self) -> tuple[str, ...]:
@@ -35,12 +37,15 @@ def read_references(paths: Iterable[pathlib.Path]) -> list[Reference]:
     """Reads the references from a corpus's JSON-lines files."""
     # Not `splitlines`, which also splits at characters such as U+2028, which JSON leaves as they are.
     lines = (line for path in paths for line in path.read_text(encoding="utf-8").split("\n") if line)
-    return [_reference(json.loads(line), number) for number, line in enumerate(lines)]
+    rows = list(map(json.loads, lines))
+    sizes = Counter(row["group"] for row in rows if "group" in row)
+    return [_reference(row, number, sizes[row.get("group")]) for number, row in enumerate(rows)]
 
 
-def _reference(row: dict[str, Any], number: int) -> Reference:
-    fields = {name: row[name] for name in Reference._fields[:-1] if name in row}
-    return Reference(**fields | {"answers": tuple(row.get("answers", ())), "number": number})
+def _reference(row: dict[str, Any], number: int, group_size: int) -> Reference:
+    fields = {name: row[name] for name in Reference._fields if name in row}
+    derived = {"answers": tuple(row.get("answers", ())), "number": number, "group_size": group_size}
+    return Reference(**fields | derived)
 
 
 def grouped(references: Sequence[Reference]) -> list[list[int]]:

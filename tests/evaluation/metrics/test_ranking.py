@@ -151,6 +151,28 @@ def test_without_a_verdict_a_choice_is_right_if_it_is_an_answer():
 
 def test_choices_need_a_group_and_questions_the_number_of_choices_asked_for():
     with pytest.raises(ValueError, match="rank_classification, which needs a group for each example"):
-        figures([1.0], [Reference("a")])
-    with pytest.raises(ValueError, match=r"rank_classification:2, but there are questions with 1, 3 choices: use"):
+        figures([1.0], [Reference("a", is_correct=True)])
+    with pytest.raises(ValueError, match=r"rank_classification:2, but questions have 1 or 3 choices: use"):
         figures([1.0, 2.0, 3.0, 4.0], questions([0, 0], [1, 3]), "2")
+
+
+def test_a_choice_without_a_verdict_is_not_taken_for_right():
+    with pytest.raises(ValueError, match=r"and whether it is right: .*'is_correct' or 'answers'"):
+        figures([1.0, 2.0], [Reference("a", group="q"), Reference("b", group="q")])
+
+
+def test_a_question_of_which_only_some_choices_are_evaluated_is_refused():
+    references = [reference._replace(group_size=2) for reference in questions([0, 1], 2)]
+    assert figures([2.0, 1.0, 2.0, 1.0], references) == {"accuracy": 50}
+    with pytest.raises(ValueError, match=r"only some choices of a question are evaluated: use an eval.num_batches"):
+        figures([2.0, 1.0, 2.0], references[:3])
+
+
+def test_a_model_whose_scores_are_not_numbers_is_never_right():
+    values, references = [math.nan] * 4, questions([0, 0], 2)
+    assert figures(values, references, "2") == pytest.approx(
+        {"accuracy": 0, "f1": 0, "auc_roc": math.nan, "auc_pr": math.nan}, nan_ok=True
+    )
+    found = score_auc(scored(*values), references)
+    assert math.isnan(found["score_auc/roc"])
+    assert math.isnan(found["score_auc/pr"])

@@ -12,11 +12,12 @@ def test_references_are_read_with_what_they_have_and_numbered_over_all_files(tmp
     ]
     paths = [tmp_path / "1", tmp_path / "2"]
     paths[0].write_text("".join(json.dumps(row) + "\n" for row in rows))
-    paths[1].write_text(json.dumps(rows[0]) + "\n")
+    paths[1].write_text("".join(json.dumps(row) + "\n" for row in reversed(rows)))
     assert read_references(paths) == [
         Reference("a"),
-        Reference("b", ("b", "c"), "g", "d e", is_correct=False, weight=0.5, number=1),
-        Reference("a", number=2),
+        Reference("b", ("b", "c"), "g", "d e", is_correct=False, weight=0.5, number=1, group_size=2),
+        Reference("b", ("b", "c"), "g", "d e", is_correct=False, weight=0.5, number=2, group_size=2),
+        Reference("a", number=3),
     ]
 
 
