@@ -75,37 +75,38 @@ def _append_token(decoding: Decoding, logits_BKV: jax.Array, params: SamplingPar
     constrained_BKV = constrain(logits_BKV, decoding.tokens_BKT, count, params, spec)
     chosen_BK = choose(constrained_BKV, count, params, spec)
     forced_B1 = forced_token(params.forced_BF, count)[:, None]
-    chosen_BK = jnp.where(forced_B1 >= 0, forced_B1, chosen_BK)
+    is_forced_B1 = forced_B1 >= 0
+    chosen_BK = jnp.where(is_forced_B1, forced_B1, chosen_BK)
     chosen_BK = jnp.where(decoding.finished_BK, spec.pad_id, chosen_BK).astype(jnp.int32)
-    log_probs_BKT = decoding.log_probs_BKT
     if spec.scores:
-        if spec.scores_as_sampled:
-            log_probs_BK = log_probabilities(apply_filters(constrained_BKV, params, spec), chosen_BK)
-            log_probs_BK = jnp.where((params.temperature_B > 0)[:, None], log_probs_BK, 0.0)
-        else:
-            log_probs_BK = log_probabilities(mask_padding_rows(logits_BKV, spec.vocab_size), chosen_BK)
+        log_probs_BK = _log_probs(logits_BKV, constrained_BKV, chosen_BK, params, spec)
         # As in T5X, a forced token has probability 1.
-        log_probs_BK = jnp.where(decoding.finished_BK | (forced_B1 >= 0), 0.0, log_probs_BK)
-        log_probs_BKT = _write(log_probs_BKT, log_probs_BK, count)
-    top_ids_BKTJ, top_log_probs_BKTJ = decoding.top_ids_BKTJ, decoding.top_log_probs_BKTJ
+        log_probs_BK = jnp.where(decoding.finished_BK | is_forced_B1, 0.0, log_probs_BK)
+        decoding = decoding._replace(log_probs_BKT=_write(decoding.log_probs_BKT, log_probs_BK, count))
     if spec.num_top:
         log_probs_BKV = jax.nn.log_softmax(mask_padding_rows(logits_BKV, spec.vocab_size))
         top_BKJ, ids_BKJ = jax.lax.top_k(log_probs_BKV, spec.num_top)
-        top_ids_BKTJ = _write(top_ids_BKTJ, ids_BKJ, count)
-        top_log_probs_BKTJ = _write(top_log_probs_BKTJ, top_BKJ, count)
+        decoding = decoding._replace(
+            top_ids_BKTJ=_write(decoding.top_ids_BKTJ, ids_BKJ, count),
+            top_log_probs_BKTJ=_write(decoding.top_log_probs_BKTJ, top_BKJ, count),
+        )
     # A forced token does not end a sequence: a prefix may contain EOS.
-    stops_BK = is_stop_token(chosen_BK, params.stop_BW) & (forced_B1 < 0)
+    stops_BK = is_stop_token(chosen_BK, params.stop_BW) & ~is_forced_B1
     ended_BK = stops_BK | (count + 1 >= params.max_new_B)[:, None]
-    return Decoding(
+    return decoding._replace(
         tokens_BKT=_write(decoding.tokens_BKT, chosen_BK, count),
-        log_probs_BKT=log_probs_BKT,
-        top_ids_BKTJ=top_ids_BKTJ,
-        top_log_probs_BKTJ=top_log_probs_BKTJ,
         last_BK=chosen_BK,
         finished_BK=decoding.finished_BK | ended_BK,
         count=count + 1,
-        cache=decoding.cache,
     )
+
+
+def _log_probs(logits_BKV, constrained_BKV, chosen_BK, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
+    """Returns the chosen tokens' log-probabilities, [B, K]: the model's, or those of the distribution drawn from."""
+    if not spec.scores_as_sampled:
+        return log_probabilities(mask_padding_rows(logits_BKV, spec.vocab_size), chosen_BK)
+    log_probs_BK = log_probabilities(apply_filters(constrained_BKV, params, spec), chosen_BK)
+    return jnp.where((params.temperature_B > 0)[:, None], log_probs_BK, 0.0)
 
 
 def choose(logits_BKV: jax.Array, count: jax.Array, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
