@@ -10,6 +10,7 @@ from t5x_lite.config.paths import expand_home
 from t5x_lite.config.task import TaskConfig
 
 FIRST_REVISION, LATEST_REVISION = 1, 2
+MAX_STEP = 2**31 - 1  # of an int32
 SCHEDULES = ("rsqrt", "linear", "cosine", "constant")
 # Only products of T5X's factors read FACTOR_FIELDS; they do not read `final_fraction`.
 FACTOR_FIELDS = ("decay_factor", "steps_per_decay", "steps_per_cycle", "step_offset", "min_learning_rate")
@@ -135,9 +136,11 @@ class OptimizerConfig:
 
     def __post_init__(self):
         rules = {
-            POSITIVE: "learning_rate clip_norm decay_factor steps_per_decay steps_per_cycle",
-            NON_NEGATIVE: "warmup_steps final_fraction weight_decay step_offset min_learning_rate",
+            POSITIVE: "learning_rate clip_norm decay_factor",
+            NON_NEGATIVE: "final_fraction weight_decay min_learning_rate",
             FRACTION: "beta1 beta2",
+            between(1, MAX_STEP): "steps_per_decay steps_per_cycle",
+            between(0, MAX_STEP): "warmup_steps step_offset",
         }
         check_fields(self, "optimizer.", rules)
         require(

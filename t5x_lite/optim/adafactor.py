@@ -8,7 +8,7 @@ two largest dimensions and averages over the whole stack.
 """
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,27 +28,26 @@ Dims = tuple[int, ...]
 class Rules(NamedTuple):
     """Which second moments Adafactor factors, and what its learning rate is relative to.
 
-    T5X's logical rules say how to factor arrays of several layers or with split heads, whatever their sizes; a plain
-    matrix is factored if both its sides are large.
-
     Args:
-      min_dim_size_to_factor: minimum size of both sides of a plain matrix to factor it; None factors nothing.
-      always_factor_stacked: whether matrices of several layers or with split heads are factored whatever their sizes.
+      factored: "stacked" for T5X's logical rules, which factor arrays of several layers or with split heads whatever
+        their sizes, and plain matrices if both sides are large; "large" for the matrices of the latter kind alone;
+        "none".
+      min_dim_size_to_factor: minimum size of a large side.
       multiply_by_parameter_scale: whether updates are multiplied by the RMS of their parameters.
 
     Source: T5X `adafactor.py`: `standard_logical_factor_rules`, `_parse_rule`, `_factored_dims`.
     """
 
-    min_dim_size_to_factor: int | None = MIN_DIM_SIZE_TO_FACTOR
-    always_factor_stacked: bool = True
+    factored: Literal["stacked", "large", "none"] = "stacked"
+    min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR
     multiply_by_parameter_scale: bool = True
 
     def factor(self, shape: tuple[int, ...], axes: Axes) -> bool:
         """Returns whether to factor the second moment of a parameter with these axis names."""
         rows, cols = _matrix_dims(axes)
-        if not cols or self.min_dim_size_to_factor is None:
+        if not cols or self.factored == "none":
             return False
-        if self.always_factor_stacked and (len(shape) > 2 or "layers" in axes):
+        if self.factored == "stacked" and (len(shape) > 2 or "layers" in axes):
             return "embed" in axes  # not tables of relative position biases, one per layer
         sides = [math.prod(shape[dim] for dim in dims) for dims in (rows, cols)]
         return min(sides) >= self.min_dim_size_to_factor

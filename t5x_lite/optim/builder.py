@@ -12,7 +12,7 @@ import jax
 import optax
 
 from t5x_lite.config import OptimizerConfig
-from t5x_lite.optim.adafactor import MIN_DIM_SIZE_TO_FACTOR, FactoredRmsState, Rules, adafactor, factored_rms_axes
+from t5x_lite.optim.adafactor import FactoredRmsState, Rules, adafactor, factored_rms_axes
 from t5x_lite.optim.schedules import make_schedule
 
 DEFAULT_ADAM_BETA1 = 0.9
@@ -25,7 +25,7 @@ OPTIMIZERS: Mapping[str, Callable[[OptimizerConfig, optax.Schedule, Any], optax.
         axes,
         beta1=cfg.beta1,
         weight_decay=cfg.weight_decay,
-        rules=_rules(cfg),
+        rules=Rules(cfg.factored or "stacked", multiply_by_parameter_scale=cfg.multiply_by_parameter_scale),
         momentum_dtype=cfg.momentum_dtype,
     ),
     "adamw_rms": lambda cfg, rate, axes: _adamw_rms(cfg, rate, axes),
@@ -44,14 +44,6 @@ def _adamw_rms(cfg: OptimizerConfig, rate: optax.Schedule, axes: Any) -> optax.G
 
 def _adam_beta1(cfg: OptimizerConfig) -> float:
     return DEFAULT_ADAM_BETA1 if cfg.beta1 is None else cfg.beta1
-
-
-def _rules(cfg: OptimizerConfig) -> Rules:
-    return Rules(
-        min_dim_size_to_factor=None if cfg.factored == "none" else MIN_DIM_SIZE_TO_FACTOR,
-        always_factor_stacked=cfg.factored in (None, "stacked"),
-        multiply_by_parameter_scale=cfg.multiply_by_parameter_scale,
-    )
 
 
 def make_optimizer(cfg: OptimizerConfig, num_steps: int, axes: Any) -> optax.GradientTransformation:

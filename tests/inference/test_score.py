@@ -39,14 +39,16 @@ def test_scores_are_log_likelihoods_of_targets_in_any_batch(pretrained):
 
 
 @pytest.mark.parametrize("keeps_eos", [True, False])
-def test_a_prefix_lm_scores_and_continues_what_it_was_trained_to_read(keeps_eos):
-    model, tokenizer = tiny.drawn_by_name("prefix_lm", CFG, seed=4), ByteTokenizer(100)
-    architecture = Architecture("prefix_lm", keeps_eos=keeps_eos)
+@pytest.mark.parametrize("name", ["prefix_lm", "causal_lm"])
+def test_a_decoder_scores_and_continues_what_it_was_trained_to_read(name, keeps_eos):
+    model, tokenizer = tiny.drawn_by_name(name, CFG, seed=4), ByteTokenizer(100)
+    architecture = Architecture(name, keeps_eos=keeps_eos)
     prompt = [0, *tokenizer.encode("in"), *([1] if keeps_eos else [])]
     target = [*tokenizer.encode("out"), 1]
     inputs_1T = np.array([prompt + target[:-1]])
     prefix_1T = (np.arange(inputs_1T.shape[1]) < len(prompt)).astype(np.int32)[None]
-    log_probs_TV = jax.nn.log_softmax(model(inputs_1T, prefix_1T))[0, len(prompt) - 1 :]
+    logits_1TV = model(inputs_1T, prefix_1T if name == "prefix_lm" else None)
+    log_probs_TV = jax.nn.log_softmax(logits_1TV)[0, len(prompt) - 1 :]
     (scored,) = score.score(Pretrained(model, tokenizer, CFG, 1, architecture), ["in"], ["out"], batch_size=1)
     np.testing.assert_allclose(scored.log_probs, log_probs_TV[np.arange(4), target], rtol=1e-4, atol=1e-5)
     inputs_BS = np.array([[*tokenizer.encode("in"), 1, 0]])

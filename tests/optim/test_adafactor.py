@@ -146,7 +146,7 @@ def test_small_stacked_matrices_end_where_t5x_takes_them_by_its_logical_rules(na
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("rules", [Rules(always_factor_stacked=False), Rules(min_dim_size_to_factor=None)])
+@pytest.mark.parametrize("rules", [Rules("large"), Rules("none")])
 def test_other_rules_keep_the_second_moment_of_a_small_stacked_matrix_in_full(rules):
     params, grads = random_tree(0, {"x": (L, 10, 12)}), growing_grads(5, {"x": (L, 10, 12)})
     got, state = run(adafactor(schedule, {"x": ("layers", "embed", "mlp")}, rules=rules), params, grads)
@@ -164,7 +164,7 @@ def test_other_rules_keep_the_second_moment_of_a_small_stacked_matrix_in_full(ru
 def test_a_state_kept_in_full_goes_on_in_full_whatever_the_rules_of_new_states():
     axes, params = {"x": ("layers", "embed", "mlp")}, random_tree(0, {"x": (L, 6, 5)})
     grads = growing_grads(3, {"x": (L, 6, 5)})
-    old, new = adafactor(schedule, axes, rules=Rules(always_factor_stacked=False)), adafactor(schedule, axes)
+    old, new = adafactor(schedule, axes, rules=Rules("large")), adafactor(schedule, axes)
     state = old.init(params)
     for grad in grads:
         expected, next_state = old.update(grad, state, params)
