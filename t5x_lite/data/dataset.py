@@ -63,9 +63,10 @@ class ExampleSpec:
         convert = make_converter(
             self.architecture, self.tasks.each, tokenizer, packing=self.packing, start_id=self.start_id
         )
-        if self.packing == "none" or not self.architecture.keeps_eos or self.targets_length is None:
-            return convert
-        return functools.partial(convert, row_length=self.inputs_length + self.targets_length)
+        options: dict[str, int] = {}
+        if self.packing != "none" and self.architecture.keeps_eos and self.targets_length is not None:
+            options["row_length"] = self.inputs_length + self.targets_length
+        return functools.partial(convert, **options) if options else convert
 
 
 class RunExamples(NamedTuple):

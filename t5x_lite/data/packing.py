@@ -138,8 +138,8 @@ class PackedPairs:
         del index_B
         members = [self.plan.row(int(number)) for number in number_B]
         pairs = iter(self.pairs.read(np.concatenate(members)))
-        widths = 2 * [self.inputs_length + self.targets_length] if self.joined else self._capacity()
-        lengths = dict(zip(("inputs", "targets"), widths, strict=True))
+        inputs, targets = 2 * [sum(self._capacity())] if self.joined else self._capacity()
+        lengths: dict[str, int] = {"inputs": inputs, "targets": targets}
         return fill_rows([[next(pairs) for _ in row] for row in members], lengths, pad_id=self.pad_id)
 
 

@@ -166,7 +166,7 @@ def test_examples_are_packed_as_one_sequence_into_the_places_of_inputs_and_targe
 
 
 def test_examples_too_long_to_share_the_places_of_both_sides_have_rows_of_their_own():
-    """SeqIO's `test_prefix_lm_long_inputs_feature_length` and `..._packed_long`."""
+    """SeqIO's `test_prefix_lm_pack_long_sequences`."""
     examples = [{"inputs": [7, 8, 5, 1], "targets": [3, 9, 1]}, {"inputs": [8, 4, 1], "targets": [5, 1]}]
     features = packed(examples, "first_fit", 4, 3)
     assert features["decoder_target_tokens"].tolist() == [[7, 8, 5, 1, 3, 9, 1], [8, 4, 1, 5, 1, 0, 0]]
