@@ -4,9 +4,11 @@ import dataclasses
 import importlib.util
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
+import yaml
 
 from t5x_lite.checkpoints.load import load
 from t5x_lite.commands import eval as eval_command
@@ -145,6 +147,21 @@ def test_text_has_a_perplexity(folder, capsys):
     assert found["eval/perplexity"] == pytest.approx(math.exp(found["eval/loss"]))
     assert found["eval/perplexity"] > 20
     assert 0 < found["eval/unigram_text"] < math.log(256)
+
+
+def test_text_is_cut_into_examples_by_the_rules_of_the_run(folder, tmp_path, capsys):
+    cfg, old = config(folder, text(folder), targets_length=None), tmp_path / "run"
+    shutil.copytree(folder / "run", old)
+    recorded = yaml.safe_load((old / "config.yaml").read_text())
+    del recorded["revision"]  # as before there were any
+    (old / "config.yaml").write_text(yaml.safe_dump(recorded))
+
+    def num_examples(run_dir, revision=None):
+        eval_command.run(dataclasses.replace(cfg, revision=revision), str(run_dir), print_json=True)
+        return json.loads(capsys.readouterr().out)["num_examples"]
+
+    assert num_examples(old) + 1 == num_examples(old, 2) == num_examples(folder / "run")
+    assert evaluate(old, cfg) == evaluate(folder / "run", dataclasses.replace(cfg, revision=1))
 
 
 def test_a_mixture_has_results_per_task_and_in_total(folder, capsys):
