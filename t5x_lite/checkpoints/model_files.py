@@ -4,7 +4,7 @@
 import pathlib
 from collections.abc import Iterator
 
-# Suffixes of what commands write, maybe beside a model, and what has such a suffix but belongs to a model.
+# Suffixes of files that commands may write beside a model, and names with such a suffix that belong to a model.
 OUTPUTS = {".jsonl", ".npy", ".html", ".png", ".svg", ".txt"}
 OF_A_MODEL = {"checkpoints", "corpus", "tensorboard", "metrics.jsonl", "merges.txt", "vocab.txt"}
 

@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 class Name(enum.Enum):
-    """Functions, whose work `_reduced` does without calling them, and classes of storages, called like their dtypes."""
+    """Functions, whose work `_reduced` does without calling them, and classes of storages, named by their dtypes."""
 
     DICT = "collections OrderedDict"
     TENSOR = "torch._utils _rebuild_tensor_v2"
@@ -65,7 +65,7 @@ def read_places(content: bytes, where: str) -> dict[str, Place]:
     """Returns the places of the tensors in a pickled dict, of at most MAX_BYTES, by name.
 
     Raises:
-      ValueError: prefixed with `where`, if the pickle is damaged, or asks for or holds what is no dict of tensors.
+      ValueError: prefixed with `where`, if the pickle is damaged, or asks for or holds anything but a dict of tensors.
     """
     assert len(content) <= MAX_BYTES
     machine = _Machine()

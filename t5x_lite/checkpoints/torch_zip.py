@@ -27,7 +27,7 @@ PICKLE, BYTE_ORDER, STORAGES = "data.pkl", "byteorder", "data/"
 MAX_DIRECTORY_BYTES = 2**20  # of the archive: thousands of members
 PIECE = 2**20  # bytes of a checksum at a time
 FLOATS = ("float64", "float32", "float16", "bfloat16")
-# The sizes of a member's name and of what follows it, which end the header before its bytes.
+# The last fields of the header before a member's bytes are the sizes of its name and of its extra field.
 HEADER_BYTES, HEADER_SIZES = 30, struct.Struct("<2H")
 START, TAR_PLACE, TAR = b"PK\x03\x04", 257, b"ustar"
 

@@ -52,8 +52,8 @@ class InferConfig:
         - for standard input, whose lines are text or, with a template, JSON objects.
       output: JSON lines file to write, or - for standard output.
       template: template that builds the inputs from a record's fields, such as "question: {question}"; a line of text
-        is its only field. null is the task's template. Without either, a line of text is an input as it stands, and
-        records have the field inputs, or the fields of the template that the run was trained with.
+        fills its only field. null is the task's template. Without either, a line of text is an input as it stands, and
+        a record needs the field inputs, or those of the template that the run was trained with.
       task: package.module:NAME of a Task with templates of inputs and targets, such as t5x_lite.tasks.glue:COLA.
       split: split of the task to read instead of input: train, or eval for held-out records.
       shots: number of solved examples before each input, for few-shot prompts.
@@ -130,7 +130,7 @@ class EmbedConfig:
         for standard input, whose lines are text or, with a template, JSON objects.
       output: JSON lines file to write, which the same command resumes; a .npy file, which is always written from the
         start; or - for standard output.
-      template: template that builds the texts from a record's fields, such as "{title} {body}"; null is as for infer.
+      template: template that builds the texts from a record's fields, such as "{title} {body}"; null is as in infer.
       task: package.module:NAME of a Task with a template of inputs.
       split: split of the task to read instead of input: train, or eval for held-out records.
       pooling: embedding of a text: the mean of its tokens' last hidden states, EOS included; the first token's; or

@@ -156,7 +156,7 @@ def pad_inputs(
 
 
 def check_call(pretrained: Any, batch_size: Any) -> None:
-    """Raises TypeError for what is not the result of `load`, and ValueError for a batch size that is not positive."""
+    """Raises TypeError unless `pretrained` is a result of `load`, and ValueError unless the batch size is positive."""
     if not isinstance(pretrained, Pretrained):
         raise TypeError(f"pretrained is of type {type(pretrained).__name__}: pass what t5x_lite.load returns")
     if not isinstance(batch_size, numbers.Integral) or batch_size < 1:

@@ -130,7 +130,7 @@ def _as_in_training(own: TaskConfig, otherwise: InputMaker) -> InputMaker:
     @functools.cache
     def tell() -> None:
         print(
-            f"Inputs are made of records as in training, by task.inputs {own.inputs!r}; give --template to change it",
+            f"Inputs are built from records as in training, by task.inputs {own.inputs!r}; --template changes this",
             file=sys.stderr,
         )
 

@@ -30,7 +30,7 @@ class Rules(NamedTuple):
 
     Args:
       factored: "stacked" for T5X's logical rules, which factor arrays of several layers or with split heads whatever
-        their sizes, and plain matrices if both sides are large; "large" for the matrices of the latter kind alone;
+        their sizes, and plain matrices if both sides are large; "large" for only matrices of the latter kind;
         "none".
       min_dim_size_to_factor: minimum size of a large side.
       multiply_by_parameter_scale: whether updates are multiplied by the RMS of their parameters.

@@ -28,7 +28,7 @@ from t5x_lite.serving.subscription import ClientDisconnected, Subscription
 from t5x_lite.serving.telemetry import Telemetry
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; only metrics see it
-QUEUED_BATCHES = 4  # of an embeddings request at a time, which leaves room for other requests
+QUEUED_BATCHES = 4  # of one embeddings request at a time, to leave room for other requests
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -34,7 +34,7 @@ from t5x_lite.serving.choices import Delta
 
 DEFAULT_MAX_TOKENS = 16  # OpenAI's
 EMBEDDING_FIELD = "input"  # of an embeddings request
-MOST_EMBEDDINGS = 2048  # per request, as at OpenAI's
+MOST_EMBEDDINGS = 2048  # per request; OpenAI's maximum
 SMALLEST_TOP_P = 1e-6
 ERROR_TYPES = {401: "authentication_error", 429: "rate_limit_error"}
 ERROR_CODES = {401: "invalid_api_key", 429: "rate_limit_exceeded", 504: "timeout", 408: "timeout", 503: "unavailable"}

@@ -71,9 +71,9 @@ def all_tokens(tokenizer: Tokenizer) -> list[AddedToken]:
 
 
 def without_gaps(tokens: Sequence[AddedToken], first_id: int) -> list[AddedToken]:
-    """Returns tokens with others for the ids from `first_id` on that are left out.
+    """Returns the tokens, with placeholders for unused ids from `first_id` on.
 
-    transformers numbers tokens in their order, whatever ids they have.
+    transformers numbers added tokens consecutively, whatever ids they have.
     """
     of_id = {token.id: token for token in tokens if token.id is not None}
     gaps = [i for i in range(first_id, max(of_id, default=-1)) if i not in of_id]

@@ -44,9 +44,8 @@ class Parser(TextArguments, ArgumentParser):
     def __init__(self, *args: Any, **options: Any) -> None:
         options = {"allow_abbrev": False, "exit_on_error": False} | options | {"parser_mode": MODE}
         super().__init__(*args, **options)
-        self._group_class = (
-            Group  # not the one that jsonargparse makes of the source of `add_argument`, if there is any
-        )
+        # Not the class that jsonargparse makes from the source of `add_argument`, if there is any.
+        self._group_class = Group
 
     def parse_args(self, args: Sequence[str], *others: Any, **options: Any) -> Any:  # type: ignore[override]
         """Parses arguments; the value of an option may begin with a dash, unless it is an option itself."""

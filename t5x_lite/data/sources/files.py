@@ -42,7 +42,7 @@ def find_files(patterns: Sequence[str], field: str = "task.source", *, any_type:
     Args:
       patterns: paths, folders and glob patterns.
       field: the config field of the patterns, for errors.
-      any_type: whether files of unknown types may be named, which are text.
+      any_type: whether named files of unknown types are read as text instead of refused.
 
     Raises:
       ValueError: if a pattern matches nothing, or a file of an unknown type.

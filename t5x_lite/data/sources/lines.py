@@ -22,7 +22,7 @@ from t5x_lite.data.sources.text_files import (
 
 
 class Line(dict[str, Any]):
-    """The record of a line of plain text, which no one wrote the fields of."""
+    """A record made from a line of plain text, rather than read as such."""
 
 
 class Lines(TextLines):
@@ -42,7 +42,7 @@ class Lines(TextLines):
 
 
 def lines_opener(field: str, *, may_be_json: bool) -> OpenText:
-    """Returns what opens a text file as `Lines`, or as JSON lines if it may be that and begins with an object."""
+    """Returns a function that opens a text file as `Lines`, or as JSON lines if it may be and begins with an object."""
 
     def open_text(path: pathlib.Path, name: str, cache: pathlib.Path) -> TextFile:
         if may_be_json and _begins_object(first_content(path)):
@@ -64,7 +64,7 @@ def piped_lines(stream: Any) -> Iterator[tuple[str, str]]:
 
 
 def piped_records(stream: Any, field: str, *, may_be_json: bool) -> Iterator[Located]:
-    """Yields the records of a text stream, which are those that `lines_opener` reads from a file."""
+    """Yields the records of a text stream, the same as `lines_opener` reads from a file."""
     lines, first = piped_lines(stream), []
     if may_be_json:
         for line in lines:

@@ -43,7 +43,7 @@ def token_text(token: Any) -> str | None:
 
 
 def read_tokens(directory: pathlib.Path) -> list[AddedToken]:
-    """Returns every token in the files: those with ids, in the order of these, and then those that are only named.
+    """Returns every token in the files: first those with ids, by id, then those that are only named.
 
     Raises:
       ValueError: if a file is malformed.
