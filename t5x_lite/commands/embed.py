@@ -16,7 +16,7 @@ import numpy as np
 from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.config.commands import EmbedConfig
 from t5x_lite.files.array_output import growing_array
-from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
+from t5x_lite.files.jsonl_output import STDIO, Share, check_path, resumable_lines
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.inference.encode import Embedding, Plan, cut_message, embed_all, make_plan, num_features
 from t5x_lite.inference.engine import WINDOW_BATCHES
@@ -67,6 +67,7 @@ def _write_array(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained, p
     """Writes a .npy file; returns the number of cut texts and that of all."""
     if jax.process_count() > 1:
         raise ValueError(f"--output is {options.output}, which several processes cannot share: use a .jsonl file")
+    check_path(options.output, "--output")
     num_cut, number = 0, 0
     with (
         growing_array(pathlib.Path(options.output), num_features(pretrained, plan)) as append,

@@ -23,6 +23,7 @@ from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.evaluation.metrics import reads
 from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.files.closed_pipe import opened_output
+from t5x_lite.files.jsonl_output import STDIO, check_path
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.files.run_config import with_revision
 from t5x_lite.files.same_file import refuse_overwriting
@@ -59,11 +60,11 @@ def run(
     """
     tasks = checked_tasks(cfg.task, num_batches)
     name = cfg.task.base or in_words_of(tasks)
-    if output == "-" and print_json:
+    if output == STDIO and print_json:
         raise ValueError("--json and --output - both print to standard output: name a file for one of them")
-    if output not in (None, "-") and not os.path.isdir(os.path.dirname(output) or "."):
-        raise ValueError(f"--output {output} is in a directory that does not exist: make it, or name another file")
     if output is not None:
+        if output != STDIO:
+            check_path(output, "--output")
         read = itertools.chain(model_files(checkpoint), *map(task_files, tasks.each.values()))
         refuse_overwriting([output], read, "--output")
     is_first = jax.process_index() == 0
@@ -97,7 +98,7 @@ def run(
         print(json.dumps(facts | {key: as_json(value) for key, value in results.items()}, ensure_ascii=False))
     else:
         title = f"{checkpoint}, step {pretrained.step}: held-out examples of {name}"
-        print(title, table(counts, results), sep="\n", file=sys.stderr if output == "-" else sys.stdout)
+        print(title, table(counts, results), sep="\n", file=sys.stderr if output == STDIO else sys.stdout)
 
 
 def count_batches(evaluation: Evaluation, *, predict_all: bool) -> int:

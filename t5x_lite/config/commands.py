@@ -88,7 +88,9 @@ class InferConfig:
     log_probs: bool = False
 
     def __post_init__(self):
-        check_fields(self, "--", {POSITIVE: "batch_size inputs_length", NON_NEGATIVE: "shots"})
+        no_file = not_empty("name a file, or - for a pipe")
+        rules = {no_file: "input output", POSITIVE: "batch_size inputs_length", NON_NEGATIVE: "shots"}
+        check_fields(self, "--", rules)
         expand_home(self, "--", "checkpoint input output")
         require(
             self.split is None or (self.task is not None and self.input == "-"),

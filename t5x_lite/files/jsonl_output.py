@@ -64,7 +64,7 @@ def resumable_lines(
     if path == STDIO:
         yield LineFile(lambda line: print(line, flush=True), 0)
         return
-    _check_path(path, name)
+    check_path(path, name)
     if os.path.exists(path) and not os.path.isfile(path):
         with opened_output(path) as file:
             yield LineFile(_line_writer(file), 0)
@@ -101,7 +101,8 @@ def _part(path: str, kind: str, index: int, count: int) -> pathlib.Path:
     return pathlib.Path(f"{path}.{kind}" + (f"-{index:05d}-of-{count:05d}" if count > 1 else ""))
 
 
-def _check_path(path: str, name: str) -> None:
+def check_path(path: str, name: str) -> None:
+    """Raises ValueError if the path of an output file is a directory, or is in none that exists."""
     if not os.path.isdir(os.path.dirname(path) or "."):
         raise ValueError(f"{name} {path} is in a directory that does not exist: create it, or name another file")
     if os.path.isdir(path):

@@ -16,9 +16,10 @@ def decoded(content: bytes, where: str) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
+        encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "latin1"
         raise BadRecord(
             f"{where} is not UTF-8 (its byte {error.start} is 0x{content[error.start]:02x}): convert the file to "
-            "UTF-8, as with iconv -f latin1 -t utf-8"
+            f"UTF-8, as with iconv -f {encoding} -t utf-8"
         ) from error
 
 

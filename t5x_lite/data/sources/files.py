@@ -67,7 +67,8 @@ def find_files(patterns: Sequence[str], field: str = "task.source", *, any_type:
         found |= dict.fromkeys(files)
     for file in found:
         if not file.is_file():
-            raise ValueError(f"{field} names {file}, a pipe or a device: write its contents to a file")
+            other = ", or redirect it to standard input" if any_type else ""
+            raise ValueError(f"{field} names {file}, a pipe or a device: write its contents to a file{other}")
         if not _is_known(file) and (not any_type or suffix(file) in SUFFIXES):
             raise ValueError(f"{field} names {file}, whose type is unknown: use {_known_suffixes()}")
     return list(found)

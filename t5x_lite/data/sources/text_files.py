@@ -203,8 +203,8 @@ class Delimited(TextFile):
         self.columns = tuple(columns)
         if len(set(self.columns)) < len(self.columns):
             raise ValueError(
-                f"{self.name} has duplicate column names ({listed(self.columns)}): give each a different name in "
-                "task.columns, and remove the first line"
+                f"{self.name} has duplicate column names ({listed(self.columns)}): give each a different name, "
+                "there or in task.columns in place of the first line"
             )
 
     def _split(self, file: BinaryIO, line: int) -> Iterator[RawRecord]:

@@ -30,6 +30,9 @@ def test_bytes_that_are_not_utf8_are_an_error():
     assert decoded("\u00e9\0".encode(), "here") == "\u00e9\0"
     with pytest.raises(BadRecord, match=r"here is not UTF-8 \(its byte 1 is 0xe9\): convert the file to UTF-8"):
         decoded(b"a\xe9", "here")
+    for encoding in ("utf-16-le", "utf-16-be"):
+        with pytest.raises(BadRecord, match=r"with iconv -f utf-16 -t utf-8$"):
+            decoded("\ufeffa".encode(encoding), "here")
 
 
 def test_the_state_of_a_file_is_that_of_its_descriptor(tmp_path):

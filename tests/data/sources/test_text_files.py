@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources import text_files
 from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.data.sources.text_files import (
@@ -106,6 +107,15 @@ def test_a_table_written_by_python_is_read_back(rows):
         path = pathlib.Path(folder) / "table.csv"
         path.write_bytes(written.getvalue().encode())
         assert [tuple(record.values()) for record in read(Delimited(path, delimiter=","))] == rows
+
+
+@pytest.mark.parametrize(("delimiter", "columns"), [(",", None), ("\t", ("a", "b"))])
+def test_words_for_missing_values_are_words_in_tables(write, delimiter, columns):
+    words = [("nan", "NaN"), ("null", ""), ("None", "true")]
+    lines = [delimiter.join(row) for row in (words if columns else [("a", "b"), *words])]
+    records = read(Delimited(write("\n".join(lines)), delimiter=delimiter, columns=columns))
+    assert [(record["a"], record["b"]) for record in records] == words
+    assert Template("{a}, {b?}", "task.text")(records[0], "here") == "nan, NaN"
 
 
 def test_quotes_mean_nothing_in_tab_separated_values(write):
