@@ -10,7 +10,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import yaml
 from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.weights import LazyModel, reader
@@ -19,14 +18,14 @@ from t5x_lite.config.architectures import ENCODER, ENCODER_DECODER, Architecture
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.config.paths import home_expanded
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.files.messages import first_line
+from t5x_lite.files.run_config import RUN_CONFIG, read_run_config
 from t5x_lite.model.encoder import Encoder
 from t5x_lite.model.transformer import T5
 
 if TYPE_CHECKING:
     from t5x_lite.model.sentence_head import SentenceHead
 
-RUN, HF = "config.yaml", "config.json"
+RUN, HF = RUN_CONFIG, "config.json"
 # The file that identifies each format, and the module whose `open_checkpoint` reads it.
 FORMATS = {
     RUN: "t5x_lite.checkpoints.run",
@@ -119,24 +118,11 @@ def check_has_tokenizer(lazy: LazyModel, path: pathlib.Path) -> Tokenizer:
     return lazy.tokenizer
 
 
-def run_section(directory: str | os.PathLike[str], name: str) -> dict[str, Any] | None:
-    """Returns a section of the config of a run directory, empty if absent; None for other models."""
-    path = local_path(directory) / RUN
-    if not path.is_file():
-        return None
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is corrupt ({first_line(error)}): restore it") from error
-    section = config.get(name) if isinstance(config, dict) else None
-    return section if isinstance(section, dict) else {}
-
-
 def trained_length(directory: str | os.PathLike[str]) -> int | None:
     """Returns the input length, in tokens, that a model was trained with; None if unknown."""
     path = local_path(directory)
-    if (train := run_section(path, "train")) is not None:
-        return train.get("inputs_length")
+    if (recorded := read_run_config(path)) is not None:
+        return (recorded.get("train") or {}).get("inputs_length")
     if (path / HF).is_file():
         from t5x_lite.files.json_object import read_json
 

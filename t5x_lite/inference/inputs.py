@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from t5x_lite.checkpoints.load import run_section
 from t5x_lite.checkpoints.model_files import model_files
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
@@ -22,6 +21,7 @@ from t5x_lite.data.sources.file_content import state_of
 from t5x_lite.data.sources.lines import Line, lines_opener, piped_records
 from t5x_lite.data.sources.named_files import source_files, task_files
 from t5x_lite.files.jsonl_output import STDIO, paths_on_the_way
+from t5x_lite.files.run_config import read_run_config
 from t5x_lite.files.same_file import File, refuse_overwriting
 from t5x_lite.inference.few_shot import INPUTS, line_field, record_errors, template_task
 
@@ -111,7 +111,7 @@ def _own_task(options: InferConfig, task: TaskConfig) -> TaskConfig | None:
     """Returns the task as a run had it; None for other models, or if the options say how inputs are made."""
     if options.has_template or options.examples is not None:
         return None
-    section = run_section(options.checkpoint, "task") or {}
+    section = (read_run_config(options.checkpoint) or {}).get("task") or {}
     fields = {name: section[name] for name in FROM_RUN if section.get(name) is not None}
     if not fields.keys() >= {"inputs", "targets"}:  # text, or a mixture
         return None

@@ -48,7 +48,7 @@ def test_a_model_is_loaded_onto_a_mesh(run_dir, tmp_path):  # noqa: F811
 
 def test_a_tokenizer_with_more_ids_than_the_model_is_refused(tmp_path):
     save_hf(tiny.model(tiny.T5_1_1), ByteTokenizer(), tmp_path / "out")
-    with pytest.raises(ValueError, match="a tokenizer of 259 ids, but its model has vocab_size 128"):
+    with pytest.raises(ValueError, match="has vocab_size 128, but its tokenizer has 259 ids"):
         load(tmp_path / "out")
 
 

@@ -48,6 +48,13 @@ def test_a_pretrained_model_is_not_written_over(tmp_path, monkeypatch):
         compile.run(cfg, CompileConfig(output=str(tmp_path / "model")))
 
 
+def test_a_file_is_refused_as_the_directory_of_a_program_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(compile, "resolve_run", lambda cfg: pytest.fail("refused too late"))
+    (tmp_path / "a").write_text("mine")
+    with pytest.raises(ValueError, match=r"--output .*a is a file: name a directory"):
+        compile.run(runs.config(tmp_path / "run"), CompileConfig(output=str(tmp_path / "a")))
+
+
 def test_slices_without_a_topology_are_refused():
     with pytest.raises(ValueError, match="--slices is 2 but --topology is not given: add the topology of one slice"):
         CompileConfig(slices=2)
