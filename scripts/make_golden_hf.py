@@ -45,8 +45,12 @@ FAMILIES = {
     ),
     "prot": ("T5", {"feed_forward_proj": "relu", "relative_attention_num_buckets": 64, "tie_word_embeddings": False}),
     "gelu": ("T5", {"feed_forward_proj": "gelu"}),
+    "aya": ("T5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "tokenizer_class": "T5Tokenizer"}),
+    "mt0": ("MT5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "t0": ("T5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False, "output_past": True}),
+    "flan_ul2": ("T5", {"feed_forward_proj": "gated-silu", "tie_word_embeddings": False}),
 }
-UNTIED = ("t5_1_1", "mt5", "byt5", "umt5", "madlad", "fred", "ankh", "prot")
+UNTIED = ("t5_1_1", "mt5", "byt5", "umt5", "madlad", "fred", "ankh", "prot", "aya", "mt0", "t0", "flan_ul2")
 STORED = (*UNTIED[:5], "t5", "ul2", "exact")
 
 

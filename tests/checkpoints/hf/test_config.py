@@ -9,26 +9,13 @@ from t5x_lite.checkpoints.hf.config import config_fields, read_config
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.presets import presets
 from tests import tiny
+from tests.checkpoints.hf import published
 
-# As published beside google/flan-t5-small, what matters of it.
+# Without what transformers adds to the activation, and without padding.
 FLAN_T5_SMALL = {
-    "architectures": ["T5ForConditionalGeneration"],
-    "d_ff": 1024,
-    "d_kv": 64,
-    "d_model": 512,
-    "decoder_start_token_id": 0,
-    "dropout_rate": 0.1,
-    "eos_token_id": 1,
-    "feed_forward_proj": "gated-gelu",
-    "layer_norm_epsilon": 1e-06,
-    "model_type": "t5",
-    "num_decoder_layers": 8,
-    "num_heads": 6,
-    "num_layers": 8,
-    "relative_attention_max_distance": 128,
-    "relative_attention_num_buckets": 32,
-    "tie_word_embeddings": False,
-    "vocab_size": 32128,
+    name: value
+    for name, value in published.CONFIGS["flan_t5_small"][0].items()
+    if name not in ("dense_act_fn", "is_gated_act", "pad_token_id")
 }
 
 
@@ -37,11 +24,24 @@ def read(directory, fields, *, has_lm_head=True):
     return read_config(directory, has_lm_head=has_lm_head)
 
 
-def test_a_published_config_is_its_preset(tmp_path):
-    cfg = read(tmp_path, FLAN_T5_SMALL)
-    expected = dataclasses.replace(presets["t5_1_1_small"], dropout_rate=0.1)
+@pytest.mark.parametrize("preset", published.CONFIGS)
+def test_a_published_config_is_its_preset(tmp_path, preset):
+    fields, has_lm_head = published.CONFIGS[preset]
+    cfg = read(tmp_path, fields, has_lm_head=has_lm_head)
+    expected = dataclasses.replace(presets[preset], dropout_rate=0.1)
     assert dataclasses.replace(cfg, scale_logits=None) == expected
-    assert not cfg.scales_logits
+    assert cfg.scales_logits == expected.scales_logits
+
+
+def test_other_published_configs_differ_from_presets_as_their_models_do(tmp_path):
+    aya = read(tmp_path, published.AYA_101)
+    assert aya == dataclasses.replace(presets["mt5_xxl"], dropout_rate=0.1, scale_logits=False)
+    ul2 = read(tmp_path, published.FLAN_UL2)  # transformers has the logits' kernel apart, with the embedding's values
+    expected = dataclasses.replace(presets["flan_ul2"], dropout_rate=0.1, tie_embeddings=False, scale_logits=False)
+    assert ul2 == expected
+    madlad = read(tmp_path, published.MADLAD_400_3B)
+    assert (madlad.pad_id, madlad.eos_id, madlad.start_id, madlad.head_dim) == (1, 2, 0, 128)
+    assert (madlad.vocab_size, madlad.num_decoder_layers, madlad.scales_logits) == (256_000, 32, False)
 
 
 def test_t5_1_0_is_what_its_old_and_short_config_says(tmp_path):

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # of to
 FAMILIES = (
     *("t5", "t5_1_1", "mt5", "byt5", "umt5", "ul2"),
     *("madlad", "exact", "fred", "codet5", "ankh", "prot", "gelu"),
+    *("aya", "mt0", "t0", "flan_ul2"),
 )
 
 
