@@ -80,3 +80,24 @@ ODD_TEXTS = [
     "a\u2581b",
     "\u2581\u2581a",
 ]
+
+# fmt: off
+MORE_ODD_TEXTS = [
+    "  ", "Hello world", " Hello  world ", "def f(x):\n    return x+1",
+    "\t tabs\tand\n\n\nlines \r\n", "Привет, мир!", "<LM>Принялся",
+    "<SC1>Принялся <extra_id_0>. Началось", "中文字符", "日本語",
+    "emoji \U0001f600 \U0001f469\u200d\U0001f469\u200d\U0001f467", "naïve café", "cafe\u0301",
+    "ﬁ ligature", "\u200bzero", "\xa0nbsp\xa0", "<2de> Good morning",
+    "<mask>", " <mask>", "<extra_id_0>", "a<extra_id_0>b", " <extra_id_1> ",
+    "<extra_id_0><extra_id_1>", "if (a<b && c>d) {", "A B C D E", "M K T A Y", "1234567890",
+    "3.14159", "$%^&*()", "\\n", "\x00", "\x01", "…—–", "“quotes”", "UPPER lower MiXeD", "word" * 20,
+    "\ufffd", "ÀÉÎÕÜ", "ß", "İstanbul", "العربية", "עברית", "हिन्दी", "ไทย", "한국어",
+    "a b  c   d    e", "\n", "\n\n", "  lead", "trail  ", "\u2581", "a\u2581b", "Ġ", "Ċ", "don't won't",
+    "http://x.y/z?q=1#f", "e=mc^2", "[MASK]", "a,b;c", "x_y_z", "__init__",
+    "\U0001f3f3\ufe0f\u200d\U0001f308", "ab ab",
+]
+# fmt: on
+
+# SentencePiece, and so we and SeqIO, give other ids for these than transformers, which makes special tokens of their
+# names, drops a second accent, and may choose another of several segmentations with the same score.
+DISPUTED_TEXTS = ["</s>", "a</s>b", "<pad>", "x<pad>y", "<unk>", "x" * 300, "a\u0300\u0301"]

@@ -17,7 +17,8 @@ from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.sentencepiece import NORMAL, SPACE, SentencePieceTokenizer, parse_options
 
 UNIGRAM, BPE = 1, 2  # values of SentencePiece's model_type
-AT_SPACES = {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False}
+REMOVE = {"type": "Split", "behavior": "Removed", "invert": False}
+SPACES, EXTRA_SPACES = {"String": " "}, {"Regex": r"\A +| +\z| +(?= )"}
 
 
 def is_like_t5(tokenizer: SentencePieceTokenizer) -> bool:
@@ -33,7 +34,8 @@ def tokenizer_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:
     proto, space = parse_options(tokenizer.content), {"type": "Metaspace", "replacement": SPACE, "split": True}
     spec, has_bytes = proto.normalizer_spec, proto.trainer_spec.byte_fallback
     charsmap = base64.b64encode(spec.precompiled_charsmap).decode() or None
-    words = [AT_SPACES] if spec.remove_extra_whitespaces else []
+    removed = SPACES if spec.add_dummy_prefix else EXTRA_SPACES
+    words = [REMOVE | {"pattern": removed}] if spec.remove_extra_whitespaces else []
     prefix = {"prepend_scheme": "always" if spec.add_dummy_prefix else "never"}
     decoder: dict[str, Any] = space | prefix
     if has_bytes:

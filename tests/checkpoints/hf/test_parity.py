@@ -14,6 +14,7 @@ from t5x_lite.checkpoints.hf.weights import save_weights
 from tests.checkpoints.hf.test_tokenizer import TEXT, model  # noqa: F401 - a fixture
 from tests.checkpoints.hf.test_weights import assert_same_numbers, assert_same_tokens, computed
 from tests.checkpoints.layouts import files_of, open_hf
+from tests.odd_texts import DISPUTED_TEXTS, MORE_ODD_TEXTS, ODD_TEXTS
 from tests.paths import ROOT
 
 pytestmark = [pytest.mark.parity, pytest.mark.filterwarnings("ignore")]  # of torch and transformers, which are not ours
@@ -84,24 +85,6 @@ def test_transformers_opens_an_exported_tokenizer_and_finds_the_same_ids(golden,
         assert opened.decode(tokenizer.encode(plain)) == tokenizer.decode(tokenizer.encode(plain))
 
 
-# fmt: off
-ODD_TEXTS = [
-    "", " ", "  ", "a", "Hello world", " Hello  world ", "def f(x):\n    return x+1",
-    "\t tabs\tand\n\n\nlines \r\n", "Привет, мир!", "<LM>Принялся",
-    "<SC1>Принялся <extra_id_0>. Началось", "中文字符", "日本語",
-    "emoji \U0001f600 \U0001f469\u200d\U0001f469\u200d\U0001f467", "naïve café", "cafe\u0301",
-    "ﬁ ligature", "\u200bzero", "\xa0nbsp\xa0", "<2de> Good morning", "</s>", "a</s>b", "<s>", "<pad>",
-    "x<pad>y", "<unk>", "<mask>", " <mask>", "<extra_id_0>", "a<extra_id_0>b", " <extra_id_1> ",
-    "<extra_id_0><extra_id_1>", "if (a<b && c>d) {", "x" * 300, "A B C D E", "M K T A Y", "1234567890",
-    "3.14159", "$%^&*()", "\\n", "\x00", "\x01", "…—–", "“quotes”", "UPPER lower MiXeD", "word" * 20,
-    "\ufffd", "ÀÉÎÕÜ", "ß", "İstanbul", "العربية", "עברית", "हिन्दी", "ไทย", "한국어", "a\u0300\u0301",
-    "a b  c   d    e", "\n", "\n\n", "  lead", "trail  ", "\u2581", "a\u2581b", "Ġ", "Ċ", "don't won't",
-    "http://x.y/z?q=1#f", "e=mc^2", "[MASK]", "a,b;c", "x_y_z", "__init__",
-    "\U0001f3f3\ufe0f\u200d\U0001f308", "ab ab",
-]
-# fmt: on
-
-
 @pytest.mark.parametrize("name", ["RobertaTokenizer", "GPT2Tokenizer"])
 def test_byte_level_bpe_finds_the_ids_of_transformers(golden, name, tmp_path):
     """In the files of CodeT5+ and FRED-T5, and given back; only RoBERTa's tokenizer appends EOS there."""
@@ -118,6 +101,5 @@ def test_byte_level_bpe_finds_the_ids_of_transformers(golden, name, tmp_path):
     eos = [ours.eos_id] if name == "RobertaTokenizer" else []
     for opened in (directory, tmp_path / "exported"):
         theirs = transformers.AutoTokenizer.from_pretrained(opened)
-        assert len(ODD_TEXTS) > 70
-        for text in ODD_TEXTS:
+        for text in (*ODD_TEXTS, *MORE_ODD_TEXTS, *DISPUTED_TEXTS):
             assert theirs(text).input_ids == [*ours.encode(text), *eos], text

@@ -14,7 +14,7 @@ from t5x_lite.checkpoints.load import load
 from t5x_lite.checkpoints.weights import LazyModel, reader
 from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
-from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer, parse_options
 from t5x_lite.data.tokenizers.train import fit_sentencepiece_model
 from t5x_lite.inference.api import generate
 from t5x_lite.model.architectures import ENCODER_DECODER
@@ -33,6 +33,7 @@ FORMS = {
     "T5's": {"vocab_size": V},
     "with bytes": {"vocab_size": 370, "byte_fallback": True},
     "BPE": {"vocab_size": V, "model_type": "bpe"},
+    "without a space before texts": {"vocab_size": V},
 }
 
 
@@ -42,7 +43,12 @@ def make(form):
     ] + [f"the quick brown fox {i}" for i in range(50)]
     own = form.endswith("with sentinels")
     options = FORMS[form.removesuffix(" with sentinels")]
-    made = SentencePieceTokenizer(fit_sentencepiece_model(texts, num_sentinels=NUM_SENTINELS, **options), NUM_SENTINELS)
+    content = fit_sentencepiece_model(texts, num_sentinels=NUM_SENTINELS, **options)
+    if form == "without a space before texts":
+        proto = parse_options(content)
+        proto.normalizer_spec.add_dummy_prefix = False
+        content = proto.SerializeToString()
+    made = SentencePieceTokenizer(content, NUM_SENTINELS)
     return SentencePieceTokenizer(made._processor.serialized_model_proto(), 3) if own else made
 
 
@@ -63,7 +69,7 @@ def test_the_tokenizers_library_finds_the_ids_of_sentencepiece(tokenizer, added)
 
 
 def test_only_a_unigram_model_without_bytes_is_like_t5s():
-    assert [is_like_t5(make(form)) for form in FORMS] == [True, False, False]
+    assert [is_like_t5(make(form)) for form in FORMS] == [True, False, False, False]
 
 
 @pytest.mark.parametrize("added", [[], ADDED])
