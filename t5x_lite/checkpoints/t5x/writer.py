@@ -25,7 +25,7 @@ from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, Slot
 from t5x_lite.config import ModelConfig
 from t5x_lite.files.atomic_write import new_directory
 from t5x_lite.files.messages import first_line
-from t5x_lite.optim.adafactor import MIN_DIM_SIZE_TO_FACTOR, UNUSED_SHAPE
+from t5x_lite.optim.adafactor import MIN_DIM_SIZE_TO_FACTOR, MIN_SQUARED_GRADIENT, UNUSED_SHAPE
 
 VERSION = 3
 INDEX = "checkpoint"
@@ -90,7 +90,7 @@ def _second_moment(v_row: np.ndarray, v_col: np.ndarray, axes: tuple[str, ...]) 
     """Returns Adafactor's estimate of one layer's second moment from its factors."""
     kept = kept_dims(axes)
     rows, cols = np.expand_dims(v_row, kept["v_col"]), np.expand_dims(v_col, kept["v_row"])
-    return rows * cols / np.mean(v_row)
+    return rows * (cols / np.maximum(np.mean(v_row), MIN_SQUARED_GRADIENT))  # in this order, nothing underflows
 
 
 def write_t5x(

@@ -163,6 +163,17 @@ def test_factors_of_small_matrices_are_written_as_the_full_moment_that_the_plain
             np.testing.assert_allclose(named_leaves(again)[name], array, rtol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize(("size", "expected"), [(0.0, 0.0), (1e-24, 1e-24)])
+def test_a_full_moment_is_written_whatever_the_size_of_the_factors(size, expected):
+    model, tx = tiny.drawn(T5, SMALL), optimizer(SMALL)
+    slots = {
+        name: {slot: np.full_like(array, size) for slot, array in kept.items()}
+        for name, kept in slots_of(tx.init(model)).items()
+    }
+    made = plain_arrays(SMALL, reader(model), slots)["state/param_states/encoder/layers_1/mlp/wo/kernel/v"]()
+    np.testing.assert_allclose(made, np.full(made.shape, expected), rtol=1e-5)
+
+
 def test_the_slots_of_the_scalable_layout_are_the_same_state():
     targets, slots = laid_out(CFG)
     arrays = {f"target/{name}": array for name, array in targets.items()} | slots
