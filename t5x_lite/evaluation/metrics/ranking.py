@@ -43,7 +43,9 @@ def score_auc(scores: Sequence[TargetScore], references: Sequence[Reference], th
 def rank_classification(
     scores: Sequence[TargetScore], references: Sequence[Reference], num_classes: str = ""
 ) -> dict[str, float]:
-    """Metrics of the most probable targets among a group's examples, in percent; ties go to the first.
+    """Metrics of the most probable targets among a group's examples, in percent.
+
+    Of equals, a wrong one counts as chosen, so that a collapsed model is never right; in T5, the first one does.
 
     There is one example per choice, with its question's `group`; it is right if its reference's `is_correct` says so
     or, without that field, if its targets are among its `answers`. A question has the `weight` of the chosen example.
@@ -70,23 +72,27 @@ def rank_classification_by_token(
 def _ranked(name: str, values: Sequence[float], references: Sequence[Reference], num_classes: str) -> dict[str, float]:
     groups = [sorted(group, key=lambda i: references[i].number) for group in grouped(references)]
     _check_choices(name, [[references[i] for i in group] for group in groups], num_classes)
-    choices = [max(group, key=lambda i: values[i]) for group in groups]  # the first of equals
+    is_right = [_is_right(reference) for reference in references]
+    choices = [max(group, key=lambda i: (values[i], not is_right[i])) for group in groups]
     weight_G = np.array([references[choice].weight for choice in choices])
-    is_right_G = [_is_right(references[choice]) and not math.isnan(values[choice]) for choice in choices]
-    results = {f"{name}/accuracy": float(100 * np.average(is_right_G, weights=weight_G))}
+    is_hit_G = [is_right[choice] and not math.isnan(values[choice]) for choice in choices]
+    results = {f"{name}/accuracy": float(100 * np.average(is_hit_G, weights=weight_G))}
     if not num_classes:
         return results
-    is_right_GC = np.array([[_is_right(references[i]) for i in group] for group in groups])
+    index_GC = np.array(groups)
+    is_right_GC = np.array(is_right)[index_GC]
     if (is_right_GC.sum(axis=1) != 1).any():  # several right choices have no single class
         return results
-    value_GC = np.array([[values[i] for i in group] for group in groups], np.float32)
+    value_GC = np.array(values, np.float32)[index_GC]
+    is_chosen_GC = (index_GC == np.array(choices)[:, None]) & ~np.isnan(value_GC)
     weight_G = np.array([references[group[0]].weight for group in groups])
-    more = _of_classes(is_right_GC, value_GC, weight_G)
+    more = _of_classes(is_right_GC, is_chosen_GC, value_GC, weight_G)
     return results | {f"{name}/{metric}": value for metric, value in more.items()}
 
 
-def _of_classes(is_right_GC: np.ndarray, value_GC: np.ndarray, weight_G: np.ndarray) -> dict[str, float]:
-    is_chosen_GC = np.eye(value_GC.shape[1], dtype=bool)[value_GC.argmax(axis=1)] & ~np.isnan(value_GC)
+def _of_classes(
+    is_right_GC: np.ndarray, is_chosen_GC: np.ndarray, value_GC: np.ndarray, weight_G: np.ndarray
+) -> dict[str, float]:
     hits_C = weight_G @ (is_right_GC & is_chosen_GC)
     sizes_C = weight_G @ is_right_GC + weight_G @ is_chosen_GC
     f1_C = 100 * 2 * hits_C / np.where(sizes_C > 0, sizes_C, 1)

@@ -138,9 +138,10 @@ def test_scores_by_token_are_the_published_ones():
     )
 
 
-def test_ties_go_to_the_first_choice():
-    assert figures([-1.0, -1.0], questions([0], 2)) == {"accuracy": 100}
-    assert figures([-1.0, -1.0], questions([1], 2)) == {"accuracy": 0}
+@pytest.mark.parametrize("right", [0, 1, 2])
+def test_a_model_that_finds_all_choices_equal_is_never_right(right):
+    assert figures([-1.0] * 3, questions([right], 3), "3") == {"accuracy": 0, "mean_f1": 0}
+    assert figures([-1.0, -1.0, -2.0], questions([(0, 1)], 3)) == {"accuracy": 100}  # whichever is chosen
 
 
 def test_without_a_verdict_a_choice_is_right_if_it_is_an_answer():
