@@ -90,13 +90,14 @@ class _Interrupts:
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._raised = True  # the command has ended: nothing is left to interrupt
         signal.set_wakeup_fd(self._fd)
         sys.unraisablehook = self._hook
         os.write(self._write, END)
         self._thread.join()
         os.close(self._write)
         os.close(self._read)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def forget(self) -> None:
         self._raised = False

@@ -12,7 +12,7 @@ Source: T5 `edit_distance` in `t5/evaluation/metrics.py`.
 import math
 import re
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,21 +26,20 @@ def edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -
       edit_distance/min, max, mean, median and sum, in words; edit_distance/word_error_rate, the sum as a percentage of
       the non-empty words in those texts, which can exceed 100 and is nan if there are none.
     """
-    return _distances("edit_distance", map(str.lower, predictions), references, of_answer=str.lower)
+    return _distances("edit_distance", predictions, references, fold=str.lower)
 
 
 def cased_edit_distance(predictions: Sequence[str], references: Sequence[Reference]) -> dict[str, float]:
     """Like `edit_distance`, but case matters: cased_edit_distance/min, and so on."""
-    return _distances("cased_edit_distance", predictions, references, of_answer=str)
+    return _distances("cased_edit_distance", predictions, references, fold=str)
 
 
 def _distances(
-    name: str, predictions: Iterable[str], references: Sequence[Reference], *, of_answer: Callable[[str], str]
+    name: str, predictions: Sequence[str], references: Sequence[Reference], *, fold: Callable[[str], str]
 ) -> dict[str, float]:
     distances, num_words = [], 0
     for prediction, reference in zip(predictions, references, strict=True):
-        answers = [_words(of_answer(text)) for text in reference.accepted]
-        words = _words(prediction)
+        words, *answers = (_words(fold(text)) for text in (prediction, *reference.accepted))
         distance, length = min((word_distance(words, answer), sum(map(bool, answer))) for answer in answers)
         distances.append(distance)
         num_words += length
