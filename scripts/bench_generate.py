@@ -123,7 +123,7 @@ def ours(options: argparse.Namespace):
     from t5x_lite.inference.loop import LOCAL, collect, decode_until, prefill
     from t5x_lite.inference.params import make_decode_spec, make_sampling_params
     from t5x_lite.model.architectures import ENCODER_DECODER
-    from t5x_lite.model.kernels.cpu import decode_layout
+    from t5x_lite.model.kernels.unstacked import decode_layout
     from t5x_lite.model.presets import presets
     from t5x_lite.model.transformer import T5
     from t5x_lite.parallel import xla_options

@@ -138,7 +138,7 @@ class Evaluation:
         """Returns a task's greedy predictions, in the order of `numbers`."""
         from t5x_lite.inference.loop import Devices
         from t5x_lite.inference.predict import predict
-        from t5x_lite.model.kernels.cpu import decode_layout
+        from t5x_lite.model.kernels.unstacked import decode_layout
 
         devices = Devices(functools.partial(on_mesh, mesh=self.mesh), fetched)
         model = decode_layout(model)  # once for all batches

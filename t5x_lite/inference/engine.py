@@ -19,7 +19,7 @@ from t5x_lite.data.tokenizers import Tokenizer, trim
 from t5x_lite.inference.loop import LOCAL, Devices, Generated, generate_ids, stream_ids
 from t5x_lite.inference.params import DecodeSpec, SamplingParams, make_decode_spec, make_sampling_params, power_of_two
 from t5x_lite.inference.predict import label_probabilities, predict
-from t5x_lite.model.kernels.cpu import decode_layout
+from t5x_lite.model.kernels.unstacked import decode_layout
 
 LENGTH_BUCKET = 64  # lengths are rounded up to multiples of this, to compile few programs
 MIN_BUCKET = 16

@@ -18,7 +18,7 @@ from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.inference import beam_search, sampling
 from t5x_lite.inference.params import DecodeSpec, SamplingParams, make_decode_spec, make_sampling_params
 from t5x_lite.model.architectures import Architecture
-from t5x_lite.model.kernels.cpu import Unstacked, config_of, decode_layout
+from t5x_lite.model.kernels.unstacked import Unstacked, config_of, decode_layout
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel import xla_options
 from t5x_lite.parallel.mesh import batch_sharding

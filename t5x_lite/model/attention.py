@@ -5,17 +5,20 @@ Shape letters: B batch, T queries, S keys, K new tokens, C cache places, D model
 """
 
 import functools
+from typing import TYPE_CHECKING
 
 import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.model.cache import KeysValues
 from t5x_lite.model.kernels.attention import cached_attention, dot_product_attention
 from t5x_lite.model.kernels.projection import project
 from t5x_lite.model.layers import dropout, weight
 from t5x_lite.parallel.rules import constrain
+
+if TYPE_CHECKING:  # for decoding only
+    from t5x_lite.model.cache import KeysValues
 
 # Queries are sharded like their tokens; keys and values are gathered over the tokens.
 QUERY_AXES = ("batch", "tokens", "heads", "head_dim")
@@ -59,12 +62,12 @@ class Attention(nnx.Module):
         k_BSNH, v_BSNH = self.project_keys_values(y_BSD)
         return self.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, dropout_key)
 
-    def step(self, x_BKD, cached: KeysValues, place, bias_1N1C, mask_B1KC) -> tuple[jax.Array, KeysValues]:
+    def step(self, x_BKD, cached: "KeysValues", place, bias_1N1C, mask_B1KC) -> "tuple[jax.Array, KeysValues]":
         """Writes K new tokens to the cache at `place` and attends to it; returns [B, K, D] and the cache."""
         cached = cached.insert(*self.project_keys_values(x_BKD), place)
         return self.look_up(x_BKD, cached, bias_1N1C, mask_B1KC), cached
 
-    def look_up(self, x_BKD, cached: KeysValues, bias_1N1C=None, mask_B1KC=None) -> jax.Array:
+    def look_up(self, x_BKD, cached: "KeysValues", bias_1N1C=None, mask_B1KC=None) -> jax.Array:
         """Attends from K tokens to the cache; returns [B, K, D]."""
         o_BKNH = cached_attention(self.project_queries(x_BKD), *cached, bias_1N1C, mask_B1KC)
         return self._out(o_BKNH)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The decoder-only language model, causal or with a bidirectional prefix.
 
-Shape letters: B batch, T tokens, P prompt tokens, K beams, D model, V vocabulary.
+Shape letters: B batch, T tokens, P prompt tokens, K beams, C cache places, D model, N heads,
+V vocabulary; 1 if broadcast.
 
 Source: T5X `examples/decoder_only`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +15,47 @@ from flax import nnx
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
-from t5x_lite.model.cache import Cache, KeysValues, no_prompts, with_room
+from t5x_lite.model.blocks import EncoderBlock, split_key
+from t5x_lite.model.cache import Cache, KeysValues, keys_values, no_prompts, with_room
 from t5x_lite.model.embedding import LMHead, Predictions, TokenEmbedding
-from t5x_lite.model.stacks import DecoderOnlyStack
+from t5x_lite.model.layers import dropout
+from t5x_lite.model.stacks import Stack, layer_biases, unstacked
+
+
+class DecoderOnlyStack(Stack):
+    """Self-attention without cross-attention."""
+
+    def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
+        super().__init__(cfg, EncoderBlock, cfg.num_decoder_layers, bidirectional=False, rngs=rngs)
+
+    def __call__(self, x_BTD, mask_B1TT, dropout_key=None) -> jax.Array:
+        """Returns hidden_BTD."""
+        before, within, after = split_key(dropout_key, 3)
+        hidden_BTD = self.run(
+            lambda block, x_BTD, bias_1NTT, key: block(x_BTD, bias_1NTT, mask_B1TT, key), x_BTD, before, within
+        )
+        return dropout(hidden_BTD, self.cfg.dropout_rate, after)
+
+    def read(self, x_BPD, mask_B1PP) -> tuple[KeysValues, ...]:
+        """Processes whole prompts; returns each layer's keys and values."""
+        P = x_BPD.shape[1]
+        tables_L, bias_1NPP = layer_biases(self.position_bias, lambda table: table(P, P))
+
+        def layer(x_BPD, scanned):
+            block, table = scanned
+            x_BPD, keys_values_BPNH = block.read(x_BPD, bias_1NPP(table), mask_B1PP)
+            return x_BPD, keys_values(*keys_values_BPNH)
+
+        _, read_L = jax.lax.scan(layer, x_BPD, (self.blocks, tables_L))
+        return tuple(unstacked(read_L, index) for index in range(self.num_layers))
+
+    def step(self, x_BKD, cache: Cache, layers: Sequence[EncoderBlock] | None = None) -> tuple[jax.Array, Cache]:
+        """Decodes one token per beam; see `run_step`."""
+
+        def call(block, index, x_BKD, bias_1N1C, mask_B1KC):
+            return block.step(x_BKD, cache.layers[index], cache.place, bias_1N1C, mask_B1KC)
+
+        return self.run_step(call, x_BKD, cache, layers)
 
 
 class Decoder(TokenEmbedding, LMHead):

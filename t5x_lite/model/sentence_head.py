@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from t5x_lite.model.encoder import Encoder, mean_of_tokens
-from t5x_lite.model.kernels.cpu import config_of
+from t5x_lite.model.kernels.unstacked import config_of
 
 MIN_NORM = 1e-12  # that a vector is divided by, as in torch
 

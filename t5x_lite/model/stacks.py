@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stacks of blocks: parameters are stacked along a leading dimension L and scanned over, to compile only one layer.
 
-Shape letters: L layers, B batch, S input tokens, T target tokens, P prompt tokens, K beams, C cache places, D model,
+Shape letters: L layers, B batch, S input tokens, T target tokens, K beams, C cache places, D model,
 N heads; 1 if broadcast.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,11 @@ from flax import nnx
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.blocks import DecoderBlock, EncoderBlock, split_key
-from t5x_lite.model.cache import Cache, KeysValues, keys_values, no_prompts, with_room
 from t5x_lite.model.layers import RMSNorm, dropout, shard_tokens
 from t5x_lite.model.position import RelativePositionBias
+
+if TYPE_CHECKING:  # for decoding only
+    from t5x_lite.model.cache import Cache
 
 # The `checkpoint_name` of each tensor of a block that can be saved for the backward pass.
 REMAT_TENSORS = ("query", "key", "value", "attention_out", "mlp_wi_0", "mlp_wi_1")
@@ -113,13 +115,13 @@ class Stack(nnx.Module):
         return self.final_norm(x_BTD)
 
     def run_step(
-        self, call: Callable, x_BKD: jax.Array, cache: Cache, layers: Sequence[Any] | None
-    ) -> tuple[jax.Array, Cache]:
+        self, call: Callable, x_BKD: jax.Array, cache: "Cache", layers: Sequence[Any] | None
+    ) -> "tuple[jax.Array, Cache]":
         """Runs one decoding step; returns hidden_BKD and the updated cache.
 
         `call(block, index, x_BKD, bias_1N1C, mask_B1KC)` runs one layer. The layers are unrolled: a scan would copy
         each layer's parameters, which on a CPU takes longer than their products (a step of T5 1.1 small takes 137 ms
-        instead of 40). Pass `layers` if the blocks are unstacked already, as in `kernels/cpu.py`.
+        instead of 40). Pass `layers` if the blocks are unstacked already, as in `kernels/unstacked.py`.
         """
         visible_BKC = cache.step_places()
         position, num_positions = cache.prompt_length + cache.num_steps, cache.num_positions
@@ -152,41 +154,6 @@ class EncoderStack(Stack):
         return dropout(encoded_BSD, self.cfg.dropout_rate, after, shared_dim=None)
 
 
-class DecoderOnlyStack(Stack):
-    """Self-attention without cross-attention, for decoder-only models."""
-
-    def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
-        super().__init__(cfg, EncoderBlock, cfg.num_decoder_layers, bidirectional=False, rngs=rngs)
-
-    def __call__(self, x_BTD, mask_B1TT, dropout_key=None) -> jax.Array:
-        """Returns hidden_BTD."""
-        before, within, after = split_key(dropout_key, 3)
-        hidden_BTD = self.run(
-            lambda block, x_BTD, bias_1NTT, key: block(x_BTD, bias_1NTT, mask_B1TT, key), x_BTD, before, within
-        )
-        return dropout(hidden_BTD, self.cfg.dropout_rate, after)
-
-    def read(self, x_BPD, mask_B1PP) -> tuple[KeysValues, ...]:
-        """Processes whole prompts; returns each layer's keys and values."""
-        P = x_BPD.shape[1]
-        tables_L, bias_1NPP = layer_biases(self.position_bias, lambda table: table(P, P))
-
-        def layer(x_BPD, scanned):
-            block, table = scanned
-            return block.read(x_BPD, bias_1NPP(table), mask_B1PP)
-
-        _, read_L = jax.lax.scan(layer, x_BPD, (self.blocks, tables_L))
-        return tuple(unstacked(read_L, index) for index in range(self.num_layers))
-
-    def step(self, x_BKD, cache: Cache, layers: Sequence[EncoderBlock] | None = None) -> tuple[jax.Array, Cache]:
-        """Decodes one token per beam; see `run_step`."""
-
-        def call(block, index, x_BKD, bias_1N1C, mask_B1KC):
-            return block.step(x_BKD, cache.layers[index], cache.place, bias_1N1C, mask_B1KC)
-
-        return self.run_step(call, x_BKD, cache, layers)
-
-
 class DecoderStack(Stack):
     """Self-attention over embedded targets and cross-attention to encoded inputs."""
 
@@ -202,8 +169,10 @@ class DecoderStack(Stack):
         )
         return dropout(hidden_BTD, self.cfg.dropout_rate, after)
 
-    def init_cache(self, encoded_BSD, inputs_mask_B11S, num_steps: int, num_beams: int) -> Cache:
+    def init_cache(self, encoded_BSD, inputs_mask_B11S, num_steps: int, num_beams: int) -> "Cache":
         """Returns a cache with the projected cross-attention keys and values of all layers, but no tokens yet."""
+        from t5x_lite.model.cache import keys_values, no_prompts, with_room
+
         B = encoded_BSD.shape[0]
         encoded = tuple(
             keys_values(*unstacked(self.blocks.cross_attention, index).project_keys_values(encoded_BSD))
@@ -212,7 +181,7 @@ class DecoderStack(Stack):
         cache = with_room(no_prompts(self.cfg, B), jnp.zeros((B, 0), bool), num_steps, num_beams)
         return dataclasses.replace(cache, encoded=encoded, inputs_mask_B11S=inputs_mask_B11S)
 
-    def step(self, x_BKD, cache: Cache, layers: Sequence[DecoderBlock] | None = None) -> tuple[jax.Array, Cache]:
+    def step(self, x_BKD, cache: "Cache", layers: Sequence[DecoderBlock] | None = None) -> "tuple[jax.Array, Cache]":
         """Decodes one token per beam; see `run_step`."""
 
         def call(block, index, x_BKD, bias_1N1C, mask_B1KC):

@@ -5,6 +5,7 @@ Shape letters: B batch, S input tokens, T target tokens, K beams, D model, V voc
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import jax
 from flax import nnx
@@ -12,9 +13,11 @@ from flax import nnx
 from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
 from t5x_lite.model.blocks import split_key
-from t5x_lite.model.cache import Cache
 from t5x_lite.model.embedding import LMHead, Predictions, TokenEmbedding
 from t5x_lite.model.stacks import DecoderStack, EncoderStack
+
+if TYPE_CHECKING:  # for decoding only
+    from t5x_lite.model.cache import Cache
 
 
 class T5(TokenEmbedding, LMHead):
@@ -94,13 +97,13 @@ class T5(TokenEmbedding, LMHead):
             mask = masks.segment_mask(inputs_segments_BS, inputs_segments_BS)
         return self.encoder(self.embed(inputs_BS), mask, dropout_key)
 
-    def init_cache(self, encoded_BSD, inputs_BS, num_steps: int, num_beams: int = 1) -> Cache:
+    def init_cache(self, encoded_BSD, inputs_BS, num_steps: int, num_beams: int = 1) -> "Cache":
         """Returns a cache for decoding up to `num_steps` tokens per beam from encoded inputs."""
         return self.decoder.init_cache(
             encoded_BSD, masks.padding_mask(inputs_BS, self.cfg.pad_id), num_steps, num_beams
         )
 
-    def decode_step(self, tokens_BK, cache: Cache) -> tuple[jax.Array, Cache]:
+    def decode_step(self, tokens_BK, cache: "Cache") -> "tuple[jax.Array, Cache]":
         """Returns logits_BKV of the next tokens, and the cache after `tokens_BK`, one token per beam."""
         hidden_BKD, cache = self.decoder.step(self.embed(tokens_BK), cache)
         return self.logits(hidden_BKD), cache

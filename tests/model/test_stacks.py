@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from t5x_lite.model.stacks import DecoderOnlyStack, DecoderStack, EncoderStack, check_remat
+from t5x_lite.model.decoder import DecoderOnlyStack
+from t5x_lite.model.stacks import DecoderStack, EncoderStack, check_remat
 from tests import tiny
 
 

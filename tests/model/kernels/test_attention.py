@@ -5,15 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from t5x_lite.config import MeshConfig
 from t5x_lite.model.kernels.attention import (
     attention_weights,
     cached_attention,
     dot_product_attention,
-    looped_attention,
     reference_attention,
 )
-from t5x_lite.parallel.mesh import make_mesh
 
 B, T, S, N, H = 2, 3, 5, 4, 7
 
@@ -58,38 +55,6 @@ def test_the_weights_are_float32_and_weight_the_values(dtype):
     assert weights_BNTS.dtype == jnp.float32
     attended_BTNH = jnp.einsum("BNTS,BSNH->BTNH", weights_BNTS.astype(dtype), v_BSNH)
     np.testing.assert_array_equal(attended_BTNH, reference_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS))
-
-
-@pytest.mark.parametrize("with_bias", [True, False])
-@pytest.mark.parametrize("mask_B1TS", [None, mask(), mask()[:1, :, :1]], ids=["none", "full", "shared"])
-def test_the_loop_has_the_values_and_gradients_of_the_reference(with_bias, mask_B1TS):
-    arrays = {"qkv": queries_keys_values(), "bias": normal(3, 1, N, T, S) if with_bias else None}
-    out_BTNH = normal(4, B, T, N, H)
-
-    def loss(attention):
-        return lambda arrays: jnp.sum(attention(*arrays["qkv"], arrays["bias"], mask_B1TS) * out_BTNH)
-
-    assert "while" in jax.jit(loss(dot_product_attention)).lower(arrays).as_text()  # the loop was picked
-    actual, expected = (
-        jax.jit(jax.value_and_grad(loss(attention)))(arrays)
-        for attention in (dot_product_attention, reference_attention)
-    )
-    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), actual, expected)
-
-
-def test_the_loop_keeps_bfloat16_and_approximates_the_reference():
-    arrays = [array.astype(jnp.bfloat16) for array in queries_keys_values()]
-    looped, expected = looped_attention(*arrays, None, None), reference_attention(*arrays)
-    assert looped.dtype == jnp.bfloat16
-    np.testing.assert_allclose(looped.astype(np.float32), expected.astype(np.float32), atol=0.03)
-    grads = jax.grad(lambda q: looped_attention(q, *arrays[1:], None, None).astype(jnp.float32).sum())(arrays[0])
-    assert grads.dtype == jnp.bfloat16
-
-
-def test_a_sharded_batch_is_not_looped_over():
-    with jax.set_mesh(make_mesh(MeshConfig())):
-        program = jax.jit(dot_product_attention).lower(*queries_keys_values()).as_text()
-    assert "while" not in program
 
 
 def test_a_masked_key_gets_no_weight():

@@ -1,54 +1,44 @@
 """Tests t5x_lite/model/kernels/cpu.py"""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from t5x_lite.config import MeshConfig
-from t5x_lite.model.decoder import Decoder
-from t5x_lite.model.kernels.cpu import Unstacked, decode_layout
-from t5x_lite.model.transformer import T5
-from t5x_lite.parallel.mesh import make_mesh, replicated
-from tests import tiny
-
-BATCH, BEAMS, STEPS, INPUTS = 2, 3, 4, 5
+from t5x_lite.model.kernels.attention import dot_product_attention, reference_attention
+from t5x_lite.model.kernels.cpu import looped_attention
+from t5x_lite.parallel.mesh import make_mesh
+from tests.model.kernels.test_attention import B, H, N, S, T, mask, normal, queries_keys_values
 
 
-def begun(model):
-    inputs_BS = np.arange(1, 1 + BATCH * INPUTS).reshape(BATCH, INPUTS)
-    if isinstance(model, Decoder) or isinstance(getattr(model, "model", None), Decoder):
-        return model.init_cache(inputs_BS, STEPS, BEAMS)
-    return model.init_cache(model.encode(inputs_BS), inputs_BS, STEPS, BEAMS)
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("mask_B1TS", [None, mask(), mask()[:1, :, :1]], ids=["none", "full", "shared"])
+def test_the_loop_has_the_values_and_gradients_of_the_reference(with_bias, mask_B1TS):
+    arrays = {"qkv": queries_keys_values(), "bias": normal(3, 1, N, T, S) if with_bias else None}
+    out_BTNH = normal(4, B, T, N, H)
+
+    def loss(attention):
+        return lambda arrays: jnp.sum(attention(*arrays["qkv"], arrays["bias"], mask_B1TS) * out_BTNH)
+
+    assert "while" in jax.jit(loss(dot_product_attention)).lower(arrays).as_text()  # the loop was picked
+    actual, expected = (
+        jax.jit(jax.value_and_grad(loss(attention)))(arrays)
+        for attention in (dot_product_attention, reference_attention)
+    )
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), actual, expected)
 
 
-@pytest.mark.parametrize(
-    ("kind", "cfg"),
-    [(T5, tiny.T5_1_1), (T5, tiny.T5_1_0), (T5, tiny.UNTIED_AND_SCALED), (Decoder, tiny.T5_1_1)],
-    ids=["T5 1.1", "tied", "umT5", "decoder"],
-)
-def test_it_decodes_as_its_model_does(kind, cfg):
-    model = tiny.drawn(kind, cfg)
-    apart = decode_layout(model)
-    assert isinstance(apart, Unstacked)
-    assert decode_layout(apart) is apart
-    caches = [begun(model), begun(apart)]
-    for step in range(STEPS):
-        tokens_BK = np.arange(BATCH * BEAMS).reshape(BATCH, BEAMS) + step
-        both = [one.decode_step(tokens_BK, cache) for one, cache in zip((model, apart), caches, strict=True)]
-        np.testing.assert_allclose(both[0][0], both[1][0], rtol=1e-5, atol=1e-5)
-        caches = [cache for _, cache in both]
+def test_the_loop_keeps_bfloat16_and_approximates_the_reference():
+    arrays = [array.astype(jnp.bfloat16) for array in queries_keys_values()]
+    looped, expected = looped_attention(*arrays, None, None), reference_attention(*arrays)
+    assert looped.dtype == jnp.bfloat16
+    np.testing.assert_allclose(looped.astype(np.float32), expected.astype(np.float32), atol=0.03)
+    grads = jax.grad(lambda q: looped_attention(q, *arrays[1:], None, None).astype(jnp.float32).sum())(arrays[0])
+    assert grads.dtype == jnp.bfloat16
 
 
-def test_no_step_copies_a_layer_of_it():
-    apart = decode_layout(tiny.drawn(T5, tiny.T5_1_1))
-    step = jax.jit(lambda apart, tokens_BK, cache: apart.decode_step(tokens_BK, cache))
-    program = step.lower(apart, np.ones((BATCH, BEAMS), np.int32), begun(apart)).compile().as_text()
-    L, D, F = (getattr(tiny.T5_1_1, name) for name in ("num_decoder_layers", "emb_dim", "mlp_dim"))
-    assert f"f32[{D},{F}]" in program
-    assert f"f32[{L},{D},{F}]" not in program
-
-
-def test_a_model_on_a_mesh_is_returned_unchanged():
-    model = tiny.drawn(T5, tiny.T5_1_1)
-    on_mesh = jax.device_put(model, replicated(make_mesh(MeshConfig())))
-    assert decode_layout(on_mesh) is on_mesh
+def test_a_sharded_batch_is_not_looped_over():
+    with jax.set_mesh(make_mesh(MeshConfig())):
+        program = jax.jit(dot_product_attention).lower(*queries_keys_values()).as_text()
+    assert "while" not in program
