@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.added import AddedToken, Splitter, as_json
+from t5x_lite.data.tokenizers.added import AddedToken, Splitter
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.git_lfs import check_downloaded
 
@@ -62,6 +62,8 @@ class Tokenizer(abc.ABC):
         if self.special_ids != T5_IDS:
             description["special_ids"] = self.special_ids._asdict()
         if self.added_tokens:
+            from t5x_lite.data.tokenizers.numbering import as_json
+
             description["added_tokens"] = as_json(self.added_tokens)
         write_atomically(directory / KIND_FILE, json.dumps(description) + "\n")
 
@@ -144,11 +146,14 @@ class Tokenizer(abc.ABC):
         sentinels = {f"<extra_id_{n}>": self.sentinel_id(n) for n in range(self.num_sentinels)}
         return Splitter(self.added_tokens, sentinels, normalise)
 
-    def _add(self, tokens: tuple[AddedToken, ...]) -> None:
-        """Adds numbered tokens to a vocabulary that ends in its sentinels."""
-        self.added_tokens = tokens
-        end = max([self.vocab_size, *(token.id + 1 for token in tokens if token.id is not None)])
-        self.vocab_size, self.num_above = end, end - self.vocab_size
+    def _add(self, tokens: Sequence[AddedToken], id_of: Callable[[str], int | None], name: str) -> None:
+        """Adds tokens above all ids, with `id_of` and `name` as in `numbered`; raises ValueError if it cannot."""
+        if tokens:
+            from t5x_lite.data.tokenizers.numbering import numbered
+
+            self.added_tokens = numbered(tokens, self.next_id, id_of, name)
+            end = max([self.vocab_size, *(token.id + 1 for token in self.added_tokens if token.id is not None)])
+            self.vocab_size, self.num_above = end, self.num_above + end - self.vocab_size
 
 
 class FileTokenizer(Tokenizer):

@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.added import AddedToken, numbered
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import SpecialIds, Tokenizer
 
 FIRST_BYTE = 3  # after pad, EOS and unknown
@@ -44,7 +44,7 @@ class ByteTokenizer(Tokenizer):
 
     def _set_ids(self, vocab_size: int, num_sentinels: int, added_tokens: Sequence[AddedToken]) -> None:
         self.vocab_size, self.num_sentinels = vocab_size, num_sentinels
-        self._add(numbered(added_tokens, self.next_id, lambda text: None, f"task.tokenizer.kind {self.kind}"))
+        self._add(added_tokens, lambda text: None, f"task.tokenizer.kind {self.kind}")
         self._split = self._splitter()
         self._texts = {token.id: token.text for token in self.added_tokens}
 

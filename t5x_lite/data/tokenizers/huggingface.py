@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.added import AddedToken, numbered
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import (
     SENTINEL_PATTERN,
     FileTokenizer,
@@ -71,9 +71,7 @@ class HuggingFaceTokenizer(FileTokenizer):
         if not own_sentinels:
             self._append_sentinels()
         self._check_sentinels(name)
-        num_above = self.num_above
-        self._add(numbered(added_tokens, self.vocab_size, self._tokenizer.token_to_id, name))
-        self.num_above += num_above
+        self._add(added_tokens, self._tokenizer.token_to_id, name)
         self._add_to_library(name)
         self._gaps = frozenset(range(self.vocab_size)) - {
             *self._tokenizer.get_vocab().values(),

@@ -20,7 +20,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.added import AddedToken, numbered
+from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import (
     SENTINEL_PATTERN,
     FileTokenizer,
@@ -66,7 +66,7 @@ class SentencePieceTokenizer(FileTokenizer):
         self.num_sentinels = own_sentinels or num_sentinels
         self.num_appended = self.num_sentinels - own_sentinels  # missing from the model itself
         self.vocab_size = num_pieces + self.num_appended
-        self._add(numbered(added_tokens, self.vocab_size, ids.get, name))
+        self._add(added_tokens, ids.get, name)
         try:
             normalise = _normaliser(content) if any(token.normalized for token in self.added_tokens) else str
             self._split, pieces = self._splitter(normalise), self._added_pieces(normalise)
