@@ -22,8 +22,9 @@ from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, param_shap
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
-from t5x_lite.files.atomic_write import new_directory, write_atomically
+from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.json_object import read_json
+from t5x_lite.files.new_directory import new_directory
 
 MODEL_FILE = "model.json"
 FORMAT = "t5x_lite model"

@@ -18,6 +18,7 @@ from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.manifest import in_words
 from t5x_lite.data.sources.named_files import task_files
 from t5x_lite.data.task_specs import TaskSpecs
+from t5x_lite.evaluation import answers
 from t5x_lite.evaluation.api import checked_tasks, held_out_corpora, held_out_spec, make_evaluation, measure, replicate
 from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.evaluation.metrics import reads
@@ -117,9 +118,9 @@ def rows(evaluation: Evaluation, model: Any, predictions: dict[str, list[str]], 
     """
     for name, corpus in evaluation.corpora.items():
         with jax.set_mesh(evaluation.mesh):
-            predictions[name] = evaluation.predictions(name, model)
-        texts = evaluation.texts(name)
-        references = evaluation.references(name) if corpus.has_pairs else None
+            predictions[name] = answers.predictions(evaluation, name, model)
+        texts = answers.texts(evaluation, name)
+        references = answers.references(evaluation, name) if corpus.has_pairs else None
         for i in np.argsort(evaluation.numbers(name)):
             inputs, targets = texts[i]
             row = {"task": name or label, "inputs": inputs, "prediction": predictions[name][i], "targets": targets}

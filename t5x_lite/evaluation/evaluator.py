@@ -8,17 +8,15 @@ Shape letters: B batch, T targets, D model, V vocabulary.
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
-from t5x_lite.data.converters import Batch, Converter, targets_of
+from t5x_lite.data.converters import Batch, Converter
 from t5x_lite.data.corpus.open import Corpora, tokenizer_of
 from t5x_lite.data.examples import Examples, spread
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
@@ -27,10 +25,7 @@ from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.evaluation.results import prefix
 from t5x_lite.model.architectures import Architecture, Model
 from t5x_lite.model.kernels.cross_entropy import token_scores
-from t5x_lite.parallel.mesh import batch_sharding, device_batches, local_rows
-
-if TYPE_CHECKING:
-    from t5x_lite.evaluation.metrics import Reference, TargetScore
+from t5x_lite.parallel.mesh import device_batches, local_rows
 
 
 class HeldOutSums(NamedTuple):
@@ -121,93 +116,44 @@ class Evaluation:
             all_sums += sums
             results |= held_out_loss(sums, name)
             if corpus.task.metrics:
-                from t5x_lite.evaluation.metrics import measure, reads
+                from t5x_lite.evaluation.answers import measured
 
-                read = reads(corpus.task.metrics)
-                answers = predictions.get(name, ())
-                if "predictions" in read and name not in predictions:
-                    answers = self.predictions(name, model)
-                scores = self.scores(name, model) if "scores" in read else ()
-                measured = measure(corpus.task.metrics, answers, self.references(name), scores)
-                results |= {f"{prefix(name)}{metric}": value for metric, value in measured.items()}
+                results |= measured(self, name, model, predictions.get(name))
         if len(self.examples) > 1:
             results = held_out_loss(all_sums) | results
         return results | self._entropies
-
-    def predictions(self, name: str, model: Model) -> list[str]:
-        """Returns a task's greedy predictions, in the order of `numbers`."""
-        from t5x_lite.inference.loop import Devices
-        from t5x_lite.inference.predict import predict
-        from t5x_lite.model.kernels.unstacked import decode_layout
-
-        devices = Devices(functools.partial(on_mesh, mesh=self.mesh), fetched)
-        model = decode_layout(model)  # once for all batches
-        max_new_tokens = self.examples[name].targets_length
-        answers: list[str] = []
-        for rows in self._host_batches(name, convert=dict):
-            answers += predict(model, self.architecture, rows["inputs"], self._tokenizer, max_new_tokens, devices)
-            self.on_batch()
-        return answers[: len(self.numbers(name))]
-
-    def scores(self, name: str, model: Model) -> "list[TargetScore]":
-        """Returns the log-likelihood of each example's targets, in the order of `numbers`."""
-        from t5x_lite.evaluation.metrics import TargetScore
-        from t5x_lite.inference.score import target_log_probs
-
-        scores: list[TargetScore] = []
-        rows = local_rows(self.mesh, self.batch_size)
-        for batch in device_batches(self._host_batches(name, rows), self.mesh):
-            log_probs_B = fetched(jnp.sum(target_log_probs(model, batch), axis=1)).tolist()
-            num_tokens_B = fetched(jnp.sum(targets_of(batch)[1] > 0, axis=1)).tolist()
-            scores += map(TargetScore, log_probs_B, num_tokens_B)
-            self.on_batch()
-        return scores[: len(self.numbers(name))]
-
-    def references(self, name: str) -> "list[Reference]":
-        """Returns a task's references, in the order of `numbers`."""
-        from t5x_lite.evaluation.metrics.reference import read_references
-
-        references = read_references(self.corpora[name].eval.references)
-        return [references[i] for i in self.numbers(name)]
 
     def numbers(self, name: str) -> np.ndarray:
         """Returns the indices of a task's evaluated examples, in the order they are read."""
         length = len(self.examples[name])
         return spread(np.arange(min(length, self.batch_size * self.num_batches)), length)
 
-    def texts(self, name: str) -> list[tuple[str, str]]:
-        """Returns a task's inputs and targets as the model sees them, in the order of `numbers`."""
-        batches = (
-            zip(*(self._tokenizer.decode_batch(rows[side]) for side in ("inputs", "targets")), strict=True)
-            for rows in self._host_batches(name, convert=dict)
-        )
-        return list(itertools.chain.from_iterable(batches))[: len(self.numbers(name))]
-
     @property
-    def _tokenizer(self) -> Tokenizer:
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of all tasks."""
         return tokenizer_of(self.corpora)
 
     @functools.cached_property
     def _entropies(self) -> dict[str, float]:
         """The loss of a model that knows only the frequency of each target."""
-        kind, tokenizer = ("labels", None) if self.architecture.labels else ("text", self._tokenizer)
+        kind, tokenizer = ("labels", None) if self.architecture.labels else ("text", self.tokenizer)
         return {
-            f"{prefix(name)}unigram_{kind}": unigram_entropy(self._host_batches(name), tokenizer)
+            f"{prefix(name)}unigram_{kind}": unigram_entropy(self.host_batches(name), tokenizer)
             for name in self.examples
         }
 
     def _sums(self, name: str, model: Model) -> list[HeldOutSums]:
-        tokenizer = self._tokenizer
+        tokenizer = self.tokenizer
         no_text = range(len(self.architecture.labels)) if self.architecture.labels else tokenizer.sentinel_ids
         sums = functools.partial(held_out_sums, model, eos_id=tokenizer.eos_id, no_text=no_text)
         rows = local_rows(self.mesh, self.batch_size)
         results = []
-        for batch in device_batches(self._host_batches(name, rows), self.mesh):
+        for batch in device_batches(self.host_batches(name, rows), self.mesh):
             results.append(jax.device_get(sums(batch)))
             self.on_batch()
         return results
 
-    def _host_batches(self, name: str, rows: slice = slice(None), convert: Converter | None = None) -> Iterator[Batch]:
+    def host_batches(self, name: str, rows: slice = slice(None), convert: Converter | None = None) -> Iterator[Batch]:
         """Yields a task's batches with these rows; `dict` for `convert` leaves the features as they are."""
         return eval_batches(
             self.examples[name],
@@ -216,13 +162,3 @@ class Evaluation:
             convert=convert or self.convert,
             rows=rows,
         )
-
-
-def on_mesh(rows: np.ndarray, *, mesh: Mesh) -> jax.Array:
-    """Shards the first dimension of an array, which every host has in full, over a mesh."""
-    return jax.make_array_from_callback(rows.shape, batch_sharding(mesh), lambda index: rows[index])
-
-
-def fetched(array: jax.Array) -> np.ndarray:
-    """Gathers a sharded array on every host."""
-    return np.asarray(multihost_utils.process_allgather(array, tiled=True) if jax.process_count() > 1 else array)

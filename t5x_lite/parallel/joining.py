@@ -1,17 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joins the processes of a multi-process run, and explains how it failed."""
+"""Runs of several processes: how they join, wait for process 0, and explain a failure."""
 
 import atexit
+import concurrent.futures
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from typing import NoReturn
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
-from t5x_lite.parallel.multihost import ADDRESS
+from t5x_lite.parallel.multihost import ADDRESS, Result
 
 SHUTDOWN_SECONDS, CONNECT_SECONDS = 60, 300
+POLL_SECONDS = 0.2
 LOST_PEER_WORDS = ("gloo", "nccl", "unavailable", "deadline", "aborted", "coordination")  # in JAX's error messages
 # Prints its argument at end of file, which means a crash; a normal exit sends a byte first.
 CRASH_REPORTER = "import sys; sys.stdin.buffer.read(1) or print(sys.argv[1], file=sys.stderr, flush=True)"
@@ -66,6 +72,32 @@ def _start_crash_reporter(heartbeat: int) -> subprocess.Popen[bytes]:
 def _stop_crash_reporters() -> None:
     while _crash_reporters:
         _crash_reporters.pop().communicate(b".")
+
+
+def wait_for_process_0(work: Callable[[], Result]) -> Result:
+    """Does `process_0_first` in one of several processes.
+
+    They poll, because waiting in one collective would time out after 30 seconds on CPUs.
+    """
+    failed = False
+    if jax.process_index() == 0:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            future = pool.submit(work)
+            while not _broadcast(future.done()):
+                time.sleep(POLL_SECONDS)
+        failed = future.exception() is not None
+        _broadcast(failed)
+        return future.result()
+    while not _broadcast(False):
+        time.sleep(POLL_SECONDS)
+    if _broadcast(failed):
+        raise ValueError("process 0 failed before this process could start: see its output")
+    return work()
+
+
+def _broadcast(flag: bool) -> bool:
+    """Returns the flag of process 0 in all processes."""
+    return bool(np.asarray(multihost_utils.broadcast_one_to_all(np.int32(flag))))
 
 
 def leave(status: int) -> NoReturn:

@@ -5,17 +5,13 @@ Call `start` before any other use of JAX. On TPU pods, GKE, SLURM and Open MPI, 
 elsewhere, set JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID.
 """
 
-import concurrent.futures
 import faulthandler
 import os
 import pathlib
-import time
 from collections.abc import Callable, Mapping
 from typing import Self, TypeVar
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 
 Result = TypeVar("Result")
 
@@ -24,7 +20,6 @@ ADDRESS, COUNT, INDEX = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PRO
 HEARTBEAT, HEARTBEAT_SECONDS = "T5X_LITE_HEARTBEAT_SECONDS", 30  # JAX's default is 100
 # Watchdog timeout: a process aborts if it makes no progress for this long, say on a stalled file system.
 HANG, HANG_SECONDS = "T5X_LITE_HANG_SECONDS", 1800
-POLL_SECONDS = 0.2
 SLURM = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID")
 OPEN_MPI_4 = "OMPI_MCA_orte_hnp_uri"  # the address of process 0; Open MPI 5 does not set it
 OPEN_MPI = ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
@@ -122,27 +117,10 @@ class Watchdog:
 def process_0_first(work: Callable[[], Result]) -> Result:
     """Does the same work in all processes, first in process 0, so that the others can reuse its files.
 
-    The others poll, because waiting in one collective would time out after 30 seconds on CPUs, and raise ValueError if
-    the work failed in process 0.
+    The others raise ValueError if the work failed in process 0.
     """
     if jax.process_count() == 1:
         return work()
-    failed = False
-    if jax.process_index() == 0:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            future = pool.submit(work)
-            while not _broadcast(future.done()):
-                time.sleep(POLL_SECONDS)
-        failed = future.exception() is not None
-        _broadcast(failed)
-        return future.result()
-    while not _broadcast(False):
-        time.sleep(POLL_SECONDS)
-    if _broadcast(failed):
-        raise ValueError("process 0 failed before this process could start: see its output")
-    return work()
+    from t5x_lite.parallel.joining import wait_for_process_0
 
-
-def _broadcast(flag: bool) -> bool:
-    """Returns the flag of process 0 in all processes."""
-    return bool(np.asarray(multihost_utils.broadcast_one_to_all(np.int32(flag))))
+    return wait_for_process_0(work)

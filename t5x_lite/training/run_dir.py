@@ -11,7 +11,6 @@ import platform
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import jax
@@ -23,18 +22,6 @@ from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.run_config import RUN_CONFIG, read_run_config
 from t5x_lite.files.yaml_text import Dumper
 
-# If one of these changes, the existing checkpoints or text cannot be used.
-FIXED_FIELDS = (
-    "revision",
-    "seed",
-    "task",
-    "model",
-    "train.inputs_length",
-    "train.targets_length",
-    "optimizer.name",
-    "optimizer.beta1",
-    "optimizer.factored",
-)
 PACKAGES = ("t5x-lite", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "sentencepiece")
 
 
@@ -93,15 +80,11 @@ class RunDirectory:
 
     def check(self, cfg: RunConfig) -> None:
         """Raises ValueError if a field that must stay the same differs from the recorded config."""
-        began, asked = read_run_config(self.path), as_plain(cfg)
-        if began is None:
-            return
-        for field in FIXED_FIELDS:
-            for name, before, now in _differences(field, _get(began, field), _get(asked, field)):
-                raise ValueError(
-                    f"{name} is {now!r}, but the run in {self.path} was started with {before!r}: "
-                    "use that value, or another run_dir"
-                )
+        began = read_run_config(self.path)
+        if began is not None:
+            from t5x_lite.training.fixed_fields import check_same
+
+            check_same(began, as_plain(cfg), self.path)
 
     def record(self, cfg: RunConfig) -> None:
         """Writes the resolved config and the environment, in process 0 only."""
@@ -144,19 +127,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()
-
-
-def _get(config: Mapping[str, Any], field: str) -> Any:
-    value: Any = config
-    for name in field.split("."):
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value
-
-
-def _differences(name: str, before: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    """Yields (field, value before, value now) for every field in which two configs differ."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in now:
-            yield from _differences(f"{name}.{key}", before.get(key), now[key])
-    elif before != now:
-        yield name, before, now

@@ -15,8 +15,8 @@ from t5x_lite.commands import eval as eval_command
 from t5x_lite.config import MixtureConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.converters import autoregressive_inputs
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
+from t5x_lite.evaluation import answers as answers_module
 from t5x_lite.evaluation.api import evaluate
-from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.inference.api import generate
 from tests import tiny
@@ -111,8 +111,8 @@ def test_metrics_score_the_predictions_of_a_run_trained_without_them(folder, cap
     assert found["eval/accuracy"] == pytest.approx(100 * 3 / 7)
     assert {"eval/squad/em", "eval/squad/f1"} <= found.keys()
     # What the rows need is not decoded again for the metrics.
-    calls, greedy = [], Evaluation.predictions
-    monkeypatch.setattr(Evaluation, "predictions", lambda self, *args: (calls.append(args), greedy(self, *args))[1])
+    calls, greedy = [], answers_module.predictions
+    monkeypatch.setattr(answers_module, "predictions", lambda *args: (calls.append(args), greedy(*args))[1])
     again = measured(capsys, config(folder, task), folder, output=str(folder / "rows.jsonl"))
     assert again == found
     assert len(calls) == 1

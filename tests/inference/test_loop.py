@@ -9,7 +9,7 @@ import pytest
 from t5x_lite.checkpoints.weights import placed
 from t5x_lite.config import MeshConfig
 from t5x_lite.config.generation import GenerationConfig
-from t5x_lite.evaluation.evaluator import fetched, on_mesh
+from t5x_lite.evaluation.answers import fetched, on_mesh
 from t5x_lite.inference.loop import LOCAL, Devices, as_prompts, devices_of, generate_ids, stream_ids
 from t5x_lite.model.architectures import Architecture
 from t5x_lite.model.decoder import Decoder

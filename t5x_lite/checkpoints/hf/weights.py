@@ -40,7 +40,8 @@ from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, param_shapes
 from t5x_lite.config import ModelConfig
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.files.atomic_write import new_directory, write_atomically
+from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.new_directory import new_directory
 from t5x_lite.model.architectures import ENCODER_DECODER, Architecture
 
 # A table in the original T5 checkpoints that no model reads.

@@ -23,8 +23,8 @@ from t5x_lite.checkpoints.t5x.model import SLOT_NAMES, SLOTS, TARGET, kept_dims,
 from t5x_lite.checkpoints.t5x.msgpack import ARRAY
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, Slots, param_shapes
 from t5x_lite.config import ModelConfig
-from t5x_lite.files.atomic_write import new_directory
 from t5x_lite.files.messages import first_line
+from t5x_lite.files.new_directory import new_directory
 from t5x_lite.optim.adafactor import MIN_DIM_SIZE_TO_FACTOR, MIN_SQUARED_GRADIENT, UNUSED_SHAPE
 
 VERSION = 3

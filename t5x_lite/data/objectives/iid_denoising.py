@@ -22,7 +22,7 @@ import numpy as np
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.base import Objective, fit_targets
-from t5x_lite.data.objectives.padding import gather_rows
+from t5x_lite.data.objectives.gathering import gather_rows
 from t5x_lite.data.objectives.rng import random_keys
 from t5x_lite.data.objectives.span_corruption import mark_spans, span_starts
 from t5x_lite.data.tokenizers import Tokenizer

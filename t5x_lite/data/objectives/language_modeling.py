@@ -13,7 +13,8 @@ import numpy as np
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.objectives.base import Objective
-from t5x_lite.data.objectives.padding import gather_rows, pad_rows
+from t5x_lite.data.objectives.gathering import gather_rows
+from t5x_lite.data.objectives.padding import pad_rows
 from t5x_lite.data.objectives.rng import draw_below, random_keys
 from t5x_lite.data.tokenizers import Tokenizer
 

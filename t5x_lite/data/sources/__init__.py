@@ -8,7 +8,7 @@ import pathlib
 from typing import TYPE_CHECKING, NamedTuple
 
 from t5x_lite.config import DOCSTRINGS, TaskConfig
-from t5x_lite.data.sources.base import HUGGING_FACE, TFDS, BadRecord, Concatenated, InMemory, Source
+from t5x_lite.data.sources.base import BadRecord, InMemory, Source
 
 if TYPE_CHECKING:
     from t5x_lite.data.sources.text_files import OpenText
@@ -49,40 +49,9 @@ def open_source(
         from t5x_lite.data.sources.docstrings import read_docstrings
 
         return Opened(InMemory(read_docstrings(task.packages, task.min_characters), DOCSTRINGS), [])
-    opened, skipped, files = [], [], []
-    for name in (names,) if isinstance(names, str) else names:
-        if (source := _open_named(name, field)) is not None:
-            opened.append(source)
-        else:
-            files.append(name)
-    if files:
-        from t5x_lite.data.sources.files import find_files, open_file
+    from t5x_lite.data.sources.opening import open_names
 
-        for path in find_files(files, field, any_type=open_text is not None):
-            source = open_file(path, task, cache, open_text)
-            if len(source):
-                opened.append(source)
-            else:
-                skip(BadRecord(f"{path} is empty: fill or remove it"), task, skipped)
-    if not sum(map(len, opened)):
-        what = "its files are empty" if files else "it is empty"
-        raise ValueError(f"{field} {named(names)} has no records: {what}")
-    return Opened(Concatenated(opened), skipped)
-
-
-def _open_named(name: str, field: str) -> Source | None:
-    """Opens a dataset or a Python object; returns None if the name refers to files."""
-    if name.startswith(TFDS):
-        from t5x_lite.data.sources.tfds import open_named
-
-        return open_named(name, field)
-    if name.startswith(HUGGING_FACE):
-        from t5x_lite.data.sources.huggingface import open_dataset
-
-        return open_dataset(name, field)
-    from t5x_lite.data.sources.python import is_object, open_object
-
-    return open_object(name, field) if is_object(name) else None
+    return open_names(task, names, cache, field=field, open_text=open_text)
 
 
 def skip(error: BadRecord, task: TaskConfig, skipped: list[str]) -> None:

@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The `Source` interface, a fixed sequence of records with random access, and the sources in memory."""
 
-import bisect
-import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 Record = dict[str, Any]
@@ -62,22 +60,6 @@ class IndexedSource:
             except BadRecord as error:
                 record = error
             yield Located(self.where(number), record)
-
-
-class Concatenated:
-    """The concatenation of one or more sources."""
-
-    def __init__(self, sources: Sequence[Source]):
-        self._sources = sources
-        self._ends = list(itertools.accumulate(map(len, sources)))
-
-    def __len__(self) -> int:
-        return self._ends[-1]
-
-    def read(self, numbers: Iterable[int]) -> Iterator[Located]:
-        for i, group in itertools.groupby(numbers, lambda number: bisect.bisect_right(self._ends, number)):
-            start = self._ends[i - 1] if i else 0
-            yield from self._sources[i].read(number - start for number in group)
 
 
 class InMemory(IndexedSource):
