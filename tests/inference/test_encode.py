@@ -75,7 +75,7 @@ def test_fewer_dimensions_are_normalised_again_unless_asked_not_to():
     np.testing.assert_allclose(encode(pretrained(), TEXTS, dimensions=7, normalise=False), whole_NE[:, :7], atol=1e-6)
 
 
-def test_a_text_that_is_cut_is_told(capsys):
+def test_a_text_that_is_cut_is_reported(capsys):
     encode(pretrained(), TEXTS)
     assert capsys.readouterr().err == ""
     hidden = encode(pretrained(), TEXTS, max_tokens=5, pooling="none")

@@ -53,7 +53,7 @@ def test_the_tables_are_those_that_transformers_uses(letters):
 
 
 @pytest.mark.parametrize(("letters", "use"), [("abb-", "the former the output layer"), ("abba", "not used")])
-def test_a_table_that_contradicts_the_embedding_is_told(letters, use):
+def test_a_table_that_contradicts_the_embedding_is_reported(letters, use):
     told = []
     tables(letters, tell=told.append)
     assert len(told) == 1
@@ -62,7 +62,7 @@ def test_a_table_that_contradicts_the_embedding_is_told(letters, use):
 
 
 @pytest.mark.parametrize("letters", ["a---", "a-aa", "aaab", "--ab", "-aa-"])
-def test_copies_are_not_worth_telling(letters):
+def test_copies_are_not_worth_reporting(letters):
     told = []
     tables(letters, tell=told.append)
     assert told == []

@@ -134,7 +134,7 @@ def test_what_is_not_followed_is_told_in_one_line_with_its_values(tmp_path):
     assert told == [f"{path} sets early_stopping True, typical_p 0.9, max_time 3.5: unsupported, ignored"]
 
 
-def test_values_that_change_nothing_are_not_told(tmp_path):
+def test_values_that_change_nothing_are_not_reported(tmp_path):
     told = []
     fields = {"early_stopping": False, "typical_p": 1.0, "epsilon_cutoff": 0.0, "encoder_no_repeat_ngram_size": 0}
     read(tmp_path, told, **fields, output_scores=True, renormalize_logits=False)
@@ -156,7 +156,7 @@ def test_values_that_change_nothing_are_not_told(tmp_path):
         ({"bad_words_ids": [5]}, "bad_words_ids [5]"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_told_and_left_out(tmp_path, fields, message):
+def test_a_value_of_the_wrong_kind_is_reported_and_left_out(tmp_path, fields, message):
     told = []
     found = read(tmp_path, told, **fields)
     assert dataclasses.replace(found, stop_tokens=()) == GenerationConfig()
@@ -172,7 +172,7 @@ def test_a_value_of_the_wrong_kind_is_told_and_left_out(tmp_path, fields, messag
         ({"eos_token_id": -1}, r"stop_tokens has \[-1\]"),
     ],
 )
-def test_a_file_that_is_out_of_range_or_contradicts_itself_is_told_and_left_out(tmp_path, fields, message):
+def test_a_file_that_is_out_of_range_or_contradicts_itself_is_reported_and_left_out(tmp_path, fields, message):
     told = []
     assert read(tmp_path, told, **fields) == GenerationConfig()
     assert re.search(rf"generation_config.json: {message}.*; its decoding settings are ignored$", told[0])

@@ -41,7 +41,7 @@ def test_settings_that_are_not_followed_are_named_in_one_line(config, tokenizer,
     assert unfollowed_settings(tmp_path) == f"{tmp_path} sets {expected}: ignored"
 
 
-def test_usual_values_are_not_told(tmp_path):
+def test_usual_values_are_not_reported(tmp_path):
     assert unfollowed_settings(tmp_path) is None
     usual = {"truncation_side": "right", "split_special_tokens": False, "chat_template": None, "model_max_length": 512}
     write(tmp_path, config={"task_specific_params": None, "prefix": None}, tokenizer_config=usual)
@@ -64,7 +64,7 @@ def test_published_models_are_opened_without_a_word(name, tmp_path):
     assert told == []
 
 
-def test_a_directory_with_such_settings_is_loaded_and_they_are_told_once(tmp_path, capsys):
+def test_a_directory_with_such_settings_is_loaded_and_they_are_reported_once(tmp_path, capsys):
     directory = tmp_path / "hf"
     save_hf(tiny.model(dataclasses.replace(tiny.T5_1_1, vocab_size=384)), ByteTokenizer(), directory)
     fields = json.loads((directory / "config.json").read_text())

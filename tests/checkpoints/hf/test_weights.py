@@ -268,7 +268,7 @@ def test_an_embedding_that_is_no_copy_is_refused(copied, change):
         open_hf(copied)
 
 
-def test_an_embedding_that_contradicts_the_one_in_use_is_told(copied, capsys):
+def test_an_embedding_that_contradicts_the_one_in_use_is_reported(copied, capsys):
     _, model = opened(copied)
     rewritten(copied, lambda arrays: contradict(arrays, COPIES[:2]))
     jax.tree.map(np.testing.assert_array_equal, model_of(open_hf(copied)), model)

@@ -87,7 +87,7 @@ def test_byt5s_added_tokens_are_those_above_its_rows(tmp_path):
     assert [(added.text, added.id) for added in tokenizer.added_tokens] == [("<hl>", 384)]
 
 
-def test_a_named_token_for_which_the_model_has_no_row_is_left_out_and_told(vocabulary, tmp_path, capsys):
+def test_a_named_token_for_which_the_model_has_no_row_is_left_out_and_reported(vocabulary, tmp_path, capsys):
     tokenizer = read(
         tmp_path, vocabulary, tokenizer_config=LISTED | {"mask_token": "<m>"}, config={"vocab_size": V + 1}
     )
@@ -95,7 +95,7 @@ def test_a_named_token_for_which_the_model_has_no_row_is_left_out_and_told(vocab
     assert "has no rows for the tokens <sep>: they are left out" in capsys.readouterr().err
 
 
-def test_a_sentinel_with_another_id_is_told(vocabulary, tmp_path, capsys):
+def test_a_sentinel_with_another_id_is_reported(vocabulary, tmp_path, capsys):
     assert read(tmp_path, vocabulary, added_tokens={"<extra_id_0>": 5}).added_tokens == ()
     assert f"gives <extra_id_0> the id 5: {V - 1} is used" in capsys.readouterr().err
 
