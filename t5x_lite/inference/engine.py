@@ -25,7 +25,8 @@ LENGTH_BUCKET = 64  # lengths are rounded up to multiples of this, to compile fe
 MIN_BUCKET = 16
 WINDOW_BATCHES = 16  # batches to read ahead and sort by length
 SENTINEL = re.compile(r"<extra_id_(\d+)>")
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Decoded(NamedTuple):
