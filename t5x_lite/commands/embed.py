@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`t5x-lite embed`: writes the embedding of each line or record of an input."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -16,7 +17,7 @@ import numpy as np
 from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.config.commands import EmbedConfig
 from t5x_lite.files.array_output import growing_array
-from t5x_lite.files.jsonl_output import STDIO, Share, check_path, resumable_lines
+from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.inference.encode import Embedding, Plan, cut_message, embed_all, make_plan, num_features
 from t5x_lite.inference.engine import WINDOW_BATCHES
@@ -41,53 +42,45 @@ def run(options: EmbedConfig) -> None:
     with open_inputs(options.reading) as inputs:
         pretrained = load(options.checkpoint, local_mesh(options.mesh))
         plan = make_plan(pretrained, options.encoding)
-        write = _write_array if options.output.endswith(".npy") else _write_lines
-        num_cut, number = write(options, inputs, pretrained, plan)
+        share = Share(jax.process_index(), jax.process_count(), options.batch_size * WINDOW_BATCHES)
+        identity, num_cut, number = _identity(options, inputs, pretrained), 0, 0
+        with (
+            _opened_output(options, identity, share, num_features(pretrained, plan)) as (write, num_written),
+            _progress(options, inputs, share, num_written) as bar,
+        ):
+            mine = (text for _, text in share.of(enumerate(inputs.texts)))
+            texts, lines = itertools.tee(itertools.islice(mine, num_written, None))
+            for line, embedding in zip(lines, _embeddings(options, pretrained, texts, plan), strict=True):
+                write(line, embedding)
+                num_cut, number = num_cut + embedding.is_cut, number + 1
+                bar.advance(share.count)
     if told := cut_message(num_cut, number, plan):
         print(told, file=sys.stderr)
 
 
-def _write_lines(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained, plan: Plan) -> tuple[int, int]:
-    """Writes JSON lines; returns the number of cut texts and that of all."""
-    share = Share(jax.process_index(), jax.process_count(), options.batch_size * WINDOW_BATCHES)
-    identity, num_cut, number = _identity(options, inputs, pretrained), 0, 0
-    with resumable_lines(options.output, identity, share, name="--output") as output:
-        mine = (text for _, text in share.of(enumerate(inputs.texts)))
-        texts, lines = itertools.tee(itertools.islice(mine, output.num_written, None))
-        hidden = options.reading.reads_pipe or options.output == STDIO or share.index > 0
-        with _progress(inputs, output.num_written * share.count, hidden=hidden) as bar:
-            for line, embedding in zip(lines, _embeddings(options, pretrained, texts, plan), strict=True):
-                output.write(json.dumps(make_row(line, embedding), ensure_ascii=False))
-                num_cut, number = num_cut + embedding.is_cut, number + 1
-                bar.advance(share.count)
-    return num_cut, number
-
-
-def _write_array(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained, plan: Plan) -> tuple[int, int]:
-    """Writes a .npy file; returns the number of cut texts and that of all."""
-    if jax.process_count() > 1:
+@contextlib.contextmanager
+def _opened_output(
+    options: EmbedConfig, identity: dict[str, Any] | None, share: Share, num_columns: int
+) -> Iterator[tuple[Callable[[str, Embedding], object], int]]:
+    """Yields a function that writes a line's embedding, and the number of lines written by earlier attempts."""
+    if not options.writes_array:
+        with resumable_lines(options.output, identity, share, name="--output") as output:
+            yield lambda line, embedding: output.write(make_row(line, embedding)), output.num_written
+        return
+    if share.count > 1:
         raise ValueError(f"--output is {options.output}, which several processes cannot share: use a .jsonl file")
-    check_path(options.output, "--output")
-    num_cut, number = 0, 0
-    with (
-        growing_array(pathlib.Path(options.output), num_features(pretrained, plan)) as append,
-        _progress(inputs, 0, hidden=options.reading.reads_pipe) as bar,
-    ):
-        for embedding in _embeddings(options, pretrained, inputs.texts, plan):
-            append(embedding.values)
-            num_cut, number = num_cut + embedding.is_cut, number + 1
-            bar.advance()
-    return num_cut, number
+    with growing_array(pathlib.Path(options.output), num_columns) as append:
+        yield lambda _, embedding: append(embedding.values), 0
 
 
-def make_row(line: str, embedding: Embedding) -> dict[str, Any]:
-    """Returns the output row of a line; see `run`."""
+def make_row(line: str, embedding: Embedding) -> str:
+    """Returns the output row of a line, as JSON; see `run`."""
     row: dict[str, Any] = {"inputs": line}
     if embedding.values.ndim == 1:
         row["embedding"] = _numbers(embedding.values)
     else:
         row["embeddings"] = [_numbers(values_D) for values_D in embedding.values]
-    return row | ({"truncated": True} if embedding.is_cut else {})
+    return json.dumps(row | ({"truncated": True} if embedding.is_cut else {}), ensure_ascii=False)
 
 
 def _numbers(values: np.ndarray) -> list[float]:
@@ -101,7 +94,9 @@ def _embeddings(options: EmbedConfig, pretrained: Pretrained, texts: Iterator[st
     return embed_all(pretrained, texts, plan, batch_size=options.batch_size, num_batches=num_batches)
 
 
-def _progress(inputs: Inputs, completed: int, *, hidden: bool) -> ProgressBar:
+def _progress(options: EmbedConfig, inputs: Inputs, share: Share, num_written: int) -> ProgressBar:
+    hidden = options.reading.reads_pipe or options.output == STDIO or share.index > 0
+    completed = num_written * share.count
     return ProgressBar("Embedding", inputs.number, unit="lines", completed=completed, enabled=not hidden)
 
 

@@ -163,11 +163,16 @@ class EmbedConfig:
         check_fields(self, "--", {POSITIVE: "batch_size dimensions max_tokens"})
         expand_home(self, "--", "checkpoint input output")
         require(
-            not (self.output.endswith(".npy") and self.pooling == "none"),
+            not (self.writes_array and self.pooling == "none"),
             f"--pooling is none and --output is {self.output}, but texts have different numbers of tokens: write a "
             ".jsonl file",
         )
         _ = self.reading, self.encoding  # which check the rest
+
+    @property
+    def writes_array(self) -> bool:
+        """Whether the output is a NumPy array, not JSON lines."""
+        return self.output.lower().endswith(".npy")
 
     @property
     def reading(self) -> InferConfig:

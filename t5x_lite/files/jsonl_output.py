@@ -64,7 +64,6 @@ def resumable_lines(
     if path == STDIO:
         yield LineFile(lambda line: print(line, flush=True), 0)
         return
-    check_path(path, name)
     if os.path.exists(path) and not os.path.isfile(path):
         with opened_output(path) as file:
             yield LineFile(_line_writer(file), 0)

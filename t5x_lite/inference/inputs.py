@@ -20,7 +20,7 @@ from t5x_lite.data.sources.base import Located, Record
 from t5x_lite.data.sources.file_content import state_of
 from t5x_lite.data.sources.lines import Line, lines_opener, piped_records
 from t5x_lite.data.sources.named_files import source_files, task_files
-from t5x_lite.files.jsonl_output import STDIO, paths_on_the_way
+from t5x_lite.files.jsonl_output import STDIO, check_path, paths_on_the_way
 from t5x_lite.files.run_config import read_run_config
 from t5x_lite.files.same_file import File, refuse_overwriting
 from t5x_lite.inference.few_shot import INPUTS, line_field, record_errors, template_task
@@ -42,10 +42,12 @@ def open_inputs(options: InferConfig) -> Iterator[Inputs]:
     """Opens the input or the task split.
 
     Raises:
-      ValueError: if it cannot be read, a record is malformed, or the output is, under whatever name, one of the files
-        that are read.
+      ValueError: if it cannot be read, a record is malformed, or the output cannot be written or is, under whatever
+        name, one of the files that are read.
     """
     task = template_task(options)
+    if options.output != STDIO:
+        check_path(options.output, "--output")
     output = _descriptors(sys.stdout) if options.output == STDIO else paths_on_the_way(options.output)
     refuse_overwriting(output, _files_read(options, task), "--output")
     with tempfile.TemporaryDirectory() as cache:

@@ -59,6 +59,22 @@ def test_an_array_has_the_vectors_alone(model_dir, lines, tmp_path, capsys):
     assert capsys.readouterr().err.splitlines()[0] == "2 of 5 texts were cut to max_tokens 9"
 
 
+@pytest.mark.parametrize("name", ["out.npy", "OUT.NPY"])
+def test_an_array_is_written_whatever_the_case_of_its_ending(model_dir, lines, tmp_path, name):
+    embed.run(options(model_dir, lines, tmp_path / name))
+    assert np.load(tmp_path / name).shape == (len(LINES), CFG.emb_dim)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("no/x.npy", "is in a directory that does not exist"), ("x.npy", "is a")]
+)
+def test_an_array_that_cannot_be_written_is_named_before_the_model_is_loaded(lines, tmp_path, name, message):
+    (tmp_path / "x.npy").mkdir()
+    with pytest.raises(ValueError, match=rf"--output .*{name} {message}"):
+        embed.run(options(tmp_path / "nowhere", lines, tmp_path / name))
+    assert not (tmp_path / "no").exists()
+
+
 def test_every_token_can_have_a_vector_and_a_cut_text_is_marked(model_dir, lines, tmp_path):
     embed.run(options(model_dir, lines, tmp_path / "out.jsonl", pooling="none", max_tokens=9))
     rows = rows_of(tmp_path / "out.jsonl")

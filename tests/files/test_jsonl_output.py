@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from t5x_lite.files.jsonl_output import Share, resumable_lines
+from t5x_lite.files.jsonl_output import Share, check_path, resumable_lines
 from tests.paths import ROOT
 
 IDENTITY = {"checkpoint": "/runs/é", "step": 7, "stop_tokens": (1, 5)}
@@ -215,9 +215,9 @@ def test_a_name_without_a_directory_is_in_the_working_one(tmp_path, monkeypatch)
 def test_a_path_that_cannot_be_a_file_is_named(tmp_path):
     missing = tmp_path / "no" / "out"
     with pytest.raises(ValueError, match=rf"--output {re.escape(str(missing))} is in a directory that does not exist"):
-        write(missing, [])
+        check_path(str(missing), "--output")
     with pytest.raises(ValueError, match=rf"--output {re.escape(str(tmp_path))} is a directory: name a file"):
-        write(tmp_path, [])
+        check_path(str(tmp_path), "--output")
 
 
 def num_lines(path):
