@@ -57,8 +57,7 @@ def save_model(
     """Writes a model and its tokenizer into a new directory."""
     with new_directory(directory) as temporary:
         tokenizer.save(temporary)
-        if model.head is not None:
-            write_head(temporary, model.head, emb_dim=model.config.emb_dim, dtype=dtype)
+        write_head(temporary, model, dtype)
         save_weights(temporary, model, dtype=dtype, progress=progress)
 
 

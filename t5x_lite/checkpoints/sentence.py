@@ -80,8 +80,14 @@ def read_head(path: pathlib.Path, emb_dim: int) -> SentenceHead | None:
     )
 
 
-def write_head(directory: pathlib.Path, head: SentenceHead, *, emb_dim: int, dtype: np.dtype) -> None:
-    """Writes the files of a head beside those of an encoder."""
+def write_head(directory: pathlib.Path, model: LazyModel, dtype: np.dtype) -> None:
+    """Writes the files of a model's head, if it has one, beside its encoder, which is stored as `dtype`.
+
+    Dense layers keep their own dtype unless the encoder's is changed too.
+    """
+    head = model.head
+    if head is None:
+        return
     modules = ["Transformer", "Pooling", *["Dense"] * len(head.dense), *["Normalize"] * head.normalise]
     places = ["", *(f"{index}_{name}" for index, name in enumerate(modules[1:], start=1))]
     entries = [
@@ -91,9 +97,9 @@ def write_head(directory: pathlib.Path, head: SentenceHead, *, emb_dim: int, dty
     for place in places[1:]:
         (directory / place).mkdir()
     modes = {name: POOLING_MODES[mode] == head.pooling for name, mode in OLD_MODES.items()}
-    _write_json(directory / places[1] / "config.json", {"word_embedding_dimension": emb_dim, **modes})
+    _write_json(directory / places[1] / "config.json", {"word_embedding_dimension": model.config.emb_dim, **modes})
     for place, dense in zip(places[2:], head.dense, strict=False):
-        _write_dense(directory / place, dense, dtype)
+        _write_dense(directory / place, dense, dense.kernel_DE.dtype if dtype == model.dtype else dtype)
     limit = {} if head.max_tokens is None else {"max_seq_length": head.max_tokens}
     _write_json(directory / TRANSFORMER_FILE, {**limit, "do_lower_case": False})
     if head.prompt:
@@ -112,7 +118,7 @@ def _modules(path: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
     if not pairs or pairs[0][0] != "Transformer":
         raise ValueError(f"{where} does not begin with a Transformer: only encoders of text are supported")
     for _, place in pairs:
-        if not isinstance(place, str) or place != pathlib.PurePath(place or "x").name * bool(place) or place == "..":
+        if not isinstance(place, str) or place == ".." or (place and place != pathlib.PurePath(place).name):
             raise ValueError(f"{where} has the path {place!r}: only directories inside its own are read")
     return [(name, path / place) for name, place in pairs]
 

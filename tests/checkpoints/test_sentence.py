@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.config.architectures import ENCODER
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.encode import encode
-from tests.checkpoints.hf.test_architecture import GOLDEN
+from tests.checkpoints.hf.test_architecture import GOLDEN, renamed
 from tests.checkpoints.torch_files import torch_file
 from tests.paths import ROOT
 
@@ -72,6 +73,21 @@ def test_there_and_back_is_bit_identical(name, save, tmp_path):
         for tensor in before:
             np.testing.assert_array_equal(before[tensor], after[tensor], err_msg=tensor)
     np.testing.assert_array_equal(encode(tmp_path / "out", TEXTS), encode(GOLDEN / name, TEXTS))
+
+
+@pytest.mark.parametrize("save", [save_model, native.save_model])
+def test_a_dense_layer_keeps_its_dtype_beside_an_encoder_in_half_precision(directory, save, tmp_path):
+    """As in sentence-t5-xxl."""
+    renamed(directory, lambda name: [name], np.float16)
+    lazy = open_pretrained(directory)
+    assert lazy.dtype == np.float16
+    for dtype, kept in ((lazy.dtype, np.float32), (np.dtype(ml_dtypes.bfloat16), ml_dtypes.bfloat16)):
+        save(tmp_path / dtype.name, lazy, lazy.tokenizer, dtype=dtype)
+        [weight] = stored(tmp_path / dtype.name / "2_Dense").values()
+        assert weight.dtype == kept
+    np.testing.assert_array_equal(
+        stored(tmp_path / "float16" / "2_Dense")["linear.weight"], stored(directory / "2_Dense")["linear.weight"]
+    )
 
 
 def test_the_files_of_older_versions_are_read(directory):

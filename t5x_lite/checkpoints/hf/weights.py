@@ -96,8 +96,7 @@ def save_model(
     """Writes a model and its tokenizer into a new directory; see `load.save_hf`."""
     with new_directory(directory) as temporary:
         save_tokenizer(tokenizer, temporary)
-        if model.head is not None:
-            write_head(temporary, model.head, emb_dim=model.config.emb_dim, dtype=dtype)
+        write_head(temporary, model, dtype)
         if model.architecture.traits.decodes:
             settings = json.dumps(settings_fields(model.config, model.decoding), indent=2)
             write_atomically(temporary / GENERATION_FILE, settings + "\n")
