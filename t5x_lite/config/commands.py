@@ -135,8 +135,8 @@ class EmbedConfig:
       template: template that builds the texts from a record's fields, such as "{title} {body}"; null is as in infer.
       task: package.module:NAME of a Task with a template of inputs.
       split: split of the task to read instead of input: train, or eval for held-out records.
-      pooling: embedding of a text: the mean of its tokens' last hidden states, EOS included; the first token's; or
-        none, which writes those of every token; null follows the model's directory, or else is mean.
+      pooling: embedding of a text: mean, over its tokens' last hidden states, EOS included; first, that of the first
+        token; or none, those of every token; null follows the model's directory, or else is mean.
       normalise: divide vectors by their L2 norm; null follows the model's directory, or else is true, or false without
         pooling.
       dimensions: number of leading components of a vector to keep, normalised again; null keeps all.
@@ -235,8 +235,8 @@ class ServeConfig:
       batch_wait_ms: time in milliseconds to wait for further requests before a batch starts.
       warm_up_tokens: input length in tokens up to which programs are compiled before the server is ready; 0 turns
         warm-up off.
-      pooling: embedding of a text: the mean of its tokens' last hidden states, or the first token's; null follows the
-        model's directory, or else is mean.
+      pooling: embedding of a text: mean, over its tokens' last hidden states, or first, that of the first token; null
+        follows the model's directory, or else is mean.
       api_key: bearer token that requests must carry; null uses the environment variable T5X_LITE_API_KEY, if set.
     """
 

@@ -15,8 +15,8 @@ class EncodingConfig:
     """Embeddings of texts; null follows the model's directory, if it is one of sentence-transformers.
 
     Args:
-      pooling: mean of the tokens' last hidden states, EOS included, the first token's, or none, which gives those of
-        every token; null is mean.
+      pooling: mean, over the tokens' last hidden states, EOS included; first, that of the first token; or none, those
+        of every token; null is mean.
       normalise: divide vectors by their L2 norm; null is true, or false without pooling.
       dimensions: number of leading components of a vector to keep, normalised again; null keeps all.
       max_tokens: number of tokens to which texts are cut, EOS included; null cuts none.

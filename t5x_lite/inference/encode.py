@@ -57,7 +57,7 @@ def encode(
     """Returns the embeddings of texts, or the last hidden states of all their tokens.
 
         vectors_NE = t5x_lite.encode("sentence-t5-base", ["A dog.", "Ein Hund."])
-        hidden_SD, = t5x_lite.encode(load("umt5-xxl"), ["A prompt"], pooling="none")
+        hidden_SD, = t5x_lite.encode(t5x_lite.load("umt5-xxl"), ["A prompt"], pooling="none")
 
     Args:
       model: a directory that `load` reads, the result of `load`, or a model with an encoder, and then its tokenizer;
