@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from t5x_lite.checkpoints.t5x.model import layer_axes
-from t5x_lite.checkpoints.t5x.optimizer import factored_like, opt_state_from_slots
+from t5x_lite.checkpoints.t5x.optimizer import opt_state_from_slots
 from t5x_lite.checkpoints.weights import LazyModel, read_arrays
 from t5x_lite.config.architectures import ENCODER as ENCODER_ALONE
 from t5x_lite.config.architectures import ENCODER_DECODER, FROM_ENCODER, Architecture
@@ -97,5 +97,6 @@ def pretrained_optimizer(shapes: Any, pretrained: LazyModel) -> tuple[jax.Array,
             "optimizer.from_pretrained is true, but model.pretrained has no optimizer state to continue from: "
             "leave it out"
         )
-    slots = factored_like(shapes, pretrained.read_slots(), layer_axes(pretrained.config))
-    return jnp.asarray(pretrained.step, jnp.int32), opt_state_from_slots(slots, pretrained.step, shapes)
+    axes = layer_axes(pretrained.config)
+    opt_state = opt_state_from_slots(pretrained.read_slots(), pretrained.step, shapes, axes)
+    return jnp.asarray(pretrained.step, jnp.int32), opt_state

@@ -9,7 +9,7 @@ import pytest
 
 from t5x_lite.checkpoints.t5x.files import T5XCheckpoint
 from t5x_lite.checkpoints.t5x.model import T5XModel, layer_axes
-from t5x_lite.checkpoints.t5x.optimizer import factored_like, opt_state_from_slots, slots_of
+from t5x_lite.checkpoints.t5x.optimizer import opt_state_from_slots, slots_of
 from t5x_lite.checkpoints.t5x.writer import plain_arrays, write_t5x
 from t5x_lite.checkpoints.weights import reader
 from t5x_lite.config import MeshConfig, OptimizerConfig
@@ -94,6 +94,11 @@ def opened(targets, slots):
     return T5XModel("x", T5XCheckpoint(STEP, {name: Array(array) for name, array in arrays.items()}))
 
 
+def resumed(found, shapes):
+    """The optimizer state that goes on from a T5X checkpoint."""
+    return opt_state_from_slots(found.all_slots(), STEP, shapes, layer_axes(found.config))
+
+
 @pytest.mark.parametrize(
     ("cfg", "beta1"), [pytest.param(CFG, None, marks=pytest.mark.slow), (NARROW, 0.9)], ids=["wide", "narrow"]
 )
@@ -101,7 +106,7 @@ def test_the_optimizer_goes_on_as_t5xs_would(cfg, beta1):
     targets, slots = laid_out(cfg, beta1)
     found, tx = opened(targets, slots), optimizer(cfg, beta1)
     model = model_of(found)
-    state = opt_state_from_slots(found.all_slots(), STEP, jax.eval_shape(tx.init, model))
+    state = resumed(found, jax.eval_shape(tx.init, model))
     grads = tiny.drawn(T5, cfg, seed=1)
     updates, state = jax.jit(tx.update)(grads, state, model)
     ours = targets_of(jax.tree.map(jnp.add, model, updates), cfg)
@@ -117,7 +122,7 @@ def test_the_optimizer_goes_on_as_t5xs_would(cfg, beta1):
 def test_the_state_is_written_as_it_was_read(tmp_path):
     targets, slots = laid_out(CFG, 0.9)
     found = opened(targets, slots)
-    state = opt_state_from_slots(found.all_slots(), STEP, jax.eval_shape(optimizer(CFG, 0.9).init, model_of(found)))
+    state = resumed(found, jax.eval_shape(optimizer(CFG, 0.9).init, model_of(found)))
     again = T5XModel(write_t5x(tmp_path, plain_arrays(CFG, found.read, slots_of(state)), STEP))
     for arrays in (plain_arrays(CFG, found.read, found.all_slots()), plain_arrays(CFG, again.read, again.all_slots())):
         assert arrays.keys() == slots.keys() | {f"target/{name}" for name in targets}
@@ -133,8 +138,7 @@ def test_second_moments_that_the_plain_layout_keeps_in_full_are_averaged_where_s
     targets, slots = laid_out(SMALL)
     found = opened(targets, slots)
     shapes = jax.eval_shape(optimizer(SMALL).init, model_of(found))
-    kept = factored_like(shapes, found.all_slots(), layer_axes(SMALL))
-    state = named_leaves(opt_state_from_slots(kept, STEP, shapes))
+    state = named_leaves(resumed(found, shapes))
     full = [slots[f"state/param_states/encoder/layers_{layer}/mlp/wo/kernel/v"] for layer in range(2)]
     name = "encoder/blocks/mlp/wo"
     np.testing.assert_allclose(state[f"0/v_col/{name}"], [v.mean(axis=1) for v in full], rtol=1e-6)
@@ -157,7 +161,7 @@ def test_factors_of_small_matrices_are_written_as_the_full_moment_that_the_plain
     np.testing.assert_allclose(written[f"{path}/v"], np.outer(np.ravel(v_col), v_row) / np.mean(v_row), rtol=1e-6)
     found = T5XModel(write_t5x(tmp_path, plain_arrays(SMALL, reader(model), slots_of(state)), STEP))
     shapes = jax.eval_shape(tx.init, model)
-    again = opt_state_from_slots(factored_like(shapes, found.all_slots(), layer_axes(SMALL)), STEP, shapes)
+    again = resumed(found, shapes)
     for name, array in named_leaves(state).items():
         if "count" not in name:
             np.testing.assert_allclose(named_leaves(again)[name], array, rtol=1e-5, err_msg=name)
@@ -199,7 +203,7 @@ def test_the_slots_of_the_scalable_layout_are_the_same_state():
     one = opened(targets, slots)
     other = T5XModel("x", T5XCheckpoint(STEP, {name: Array(array) for name, array in stacked.items()}))
     shapes = jax.eval_shape(optimizer(CFG).init, model_of(one))
-    states = [named_leaves(opt_state_from_slots(found.all_slots(), STEP, shapes)) for found in (one, other)]
+    states = [named_leaves(resumed(found, shapes)) for found in (one, other)]
     for name, array in states[0].items():
         np.testing.assert_array_equal(states[1][name], array, err_msg=name)
 
@@ -212,7 +216,7 @@ def test_each_device_gets_its_part_of_the_state():
     shapes = jax.tree.map(
         lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place), state, places
     )
-    found = named_leaves(opt_state_from_slots(opened(*laid_out(cfg)).all_slots(), STEP, shapes))
+    found = named_leaves(resumed(opened(*laid_out(cfg)), shapes))
     row = found["0/v_row/encoder/blocks/attention/query"]
     assert {shard.data.shape for shard in row.addressable_shards} == {(2, 33)}
     assert int(found["0/count"]) == int(found["3/count"]) == STEP
@@ -229,7 +233,7 @@ def test_each_device_gets_its_part_of_the_state():
 def test_another_optimizer_is_refused(fields, beta1, message):
     found = opened(*laid_out(CFG, beta1))
     with pytest.raises(ValueError, match=message):
-        opt_state_from_slots(found.all_slots(), STEP, jax.eval_shape(optimizer(CFG, **fields).init, abstract(CFG)))
+        resumed(found, jax.eval_shape(optimizer(CFG, **fields).init, abstract(CFG)))
 
 
 def test_slots_of_another_factoring_or_none_are_refused():
@@ -246,7 +250,7 @@ def test_slots_of_another_factoring_or_none_are_refused():
         (longer, r"v_row of shape \[131\], but this optimizer keeps \[129\]: its Adafactor factors differently"),
     ):
         with pytest.raises(ValueError, match=message):
-            opt_state_from_slots(opened(targets, changed).all_slots(), STEP, shapes)
+            resumed(opened(targets, changed), shapes)
 
 
 KERNEL = "state/param_states/encoder/layers_0/mlp/wo/kernel"
@@ -269,8 +273,6 @@ def test_what_adafactor_does_not_keep_is_refused_by_name(extra, message):
     targets, slots = laid_out(tiny.T5_1_1)
     found = opened(targets, slots | extra)
     with pytest.raises(ValueError, match=message):
-        opt_state_from_slots(
-            found.all_slots(), STEP, jax.eval_shape(optimizer(tiny.T5_1_1).init, abstract(tiny.T5_1_1))
-        )
+        resumed(found, jax.eval_shape(optimizer(tiny.T5_1_1).init, abstract(tiny.T5_1_1)))
     with pytest.raises(ValueError, match=message):
         found.all_slots()
