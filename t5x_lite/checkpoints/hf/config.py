@@ -56,16 +56,16 @@ def read_config(directory: pathlib.Path, *, has_lm_head: bool) -> ModelConfig:
     fields = read_json(path)
     model_type = fields.get("model_type")
     if not isinstance(model_type, str) or model_type not in ARCHITECTURES:
-        raise ValueError(f"{path} has model_type {model_type!r}: use one of {', '.join(ARCHITECTURES)}")
+        raise ValueError(f"{path} has model_type {model_type!r:.80}: use one of {', '.join(ARCHITECTURES)}")
     sizes: dict[str, Any] = {ours: _size(path, fields, name) for name, ours in SIZES.items()}
     sizes |= {ours: _size(path, fields, name) for name, ours in OPTIONAL_SIZES.items() if fields.get(name) is not None}
     sizes.setdefault("num_decoder_layers", sizes["num_encoder_layers"])
     epsilon = fields.get("layer_norm_epsilon", ModelConfig.norm_epsilon)
     if not isinstance(epsilon, float) or not 0 < epsilon < 1:
-        raise ValueError(f"{path} has layer_norm_epsilon {epsilon!r}: it must be above 0 and less than 1")
+        raise ValueError(f"{path} has layer_norm_epsilon {epsilon!r:.80}: it must be above 0 and less than 1")
     dropout_rate = fields.get("dropout_rate", 0.1)
     if not isinstance(dropout_rate, int | float) or not 0 <= dropout_rate < 1:
-        raise ValueError(f"{path} has dropout_rate {dropout_rate!r}: it must be at least 0 and less than 1")
+        raise ValueError(f"{path} has dropout_rate {dropout_rate!r:.80}: it must be at least 0 and less than 1")
     return ModelConfig(
         **sizes,
         mlp_activations=_activations(path, fields),
@@ -118,7 +118,7 @@ def eos_ids(fields: Mapping[str, Any]) -> list[Any]:
 def _size(path: pathlib.Path, fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name)
     if type(value) is not int or not 0 < value <= MAX_SIZE:
-        raise ValueError(f"{path} has {name} {value!r}: it must be a whole number above 0")
+        raise ValueError(f"{path} has {name} {value!r:.80}: it must be a whole number above 0")
     return value
 
 
@@ -138,10 +138,10 @@ def _activations(path: pathlib.Path, fields: Mapping[str, Any]) -> tuple[str, ..
     kind, _, last = str(proj).rpartition("-")
     if not isinstance(proj, str) or kind not in ("", "gated") or (exact is None and last not in ACTIVATIONS):
         names = ", ".join(ACTIVATIONS)
-        raise ValueError(f"{path} has feed_forward_proj {proj!r}: use one of {names}, or gated- and one of them")
+        raise ValueError(f"{path} has feed_forward_proj {proj!r:.80}: use one of {names}, or gated- and one of them")
     name = exact or ("gelu_new" if proj == "gated-gelu" else last)
-    if name not in ACTIVATIONS:
-        raise ValueError(f"{path} has dense_act_fn {exact!r}: use one of {', '.join(ACTIVATIONS)}")
+    if not isinstance(name, str) or name not in ACTIVATIONS:
+        raise ValueError(f"{path} has dense_act_fn {exact!r:.80}: use one of {', '.join(ACTIVATIONS)}")
     is_gated = fields.get("is_gated_act", kind == "gated")
     return (ACTIVATIONS[name], "linear") if is_gated else (ACTIVATIONS[name],)
 
@@ -160,5 +160,5 @@ def _special_ids(directory: pathlib.Path, fields: Mapping[str, Any]) -> dict[str
     found["start_id"] = next((start for start in starts if start is not None), found["pad_id"])
     for value, theirs in zip(found.values(), ("pad_token_id", "eos_token_id", names[0]), strict=True):
         if value is not None and (type(value) is not int or not 0 <= value < fields["vocab_size"]):
-            raise ValueError(f"{directory} has {theirs} {value!r}: it must be an id below {fields['vocab_size']}")
+            raise ValueError(f"{directory} has {theirs} {value!r:.80}: it must be an id below {fields['vocab_size']}")
     return {name: value for name, value in found.items() if value is not None}

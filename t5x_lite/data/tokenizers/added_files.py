@@ -91,7 +91,8 @@ def _numbered(
         return
     for text, i in read_json_if_there(directory / "added_tokens.json").items():
         yield _token(directory, {"content": text, "special": text in special}, id=i)
-    for token in read_json_if_there(directory / "tokenizer.json").get("added_tokens", []):
+    given = read_json_if_there(directory / "tokenizer.json").get("added_tokens", [])
+    for token in given if isinstance(given, list) else [given]:
         yield _token(directory, token, id=token.get("id") if isinstance(token, dict) else None)
 
 

@@ -89,5 +89,5 @@ def _num_sentinels(directory: pathlib.Path, fields: Mapping[str, Any]) -> int:
     usual = 100 if str(fields.get("tokenizer_class", "T5")).removeprefix("M").startswith("T5") else 0
     num = fields.get("extra_ids", usual)
     if type(num) is not int or not 0 <= num <= MAX_SENTINELS:
-        raise ValueError(f"{directory / CONFIG_FILE} has extra_ids {num!r}: it must be a number of sentinels")
+        raise ValueError(f"{directory / CONFIG_FILE} has extra_ids {num!r:.80}: it must be a number of sentinels")
     return num

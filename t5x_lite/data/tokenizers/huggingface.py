@@ -174,9 +174,13 @@ def vocabulary_of(content: bytes, name: str) -> dict[str, int]:
 def _parse(content: bytes, name: str) -> Any:
     library = import_tokenizers(name)
     try:
-        return library.Tokenizer.from_buffer(content)
-    except ValueError as error:
+        tokenizer = library.Tokenizer.from_buffer(content)
+        tokenizer.encode("\uffff")  # which fails if unknown text has no id
+        return tokenizer
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # the library's
+            raise
         reason = str(error).partition("buffer: ")[2] or str(error)
         raise ValueError(
-            f"{name} is not a Hugging Face tokenizer ({reason}): name the tokenizer.json that its save_pretrained wrote"
+            f"{name} is not a Hugging Face tokenizer ({reason:.200}): name the tokenizer.json that its save_pretrained wrote"
         ) from error

@@ -105,6 +105,7 @@ def test_a_model_hugging_face_does_not_have_is_not_written():
         ({"feed_forward_proj": "odd-relu"}, "has feed_forward_proj 'odd-relu': use one of relu,"),
         ({"feed_forward_proj": "gelu", "dense_act_fn": "tanh"}, "has dense_act_fn 'tanh': use one of relu,"),
         ({"feed_forward_proj": ["relu"]}, "has feed_forward_proj"),
+        ({"dense_act_fn": {"relu": 1}}, "has dense_act_fn {'relu': 1}: use one of relu,"),
         ({"pad_token_id": -1}, "has pad_token_id -1: it must be an id below 32128"),
         ({"eos_token_id": 32_128}, "has eos_token_id 32128"),
         ({"eos_token_id": ["</s>"]}, "has eos_token_id '</s>'"),

@@ -114,6 +114,7 @@ def test_a_sentinel_beyond_the_vocabularys_is_an_added_token(vocabulary, tmp_pat
         {"added_tokens": {"<hl>": "50"}},
         {"added_tokens": {"<hl>": -1}},
         {"tokenizer": {"added_tokens": [7]}},
+        {"tokenizer": {"added_tokens": None}},
         {"tokenizer": {"added_tokens": [{"content": "<hl>"}]}},
     ],
 )

@@ -198,6 +198,15 @@ def test_a_file_that_is_no_tokenizer_is_refused_by_name(damaged, library, tmp_pa
         HuggingFaceTokenizer.from_file(tmp_path / "tokenizer.json")
 
 
+def test_a_file_at_which_the_library_panics_or_that_knows_no_unknown_text_is_refused(library, capfd):
+    stored = json.loads(make(library).to_str())
+    panics = stored | {"normalizer": {"type": "Precompiled", "precompiled_charsmap": 1.5}}
+    without_unknown = stored | {"model": stored["model"] | {"unk_id": None, "unk_token": None}}
+    for fields in (panics, without_unknown):
+        with pytest.raises(ValueError, match=r"x is not a Hugging Face tokenizer \(.+\): name the tokenizer"):
+            HuggingFaceTokenizer(json.dumps(fields).encode(), name="x")
+
+
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "tokenizers", None)
     with pytest.raises(ValueError, match=r"x needs Hugging Face's tokenizers library: pip install 't5x-lite\[tokenize"):
