@@ -14,19 +14,24 @@ from typing import Any
 
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.data.tokenizers.added import AddedToken
-from t5x_lite.data.tokenizers.sentencepiece import NORMAL, SPACE, SentencePieceTokenizer, parse_options
+from t5x_lite.data.tokenizers.sentencepiece import NORMAL, SPACE, SentencePieceTokenizer, normaliser, parse_options
 
 UNIGRAM, BPE = 1, 2  # values of SentencePiece's model_type
+WHITE_SPACE = "\t\n\r"
 REMOVE = {"type": "Split", "behavior": "Removed", "invert": False}
 SPACES, EXTRA_SPACES = {"String": " "}, {"Regex": r"\A +| +\z| +(?= )"}
 
 
 def is_like_t5(tokenizer: SentencePieceTokenizer) -> bool:
-    """Returns whether transformers' T5Tokenizer reads the model as it is: a unigram model without byte pieces."""
+    """Returns whether transformers' T5Tokenizer reads the model as it is.
+
+    It must be a unigram model without byte pieces, for which all white space is spaces.
+    """
     proto = parse_options(tokenizer.content)
     is_plain = proto.trainer_spec.model_type == UNIGRAM and not proto.trainer_spec.byte_fallback
     spaces = proto.normalizer_spec
-    return is_plain and spaces.add_dummy_prefix and spaces.remove_extra_whitespaces
+    has_words = spaces.add_dummy_prefix and spaces.remove_extra_whitespaces
+    return is_plain and has_words and not normaliser(tokenizer.content)(WHITE_SPACE).strip(" ")
 
 
 def tokenizer_json(tokenizer: SentencePieceTokenizer) -> dict[str, Any]:

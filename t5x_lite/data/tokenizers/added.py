@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-SENTINEL = "<extra_id_(?:0|[1-9][0-9]*)>"
+SENTINEL = "<extra_id_(0|[1-9][0-9]{0,8})>"
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 WORD = re.compile(r"\w")
 

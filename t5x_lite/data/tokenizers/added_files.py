@@ -16,6 +16,7 @@ from typing import Any
 
 from t5x_lite.data.tokenizers.added import FLAGS, SENTINEL, AddedToken
 from t5x_lite.data.tokenizers.base import FileTokenizer, Tokenizer
+from t5x_lite.data.tokenizers.huggingface import HuggingFaceTokenizer
 from t5x_lite.files.json_object import read_json_if_there
 from t5x_lite.files.messages import listed
 
@@ -125,12 +126,12 @@ def _is_new(token: AddedToken, base: Tokenizer, directory: pathlib.Path) -> bool
     own = base.token_id(token.text)
     if token.text in base.special_names() or own in base.special_ids:
         return False
-    if own is not None and base.kind == "huggingface":
+    if own is not None and isinstance(base, HuggingFaceTokenizer):
         return False
-    is_sentinel = re.fullmatch(SENTINEL, token.text) is not None
+    sentinel = re.fullmatch(SENTINEL, token.text)
     if not isinstance(base, FileTokenizer):  # ByT5's, which Hugging Face numbers upwards, above the bytes
-        return not is_sentinel
-    number = int(token.text[len("<extra_id_") : -1]) if is_sentinel else base.num_sentinels
+        return sentinel is None
+    number = int(sentinel[1]) if sentinel else base.num_sentinels
     if number >= base.num_sentinels:
         return True
     if token.id not in (None, base.sentinel_id(number)):

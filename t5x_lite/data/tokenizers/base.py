@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.added import AddedToken, Splitter
+from t5x_lite.data.tokenizers.added import SENTINEL, AddedToken, Splitter
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.git_lfs import check_downloaded
 
@@ -31,7 +31,7 @@ T5_IDS = SpecialIds(0, 1, 2)
 VOCAB_MULTIPLE = 128  # pads the embedding so that it shards evenly; T5's 32,100 ids take 32,128 rows
 UNKNOWN = " \u2047 "  # SentencePiece's text for the unknown token
 KIND_FILE = "vocabulary.json"
-SENTINEL_PATTERN = re.compile(r"\u2581?<extra_id_(\d+)>")  # with or without SentencePiece's space marker
+SENTINEL_PATTERN = re.compile(f"\u2581?{SENTINEL}")  # with or without SentencePiece's space marker
 USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # vocabulary files in model directories
 
 

@@ -16,7 +16,7 @@ from t5x_lite.data.tokenizers.added_files import CONFIG_FILE, read_names, token_
 from t5x_lite.data.tokenizers.base import KIND_FILE, SpecialIds, Tokenizer, read_vocabulary
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.data.tokenizers.huggingface import SPECIAL_TOKENS, HuggingFaceTokenizer, vocabulary_of
-from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer, special_pieces
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer, read_pieces
 from t5x_lite.files.json_object import read_json_if_there
 
 MODEL_FILE, TOKENIZER_FILE, MODEL_CONFIG_FILE = "spiece.model", "tokenizer.json", "config.json"
@@ -55,8 +55,8 @@ def is_model_directory(path: pathlib.Path) -> bool:
 
 def _sentencepiece(directory: pathlib.Path, names: Mapping[str, Any]) -> Tokenizer:
     path = directory / MODEL_FILE
-    num_pieces, own, pieces = special_pieces(read_vocabulary(path), f"task.tokenizer.path {path}")
-    special_ids = _special_ids(directory, names, pieces, own)
+    pieces = read_pieces(read_vocabulary(path), f"task.tokenizer.path {path}")
+    special_ids, num_pieces = _special_ids(directory, names, pieces.ids, pieces.special_ids), len(pieces.ids)
     num_rows = read_json_if_there(directory / MODEL_CONFIG_FILE).get("vocab_size")
     num_sentinels = _num_sentinels(directory, names)
     if "extra_ids" not in names and type(num_rows) is int and num_pieces <= num_rows < num_pieces + num_sentinels:

@@ -180,7 +180,7 @@ def _parse(content: bytes, name: str) -> Any:
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # the library's
             raise
-        reason = str(error).partition("buffer: ")[2] or str(error)
+        reason = (str(error).partition("buffer: ")[2] or str(error))[:200]
         raise ValueError(
-            f"{name} is not a Hugging Face tokenizer ({reason:.200}): name the tokenizer.json that its save_pretrained wrote"
+            f"{name} is not a Hugging Face tokenizer ({reason}): name the tokenizer.json that its save_pretrained wrote"
         ) from error

@@ -12,7 +12,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sentencepiece
@@ -30,7 +30,7 @@ from t5x_lite.data.tokenizers.base import (
 )
 
 SPACE = "\u2581"  # SentencePiece's space marker
-NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED = 1, 2, 3, 4, 5  # piece types; unused ones are never found in texts
+NORMAL, UNKNOWN, USER_DEFINED, UNUSED = 1, 2, 4, 5  # piece types; unused ones are never found in texts
 # SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
 # so a long text may be tokenised differently when split into parts, with the same score or a higher one.
 PART_CHARACTERS = 2**20
@@ -54,23 +54,20 @@ class SentencePieceTokenizer(FileTokenizer):
         added_tokens: Sequence[AddedToken] = (),
     ):
         super().__init__(content, num_sentinels, name=name)
-        try:
-            named_ids, sentinel_ids, ids, _ = _read_pieces(content)
-        except DecodeError as error:
-            raise _not_a_model(name) from error
-        num_pieces = len(ids)
-        special_ids = special_ids or named_ids
+        pieces = read_pieces(content, name)
+        num_pieces = len(pieces.ids)
+        special_ids = special_ids or pieces.special_ids
         check_special_ids(special_ids, num_pieces, name, REMEDY)
         self.pad_id, self.eos_id, self.unk_id = special_ids
-        own_sentinels = count_sentinels(sentinel_ids, num_pieces, name)
+        own_sentinels = count_sentinels(pieces.sentinel_ids, num_pieces, name)
         self.num_sentinels = own_sentinels or num_sentinels
         self.num_appended = self.num_sentinels - own_sentinels  # missing from the model itself
         self.vocab_size = num_pieces + self.num_appended
-        self._add(added_tokens, ids.get, name)
+        self._add(added_tokens, pieces.ids.get, name)
         try:
-            normalise = _normaliser(content) if any(token.normalized for token in self.added_tokens) else str
-            self._split, pieces = self._splitter(normalise), self._added_pieces(normalise)
-            self._processor = _open_processor(content, self.num_appended, pieces)
+            normalise = normaliser(content) if any(token.normalized for token in self.added_tokens) else str
+            self._split, added_pieces = self._splitter(normalise), self._added_pieces(normalise)
+            self._processor = _open_processor(content, self.num_appended, added_pieces)
         except (RuntimeError, ValueError) as error:
             raise _not_a_model(name) from error
         separate = [*self._processor.encode("a b"), *self._processor.encode("b a")]
@@ -110,7 +107,7 @@ class SentencePieceTokenizer(FileTokenizer):
         return [*parts, text[begin:]]
 
     def token_id(self, text: str) -> int | None:
-        return _read_pieces(self.content)[2].get(text, super().token_id(text))
+        return _read_pieces(self.content).ids.get(text, super().token_id(text))
 
     def special_names(self) -> list[str | None]:
         return [self._processor.id_to_piece(i) if i >= 0 else None for i in self.special_ids]
@@ -150,13 +147,20 @@ def parse_model(content: bytes) -> Any:
     return _Model.FromString(content)
 
 
-def special_pieces(content: bytes, name: str) -> tuple[int, SpecialIds, dict[str, int]]:
-    """Returns (the number of pieces; the special ids that a model names; the ids of its control pieces)."""
+class Pieces(NamedTuple):
+    """What a model's pieces are."""
+
+    ids: dict[str, int]  # by piece
+    special_ids: SpecialIds  # those that the model names
+    sentinel_ids: dict[int, int]  # by the number N of <extra_id_N>
+
+
+def read_pieces(content: bytes, name: str) -> Pieces:
+    """Returns the pieces of a model; raises ValueError, with the name of the file, if it is not one."""
     try:
-        special_ids, _, ids, control = _read_pieces(content)
+        return _read_pieces(content)
     except DecodeError as error:
         raise _not_a_model(name) from error
-    return len(ids), special_ids, control
 
 
 def parse_options(content: bytes) -> Any:
@@ -170,8 +174,7 @@ def _not_a_model(name: str) -> ValueError:
 
 # A run opens the same model several times, taking a third of a second each time.
 @functools.lru_cache(maxsize=4)
-def _read_pieces(content: bytes) -> tuple[SpecialIds, dict[int, int], dict[str, int], dict[str, int]]:
-    """Returns (the special ids; sentinel ids by N; ids of all and of control pieces); may raise DecodeError."""
+def _read_pieces(content: bytes) -> Pieces:
     proto = parse_model(content)
     if not proto.pieces or not proto.HasField("normalizer_spec"):  # the last field: missing if truncated
         raise DecodeError("truncated")
@@ -183,9 +186,7 @@ def _read_pieces(content: bytes) -> tuple[SpecialIds, dict[int, int], dict[str, 
             sentinel_ids[int(match[1])] = i
         if unknown < 0 and piece.type == UNKNOWN:
             unknown = i
-    special_ids = SpecialIds(ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown)
-    control = {piece.piece: i for i, piece in enumerate(proto.pieces) if piece.type in (UNKNOWN, CONTROL, USER_DEFINED)}
-    return special_ids, sentinel_ids, ids, control
+    return Pieces(ids, SpecialIds(ids.get(spec.pad_piece, -1), ids.get(spec.eos_piece, -1), unknown), sentinel_ids)
 
 
 @functools.lru_cache(maxsize=4)
@@ -198,7 +199,7 @@ def _open_processor(content: bytes, num_appended: int, added: tuple[str, ...]) -
     return sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
 
 
-def _normaliser(content: bytes) -> Callable[[str], str]:
+def normaliser(content: bytes) -> Callable[[str], str]:
     """Returns a model's map of characters, without its treatment of spaces."""
     keep = dict.fromkeys(("add_dummy_prefix", "escape_whitespaces", "remove_extra_whitespaces"), False)
     return sentencepiece.SentencePieceNormalizer(model_proto=content, **keep).Normalize
