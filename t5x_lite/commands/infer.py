@@ -99,11 +99,15 @@ def _identity(
     if inputs.identity is None:
         return None
     fields = dataclasses.asdict(options)
-    old_names = {new: old for old, new in RENAMED.items()}  # so that outputs of earlier versions can be resumed
+    # So that outputs of earlier versions can be resumed, fields have their old names, and none has one that is new.
+    old_names = {new: old for old, new in RENAMED.items()}
+    settings = {name: value for name, value in dataclasses.asdict(config).items() if value}
+    if config.scores_as == GenerationConfig.scores_as:
+        del settings["scores_as"]
     return {
         "checkpoint": os.path.abspath(options.checkpoint),
         "step": pretrained.step,
         **inputs.identity,
         **{name: value for name, value in fields.items() if name not in NOT_IDENTIFYING},
-        **{old_names.get(name, name): value for name, value in dataclasses.asdict(config).items() if value},
+        **{old_names.get(name, name): value for name, value in settings.items()},
     }

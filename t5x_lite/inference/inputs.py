@@ -72,13 +72,13 @@ def _of_split(options: InferConfig, task: TaskConfig, cache: pathlib.Path) -> In
 
 
 def _of_file(options: InferConfig, task: TaskConfig, cache: pathlib.Path) -> Inputs:
-    make, field, identity = _input_maker(options, task), line_field(task), {}
+    make, field = _input_maker(options, task), line_field(task)
     if (own := _own_task(options, task)) is not None:
-        task, make, identity = own, _as_in_training(own, make), {"task.inputs of the run": own.inputs}
+        task, make = own, _as_in_training(own, make)
     with record_errors(options, "--input "):
         open_text = lines_opener(field, may_be_json=options.has_template)
         source, skipped = open_source(task, options.input, cache, field="--input", open_text=open_text)
-    identity |= _identity(options.input) or {"input": options.input, "records": len(source)}
+    identity = _identity(options.input) or {"input": options.input, "records": len(source)}
     texts = _texts(options, task, source.read(range(len(source))), make, skipped)
     return Inputs(texts, len(source) if _has_a_text_each(task) else None, identity)
 

@@ -210,6 +210,25 @@ def test_a_mesh_rounds_the_batch_size_up_and_gives_the_same_rows(pretrained):
     assert rows_of(on_mesh, LINES, batch_size=9) == rows_of(pretrained, LINES)
 
 
+def test_what_the_first_version_started_is_resumed(pretrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(infer, "load", loaded(pretrained))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "in.txt").write_text("one\ntwo\n")
+    state = os.stat("in.txt")
+    began = {"checkpoint": str(tmp_path / "run"), "step": 1, "input": str(tmp_path / "in.txt")}
+    began |= {"bytes of it": state.st_size, "time of it": state.st_mtime_ns}
+    unset = ("template", "task", "split", "examples", "targets_template", "inputs_length")
+    began |= dict.fromkeys(unset) | {"shots": 0, "balanced": False, "log_probs": False}
+    began |= {"shot_template": "{inputs}\n{targets}", "shot_separator": "\n\n", "max_new_tokens": 3, "num_beams": 1}
+    began |= {"top_p": 1.0, "length_penalty": 0.6, "beam_rules": "t5x", "num_return_sequences": 1}
+    began |= {"repetition_penalty": 1.0}
+    (tmp_path / "out.jsonl.partial").write_text(f'{json.dumps(began)}\n{{"inputs": "one"}}\n')
+    infer.run(options(input="in.txt", output="out.jsonl"), {"max_new_tokens": 3})
+    first, second = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert first == '{"inputs": "one"}'
+    assert json.loads(second)["inputs"] == "two"
+
+
 def test_nothing_that_is_read_is_overwritten(pretrained, tmp_path, monkeypatch):
     monkeypatch.setattr(infer, "load", lambda *_: pytest.fail("refused too late"))
     monkeypatch.chdir(tmp_path)
