@@ -84,8 +84,8 @@ def draw_shots(pairs: Sequence[Pair], num_shots: int, *, seed: int, balanced: bo
 
 def line_field(task: TaskConfig) -> str:
     """Returns the field that a line of plain text fills: the only one of the task's template, or else `inputs`."""
-    only = Template(task.inputs or "", "task.inputs").only_field if task.preprocess is None else None
-    return only or INPUTS
+    fields = Template(task.inputs or "", "task.inputs").fields
+    return fields.pop() if len(fields) == 1 and task.preprocess is None and "." not in min(fields) else INPUTS
 
 
 @contextlib.contextmanager

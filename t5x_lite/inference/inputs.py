@@ -15,6 +15,7 @@ from t5x_lite.checkpoints.model_files import model_files
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.data.records.rows import convert, input_maker, is_held_out
+from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources import named, open_source
 from t5x_lite.data.sources.base import Located, Record
 from t5x_lite.data.sources.file_content import state_of
@@ -127,7 +128,10 @@ def _as_in_training(own: TaskConfig, otherwise: InputMaker) -> InputMaker:
 
     Lines of plain text are inputs themselves.
     """
-    make_own = functools.cache(lambda: input_maker(own, "the run's task.inputs"))  # its function may not be installed
+    name = "the run's task.inputs"
+    make_own = functools.cache(lambda: input_maker(own, name))  # task.preprocess may not be installed
+    # Without any of these, an optional field is not meant to be empty.
+    needed = {field.partition(".")[0] for field in Template(own.inputs or "", name).fields}
 
     @functools.cache
     def tell() -> None:
@@ -137,14 +141,15 @@ def _as_in_training(own: TaskConfig, otherwise: InputMaker) -> InputMaker:
         )
 
     def make(record: Record, where: str) -> list[str]:
-        if isinstance(record, Line):
+        has_inputs = INPUTS in record
+        if isinstance(record, Line) or (has_inputs and own.preprocess is None and needed.isdisjoint(record)):
             return otherwise(record, where)
         try:
             made = make_own()(record, where)
         except ValueError:
-            if INPUTS not in record:
-                raise
-            return otherwise(record, where)
+            if has_inputs:
+                return otherwise(record, where)
+            raise
         tell()
         return made
 

@@ -205,6 +205,14 @@ def test_a_run_with_the_field_inputs_reads_it_as_in_training_except_in_lines_of_
     assert read(**asked) == (["one"], None)
 
 
+def test_the_optional_fields_of_a_run_are_not_all_missing_where_inputs_are_given(tmp_path, run):
+    (tmp_path / "a.jsonl").write_text(
+        '{"inputs": "one"}\n{"a": {"b": "two"}}\n{"q": "three", "inputs": "unread"}\n{}\n'
+    )
+    asked = {"checkpoint": run(inputs="{q?}{a.b?}!"), "input": str(tmp_path / "a.jsonl")}
+    assert read(**asked) == (["one", "two!", "three!", "!"], 4)
+
+
 def test_a_run_reads_records_by_its_own_columns_and_function(tmp_path, run, monkeypatch):
     monkeypatch.setattr("t5x_lite.tasks.TWICE", lambda record: [record, record], raising=False)
     checkpoint = run(columns=["q", "a"], preprocess="t5x_lite.tasks:TWICE")

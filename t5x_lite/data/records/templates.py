@@ -44,10 +44,9 @@ class Template:
             self._parts.append((literal, field, separator))
 
     @property
-    def only_field(self) -> str | None:
-        """The field that a line of plain text can fill; None if there are none or several, or it is nested."""
-        fields = {field.removesuffix(OPTIONAL) for _, field, _ in self._parts if field}
-        return None if len(fields) != 1 or "." in (field := fields.pop()) else field
+    def fields(self) -> set[str]:
+        """The fields in braces, such as a.b."""
+        return {field.removesuffix(OPTIONAL) for _, field, _ in self._parts if field}
 
     def __call__(self, record: Mapping[str, Any], where: str) -> str:
         """Returns the text of a record; raises BadRecord if a field is missing, null, or neither text nor a number."""
