@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from t5x_lite.checkpoints import restoring
 from t5x_lite.checkpoints.arrays import Index
 from t5x_lite.checkpoints.native import architecture_from_json, model_config_from_json
 from t5x_lite.checkpoints.orbax import Checkpoints
@@ -23,14 +24,14 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
         step = checkpoints.latest_step()
         if step is None:
             raise ValueError(f"{path} has no checkpoint yet: wait until the run has saved its first one")
-        meta = checkpoints.meta(step)
+        meta = restoring.meta(checkpoints, step)
     config, architecture = model_config_from_json(meta["model"]), ENCODER_DECODER
     if "architecture" in meta:  # absent in the first version, which had only encoder-decoders
         architecture = architecture_from_json(meta["architecture"])
 
     def restore(shapes: Any) -> Any:
         with _opened(path) as checkpoints:
-            return checkpoints.restore(step, {"model": shapes})["model"]
+            return restoring.restore(checkpoints, step, {"model": shapes})["model"]
 
     @functools.cache
     def whole() -> Read:  # because checksums cover whole arrays
@@ -46,7 +47,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
 def read_slots(path: pathlib.Path, step: int) -> Slots | None:
     """Returns the Adafactor state of a run's checkpoint; None if the run uses another optimizer."""
     with _opened(path) as checkpoints:
-        return slots_of(checkpoints.arrays(step, "optimizer"))
+        return slots_of(restoring.arrays(checkpoints, step, "optimizer"))
 
 
 def _opened(path: pathlib.Path) -> contextlib.closing[Checkpoints]:

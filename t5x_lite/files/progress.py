@@ -30,7 +30,9 @@ class ProgressBar:
         self._enabled = enabled
         self._progress = None
         if enabled and sys.stderr.isatty():
-            self._progress = _rich_progress(unit)
+            from t5x_lite.files.rich_bar import rich_bar
+
+            self._progress = rich_bar(unit)
             self._task = self._progress.add_task(description, total=total, completed=completed, text=text)
 
     @property
@@ -55,7 +57,7 @@ class ProgressBar:
     def update(self, *, completed: int | None = None, total: int | None = None, text: str | None = None) -> None:
         """Sets the amounts of work or the text; None leaves a value unchanged."""
         if self._progress is not None:
-            fields = {} if text is None else {"text": text}
+            fields: dict[str, Any] = {} if text is None else {"text": text}
             self._progress.update(self._task, completed=completed, total=total, **fields)
 
     def print(self, text: str) -> None:
@@ -64,21 +66,3 @@ class ProgressBar:
             self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         elif self._enabled:
             print(text, file=sys.stderr, flush=True)
-
-
-def _rich_progress(unit: str) -> Any:
-    # Imported lazily, because most processes show no bar: they are workers, or write to log files.
-    from rich import progress
-    from rich.console import Console
-
-    count = [progress.MofNCompleteColumn(), progress.TextColumn(unit)]
-    return progress.Progress(
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        *([progress.DownloadColumn(), progress.TransferSpeedColumn()] if unit == "bytes" else count),
-        progress.TextColumn("{task.fields[text]}"),
-        progress.TimeElapsedColumn(),
-        progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
-        redirect_stdout=sys.stdout.isatty(),  # piped rows must not go to the terminal
-    )

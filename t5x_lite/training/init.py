@@ -16,8 +16,10 @@ def restore_or_init(program: Program, checkpoints: Checkpoints) -> tuple[TrainSt
     step = checkpoints.latest_step()
     if step is None:
         return program.init(), 0
-    state = from_items(checkpoints.restore(step, to_items(program.shapes)))
-    return state, checkpoints.meta(step)["next_example"]
+    from t5x_lite.checkpoints.restoring import meta, restore
+
+    state = from_items(restore(checkpoints, step, to_items(program.shapes)))
+    return state, meta(checkpoints, step)["next_example"]
 
 
 def to_items(state: TrainState) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from t5x_lite.checkpoints import restoring
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import MeshConfig, OptimizerConfig, TrainConfig
 from t5x_lite.data.shapes import feature_shapes
@@ -102,7 +103,7 @@ def test_a_mesh_does_not_change_the_loss_and_its_checkpoints_resume_on_any_other
     np.testing.assert_allclose(losses, trained("data 8", directory), rtol=1e-5)
     for other in MESHES:
         checkpoints = Checkpoints(directory / name)
-        state = from_items(checkpoints.restore(SAVED_AT, to_items(program(other).shapes)))
+        state = from_items(restoring.restore(checkpoints, SAVED_AT, to_items(program(other).shapes)))
         checkpoints.close()
         _, resumed = advance(other, state, SAVED_AT, GO_ON)
         np.testing.assert_allclose(resumed, losses[SAVED_AT : SAVED_AT + GO_ON], rtol=1e-5, err_msg=other)
