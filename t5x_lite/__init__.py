@@ -6,12 +6,13 @@ nor the checkpoint formats.
 """
 
 import importlib
-import re
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+TYPE_CHECKING = False  # this file imports next to nothing, since `t5x_lite.__main__` handles Ctrl-C only after it
 
 if TYPE_CHECKING:  # the one list of public names, which `_public_names` reads too
+    from typing import Any
+
     from t5x_lite.checkpoints.load import load as load
     from t5x_lite.checkpoints.load import save_hf as save_hf
     from t5x_lite.config import MixtureConfig as Mixture  # noqa: F401
@@ -33,16 +34,16 @@ if TYPE_CHECKING:  # the one list of public names, which `_public_names` reads t
 
 def _public_names() -> dict[str, tuple[str, str]]:
     """Returns the module and the name there of each public name, from this file's own source."""
-    with open(__file__, encoding="utf-8") as source:  # `pkgutil` would double the time to import
-        imports = re.findall(r"^    from (t5x_lite\.\S+) import (\w+) as (\w+)", source.read(), re.MULTILINE)
-    return {public: (module, name) for module, name, public in imports}
+    with open(__file__, encoding="utf-8") as source:
+        imports = [line.split() for line in source if line.startswith("    from t5x_lite.")]
+    return {public: (module, name) for _, module, _, name, _, public, *_ in imports}
 
 
 _PUBLIC = _public_names()
 __all__ = sorted(_PUBLIC)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _PUBLIC:
         raise AttributeError(f"module 't5x_lite' has no attribute {name!r}")
     module, attribute = _PUBLIC[name]

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """The entry point of `t5x-lite` and `python -m t5x_lite`: Ctrl-C has its handler before anything else is imported."""
 
-import contextlib
+import os
 import signal
 import sys
-
-from t5x_lite.parallel import interrupts
 
 
 def main() -> int:
     """Runs the process's command line and returns its exit status."""
+    if os.name == "posix" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until the command begins, and when it has ended: Python's handler would lose it or print a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    import contextlib
+
+    from t5x_lite.parallel import interrupts
+
     status = interrupts.STATUS
-    with interrupts.handled() as is_handled, contextlib.suppress(KeyboardInterrupt):
+    with interrupts.handled(), contextlib.suppress(KeyboardInterrupt):
         from t5x_lite.cli import main
 
         status = main()
-    if is_handled:  # from here on, without a traceback from what Python does when it exits
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     return status
 
 

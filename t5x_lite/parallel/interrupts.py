@@ -35,7 +35,7 @@ def handled() -> Iterator[bool]:
     """Handles Ctrl-C in this block; yields False in other threads, or if Ctrl-C is ignored or has another handler."""
     global _active
     is_main, handler = threading.current_thread() is threading.main_thread(), signal.getsignal(signal.SIGINT)
-    if not is_main or _active or handler is not signal.default_int_handler or os.name != "posix":
+    if not is_main or _active or handler not in (signal.default_int_handler, signal.SIG_DFL) or os.name != "posix":
         yield is_main and _active is not None
         return
     _active = _Interrupts()
@@ -83,7 +83,7 @@ class _Interrupts:
         self._fd = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         # From here on, signals wait in the pipe for the thread.
         self._raised = True
-        signal.signal(signal.SIGINT, self._on_signal)
+        self._handler = signal.signal(signal.SIGINT, self._on_signal)
         self._hook, sys.unraisablehook = sys.unraisablehook, self._on_unraisable
         self._thread.start()
         self._raised = False
@@ -97,7 +97,7 @@ class _Interrupts:
         self._thread.join()
         os.close(self._write)
         os.close(self._read)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, self._handler)
 
     def forget(self) -> None:
         self._raised = False
