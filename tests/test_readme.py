@@ -42,10 +42,11 @@ def test_a_flan_t5_is_loaded_asked_trained_on_and_exported(folder, capsys):
     assert language == "python"
     names: dict = {}
     exec(ask, names)
-    answers, best = capsys.readouterr().out.splitlines()
+    answers, best, shape = capsys.readouterr().out.splitlines()
     assert type(names["flan"].model) is t5x_lite.T5
     (answer,) = t5x_lite.generate(names["flan"], ["Answer the question: what is the boiling point of water?"])
     assert (answers, best in ("yes", "no")) == (str([answer]), True)
+    assert shape == str((1, names["flan"].config.emb_dim))
     ((language, fine_tune),) = snippets("Fine-tune it")
     assert language == "bash"
     subprocess.run(["bash", "-eu"], input=fine_tune, text=True, env=make_command(folder), check=True)
