@@ -122,7 +122,7 @@ def ours(directory: str, texts: list[str], batch_size: int) -> Callable[[], np.n
     import t5x_lite
 
     model = t5x_lite.load(directory)
-    return lambda: t5x_lite.encode(model, texts, batch_size=batch_size)
+    return lambda: np.asarray(t5x_lite.encode(model, texts, batch_size=batch_size))
 
 
 def theirs(directory: str, texts: list[str], batch_size: int) -> Callable[[], np.ndarray]:
