@@ -52,8 +52,8 @@ def run(
     """Prints the results of a run's newest checkpoint on the held-out examples of a config's tasks.
 
     Args:
-      cfg: the config; only its task, lengths and batch size matter. The run directory is never written to: text missing
-        there is prepared in a temporary directory.
+      cfg: the config; only its task, lengths, batch size and revision matter. The run directory is never written to:
+        text missing there is prepared in a temporary directory.
       checkpoint: the run directory.
       output: the file for a JSON line per example, in the order of the held-out text; - for standard output.
       num_batches: the maximum number of batches per task; None for all.

@@ -109,7 +109,7 @@ def unigram_entropy(batches: Iterable[Batch], tokenizer: Tokenizer | None = None
         counts[[tokenizer.pad_id, tokenizer.eos_id]] = 0
         counts[tokenizer.sentinel_ids.start : tokenizer.sentinel_ids.stop] = 0
     shares = counts[counts > 0] / counts.sum()
-    return float(-np.sum(shares * np.log(shares)))
+    return float(0.0 - np.sum(shares * np.log(shares)))  # not -0.0 for a single kind of target
 
 
 def _make_batch(

@@ -40,7 +40,7 @@ def evaluate(
     Args:
       model: a run directory, the result of `load`, or a model alone, which uses the tokenizer in `config.run_dir` or
         `config.task.tokenizer`.
-      config: the config; only its task, lengths and batch size matter.
+      config: the config; only its task, lengths, batch size and revision matter.
       num_batches: the maximum number of batches per task; None for all.
 
     Returns:

@@ -241,6 +241,10 @@ def test_unigram_entropy_is_that_of_the_text_tokens_alone():
     np.testing.assert_allclose(unigram_entropy(batches, tokenizer), expected, rtol=1e-12)
 
 
+def test_unigram_entropy_of_a_single_kind_of_target_is_0():
+    assert str(unigram_entropy([{"target_labels": np.array([2, 2]), "label_weights": np.ones(2, int)}])) == "0.0"
+
+
 def test_unigram_entropy_of_labels_counts_those_that_weigh_something():
     labels = {"target_labels": np.array([[0, 2, 1], [2, 2, 0]]), "label_weights": np.array([[1, 1, 0], [1, 1, 0]])}
     expected = -(0.75 * np.log(0.75) + 0.25 * np.log(0.25))
