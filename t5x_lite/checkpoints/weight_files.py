@@ -58,21 +58,28 @@ def _read_all(index: pathlib.Path, module: str) -> dict[str, LazyArray]:
             raise ValueError(f"{path}, which {index} names, does not exist: download it again")
         for array, content in _read(path, module).items():
             if array in arrays and not equal(arrays[array], content):
-                raise ValueError(f"{path} has a different {array} from an earlier file: use the files of one model")
+                raise ValueError(
+                    f"{path} has a different {array!r:.100} from an earlier file: use the files of one model"
+                )
             arrays.setdefault(array, content)
     return arrays
 
 
 def _without_weights(directory: pathlib.Path) -> str:
+    for name in FORMATS:
+        for path in (directory / name, directory / f"{name}{INDEX}"):
+            if path.is_symlink():  # as in a copy of a part of the Hub's cache
+                return f"{path} links to a missing file: copy the directory with cp -rL, or download it again"
     for name, (library, option) in FOREIGN.items():
-        if (directory / name).is_file():
+        if (directory / name).is_file() or (directory / f"{name}{INDEX}").is_file():
             return (
                 f"{directory} has only weights for {library}, {name}: download its model.safetensors too or, if there "
                 f"is none, convert it with transformers 4: T5ForConditionalGeneration.from_pretrained("
                 f"{str(directory)!r}, {option}).save_pretrained(NEW_DIRECTORY)"
             )
     names = " nor ".join(f"{name} (or {name}{INDEX})" for name in FORMATS)
-    others = sorted(path.name for pattern in ("*.safetensors", "*model*.bin") for path in directory.glob(pattern))
+    patterns = ("*.safetensors", "*model*.bin")
+    others = sorted(path.name for pattern in patterns for path in directory.glob(pattern) if path.is_file())
     if others:
         return f"{directory} has {listed(others, 3)}, but neither {names}: download all files of the model"
     return f"{directory} has neither {names}: name a directory with weights"

@@ -65,7 +65,7 @@ def test_a_copy_in_two_files_is_read_and_another_array_of_its_name_is_refused(sh
     write(sharded / SECOND, "bc")
     assert_read(sharded)
     write(sharded / SECOND, "bc", ARRAYS | {"b": ARRAYS["b"] + 1})
-    with pytest.raises(ValueError, match=r"model-2.safetensors has a different b from an earlier file"):
+    with pytest.raises(ValueError, match=r"model-2.safetensors has a different 'b' from an earlier file"):
         open_weights(sharded)
 
 
@@ -107,9 +107,17 @@ def test_a_git_lfs_pointer_is_named_as_such(sharded, name):
         open_weights(sharded)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", INDEX, "pytorch_model.bin"])
+def test_a_link_to_nothing_as_in_a_copy_of_the_hubs_cache_is_named_as_such(name, tmp_path):
+    (tmp_path / name).symlink_to("../../blobs/4d7a")
+    with pytest.raises(ValueError, match=rf"{name} links to a missing file: copy .* cp -rL"):
+        open_weights(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["", ".index.json"])
 @pytest.mark.parametrize(("name", "option"), [("flax_model.msgpack", "from_flax"), ("tf_model.h5", "from_tf")])
-def test_weights_for_another_library_alone_are_named_with_the_remedy(name, option, tmp_path):
-    (tmp_path / name).touch()
+def test_weights_for_another_library_alone_are_named_with_the_remedy(name, option, suffix, tmp_path):
+    (tmp_path / f"{name}{suffix}").touch()
     with pytest.raises(ValueError, match=rf"has only weights for \w+, {name}: download .*{option}=True"):
         open_weights(tmp_path)
 
