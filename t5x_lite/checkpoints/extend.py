@@ -36,8 +36,9 @@ def extend_vocabulary(
     Raises:
       ValueError: if a text is empty, given twice or already a token.
     """
+    special = tokenizer.special_names()
     for text in texts:
-        if tokenizer.token_id(text) is not None or re.fullmatch(SENTINEL, text):
+        if tokenizer.token_id(text) is not None or text in special or re.fullmatch(SENTINEL, text):
             raise ValueError(
                 f"model.added_tokens has {text!r}, which is already a token of the vocabulary: leave it out"
             )

@@ -65,7 +65,7 @@ def test_byt5s_new_tokens_follow_its_rows():
     assert (after.config.vocab_size, after.tokenizer.encode("<hl>")) == (512, [384])
 
 
-@pytest.mark.parametrize("texts", [["<extra_id_3>"], ["<extra_id_99>"], ["<old>"]])
+@pytest.mark.parametrize("texts", [["<extra_id_3>"], ["<extra_id_99>"], ["<old>"], ["</s>"]])
 def test_a_token_that_is_there_already_is_refused(texts):
     old = extend_vocabulary(lazy(dataclasses.replace(tiny.T5_1_1, vocab_size=384))[1], TOKENIZER, ["<old>"])
     with pytest.raises(ValueError, match=r"model.added_tokens has '<.*>', which is already a token of the vocabulary"):

@@ -13,8 +13,7 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.files.json_object import read_json, read_json_if_there
 
 CONFIG_FILE = "config.json"
-ARCHITECTURES = {"t5": "T5ForConditionalGeneration", "mt5": "MT5ForConditionalGeneration"}
-ARCHITECTURES["umt5"] = "UMT5ForConditionalGeneration"
+ARCHITECTURES = {name.lower(): f"{name}ForConditionalGeneration" for name in ("T5", "MT5", "UMT5")}  # by model_type
 SIZES = {
     "vocab_size": "vocab_size",
     "d_model": "emb_dim",
