@@ -49,28 +49,7 @@ def test_a_pipe_is_read_as_it_comes(monkeypatch):
     assert read() == (["one", "", "two"], None)
 
 
-@pytest.mark.parametrize("kind", ["itself", "symlink", "hard link", "another spelling", "pattern", "folder"])
-def test_an_output_that_is_read_is_refused(tmp_path, kind):
-    (tmp_path / "in").mkdir()
-    source = tmp_path / "in" / "a.jsonl"
-    source.write_text('{"inputs": "one"}\n')
-    name, output = str(source), tmp_path / "out.jsonl"
-    if kind == "symlink":
-        output.symlink_to(source)
-    elif kind == "hard link":
-        output.hardlink_to(source)
-    elif kind == "another spelling":
-        output = f"{tmp_path}/in/../in/a.jsonl"
-    else:
-        name, output = {"pattern": str(tmp_path / "in" / "*.jsonl"), "folder": str(tmp_path)}.get(kind, name), source
-    with pytest.raises(ValueError, match=r"--output .* is .*in/a.jsonl, which is read: name another file"):
-        read(input=name, output=str(output))
-    with pytest.raises(ValueError, match=r"--output .* is .*in/a.jsonl, which is read: name another file"):
-        read(input="-", examples=name, shots=1, output=str(output))
-    assert source.read_text() == '{"inputs": "one"}\n'
-
-
-def test_the_source_of_a_task_is_not_overwritten_either(task, tmp_path):
+def test_the_source_of_a_task_is_not_overwritten(task, tmp_path):
     name = task()
     with pytest.raises(ValueError, match=r"train.jsonl, which is read: name another file"):
         read(task=name, split="eval", output=str(tmp_path / "train.jsonl"))
