@@ -1,5 +1,6 @@
 """Compares vocabularies of the forms that families publish with transformers' Auto class; needs the extra parity."""
 
+import dataclasses
 import io
 import json
 
@@ -7,7 +8,14 @@ import pytest
 import sentencepiece
 
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer
+from t5x_lite.checkpoints.load import save_hf
+from t5x_lite.data.tokenizers.added import AddedToken
+from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer, parse_model
+from t5x_lite.model.encoder import Encoder
+from t5x_lite.model.transformer import T5 as T5Model
+from tests import tiny
+from tests.data.tokenizers.test_byte_bpe import NUM_BPE, sentinels, write_bpe
 from tests.data.tokenizers.test_sentencepiece import published_vocabulary
 from tests.odd_texts import MORE_ODD_TEXTS, ODD_TEXTS
 
@@ -129,3 +137,38 @@ def test_vocabularies_of_proteins(tmp_path, pieces, fields, vocab_size):
     ours, *theirs = tokenizers(tmp_path, model_with(pieces), fields, {"vocab_size": vocab_size})
     assert ours.vocab_size == vocab_size
     assert_same_ids(PROTEINS, ours, *theirs)
+
+
+def exported_tokenizers(directory):
+    """One of each kind that is written differently."""
+    pieces = SentencePieceTokenizer(trained(**IDS, byte_fallback=False))
+    added = [AddedToken(text="<hl>"), AddedToken(text="\n")]
+    bpe = read_tokenizer(write_bpe(directory / "bpe", added=sentinels(NUM_BPE, 100)))
+    return {
+        "pieces": pieces,
+        "pieces and added": pieces.extended(added),
+        "pieces and bytes": SentencePieceTokenizer(trained(**IDS)),
+        "BPE": bpe,
+        "BPE and added": bpe.extended(added),
+        "ByT5": ByteTokenizer(),
+        "ByT5 and added": ByteTokenizer().extended(added),
+    }
+
+
+@pytest.mark.parametrize("is_encoder", [False, True])
+@pytest.mark.parametrize("family", ["1.1", "umT5"])
+def test_every_export_opens_with_the_auto_classes(family, is_encoder, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="needs the extra parity")
+    auto = transformers.AutoModelForTextEncoding if is_encoder else transformers.AutoModelForSeq2SeqLM
+    for name, tokenizer in exported_tokenizers(tmp_path).items():
+        if family == "umT5" and name.startswith("ByT5"):  # transformers has no class for it
+            continue
+        pad_id, eos_id, _ = tokenizer.special_ids
+        ids = {"vocab_size": tokenizer.padded_vocab_size, "pad_id": pad_id, "eos_id": eos_id}
+        cfg = dataclasses.replace(tiny.FAMILY[family], **ids)
+        save_hf(tiny.drawn(Encoder if is_encoder else T5Model, cfg), tokenizer, tmp_path / name)
+        opened, theirs = (kind.from_pretrained(tmp_path / name) for kind in (transformers.AutoTokenizer, auto))
+        assert (opened.pad_token_id, opened.eos_token_id) == (theirs.config.pad_token_id, theirs.config.eos_token_id)
+        for text in ("the quick <hl>\nfox", "a<extra_id_0>b", ""):
+            if "extra_id" not in text or not name.startswith("ByT5"):
+                assert opened(text).input_ids == [*tokenizer.encode(text), eos_id], (name, text)
