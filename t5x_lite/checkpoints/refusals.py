@@ -11,16 +11,16 @@ from t5x_lite.files.messages import listed
 HUB_ID = re.compile(
     r"(?:(?:https?:/+)?(?:huggingface\.co|hf\.co)/|hf:/+)?((?:[A-Za-z0-9][\w.-]*/)?[A-Za-z0-9][\w.-]*)(?:/tree/main)?"
 )
-# Files of Hugging Face's and other model directories; those of T5X have no such name.
-SUFFIXES = (".safetensors", ".bin", ".json", ".yaml", ".model", ".h5", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".zip")
 WEIGHTS = (".safetensors", ".bin", ".msgpack", ".h5")
-NAMES = ("flax_model.msgpack",)
+# Ends of the names of files in Hugging Face's and other model directories; those of T5X have no such name.
+ENDS = (".safetensors", ".bin", ".json", ".yaml", ".model", ".h5", ".pt", ".pth", ".ckpt", ".gguf", ".onnx", ".zip")
+ENDS += ("flax_model.msgpack",)
 MAX_LISTED = 3
 
 
 def is_part_of_a_model(path: pathlib.Path) -> bool:
     """Returns whether a path is a file that belongs to a model directory, rather than a T5X checkpoint."""
-    return path.is_file() and (path.suffix.lower() in SUFFIXES or path.name in NAMES)
+    return path.is_file() and path.name.lower().endswith(ENDS)
 
 
 def why_no_model(path: pathlib.Path, markers: Collection[str]) -> str:

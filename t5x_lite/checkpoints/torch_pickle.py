@@ -129,14 +129,14 @@ class _Machine:
             case "GLOBAL":
                 return _named(argument)
             case "BINPERSID":
-                return _storage(*self.pop(1))
+                return _storage(self.stack.pop())
             case "REDUCE":
                 return _reduced(*self.pop(2))
             case "BUILD":
                 return _built(*self.pop(2))
             case "SETITEM" | "SETITEMS":
                 items = self.pop(2) if instruction == "SETITEM" else self.pop_mark()
-                return _with_items(*self.pop(1), items)
+                return _with_items(self.stack.pop(), items)
         raise NotTensorsError(f"has the instruction {instruction}")
 
     def pop(self, count: int) -> list[Any]:

@@ -69,7 +69,7 @@ class Tensor:
     """A `LazyArray` in a member; `offset` and `strides` count elements."""
 
     member: Member
-    name: str
+    name: str = dataclasses.field(compare=False)
     dtype: np.dtype
     shape: tuple[int, ...]
     offset: int

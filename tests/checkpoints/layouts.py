@@ -55,7 +55,7 @@ def spec(name, array, chunks=None):
     }
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Array:
     """An array in memory that is read as one on disk is."""
 
