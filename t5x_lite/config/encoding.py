@@ -2,10 +2,11 @@
 """How texts become vectors."""
 
 import dataclasses
+import numbers
 import typing
 from typing import Literal
 
-from t5x_lite.config.checks import POSITIVE, Rule, check_fields
+from t5x_lite.config.checks import Rule, check_fields
 
 Pooling = Literal["mean", "first", "none"]
 
@@ -29,5 +30,11 @@ class EncodingConfig:
 
     def __post_init__(self):
         known = typing.get_args(Pooling)
-        known_pooling = Rule(lambda pooling: pooling in known, f"use one of {', '.join(known)}")
-        check_fields(self, "", {known_pooling: "pooling", POSITIVE: "dimensions max_tokens"})
+        rules = {
+            Rule(lambda pooling: pooling in known, f"use one of {', '.join(known)}"): "pooling",
+            Rule(lambda value: isinstance(value, bool), "use true or false"): "normalise",
+            Rule(
+                lambda value: isinstance(value, numbers.Integral) and value > 0, "use a whole number above 0"
+            ): "dimensions max_tokens",
+        }
+        check_fields(self, "", rules)
