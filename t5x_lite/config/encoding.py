@@ -34,7 +34,7 @@ class EncodingConfig:
             Rule(lambda pooling: pooling in known, f"use one of {', '.join(known)}"): "pooling",
             Rule(lambda value: isinstance(value, bool), "use true or false"): "normalise",
             Rule(
-                lambda value: isinstance(value, numbers.Integral) and value > 0, "use a whole number above 0"
+                lambda value: isinstance(value, numbers.Integral) and int(value) > 0, "use a whole number above 0"
             ): "dimensions max_tokens",
         }
         check_fields(self, "", rules)
