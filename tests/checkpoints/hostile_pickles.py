@@ -28,7 +28,7 @@ class Calls:
 def calls(canary):
     """Calls by name that would write the file `canary`, or reach such functions."""
     command = f"echo x > {canary}"
-    python = f"open({canary!r}, 'w').close()"
+    python = f"open({str(canary)!r}, 'w').close()"
     return {
         "os.system": Calls(os.system, command),
         "os.popen": Calls(os.popen, command),

@@ -86,3 +86,10 @@ def test_there_are_two_hundred_hostile_pickles_of_different_kinds():
     pickles = dict(hostile_pickles(pathlib.Path("/nowhere/canary")))
     assert len(pickles) >= 200
     assert len(set(pickles.values())) >= 200
+
+
+@pytest.mark.parametrize("call", ["os.system", "eval", "exec"])
+def test_python_itself_would_run_them(call, tmp_path):
+    content = dict(hostile_pickles(tmp_path / "canary"))[f"{call}, protocol 2"]
+    pickle.loads(content)
+    assert (tmp_path / "canary").exists()
