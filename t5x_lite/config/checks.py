@@ -30,13 +30,15 @@ def not_empty(remedy: str) -> Rule:
 
 
 def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None:
-    """Raises ValueError for the first field that violates its rule; None is always allowed.
+    """Raises ValueError for the first field that is None though its type does not say so, or that violates its rule.
 
     A rule applies to space-separated fields; messages show their names after the prefix, such as "train." or "--".
     Raises TypeError for a text in a field that holds several values, which would be taken for its letters.
     """
     for field in dataclasses.fields(config) if dataclasses.is_dataclass(config) else ():
         value = getattr(config, field.name)
+        if value is None and not _allows_none(field.type):
+            raise ValueError(f"{prefix}{field.name} is null: give it a value, or leave it out")
         if isinstance(value, (str, bytes)) and _holds_several(field.type):
             raise TypeError(f"{prefix}{field.name} is the text {value!r}: give a list, such as [{value!r}]")
     for rule, fields in rules.items():
@@ -70,6 +72,11 @@ def as_texts(texts: Iterable[str], name: str) -> list[str]:
         if not isinstance(text, str):
             raise TypeError(f"{name}[{number}] is of type {type(text).__name__}: pass a list of texts, each a str")
     return listed
+
+
+def _allows_none(annotation: Any) -> bool:
+    """Returns whether an annotation, which may be a string, is of a type or None."""
+    return annotation.endswith("| None") if isinstance(annotation, str) else type(None) in typing.get_args(annotation)
 
 
 def _holds_several(annotation: Any) -> bool:

@@ -20,7 +20,7 @@ SPAN_FILLING = ("span_corruption", "iid_denoising", "ul2")  # objectives whose i
 
 
 def describe_start(job: "Job", start: int) -> str:
-    """Returns one line on what is trained, from which step and on which devices."""
+    """Returns a line on what is trained, from which step and on which devices, and one on a warmup without an end."""
     cfg, program = job.run.config, job.program
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(program.shapes.model))
     mesh = " x ".join(f"{axis} {size}" for axis, size in program.mesh.shape.items() if size > 1) or "one device"
@@ -33,12 +33,22 @@ def describe_start(job: "Job", start: int) -> str:
     )
     return (
         f"{verb} {num_parameters / 1e6:.1f}M parameters{origin} in {program.model.dtype} on {mesh} ({device_kind}), "
-        f"{text}, run directory {cfg.run_dir}{_revision(cfg)}"
+        f"{text}, run directory {cfg.run_dir}{_revision(cfg)}{_long_warmup(cfg)}"
     )
 
 
 def _revision(cfg: RunConfig) -> str:
     return "" if cfg.follows_t5x else f", revision {cfg.revision} of the rules for examples and optimizer states"
+
+
+def _long_warmup(cfg: RunConfig) -> str:
+    warmup, num_steps = cfg.optimizer.warmup_steps, cfg.train.num_steps
+    if cfg.optimizer.schedule != "constant" or warmup <= num_steps:  # the other schedules refuse it, or have no warmup
+        return ""
+    return (
+        f"\noptimizer.warmup_steps is {warmup} and train.num_steps is {num_steps}: the learning rate does not reach "
+        "optimizer.learning_rate, unless there are fewer warmup steps"
+    )
 
 
 def _describe_examples(examples: Examples, corpus: Corpus) -> str:

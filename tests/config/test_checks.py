@@ -25,6 +25,13 @@ def test_values_that_satisfy_their_rules_and_none_are_accepted():
     check_fields(CONFIG, "part.", rules)
 
 
+@pytest.mark.parametrize("field", ["text", "source", "min_characters", "bad_records", "metrics", "tokenizer"])
+def test_none_is_refused_where_the_type_does_not_have_it(field):
+    with pytest.raises(ValueError, match=f"^task.{field} is null: give it a value, or leave it out"):
+        TaskConfig(**{field: None})
+    TaskConfig(mixture=None, inputs=None, columns=None, eval_source=None)
+
+
 @pytest.mark.parametrize(
     ("rule", "fields", "message"),
     [

@@ -2,13 +2,14 @@
 
 import dataclasses
 import math
+import types
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.training.resolve import resolve_run
-from t5x_lite.training.summary import describe_end, loss_curve
+from t5x_lite.training.summary import describe_end, describe_start, loss_curve
 from tests import runs
 from tests.svg import lines
 
@@ -18,6 +19,27 @@ def test_the_end_of_a_run_says_how_to_continue_and_what_the_model_does(tmp_path)
     stopped = describe_end(run, 3, "SIGTERM")
     assert stopped == "Stopped by SIGTERM at step 3, saved. Run the same command again to resume."
     assert describe_end(run, 8, "SIGTERM").startswith("Complete at step 8. Raise train.num_steps to continue")
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "is_told"), [("constant", 9, True), ("constant", 8, False), ("rsqrt", 9, False)]
+)
+def test_a_warmup_that_is_longer_than_the_run_is_told(tmp_path, schedule, warmup, is_told):
+    cfg = runs.config(tmp_path)
+    optimizer = dataclasses.replace(cfg.optimizer, schedule=schedule, warmup_steps=warmup)
+    train = dataclasses.replace(cfg.train, num_steps=8)
+    leaf = types.SimpleNamespace(size=1_000_000)
+    devices = types.SimpleNamespace(flat=[types.SimpleNamespace(device_kind="cpu")])
+    program = types.SimpleNamespace(
+        shapes=types.SimpleNamespace(model=[leaf]),
+        mesh=types.SimpleNamespace(shape={"data": 1}, devices=devices),
+        model=types.SimpleNamespace(dtype="float32"),
+    )
+    run = types.SimpleNamespace(config=dataclasses.replace(cfg, optimizer=optimizer, train=train))
+    examples = types.SimpleNamespace(tasks={})
+    text = describe_start(types.SimpleNamespace(run=run, program=program, examples=examples), 0)
+    assert text.startswith("Training 1.0M parameters in float32 on one device (cpu)")
+    assert ("\noptimizer.warmup_steps is 9 and train.num_steps is 8: the learning rate does not" in text) == is_told
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,8 @@ def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[s
 
 def cause(message: str) -> str:
     """Returns the cause in the message of a failed validation, without the types that jsonargparse tried."""
+    if "must be a mapping, not NoneType" in message:  # as Python says it of a section of a task in a mixture
+        return "task.mixture has null where a mapping of fields belongs, such as a tokenizer: leave it out"
     check = re.search(r"- ([\w.-]+ .*: .*)", message) if message.startswith("Does not validate") else None
     return check[1] if check else message
 
@@ -93,7 +95,8 @@ def _unknown_choice(line: CommandLine, argument: str, value: str, choices: str) 
 def _missing(line: CommandLine, keys: str) -> str:
     command = ".".join(line.parser.prog.split()[1:])
     keys_of_command = [key.removeprefix(f"{command}.") for key in keys.split(", ")]
-    names = [f"--{key}" if f"--{key}" in line.options else key.upper() for key in keys_of_command]
+    mixture = {field.name: f"task.mixture.{field.name}" for field in dataclasses.fields(MixtureConfig)}
+    names = [f"--{key}" if f"--{key}" in line.options else mixture.get(key, key.upper()) for key in keys_of_command]
     return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} required"
 
 
@@ -207,7 +210,7 @@ REWRITES = (
         r"to be one of \{(.*)\}, but it was not provided",
         lambda line, choices: f"the command is missing: use {either(choices.split(','))}",
     ),
-    (r"arguments are required: (.*)", _missing),
+    (r"arguments are required: ([^\n]*)", _missing),
     (r"argument (\S+): expected .* argument", lambda line, option: f"{option} has no value"),
     (
         r"Parser key \"(\S+)\": File does not exist: '(.*)'",

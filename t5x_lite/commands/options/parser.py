@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, set_dumper, set_loader
+from jsonargparse import ArgumentParser, _typehints, set_dumper, set_loader
 from jsonargparse._core import ActionsContainer, ArgumentGroup  # which it does not export
 
 from t5x_lite.commands.options.text import IN_FILE, StoreText, attach_values, hint_of, text_type
@@ -18,6 +18,8 @@ from t5x_lite.files.yaml_text import dump_yaml, load_yaml
 MODE = "t5x-lite"
 set_loader(MODE, load_yaml, exceptions=(yaml.YAMLError,))
 set_dumper(MODE, dump_yaml)
+# What jsonargparse reads numbers with, whatever the mode: its YAML takes 12:30 for 750, and a quoted "#5" for null.
+_typehints.basic_json_or_yaml_load = load_yaml
 
 
 class TextArguments(ActionsContainer):
@@ -81,8 +83,6 @@ class Parser(TextArguments, ArgumentParser):
     def _get_values(self, action: argparse.Action, arg_strings: Any) -> Any:
         if isinstance(action, StoreText):  # argparse would drop the value --
             return self._get_value(action, arg_strings[0])
-        if action.nargs is None and arg_strings[0].lstrip().startswith("#"):  # YAML reads it as null
-            raise argparse.ArgumentError(None, f'Parser key "{action.dest}": Got value: {arg_strings[0]}')
         return super()._get_values(action, arg_strings)
 
     def format_help(self) -> str:

@@ -177,6 +177,30 @@ def test_the_report_around_a_failed_check_is_left_out():
     assert cause("task.cap is 0: use more") == "task.cap is 0: use more"
 
 
+@pytest.mark.parametrize(
+    ("mixture", "message"),
+    [
+        ("tasks: {a: {text: null}}", "task.text is null: give it a value, or leave it out"),
+        ("tasks: {a: {mixture: {tasks: {b: {min_characters: ~}}}}}", "task.min_characters is null: give it a value"),
+        ("tasks: {a: {source: x}}, temperature: null", "task.mixture.temperature is null: give it a value"),
+        (
+            "tasks: {a: {tokenizer: null}}",
+            "task.mixture has null where a mapping of fields belongs",
+        ),
+    ],
+)
+def test_null_in_a_mixture_is_named(mixture, message):
+    parser = make_parser("train")
+    options = parser.parse_args(["train", "--run_dir", "x", "--task.mixture", f"{{{mixture}}}"])
+    with pytest.raises(ValueError, match="Does not validate") as failed:
+        parser.instantiate(options)
+    assert cause(str(failed.value)).startswith(message)
+
+
+def test_a_mixture_without_tasks_is_named():
+    assert error_of("train", "--run_dir", "x", "--task.mixture", "{cap: 5}") == " train: task.mixture.tasks is required"
+
+
 def test_suggestions_are_similar_names_only():
     assert nearest("adamv", ["sgd", "adamw"]) == "; did you mean adamw?"
     assert nearest("xyz", ["sgd", "adamw"]) == ""

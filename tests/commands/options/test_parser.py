@@ -105,6 +105,22 @@ def test_null_is_refused_where_it_is_no_value(field, tmp_path):
     assert " is 'null': use " in error_of("train", tmp_path / "c.yaml")
 
 
+@pytest.mark.parametrize("number", ["12:30", '"12:30"', '"#5"', "'# 5'", '" "', '""'])
+@pytest.mark.parametrize("field", ["train.num_steps", "train.targets_length", "optimizer.clip_norm"])
+def test_a_time_or_a_comment_is_no_number(field, number, tmp_path):
+    section, name = field.split(".")
+    (tmp_path / "c.yaml").write_text(f"{section}: {{{name}: {number}}}")
+    assert f"{field} is " in error_of("train", tmp_path / "c.yaml")
+    with pytest.raises(argparse.ArgumentError, match="Expected a"):
+        train(f"--{field}", number.strip("'\""))
+
+
+@pytest.mark.parametrize("body", ["min_characters: 12:30", 'eval_percent: "#5"', "tokenizer: {vocab_size: 12:30}"])
+def test_a_time_or_a_comment_is_no_number_in_a_task_of_a_mixture(body, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"task: {{mixture: {{tasks: {{a: {{{body}}}}}}}}}")
+    assert "task.mixture" in error_of("train", tmp_path / "c.yaml")
+
+
 def test_text_options_do_not_need_the_source_of_the_package(monkeypatch):
     def fail(_):
         raise OSError("could not get source code")
