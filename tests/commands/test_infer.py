@@ -100,8 +100,7 @@ def test_a_missing_input_is_named_before_the_model_is_loaded(tmp_path):
         infer.run(options(input=str(tmp_path / "nowhere.txt")))
 
 
-def test_an_output_in_no_directory_is_named(pretrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(infer, "load", loaded(pretrained))
+def test_an_output_in_no_directory_is_named_before_the_model_is_loaded(tmp_path):
     (tmp_path / "in.txt").write_text("x")
     with pytest.raises(ValueError, match=r"--output .* is in a directory that does not exist"):
         infer.run(options(input=str(tmp_path / "in.txt"), output=str(tmp_path / "no" / "out.jsonl")))
