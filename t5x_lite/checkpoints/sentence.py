@@ -19,7 +19,7 @@ from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.files.json_object import read_json
+from t5x_lite.files.json_object import read_json, read_json_if_there
 from t5x_lite.files.messages import listed
 from t5x_lite.model.sentence_head import Dense, SentenceHead
 
@@ -175,7 +175,7 @@ def _write_dense(directory: pathlib.Path, dense: Dense, dtype: np.dtype) -> None
 def _max_tokens(transformer: pathlib.Path) -> int | None:
     """Returns the maximum length of inputs: sentence-transformers' own, or else the tokenizer's."""
     for name, field in ((TRANSFORMER_FILE, "max_seq_length"), (TOKENIZER_CONFIG, "model_max_length")):
-        fields = read_json(transformer / name) if (transformer / name).is_file() else {}
+        fields = read_json_if_there(transformer / name)
         if fields.get("do_lower_case") and name == TRANSFORMER_FILE:
             raise ValueError(f"{transformer / name} has do_lower_case true, which is not supported: set it to false")
         limit: Any = fields.get(field)
@@ -189,7 +189,7 @@ def _max_tokens(transformer: pathlib.Path) -> int | None:
 def _prompt(path: pathlib.Path) -> str:
     """Returns the prompt that sentence-transformers puts before every input by default."""
     where = path / PROMPTS_FILE
-    fields = read_json(where) if where.is_file() else {}
+    fields = read_json_if_there(where)
     name = fields.get("default_prompt_name")
     if name is None:
         return ""

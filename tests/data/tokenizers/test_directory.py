@@ -78,3 +78,10 @@ def test_a_tokenizer_goes_through_its_own_directory(madlad, tmp_path):
 def test_a_directory_of_vocabulary_files_alone_is_none_of_a_model(madlad):
     assert not is_model_directory(madlad)
     assert is_model_directory(write(madlad, config={}))
+
+
+def test_the_map_of_special_tokens_counts_only_without_a_decoder_of_added_ones(madlad):
+    """As in transformers 5.24."""
+    fields, special = {"extra_ids": 0, "pad_token": "<unk>"}, {"pad_token": "<s>"}
+    assert read_directory(write(madlad, tokenizer_config=fields, special_tokens_map=special)).pad_id == 1
+    assert read_directory(write(madlad, tokenizer_config=fields | {"added_tokens_decoder": {}})).pad_id == 0
