@@ -17,9 +17,10 @@ from t5x_lite.checkpoints.load import Pretrained, check_ids, load, local_path
 from t5x_lite.config import MeshConfig, ModelConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.data.converters import architecture_for
-from t5x_lite.data.corpus.manifest import OBJECTIVE_FIELDS, is_finished, read_manifest
+from t5x_lite.data.corpus.manifest import is_finished, read_manifest
 from t5x_lite.data.corpus.open import CORPUS, Corpora, open_corpora, tokenizer_of
 from t5x_lite.data.corpus.prepare import Announce, prepare_corpora
+from t5x_lite.data.corpus.same_task import OBJECTIVE_FIELDS
 from t5x_lite.data.dataset import ExampleSpec, held_out_examples
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash

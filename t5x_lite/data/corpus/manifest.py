@@ -21,10 +21,6 @@ from t5x_lite.files.messages import rounded
 
 MANIFEST = "manifest.json"
 FORMAT = 1  # version of the shards and the manifest
-# Fields that affect only how the text is used, which may change after it is prepared.
-OBJECTIVE_FIELDS = frozenset(
-    {"prepared", "objective", "noise_density", "mean_noise_span_length", "metrics", "rates", "cap", "temperature"}
-)
 
 Part = dict[str, Any]  # the counts and files of a portion
 Manifest = dict[str, Any]
@@ -68,29 +64,6 @@ def read_manifest(directory: pathlib.Path) -> Manifest:
 def write_manifest(directory: pathlib.Path, manifest: Manifest) -> None:
     """Writes the manifest of a directory."""
     write_atomically(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-
-
-def check_same_task(
-    stored: dict[str, Any], asked: dict[str, Any], directory: pathlib.Path, section: str = "task"
-) -> None:
-    """Raises ValueError, naming the first field that differs, if the prepared text does not match the task.
-
-    Args:
-      stored: the task in the manifest.
-      asked: the fields to compare.
-      section: the config path of the task.
-    """
-    for field, value in asked.items():
-        before = stored.get(field)
-        if field in OBJECTIVE_FIELDS:
-            continue
-        if isinstance(value, dict) and isinstance(before, dict) and field != "choices":
-            check_same_task(before, value, directory, f"{section}.{field}")
-        elif value != before:
-            raise ValueError(
-                f"{section}.{field} is {value}, but the text in {directory} was prepared with {before}: use another "
-                "directory, or the old value"
-            )
 
 
 def in_words(task: TaskConfig, fields: Sequence[str] = ("source", "eval_source")) -> str:

@@ -14,7 +14,6 @@ from t5x_lite.config.plain import as_plain
 from t5x_lite.data.corpus.manifest import (
     Part,
     check_not_empty,
-    check_same_task,
     finished_manifest,
     in_words,
     is_finished,
@@ -86,7 +85,10 @@ def prepare_text(
         for name, single in tasks.each.items()
     }
     for preparation in preparations.values():
-        _check_prepared(preparation)
+        if preparation.task.prepared is not None:
+            from t5x_lite.data.corpus.same_task import check_prepared
+
+            check_prepared(preparation)
     _begin(tasks.whole, root, tokenizer_directory, preparations)
     if not (tokenizer_directory / KIND_FILE).is_file():  # keep an existing tokenizer: checkpoints may depend on it
         _make_tokenizer(tasks.tokenizer, list(preparations.values()), tokenizer_directory, announce)
@@ -106,6 +108,8 @@ def _begin(
     """Writes the manifest of `root`, or checks that it matches the task if the text is finished."""
     manifest, asked = read_manifest(root), as_plain(task)
     if manifest and all(is_finished(read_manifest(made.directory)) for made in preparations.values()):
+        from t5x_lite.data.corpus.same_task import check_same_task
+
         check_same_task(manifest["task"], asked, root)
         return
     if manifest and manifest["task"] != asked:  # from a failed attempt with another config
@@ -115,21 +119,6 @@ def _begin(
                 remove_leftovers(preparation.directory)
     if task.prepared is None:
         write_manifest(root, new_manifest(task))
-
-
-def _check_prepared(preparation: Preparation) -> None:
-    """Raises ValueError if the text in `task.prepared` is unfinished or was prepared for another task."""
-    task, directory = preparation.task, preparation.directory
-    if task.prepared is None:
-        return
-    manifest = read_manifest(directory)
-    if not is_finished(manifest):
-        raise ValueError(
-            f"task.prepared {directory} is not a finished preparation: make one with t5x-lite data prepare --output "
-            f"{directory}"
-        )
-    fields = as_plain(task)
-    check_same_task(manifest["task"], {name: fields[name] for name in task.given()}, directory)
 
 
 def _make_tokenizer(
@@ -169,6 +158,8 @@ def _prepare_task(preparation: Preparation, announce: Announce, tokenize: Tokeni
     task, directory = preparation.task, preparation.directory
     manifest = read_manifest(directory)
     if is_finished(manifest):
+        from t5x_lite.data.corpus.same_task import check_same_task
+
         check_same_task(manifest["task"], as_plain(task), directory)
         return
     write_manifest(directory, new_manifest(task))

@@ -5,23 +5,12 @@ import pytest
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.corpus.manifest import (
     check_not_empty,
-    check_same_task,
     in_words,
     read_manifest,
     write_manifest,
 )
 
 COUNTS = {"num_train_documents": 3, "num_eval_documents": 2, "num_short": 0, "num_skipped": 0, "parts": []}
-
-
-def test_nested_fields_are_named_in_full(tmp_path):
-    with pytest.raises(ValueError, match=r"task.tokenizer.kind is bytes, but the text in .* was prepared with other"):
-        check_same_task({"tokenizer": {"kind": "other"}}, {"tokenizer": {"kind": "bytes"}}, tmp_path)
-
-
-@pytest.mark.parametrize("field", ["objective", "noise_density", "metrics", "prepared"])
-def test_the_use_of_the_text_may_change(field, tmp_path):
-    check_same_task({field: "this"}, {field: "that"}, tmp_path)
 
 
 def test_a_source_is_described_in_words():
