@@ -115,7 +115,10 @@ def _wrong_value(line: CommandLine, key: str, details: str) -> str:
         return f"{_place(line, key)}: {nested[1]} is {nested[3]!r}: use {allowed}"
     action = next((action for action in line.parser._actions if action.dest == key), None)
     hint = action and (hint_of(action) or action.type)
-    value = re.search(r"(?:Got|Given) value: (.*)|: (.*?) does not conform|load config [\"'](.*?)[\"']", details)
+    value = re.search(
+        r"(?:Got|Given) value: (.*)|: (.*?) does not conform|invalid literal .*: '(.*)'|load config [\"'](.*?)[\"']",
+        details,
+    )
     if value is None:
         return f"{_place(line, key)}: {details}"
     shown = next(filter(None, value.groups()), "''").strip()

@@ -153,6 +153,12 @@ def test_yaml_on_the_command_line_is_refused_by_the_same_rules(arguments, messag
         assert error_of(*command, "--run_dir", "r", *arguments).startswith(f" {' '.join(command)}: {message}")
 
 
+@pytest.mark.parametrize("value", ["many", "12:30", "#5"])
+def test_a_number_above_0_is_asked_for(value):
+    message = f"--inputs_length is '{value}': use a whole number above 0"
+    assert error_of("models", "--inputs_length", value) == f" models: {message}"
+
+
 @pytest.mark.parametrize(("text", "message"), [("run_dir: [\n", " is not valid YAML: "), ("words\n", " has no fields")])
 def test_a_config_that_is_no_mapping_is_named(text, message, tmp_path):
     (tmp_path / "c.yaml").write_text(text)

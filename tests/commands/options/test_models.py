@@ -12,6 +12,7 @@ from t5x_lite.commands.options import make_parser
         ("embed --checkpoint x --input a.txt", "input", "a.txt"),
         ("serve --checkpoint x --port 80", "port", 80),
         ("convert x y --format t5x", "format", "t5x"),
+        ("convert #x [y]", "source", "#x"),
         ("models t5_1_1_small --targets_length 7", "targets_length", 7),
         ("attention --checkpoint x --text y --json", "json", True),
     ],
