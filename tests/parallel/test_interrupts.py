@@ -271,5 +271,7 @@ def test_every_command_is_interrupted_at_every_moment(command, tmp_path):
     }[command]
     for moment in range(12):
         status, errors = interrupted([*command.split(), *arguments], 1.0 + 0.4 * moment)
-        assert status == 130 or (status == 0 and "interrupted" not in errors), f"{moment}: {status}: {errors}"
+        # A press after the command's end, while Python ends, kills it: shells report 130 for both.
+        ended = status in (130, -signal.SIGINT) or (status == 0 and "interrupted" not in errors)
+        assert ended, f"{moment}: {status}: {errors}"
         assert "Traceback" not in errors
