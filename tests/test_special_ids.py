@@ -178,10 +178,14 @@ SETTINGS = {
     "forced": {"forced_prefix": "\x00a\x02"},
     "forced beams": {"forced_prefix": "\x00a\x02", "num_beams": 2},
 }
+QUICK = ("greedy", "beams", "repetition", "forced")
 
 
 @pytest.mark.parametrize("name", ["encoder_decoder", "causal_lm"])
-@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
+@pytest.mark.parametrize(
+    "settings",
+    [pytest.param(SETTINGS[key], id=key, marks=() if key in QUICK else pytest.mark.slow) for key in SETTINGS],
+)
 def test_texts_are_generated_as_with_t5s_ids(name, settings):
     if name == "causal_lm" and settings not in (SETTINGS["greedy"], SETTINGS["forced"]):
         pytest.skip("decoded by the same code")

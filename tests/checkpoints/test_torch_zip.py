@@ -243,8 +243,8 @@ def fuzzed(*options):
 
 
 def test_damaged_and_hostile_files_run_nothing_and_are_refused_in_bounded_memory_and_time():
-    counted = fuzzed("--damaged", "400", "--seed", "1")
-    assert counted["damaged"] == 400
+    counted = fuzzed("--damaged", "200", "--seed", "1")
+    assert counted["damaged"] == 200
     assert counted["hostile"] >= 200
     assert counted["hostile_read"] == 0
 

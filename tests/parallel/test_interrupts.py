@@ -172,6 +172,7 @@ def work():
 """
 
 
+@pytest.mark.slow
 def test_a_command_that_goes_on_is_interrupted_again_and_again():
     process = start(FORGETS)
     assert process.stdout is not None
@@ -194,6 +195,7 @@ def work():
 """
 
 
+@pytest.mark.slow
 def test_training_stops_as_it_wishes_and_a_second_press_interrupts_it():
     process = start(TRAINS)
     press(process)
