@@ -9,6 +9,7 @@ from t5x_lite.config.model import ModelOptions
 from t5x_lite.config.paths import expand_home
 from t5x_lite.config.task import TaskConfig
 
+Factored = Literal["stacked", "large", "none"]
 FIRST_REVISION, LATEST_REVISION = 1, 2
 MAX_STEP = 2**31 - 1  # of an int32
 SCHEDULES = ("rsqrt", "linear", "cosine", "constant")
@@ -105,8 +106,10 @@ class OptimizerConfig:
       min_learning_rate: lowest learning rate of a product of factors.
       factored: matrices whose second moments adafactor factors: stacked, all those of stacked layers, and others if
         both sides are 128 or more, as by T5X's logical rules; large, any whose sides are both 128 or more; or none.
-        Null is stacked, or large in revision 1.
-      multiply_by_parameter_scale: make updates relative to the parameter's RMS; adafactor only.
+        Null is stacked, or large in revision 1. A mapping from regular expressions, of which the first one found in a
+        parameter's path decides, such as {embedding: none, ".*": stacked}, is a map of T5X's.
+      multiply_by_parameter_scale: make updates relative to the parameter's RMS; adafactor only; true, false or a
+        mapping too.
       clip_norm: maximum global norm of the gradients; null turns clipping off.
       weight_decay: weight decay per step, multiplied by the learning rate except for adafactor.
       beta1: decay rate of the first moment; null means no first moment for adafactor and 0.9 for the others.
@@ -126,8 +129,8 @@ class OptimizerConfig:
     steps_per_cycle: int = 100_000
     step_offset: int = 0
     min_learning_rate: float = 1e-8
-    factored: Literal["stacked", "large", "none"] | None = None
-    multiply_by_parameter_scale: bool = True
+    factored: Factored | dict[str, Factored] | None = None
+    multiply_by_parameter_scale: bool | dict[str, bool] = True
     clip_norm: float | None = None
     weight_decay: float = 0.0
     beta1: float | None = None

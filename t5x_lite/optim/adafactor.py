@@ -8,11 +8,14 @@ two largest dimensions and averages over the whole stack.
 """
 
 import math
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from t5x_lite.config.run import Factored
 
 DECAY_RATE = 0.8  # beta2 is 1 - (step + 1) ** -0.8, which rises from 0 towards 1
 MIN_SQUARED_GRADIENT = 1e-30  # added to each square, to avoid 0 / 0
@@ -28,6 +31,8 @@ Dims = tuple[int, ...]
 class Rules(NamedTuple):
     """Which second moments Adafactor factors, and what its learning rate is relative to.
 
+    `factored` and `multiply_by_parameter_scale` may also be mappings by parameter; see `parameter_map`.
+
     Args:
       factored: "stacked" for T5X's logical rules, which factor arrays of several layers or with split heads whatever
         their sizes, and plain matrices if both sides are large; "large" for only matrices of the latter kind;
@@ -38,16 +43,16 @@ class Rules(NamedTuple):
     Source: T5X `adafactor.py`: `standard_logical_factor_rules`, `_parse_rule`, `_factored_dims`.
     """
 
-    factored: Literal["stacked", "large", "none"] = "stacked"
+    factored: Factored | Mapping[str, Factored] = "stacked"
     min_dim_size_to_factor: int = MIN_DIM_SIZE_TO_FACTOR
-    multiply_by_parameter_scale: bool = True
+    multiply_by_parameter_scale: bool | Mapping[str, bool] = True
 
-    def factor(self, shape: tuple[int, ...], axes: Axes) -> bool:
+    def factor(self, factored: Factored, shape: tuple[int, ...], axes: Axes) -> bool:
         """Returns whether to factor the second moment of a parameter with these axis names."""
         rows, cols = _matrix_dims(axes)
-        if not cols or self.factored == "none":
+        if not cols or factored == "none":
             return False
-        if self.factored == "stacked" and (len(shape) > 2 or "layers" in axes):
+        if factored == "stacked" and (len(shape) > 2 or "layers" in axes):
             return "embed" in axes  # not tables of relative position biases, one per layer
         sides = [math.prod(shape[dim] for dim in dims) for dims in (rows, cols)]
         return min(sides) >= self.min_dim_size_to_factor
@@ -95,7 +100,7 @@ def adafactor(
     return optax.chain(
         scale_by_factored_rms(axes, rules),
         clip_by_layer_rms(axes),
-        scale_by_parameter_rms(axes) if rules.multiply_by_parameter_scale else optax.identity(),
+        scale_by_parameter_rms(axes, rules.multiply_by_parameter_scale),
         optax.scale_by_schedule(learning_rate),
         optax.identity() if beta1 is None else optax.ema(beta1, debias=False, accumulator_dtype=momentum_dtype),
         optax.add_decayed_weights(weight_decay),
@@ -106,14 +111,15 @@ def adafactor(
 def scale_by_factored_rms(axes: Any, rules: Rules = T5X_RULES) -> optax.GradientTransformation:
     """Divides gradients by their running RMS, whose mean square is factored where the state's is."""
 
-    def init_one(param: jax.Array, names: Axes) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def init_one(param: jax.Array, names: Axes, factored: Factored) -> tuple[jax.Array, jax.Array, jax.Array]:
         rows, cols = _matrix_dims(names)
-        if not rules.factor(param.shape, names):
+        if not rules.factor(factored, param.shape, names):
             return jnp.zeros(UNUSED_SHAPE), jnp.zeros(UNUSED_SHAPE), jnp.zeros(param.shape)
         return jnp.zeros(_without(param.shape, cols)), jnp.zeros(_without(param.shape, rows)), jnp.zeros(UNUSED_SHAPE)
 
     def init(params: Any) -> FactoredRmsState:
-        return FactoredRmsState(jnp.zeros((), jnp.int32), *_map(init_one, params, axes))
+        factored = _of_each("optimizer.factored", rules.factored, params)
+        return FactoredRmsState(jnp.zeros((), jnp.int32), *_map(init_one, params, axes, factored))
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, FactoredRmsState]:
         del params
@@ -145,13 +151,19 @@ def clip_by_layer_rms(axes: Any, max_rms: float = MAX_UPDATE_RMS) -> optax.Gradi
     )
 
 
-def scale_by_parameter_rms(axes: Any, min_rms: float = MIN_PARAMETER_RMS) -> optax.GradientTransformation:
-    """Multiplies each layer's update by max(RMS of its parameters, `min_rms`)."""
-    return optax.stateless(
-        lambda updates, params: jax.tree.map(
-            lambda update, param, names: update * jnp.maximum(_layer_rms(param, names), min_rms), updates, params, axes
-        )
-    )
+def scale_by_parameter_rms(
+    axes: Any, multiply: bool | Mapping[str, bool] = True, min_rms: float = MIN_PARAMETER_RMS
+) -> optax.GradientTransformation:
+    """Multiplies each layer's update by max(RMS of its parameters, `min_rms`), unless `multiply` is False for it."""
+
+    def scale_one(update: jax.Array, param: jax.Array, names: Axes, is_scaled: bool) -> jax.Array:
+        return update * jnp.maximum(_layer_rms(param, names), min_rms) if is_scaled else update
+
+    def scale(updates: Any, params: Any) -> Any:
+        scaled = _of_each("optimizer.multiply_by_parameter_scale", multiply, params)
+        return jax.tree.map(scale_one, updates, params, axes, scaled)
+
+    return optax.stateless(scale)
 
 
 def factored_axes(axes: Axes) -> tuple[Axes, Axes]:
@@ -170,6 +182,15 @@ def factored_rms_axes(state: FactoredRmsState, params: Any, axes: Any) -> Factor
 
     v_row, v_col, v = _map(names_one, params, axes, state.v)
     return state._replace(count=(), v_row=v_row, v_col=v_col, v=v)
+
+
+def _of_each(option: str, value: Any, params: Any) -> Any:
+    """Returns a pytree of each parameter's value of an option."""
+    if not isinstance(value, Mapping):
+        return jax.tree.map(lambda _: value, params)
+    from t5x_lite.optim.parameter_map import by_parameter
+
+    return by_parameter(option, value, params)
 
 
 def _layer_rms(x: jax.Array, axes: Axes) -> jax.Array:

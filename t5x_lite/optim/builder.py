@@ -25,7 +25,10 @@ OPTIMIZERS: Mapping[str, Callable[[OptimizerConfig, optax.Schedule, Any], optax.
         axes,
         beta1=cfg.beta1,
         weight_decay=cfg.weight_decay,
-        rules=Rules(cfg.factored or "stacked", multiply_by_parameter_scale=cfg.multiply_by_parameter_scale),
+        rules=Rules(
+            "stacked" if cfg.factored is None else cfg.factored,
+            multiply_by_parameter_scale=cfg.multiply_by_parameter_scale,
+        ),
         momentum_dtype=cfg.momentum_dtype,
     ),
     "adamw_rms": lambda cfg, rate, axes: _adamw_rms(cfg, rate, axes),
