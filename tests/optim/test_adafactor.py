@@ -52,6 +52,11 @@ def growing_grads(steps, shapes=SHAPES):
     ]
 
 
+def spaced(values):
+    """Evenly spaced numbers of an array."""
+    return np.ravel(values)[:: max(1, values.size // 61)]
+
+
 def run(tx, params, all_grads) -> tuple[Any, Any]:
     state, update = tx.init(params), jax.jit(tx.update)  # compiled: op by op takes longer
     for grads in all_grads:
@@ -117,7 +122,8 @@ def test_every_parameter_of_the_model_steps_as_its_layers_matrices_do_in_float64
 
 
 # What t5x/adafactor.py at commit cc342d4, with `standard_logical_factor_rules`, makes of the same parameters and
-# gradients in 5 steps: evenly spaced numbers of the result, by parameter and options.
+# gradients in 5 steps: evenly spaced numbers of the result, by parameter and options. See
+# scripts/make_golden_adafactor.py.
 T5X = np.load(pathlib.Path(__file__).parent / "golden" / "adafactor.npz")
 LOGICAL = {
     "wi": ((L, 64, 256), ("layers", "embed", "mlp")),
@@ -141,8 +147,7 @@ def test_small_stacked_matrices_end_where_t5x_takes_them_by_its_logical_rules(na
     shape, axes = LOGICAL[name]
     tx = adafactor(schedule, {"x": axes}, **OPTIONS[options])
     params, _ = run(tx, random_tree(0, {"x": shape}), growing_grads(5, {"x": shape}))
-    got, expected = np.ravel(params["x"]), T5X[f"{name}/{options}"]
-    got = got[:: max(1, got.size // 61)]
+    got, expected = spaced(params["x"]), T5X[f"{name}/{options}"]
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
