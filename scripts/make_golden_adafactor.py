@@ -20,7 +20,7 @@ import numpy as np
 from flax.core import freeze
 from flax.traverse_util import flatten_dict
 
-from tests.optim.test_adafactor import LOGICAL, growing_grads, random_tree, schedule, spaced
+from tests.optim.test_adafactor import LOGICAL, MAPPED, growing_grads, random_tree, schedule, spaced
 
 STEPS = 5
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -53,10 +53,11 @@ def main() -> None:
     options = parser.parse_args()
     module = t5x_adafactor(options.t5x)
     results = {
-        f"{name}/{kind}": spaced(trained(module, shape, t5x_axes(name, axes), OPTIONS[kind]))
+        f"{name}/{kind}": spaced(logical(module, shape, t5x_axes(name, axes), OPTIONS[kind]))
         for name, (shape, axes) in LOGICAL.items()
         for kind in OPTIONS
     }
+    results |= {f"map/{name}": spaced(values) for name, values in mapped(module).items()}
     np.savez_compressed(options.output, allow_pickle=False, **results)
 
 
@@ -82,16 +83,32 @@ def t5x_axes(name: str, axes: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(T5X_NAMES.get(axis, axis) for axis in axes)
 
 
-def trained(module: Any, shape: tuple[int, ...], axes: tuple[str, ...], options: dict[str, Any]) -> np.ndarray:
-    """Returns a parameter after all steps."""
+def logical(module: Any, shape: tuple[int, ...], axes: tuple[str, ...], options: dict[str, Any]) -> np.ndarray:
+    """Returns a parameter that is factored by the standard logical rules, after all steps."""
     optimizer = module.Adafactor(logical_factor_rules=module.standard_logical_factor_rules(), **options)
     optimizer.set_param_axes(freeze({"x": jax.sharding.PartitionSpec(*axes)}))
-    params = jax.tree.map(jnp.asarray, random_tree(0, {"x": shape}))
+    return trained(optimizer, {"x": shape})["x"]
+
+
+def mapped(module: Any) -> dict[str, np.ndarray]:
+    """Returns parameters with options from maps, after all steps."""
+    kinds = module.FactorDim
+    factored = (("wi", (kinds.BATCH, kinds.ROW, kinds.COLUMN)), ("wo", (kinds.BATCH, kinds.COLUMN, kinds.ROW)))
+    optimizer = module.Adafactor(
+        factor_map=module.HParamMap((*factored, ("bed", None))),
+        multiply_by_parameter_scale=module.HParamMap((("bed", False), (".*", True))),
+    )
+    return trained(optimizer, MAPPED)
+
+
+def trained(optimizer: Any, shapes: dict[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
+    """Returns parameters after all steps."""
+    params = jax.tree.map(jnp.asarray, random_tree(0, shapes))
     state = optimizer.init_state(params)
-    for step, grads in enumerate(growing_grads(STEPS, {"x": shape})):
+    for step, grads in enumerate(growing_grads(STEPS, shapes)):
         hyper_params = optimizer.hyper_params.replace(learning_rate=schedule(step))
         params, state = optimizer.apply_gradient(hyper_params, params, state, grads)
-    return np.asarray(params["x"])
+    return jax.tree.map(np.asarray, params)
 
 
 if __name__ == "__main__":

@@ -151,6 +151,18 @@ def test_small_stacked_matrices_end_where_t5x_takes_them_by_its_logical_rules(na
     np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
+MAPPED = {"wi": (L, 64, 256), "wo": (L, 256, 64), "embedding": (40, 30)}
+
+
+def test_parameters_with_their_own_options_end_where_t5x_takes_them_by_its_maps():
+    axes = {name: LOGICAL[name][1] for name in ("wi", "wo")} | {"embedding": ("vocab", "embed")}
+    rules = Rules({"bed": "none", ".*": "stacked"}, multiply_by_parameter_scale={"bed": False, ".*": True})
+    params, _ = run(adafactor(schedule, axes, rules=rules), random_tree(0, MAPPED), growing_grads(5, MAPPED))
+    for name, got in params.items():
+        expected = T5X[f"map/{name}"]
+        np.testing.assert_allclose(spaced(got), expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
+
+
 @pytest.mark.parametrize("rules", [Rules("large"), Rules("none")])
 def test_other_rules_keep_the_second_moment_of_a_small_stacked_matrix_in_full(rules):
     params, grads = random_tree(0, {"x": (L, 10, 12)}), growing_grads(5, {"x": (L, 10, 12)})
