@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the pickle in a file of `torch.save`, a dict of tensors, without running anything that it asks for.
+"""Reads the pickle in a file of `torch.save`, a dict of tensors, without executing it.
 
-A pickle is a program for a stack machine, which may call any function. `pickletools` decodes its instructions; this
-machine follows only those instructions and names that torch writes for a dict of tensors, and refuses all others by
-name. It imports nothing, calls nothing and makes no tensors: it returns where each one is.
+A pickle is a program for a stack machine and may call any function. `pickletools` decodes its instructions; this
+machine supports only the instructions and names that torch writes for a dict of tensors, and rejects all others by
+name. It imports nothing, calls nothing and makes no tensors: it returns the location of each one.
 
 Source: CPython's `pickle.py` for the instructions; torch's `_utils.py` and `serialization.py` for the names.
 """
@@ -27,7 +27,7 @@ class Storage(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a tensor is: its storage, and the offset, shape and strides in it, in elements."""
+    """The location of a tensor: its storage, and its offset, shape and strides there, in elements."""
 
     storage: Storage
     offset: int
@@ -36,7 +36,7 @@ class Place(NamedTuple):
 
 
 class Name(enum.Enum):
-    """Functions, whose work `_reduced` does without calling them, and classes of storages, named by their dtypes."""
+    """Functions, which `_reduced` imitates without calling them, and storage classes, named after their dtypes."""
 
     DICT = "collections OrderedDict"
     TENSOR = "torch._utils _rebuild_tensor_v2"
@@ -58,14 +58,15 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()
 
 
 class NotTensorsError(ValueError):
-    """A pickle asks for what a dict of tensors does not need."""
+    """A pickle uses something that a dict of tensors does not need."""
 
 
 def read_places(content: bytes, where: str) -> dict[str, Place]:
     """Returns the places of the tensors in a pickled dict, of at most MAX_BYTES, by name.
 
     Raises:
-      ValueError: prefixed with `where`, if the pickle is damaged, or asks for or holds anything but a dict of tensors.
+      ValueError: prefixed with `where`, if the pickle is damaged, holds anything but a dict of tensors, or uses more
+        than that needs.
     """
     assert len(content) <= MAX_BYTES
     machine = _Machine()
@@ -90,7 +91,7 @@ def read_places(content: bytes, where: str) -> dict[str, Place]:
 
 
 class _Machine:
-    """Follows instructions. As in CPython, a mark begins a new stack, whose values a later instruction takes."""
+    """Executes instructions. As in CPython, a mark begins a new stack, whose values a later instruction takes."""
 
     def __init__(self):
         self.stack: list[Any] = []

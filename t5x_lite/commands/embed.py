@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Iterator
@@ -17,8 +16,7 @@ import numpy as np
 from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.config.commands import EmbedConfig
 from t5x_lite.files.array_output import growing_array
-from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
-from t5x_lite.files.progress import ProgressBar
+from t5x_lite.files.jsonl_output import Share, resumable_lines
 from t5x_lite.inference.encode import Embedding, Plan, cut_message, embed_all, make_plan, num_features
 from t5x_lite.inference.engine import WINDOW_BATCHES
 from t5x_lite.inference.inputs import Inputs, open_inputs
@@ -46,7 +44,7 @@ def run(options: EmbedConfig) -> None:
         identity, num_cut, number = _identity(options, inputs, pretrained), 0, 0
         with (
             _opened_output(options, identity, share, num_features(pretrained, plan)) as (write, num_written),
-            _progress(options, inputs, share, num_written) as bar,
+            inputs.progress("Embedding", options.reading, share, num_written) as bar,
         ):
             mine = (text for _, text in share.of(enumerate(inputs.texts)))
             texts, lines = itertools.tee(itertools.islice(mine, num_written, None))
@@ -94,15 +92,6 @@ def _embeddings(options: EmbedConfig, pretrained: Pretrained, texts: Iterator[st
     return embed_all(pretrained, texts, plan, batch_size=options.batch_size, num_batches=num_batches)
 
 
-def _progress(options: EmbedConfig, inputs: Inputs, share: Share, num_written: int) -> ProgressBar:
-    hidden = options.reading.reads_pipe or options.output == STDIO or share.index > 0
-    completed = num_written * share.count
-    return ProgressBar("Embedding", inputs.number, unit="lines", completed=completed, enabled=not hidden)
-
-
 def _identity(options: EmbedConfig, inputs: Inputs, pretrained: Pretrained) -> dict[str, Any] | None:
-    """Returns everything the output depends on, to check before resuming; None for a pipe, which cannot be reread."""
-    if inputs.identity is None:
-        return None
     fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in NOT_IDENTIFYING}
-    return {"checkpoint": os.path.abspath(options.checkpoint), "step": pretrained.step, **inputs.identity, **fields}
+    return inputs.output_identity(options.checkpoint, pretrained.step, fields)

@@ -4,7 +4,6 @@
 import dataclasses
 import itertools
 import json
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +12,7 @@ import jax
 from t5x_lite.checkpoints.load import Pretrained, generation_config, load
 from t5x_lite.config.commands import InferConfig
 from t5x_lite.config.generation import RENAMED, GenerationConfig
-from t5x_lite.files.jsonl_output import STDIO, Share, resumable_lines
-from t5x_lite.files.progress import ProgressBar
+from t5x_lite.files.jsonl_output import Share, resumable_lines
 from t5x_lite.inference.api import answer_all
 from t5x_lite.inference.engine import SENTINEL, WINDOW_BATCHES, Answer, Request, fill_in
 from t5x_lite.inference.few_shot import make_prompter, read_shots
@@ -50,12 +48,9 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
         identity = _identity(options, inputs, pretrained, config)
         batch_size = devices_of(pretrained.model).rounded(options.batch_size)
         share = Share(jax.process_index(), jax.process_count(), batch_size * WINDOW_BATCHES)
-        hidden = options.reads_pipe or options.output == STDIO or share.index > 0
         with (
             resumable_lines(options.output, identity, share, name="--output") as output,
-            ProgressBar(
-                "Answering", inputs.number, unit="lines", completed=output.num_written * share.count, enabled=not hidden
-            ) as bar,
+            inputs.progress("Answering", options, share, output.num_written) as bar,
         ):
             prompt = make_prompter(options, shots, pretrained)
             numbered = itertools.islice(share.of(enumerate(inputs.texts)), output.num_written, None)
@@ -95,19 +90,11 @@ def make_row(line: str, answer: Answer, pretrained: Pretrained, *, log_probs: bo
 def _identity(
     options: InferConfig, inputs: Inputs, pretrained: Pretrained, config: GenerationConfig
 ) -> dict[str, Any] | None:
-    """Returns everything the output depends on, to check before resuming; None for a pipe, which cannot be reread."""
-    if inputs.identity is None:
-        return None
-    fields = dataclasses.asdict(options)
+    fields = {name: value for name, value in dataclasses.asdict(options).items() if name not in NOT_IDENTIFYING}
     # So that outputs of earlier versions can be resumed, fields have their old names, and none has one that is new.
     old_names = {new: old for old, new in RENAMED.items()}
     settings = {name: value for name, value in dataclasses.asdict(config).items() if value}
     if config.scores_as == GenerationConfig.scores_as:
         del settings["scores_as"]
-    return {
-        "checkpoint": os.path.abspath(options.checkpoint),
-        "step": pretrained.step,
-        **inputs.identity,
-        **{name: value for name, value in fields.items() if name not in NOT_IDENTIFYING},
-        **{old_names.get(name, name): value for name, value in settings.items()},
-    }
+    fields |= {old_names.get(name, name): value for name, value in settings.items()}
+    return inputs.output_identity(options.checkpoint, pretrained.step, fields)

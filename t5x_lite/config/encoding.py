@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How texts become vectors."""
+"""Options of embeddings."""
 
 import dataclasses
 import numbers

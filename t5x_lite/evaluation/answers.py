@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What models answer on held-out examples, beside the references, and the metrics of it.
+"""Predicts and scores held-out examples, and computes the metrics of the answers.
 
 Shape letters: B batch.
 """

@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from t5x_lite.checkpoints.model_files import model_files
@@ -21,7 +21,8 @@ from t5x_lite.data.sources.base import Located, Record
 from t5x_lite.data.sources.file_content import state_of
 from t5x_lite.data.sources.lines import Line, lines_opener, piped_records
 from t5x_lite.data.sources.named_files import source_files, task_files
-from t5x_lite.files.jsonl_output import STDIO, check_path, paths_on_the_way
+from t5x_lite.files.jsonl_output import STDIO, Share, check_path, paths_on_the_way
+from t5x_lite.files.progress import ProgressBar
 from t5x_lite.files.run_config import read_run_config
 from t5x_lite.files.same_file import File, refuse_overwriting
 from t5x_lite.inference.few_shot import INPUTS, line_field, record_errors, template_task
@@ -36,6 +37,18 @@ class Inputs(NamedTuple):
     texts: Iterator[str]
     number: int | None  # number of texts, if known
     identity: dict[str, Any] | None  # JSON that identifies the texts; None for a pipe, which cannot be reread
+
+    def output_identity(self, checkpoint: str, step: int, options: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Returns everything that an output depends on, to check before resuming; None for a pipe."""
+        if self.identity is None:
+            return None
+        return {"checkpoint": os.path.abspath(checkpoint), "step": step, **self.identity, **options}
+
+    def progress(self, title: str, options: InferConfig, share: Share, num_written: int) -> ProgressBar:
+        """Returns a progress bar over the lines of all processes, hidden where it would disturb the output."""
+        hidden = options.reads_pipe or options.output == STDIO or share.index > 0
+        completed = num_written * share.count
+        return ProgressBar(title, self.number, unit="lines", completed=completed, enabled=not hidden)
 
 
 @contextlib.contextmanager

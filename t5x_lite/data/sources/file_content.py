@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What sources read from files share: decoding records, and noticing that a file has changed."""
+"""Decodes the records of files, and notices that a file has changed."""
 
 import hashlib
 import json
