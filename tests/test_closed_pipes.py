@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from t5x_lite import cli
+from t5x_lite.commands.options import failure
 from tests.paths import ROOT
 
 MAIN = "import sys; from t5x_lite.cli import main; sys.exit(main())"
@@ -41,11 +42,11 @@ def unread(*arguments, both=False):
 )
 def test_commands_without_a_model_do(command):
     status, error = unread(*command.split())
-    assert (status in (0, cli.UNREAD), error) == (True, "")
+    assert (status in (0, failure.UNREAD), error) == (True, "")
 
 
 def test_a_closed_standard_error_is_no_error_either():
-    assert unread("models", "no_such_preset", both=True) == (cli.UNREAD, "")
+    assert unread("models", "no_such_preset", both=True) == (failure.UNREAD, "")
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,6 @@ def run_dir(tmp_path_factory):
 )
 def test_commands_with_a_model_do(run_dir, command):
     status, error = unread(*command.replace("RUN", run_dir).split())
-    assert status in (0, cli.UNREAD)
+    assert status in (0, failure.UNREAD)
     assert "Error" not in error
     assert "Broken pipe" not in error

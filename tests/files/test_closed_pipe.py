@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from t5x_lite import cli
+from t5x_lite.commands.options import failure
 from t5x_lite.files.closed_pipe import OutputClosed, is_closed_output, opened_output
 from tests.paths import ROOT
 
@@ -53,11 +53,11 @@ def run(body, *, both=False, **environment):
 )
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_closed_output_ends_the_program_without_a_word(body, unbuffered):
-    assert run(body, PYTHONUNBUFFERED=unbuffered) == (cli.UNREAD, b"")
+    assert run(body, PYTHONUNBUFFERED=unbuffered) == (failure.UNREAD, b"")
 
 
 def test_a_closed_standard_error_does_too():
-    assert run("print('x', file=sys.stderr)", both=True) == (cli.UNREAD, None)
+    assert run("print('x', file=sys.stderr)", both=True) == (failure.UNREAD, None)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calls each command but `train`, which `cli` calls itself: a training run imports nothing of the others."""
+
+import dataclasses
+import os
+
+from jsonargparse import Namespace
+
+from t5x_lite.config import CheckpointConfig, RunConfig
+from t5x_lite.config.paths import home_expanded
+from t5x_lite.config.plain import pick
+from t5x_lite.files.same_file import refuse_overwriting
+
+PATHS = ("checkpoint", "output", "source", "destination", "tokenizer")  # options outside the config classes
+
+
+def call(command: str, options: Namespace) -> None:
+    """Imports a command and calls it with its options."""
+    if "action" in options:
+        command, options = f"{command} {options.action}", options[options.action]
+    _expand_paths(options)
+    _refuse_config_as_output(options)
+    match command:
+        case "eval":
+            _evaluate(options)
+        case "infer":
+            _infer(options)
+        case "embed":
+            from t5x_lite.commands import embed
+            from t5x_lite.config.commands import EmbedConfig
+
+            embed.run(pick(EmbedConfig, options))
+        case "serve":
+            from t5x_lite.commands import serve
+            from t5x_lite.config.commands import ServeConfig
+
+            serve.run(pick(ServeConfig, options))
+        case "attention":
+            from t5x_lite.commands import attention
+            from t5x_lite.config.commands import AttentionConfig
+
+            attention.run(pick(AttentionConfig, options))
+        case "compile":
+            from t5x_lite.commands import compile
+            from t5x_lite.config.commands import CompileConfig
+
+            compile.run(pick(RunConfig, options), pick(CompileConfig, options), as_json=options.json)
+        case "models":
+            from t5x_lite.commands import models
+
+            lengths = {name: options[name] for name in ("inputs_length", "targets_length")}
+            models.run(options.names, as_json=options.json, **lengths)
+        case "convert":
+            from t5x_lite.commands import convert
+
+            how = {name: options[name] for name in ("format", "dtype", "tokenizer")}
+            convert.run(options.source, options.destination, **how)
+        case _:
+            _call_nested(command, options)
+
+
+def _call_nested(command: str, options: Namespace) -> None:
+    match command:
+        case "data inspect":
+            from t5x_lite.commands import data_inspect
+
+            how = {name: options[name] for name in ("num_examples", "start")}
+            data_inspect.run(pick(RunConfig, options), as_json=options.json, **how)
+        case "data prepare":
+            from t5x_lite.commands import data_prepare
+            from t5x_lite.config.commands import PrepareConfig
+
+            data_prepare.run(options.task, pick(PrepareConfig, options))
+        case "data stats":
+            from t5x_lite.commands import data_stats
+
+            data_stats.run(pick(RunConfig, options), as_json=options.json, output=options.output)
+        case "tokenizer train":
+            from t5x_lite.commands import tokenizer_train
+            from t5x_lite.config.commands import TokenizerTrainConfig
+
+            options.input = tuple(options.input)
+            tokenizer_train.run(pick(TokenizerTrainConfig, options))
+
+
+def _infer(options: Namespace) -> None:
+    from t5x_lite.config.commands import InferConfig
+    from t5x_lite.config.generation import GenerationConfig
+
+    chosen = pick(InferConfig, options)
+    if chosen.interactive:
+        from t5x_lite.commands.chat.session import run
+    else:
+        from t5x_lite.commands.infer import run
+    # Only fields given on the command line, to keep the model's own settings for the others.
+    fields = [field.name for field in dataclasses.fields(GenerationConfig)]
+    run(chosen, {name: options[name] for name in fields if name in options.given})
+
+
+def _evaluate(options: Namespace) -> None:
+    from t5x_lite.commands import eval
+
+    if not isinstance(options.checkpoint, str):
+        raise ValueError("--checkpoint is missing: name a run directory")
+    checkpoint, options.checkpoint = options.checkpoint, CheckpointConfig()
+    eval.run(
+        pick(RunConfig, options),
+        checkpoint,
+        output=options.output,
+        num_batches=None if options.num_batches == "all" else options.num_batches,
+        print_json=options.json,
+    )
+
+
+def _expand_paths(options: Namespace) -> None:
+    """Expands `~` in the options that are paths, in place; configs expand their own fields."""
+    for name in PATHS:
+        if isinstance(options.get(name), str):
+            named = name.upper() if name in ("source", "destination") else f"--{name}"
+            options[name] = home_expanded(options[name], named)
+
+
+def _refuse_config_as_output(options: Namespace) -> None:
+    """Raises ValueError if a command would write its output over a config that it read."""
+    output, configs = options.get("output"), options.get("config")
+    if isinstance(output, str) and configs:
+        refuse_overwriting([output], map(os.fspath, configs), "--output")
