@@ -15,7 +15,8 @@ import numpy as np
 from t5x_lite.checkpoints.arrays import PART_SIZE, Index, parts_of, whole
 from t5x_lite.checkpoints.weights import LazyModel, param_shapes
 from t5x_lite.data.tokenizers import Tokenizer
-from t5x_lite.data.tokenizers.added import SENTINEL, AddedToken
+from t5x_lite.data.tokenizers.added import AddedToken
+from t5x_lite.data.tokenizers.base import SENTINEL
 
 AXES = {"embedding": 0, "logits_kernel": 1}  # the dimension of the vocabulary, by the last part of a parameter's name
 

@@ -71,7 +71,7 @@ class Decoder(TokenEmbedding, LMHead):
       rngs: PRNG keys for the initial parameters, drawn from T5's distributions.
 
     Raises:
-      ValueError: if `cfg.remat` names a tensor that is not in `stacks.REMAT_TENSORS`.
+      ValueError: if `cfg.remat` names a tensor that is not in `remat.REMAT_TENSORS`.
     """
 
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):

@@ -6,7 +6,7 @@ Shape letters: S input tokens, T target tokens, D model.
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
-from t5x_lite.model.stacks import kept_tensors
+from t5x_lite.model.remat import kept_tensors
 from t5x_lite.perf.chips import chip_of
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.kernels.cross_entropy import chunk_length
-from t5x_lite.model.stacks import kept_tensors
+from t5x_lite.model.remat import kept_tensors
 
 BYTES = {"float32": 4, "bfloat16": 2}
 

@@ -16,7 +16,6 @@ from t5x_lite.evaluation.results import PREFIX, as_json, by_task
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.optim import make_schedule
-from t5x_lite.perf.chips import chip_of
 from t5x_lite.training.program import Program
 from t5x_lite.training.run_dir import RunDirectory
 
@@ -174,20 +173,28 @@ class StepLogger:
             )
 
     def _speed(self) -> dict[str, float | None]:
-        batch_size, mesh = self._train.batch_size, self._program.mesh
+        batch_size = self._train.batch_size
         seconds_per_step = self._stopwatch.lap() / max(self._num_timed, 1)
         self._num_timed = 0
-        mfu, chip = None, chip_of(mesh.devices.flat[0].device_kind)
-        if chip is not None:
-            from t5x_lite.perf.flops import train_flops
-
-            flops = batch_size * train_flops(self._program.model, *self._lengths, self._program.architecture)
-            mfu = flops / seconds_per_step / (chip.flops * mesh.size)
         return {
             "seconds_per_step": seconds_per_step,
             "tokens_per_second": batch_size * sum(self._lengths) / seconds_per_step,
-            "mfu": mfu,
+            "mfu": self._mfu(seconds_per_step),
         }
+
+    def _mfu(self, seconds_per_step: float) -> float | None:
+        """Returns the share of the devices' peak FLOP/s; None for CPUs and other devices whose peak is unknown."""
+        mesh = self._program.mesh
+        device = mesh.devices.flat[0]
+        if device.platform == "cpu":
+            return None
+        from t5x_lite.perf.chips import chip_of
+        from t5x_lite.perf.flops import train_flops
+
+        if (chip := chip_of(device.device_kind)) is None:
+            return None
+        flops = self._train.batch_size * train_flops(self._program.model, *self._lengths, self._program.architecture)
+        return flops / seconds_per_step / (chip.flops * mesh.size)
 
 
 class Stopwatch:

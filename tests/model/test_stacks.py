@@ -8,7 +8,7 @@ import pytest
 from flax import nnx
 
 from t5x_lite.model.decoder import DecoderOnlyStack
-from t5x_lite.model.stacks import DecoderStack, EncoderStack, check_remat
+from t5x_lite.model.stacks import DecoderStack, EncoderStack
 from tests import tiny
 
 
@@ -25,20 +25,6 @@ def test_a_stack_has_one_table_of_biases_and_a_umt5_one_a_layer():
     table_LNK = np.asarray(model.decoder.position_bias.table[...])
     assert table_LNK.shape == (4, 3, 32)
     assert not np.allclose(table_LNK[0], table_LNK[1])
-
-
-def test_a_tensor_to_keep_must_be_one_that_has_a_name():
-    check_remat(dataclasses.replace(tiny.T5_1_1, remat=("query", "mlp_wi_0")))
-    with pytest.raises(ValueError, match=r"train.remat names \['wi_0'\]: use some of query, key"):
-        check_remat(dataclasses.replace(tiny.T5_1_1, remat=("query", "wi_0")))
-
-
-@pytest.mark.parametrize(("remat", "offload"), [("none", ("query",)), ("full", ("query",)), ("minimal", ("wi_0",))])
-def test_tensors_that_are_not_saved_cannot_be_offloaded(remat, offload):
-    with pytest.raises(
-        ValueError, match=rf"train.offload is \['{offload[0]}'\] and train.remat is {remat}: offload only"
-    ):
-        check_remat(dataclasses.replace(tiny.T5_1_1, remat=remat, offload=offload))
 
 
 @pytest.mark.parametrize("stack", [EncoderStack, DecoderStack, DecoderOnlyStack])

@@ -81,23 +81,10 @@ def in_words(task: TaskConfig, fields: Sequence[str] = ("source", "eval_source")
 
 def check_not_empty(task: TaskConfig, manifest: Manifest, splits: Sequence[str] = SPLITS) -> None:
     """Raises ValueError, with the reason, if a prepared split has no documents."""
-    if all(manifest[f"num_{split}_documents"] for split in splits):
-        return
-    train, evaluation = manifest["num_train_documents"], manifest["num_eval_documents"]
-    reasons = ", and ".join(_left_out(task, manifest)) or "it has no record"
-    if "train" not in splits:
-        field = "source" if task.eval_source is None else "eval_source"
-        if task.eval_source is None:
-            reasons = f"task.eval_percent is {task.eval_percent}: use a larger one, more text, or task.eval_source"
-        raise ValueError(f"task.{field} {in_words(task, (field,))} has no held-out documents: {reasons}")
-    if not train + evaluation or task.eval_source is not None:
-        field = "eval_source" if train else "source"
-        empty = task.eval_source if train and task.eval_source is not None else task.source
-        raise ValueError(f"task.{field} {named(empty)} has no usable documents: {reasons}")
-    raise ValueError(
-        f"task.eval_percent {task.eval_percent} splits {train + evaluation} documents into {train} for training and "
-        f"{evaluation} held out: use another eval_percent, more text, task.text_unit paragraph, or task.eval_source"
-    )
+    if not all(manifest[f"num_{split}_documents"] for split in splits):
+        from t5x_lite.data.corpus.left_out import no_documents
+
+        raise no_documents(task, manifest, splits)
 
 
 def summary(task: TaskConfig, manifest: Manifest) -> list[str]:
@@ -106,21 +93,13 @@ def summary(task: TaskConfig, manifest: Manifest) -> list[str]:
     documents, tokens = (
         manifest[f"num_train_{kind}"] + manifest[f"num_eval_{kind}"] for kind in ("documents", "tokens")
     )
+    lines = []
+    if manifest["num_short"] or manifest["num_skipped"]:
+        from t5x_lite.data.corpus.left_out import left_out
+
+        lines = [reason[0].upper() + reason[1:] for reason in left_out(task, manifest)]
     return [
-        *(reason[0].upper() + reason[1:] for reason in _left_out(task, manifest)),
+        *lines,
         f"Tokenised {documents:,} {unit}, {rounded(manifest['num_characters'])} characters, into "
         f"{rounded(tokens)} tokens",
     ]
-
-
-def _left_out(task: TaskConfig, manifest: Manifest) -> list[str]:
-    reasons = []
-    if manifest["num_short"]:
-        short = f"documents shorter than task.min_characters {task.min_characters}"
-        if task.inputs is not None:
-            short = "pairs with empty inputs or targets"
-        reasons.append(f"left out {manifest['num_short']:,} {short}")
-    if manifest["num_skipped"]:
-        first = next(message for part in manifest["parts"] for message in part["first_skipped"])
-        reasons.append(f"skipped {manifest['num_skipped']:,} bad records or files; the first: {first}")
-    return reasons

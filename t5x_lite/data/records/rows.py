@@ -88,27 +88,9 @@ def _preprocessed(
     """Returns a function that applies `task.preprocess` to a record, and `make` to each result."""
     if task.preprocess is None:
         return lambda record, where: [make(record, where)]
-    from t5x_lite.data.sources.python import import_object
+    from t5x_lite.data.records.preprocess import preprocessed
 
-    preprocess = import_object(task.preprocess, "task.preprocess")
-
-    def preprocess_and_make(record: Record, where: str) -> list[Made]:
-        try:
-            made = preprocess(record)
-        except Exception as error:  # it is the user's function
-            raise BadRecord(
-                f"{where} does not suit task.preprocess {task.preprocess} ({type(error).__name__}: {error}): fix the "
-                "record or the function"
-            ) from error
-        records = [made] if isinstance(made, Mapping) else made
-        if not isinstance(records, (list, tuple)) or not all(isinstance(item, Mapping) for item in records):
-            raise ValueError(
-                f"task.preprocess {task.preprocess} returned a {type(made).__name__} for {where}: make it return a "
-                "mapping, or a list of mappings"
-            )
-        return [make(item, where) for item in records]
-
-    return preprocess_and_make
+    return preprocessed(task, make)
 
 
 def _text_maker(task: TaskConfig) -> Callable[[Mapping[str, Any], str], Row]:

@@ -8,7 +8,6 @@ from typing import Any, TypeGuard
 
 from t5x_lite.data.records.missing import is_missing
 from t5x_lite.data.sources.base import BadRecord
-from t5x_lite.files.messages import listed
 
 OPTIONAL = "?"
 # A Python format specification, which is a mistake where a separator is expected.
@@ -70,7 +69,7 @@ class Template:
             value = _part(record, field)
             if is_missing(value):
                 return ""
-        if separator and _is_list(value):
+        if separator and is_list(value):
             items = ((i, item) for i, item in enumerate(value) if not (is_optional and is_missing(item)))
             return separator.join(self._text(item, f"{field}.{i}", record, where) for i, item in items)
         return self._text(value, field, record, where)
@@ -80,33 +79,14 @@ class Template:
             return value
         if isinstance(value, bool):
             return "true" if value else "false"  # as in JSON
-        if is_missing(value):
-            raise BadRecord(f"{where} {self._missing(field, record)}")
-        if isinstance(value, (int, float)):
+        if isinstance(value, (int, float)) and not is_missing(value):
             return str(value)
-        remedy = "make it text"
-        if isinstance(value, Mapping):
-            remedy = f"use a part of it, such as {{{field}.{next(iter(value), '0')}}}"
-        elif _is_list(value):
-            remedy = f"use a part of it, such as {{{field}.0}}, or join its items: {{{field}:, }}"
-        raise BadRecord(
-            f"{where} has a {type(value).__name__} in {field!r}, but {self.name} {self.text!r} needs text or a number: "
-            f"{remedy}"
-        )
+        from t5x_lite.data.records.template_errors import no_value, not_text
 
-    def _missing(self, field: str, record: Mapping[str, Any]) -> str:
-        """Describes a missing value: a field that is null, or one that the record lacks."""
-        found = _found(record, field)
-        if found and is_missing(found[-1]):
-            name = ".".join(field.split(".")[: len(found)])
-            kind = "null" if found[-1] is None else "not a number (NaN)"
-            return (
-                f"has a field {name!r} that is {kind}, but {self.name} {self.text!r} needs its value: fill it in, or "
-                "put ? after the field's name in the template to leave it out"
-            )
-        return (
-            f"has no field {field!r}, which {self.name} {self.text!r} uses; its fields are {listed(record) or 'none'}"
-        )
+        template = f"{self.name} {self.text!r}"
+        if is_missing(value):
+            raise BadRecord(f"{where} {no_value(record, field, found(record, field), template)}")
+        raise BadRecord(f"{where} {not_text(value, field, template)}")
 
 
 def _is_format(separator: str | None) -> bool:
@@ -114,25 +94,26 @@ def _is_format(separator: str | None) -> bool:
     return "{" in text or (any(map(str.isalnum, text)) and FORMAT.fullmatch(text) is not None)
 
 
-def _is_list(value: Any) -> TypeGuard[Sequence[Any]]:
+def is_list(value: Any) -> TypeGuard[Sequence[Any]]:
+    """Returns whether a value has items: a text has none."""
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
 
 
 def _part(record: Mapping[str, Any], field: str) -> Any:
     """Returns the value of a possibly nested field, or None if it is missing."""
-    found = _found(record, field)
-    return found[-1] if len(found) > field.count(".") else None
+    values = found(record, field)
+    return values[-1] if len(values) > field.count(".") else None
 
 
-def _found(record: Mapping[str, Any], field: str) -> list[Any]:
+def found(record: Mapping[str, Any], field: str) -> list[Any]:
     """Returns the values on the way to a possibly nested field, as far as they exist."""
-    found, value = [], record
+    values, value = [], record
     for key in field.split("."):
         if isinstance(value, Mapping) and key in value:
             value = value[key]
-        elif _is_list(value) and key.isdecimal() and int(key) < len(value):
+        elif is_list(value) and key.isdecimal() and int(key) < len(value):
             value = value[int(key)]
         else:
             break
-        found.append(value)
-    return found
+        values.append(value)
+    return values

@@ -11,12 +11,14 @@ import json
 import os
 import pathlib
 import pkgutil
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from t5x_lite.config import TokenizerConfig
-from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import KIND_FILE, SpecialIds, Tokenizer, trim
+
+if TYPE_CHECKING:
+    from t5x_lite.data.tokenizers.added import AddedToken
 
 __all__ = ["KIND_FILE", "Tokenizer", "build_tokenizer", "load_tokenizer", "tokenizer_hash", "trim"]
 
@@ -49,7 +51,7 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
             "that wrote it"
         )
     special_ids = SpecialIds(**description["special_ids"]) if "special_ids" in description else None
-    added_tokens = [AddedToken(**fields) for fields in description.get("added_tokens", [])]
+    added_tokens = _added_tokens(description.get("added_tokens", []))
     return _class_of(kind).load(directory, num_sentinels, special_ids, added_tokens)
 
 
@@ -65,7 +67,8 @@ def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
 def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
     """Builds the configured tokenizer; a SentencePiece one without a path is trained on `texts`, read at most once."""
     tokenizer = _build_vocabulary(cfg, texts)
-    return tokenizer.extended([AddedToken(text=text) for text in cfg.added_tokens]) if cfg.added_tokens else tokenizer
+    added_tokens = _added_tokens({"text": text} for text in cfg.added_tokens or ())
+    return tokenizer.extended(added_tokens) if added_tokens else tokenizer
 
 
 def _build_vocabulary(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
@@ -83,6 +86,15 @@ def _build_vocabulary(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
 
     model = train_sentencepiece_model(texts, vocab_size=cfg.vocab_size, num_sentinels=cfg.num_sentinels)
     return _class_of("sentencepiece")(model, cfg.num_sentinels)
+
+
+def _added_tokens(descriptions: Iterable[Mapping[str, Any]]) -> "list[AddedToken]":
+    descriptions = list(descriptions)
+    if not descriptions:
+        return []
+    from t5x_lite.data.tokenizers.added import AddedToken
+
+    return [AddedToken(**fields) for fields in descriptions]
 
 
 def _class_of(kind: str) -> Any:

@@ -10,7 +10,8 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-SENTINEL = "<extra_id_(0|[1-9][0-9]{0,8})>"
+from t5x_lite.data.tokenizers.base import SENTINEL
+
 FLAGS = ("lstrip", "rstrip", "single_word", "normalized", "special")
 WORD = re.compile(r"\w")
 

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from t5x_lite.data.tokenizers.added import FLAGS, SENTINEL, AddedToken
-from t5x_lite.data.tokenizers.base import FileTokenizer, Tokenizer
+from t5x_lite.data.tokenizers.added import FLAGS, AddedToken
+from t5x_lite.data.tokenizers.base import SENTINEL, FileTokenizer, Tokenizer
 from t5x_lite.data.tokenizers.huggingface import HuggingFaceTokenizer
 from t5x_lite.files.json_object import read_json_if_there
 from t5x_lite.files.messages import listed

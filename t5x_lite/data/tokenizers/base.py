@@ -8,15 +8,17 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.added import SENTINEL, AddedToken, Splitter
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.git_lfs import check_downloaded
+
+if TYPE_CHECKING:
+    from t5x_lite.data.tokenizers.added import AddedToken
 
 
 class SpecialIds(NamedTuple):
@@ -31,6 +33,7 @@ T5_IDS = SpecialIds(0, 1, 2)
 VOCAB_MULTIPLE = 128  # pads the embedding so that it shards evenly; T5's 32,100 ids take 32,128 rows
 UNKNOWN = " \u2047 "  # SentencePiece's text for the unknown token
 KIND_FILE = "vocabulary.json"
+SENTINEL = "<extra_id_(0|[1-9][0-9]{0,8})>"
 SENTINEL_PATTERN = re.compile(f"\u2581?{SENTINEL}")  # with or without SentencePiece's space marker
 USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # vocabulary files in model directories
 
@@ -43,7 +46,7 @@ class Tokenizer(abc.ABC):
     vocab_size: int  # number of ids, including sentinels and added tokens
     num_sentinels: int  # number of <extra_id_N> tokens
     num_above: int = 0  # number of ids above the sentinels
-    added_tokens: tuple[AddedToken, ...] = ()  # with ids; those that the vocabulary's file does not have
+    added_tokens: "tuple[AddedToken, ...]" = ()  # with ids; those that the vocabulary's file does not have
 
     @classmethod
     @abc.abstractmethod
@@ -52,7 +55,7 @@ class Tokenizer(abc.ABC):
         directory: pathlib.Path,
         num_sentinels: int,
         special_ids: SpecialIds | None = None,
-        added_tokens: Sequence[AddedToken] = (),
+        added_tokens: "Sequence[AddedToken]" = (),
     ) -> Self:
         """Loads a tokenizer from a directory written by `save`; `special_ids` are None if they are T5's."""
 
@@ -82,7 +85,7 @@ class Tokenizer(abc.ABC):
         return -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
 
     @abc.abstractmethod
-    def extended(self, tokens: Sequence[AddedToken]) -> Self:
+    def extended(self, tokens: "Sequence[AddedToken]") -> Self:
         """Returns the tokenizer with more added tokens; raises ValueError if they cannot be added."""
 
     def token_id(self, text: str) -> int | None:
@@ -141,12 +144,16 @@ class Tokenizer(abc.ABC):
     def surfaces(self) -> list[str]:
         """Returns the text of each id, including spaces; empty for pad and EOS."""
 
-    def _splitter(self, normalise: Callable[[str], str] = str) -> Splitter:
-        """Returns what finds sentinels and added tokens in a text."""
+    def _splitter(self, normalise: Callable[[str], str] = str) -> Callable[[str], list[str | int]]:
+        """Returns what splits a text into ids of sentinels and added tokens, and the texts between them, in order."""
         sentinels = {f"<extra_id_{n}>": self.sentinel_id(n) for n in range(self.num_sentinels)}
+        if not self.added_tokens:
+            return functools.partial(split_at_sentinels, sentinels)
+        from t5x_lite.data.tokenizers.added import Splitter
+
         return Splitter(self.added_tokens, sentinels, normalise)
 
-    def _add(self, tokens: Sequence[AddedToken], id_of: Callable[[str], int | None], name: str) -> None:
+    def _add(self, tokens: "Sequence[AddedToken]", id_of: Callable[[str], int | None], name: str) -> None:
         """Adds tokens above all ids, with `id_of` and `name` as in `numbered`; raises ValueError if it cannot."""
         if tokens:
             from t5x_lite.data.tokenizers.numbering import numbered
@@ -180,7 +187,7 @@ class FileTokenizer(Tokenizer):
         *,
         name: str,
         special_ids: SpecialIds | None = None,
-        added_tokens: Sequence[AddedToken] = (),
+        added_tokens: "Sequence[AddedToken]" = (),
     ):
         self.content, self.num_sentinels = content, num_sentinels
 
@@ -191,7 +198,7 @@ class FileTokenizer(Tokenizer):
         num_sentinels: int = 100,
         *,
         special_ids: SpecialIds | None = None,
-        added_tokens: Sequence[AddedToken] = (),
+        added_tokens: "Sequence[AddedToken]" = (),
     ) -> Self:
         """Reads a vocabulary file; raises FileNotFoundError, and ValueError as the constructor does."""
         name = f"task.tokenizer.path {path}"
@@ -203,7 +210,7 @@ class FileTokenizer(Tokenizer):
         directory: pathlib.Path,
         num_sentinels: int,
         special_ids: SpecialIds | None = None,
-        added_tokens: Sequence[AddedToken] = (),
+        added_tokens: "Sequence[AddedToken]" = (),
     ) -> Self:
         path = directory / cls.file_name
         return cls.from_file(path, num_sentinels, special_ids=special_ids, added_tokens=added_tokens)
@@ -212,7 +219,7 @@ class FileTokenizer(Tokenizer):
         write_atomically(directory / self.file_name, self.content)
         super().save(directory)
 
-    def extended(self, tokens: Sequence[AddedToken]) -> Self:
+    def extended(self, tokens: "Sequence[AddedToken]") -> Self:
         every = (*self.added_tokens, *tokens)
         name = "the vocabulary"
         return type(self)(self.content, self.num_sentinels, name=name, special_ids=self.special_ids, added_tokens=every)
@@ -220,6 +227,17 @@ class FileTokenizer(Tokenizer):
     def __reduce__(self):
         make = functools.partial(type(self), special_ids=self.special_ids, added_tokens=self.added_tokens)
         return make, (self.content, self.num_sentinels)
+
+
+def split_at_sentinels(sentinels: Mapping[str, int], text: str) -> list[str | int]:
+    """Returns ids of sentinels and the texts between them, in order, given the ids by text."""
+    parts: list[str | int] = []
+    done = 0
+    for match in re.finditer(SENTINEL, text):
+        if match[0] in sentinels:
+            parts += [text[done : match.start()], sentinels[match[0]]]
+            done = match.end()
+    return [part for part in (*parts, text[done:]) if part != ""]
 
 
 def trim(ids: np.ndarray, stop_ids: Collection[int] = (), *, pad_id: int = 0) -> tuple[list[int], bool]:

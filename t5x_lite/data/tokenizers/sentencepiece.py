@@ -12,7 +12,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import sentencepiece
@@ -20,7 +20,6 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from t5x_lite.config.checks import as_texts
-from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import (
     SENTINEL_PATTERN,
     FileTokenizer,
@@ -28,6 +27,9 @@ from t5x_lite.data.tokenizers.base import (
     check_special_ids,
     count_sentinels,
 )
+
+if TYPE_CHECKING:
+    from t5x_lite.data.tokenizers.added import AddedToken
 
 SPACE = "\u2581"  # SentencePiece's space marker
 NORMAL, UNKNOWN, USER_DEFINED, UNUSED = 1, 2, 4, 5  # piece types; unused ones are never found in texts
@@ -51,7 +53,7 @@ class SentencePieceTokenizer(FileTokenizer):
         *,
         name: str = "the SentencePiece model",
         special_ids: SpecialIds | None = None,
-        added_tokens: Sequence[AddedToken] = (),
+        added_tokens: "Sequence[AddedToken]" = (),
     ):
         super().__init__(content, num_sentinels, name=name)
         pieces = read_pieces(content, name)

@@ -11,14 +11,6 @@ from t5x_lite.data.sources import open_source
 from t5x_lite.data.sources.base import BadRecord
 
 
-@pytest.fixture
-def module(tmp_path, monkeypatch):
-    (tmp_path / "own_preprocess.py").write_text(
-        "def shout(record):\n    return {'text': record['text'].upper()}\n\n\ndef number(record):\n    return 3\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-
-
 def task(source, **fields):
     return TaskConfig(source=source, **{"min_characters": 0, **fields})
 
@@ -68,38 +60,6 @@ def test_bad_records_and_empty_files_are_skipped_and_reported_on_request(tmp_pat
 
 
 PAIRS = {"inputs": "q: {q}", "targets": "{a}"}
-
-
-def test_a_function_may_change_text(tmp_path, module):
-    assert read(task(write(tmp_path / "a.jsonl", {"text": "a"}), preprocess="own_preprocess:shout"), tmp_path)[0] == [
-        ("A",)
-    ]
-
-
-def test_a_record_that_the_function_rejects_is_a_bad_record(tmp_path, module):
-    path = write(tmp_path / "a.jsonl", {"title": "no text"}, {"text": "a"})
-    shout = task(path, preprocess="own_preprocess:shout")
-    message = r"a.jsonl line 1 does not suit task.preprocess own_preprocess:shout \(KeyError: 'text'\): fix"
-    with pytest.raises(BadRecord, match=message):
-        read(shout, tmp_path)
-    texts, _, skipped = read(task(path, preprocess="own_preprocess:shout", bad_records="skip"), tmp_path)
-    assert (texts, len(skipped)) == ([("A",)], 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (
-            "own_preprocess:number",
-            r"number returned a int for .*a.jsonl line 1: make it return a mapping",
-        ),
-        ("own_preprocess:absent", r"task.preprocess 'own_preprocess:absent' cannot be imported"),
-        ("absent", r"task.preprocess is 'absent': write package.module:NAME"),
-    ],
-)
-def test_an_unsuitable_function_is_refused(tmp_path, module, name, message):
-    with pytest.raises(ValueError, match=message):
-        read(task(write(tmp_path / "a.jsonl", {"text": "a"}), preprocess=name), tmp_path)
 
 
 def test_only_the_records_asked_for_are_read(tmp_path):
