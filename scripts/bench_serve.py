@@ -65,7 +65,7 @@ class Clients:
     def ask(self, connection: http.client.HTTPConnection, prompt: str) -> tuple[str, int]:
         """Returns the greedy answer and its number of tokens."""
         body = {"model": self._model, "prompt": prompt, "temperature": 0, "max_tokens": self._max_tokens}
-        connection.request("POST", "/v1/completions", json.dumps(body))
+        connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
         answer = json.loads(response.read())
         if response.status != 200:

@@ -230,6 +230,10 @@ class ServeConfig:
       max_input_tokens: maximum length of a prompt in tokens.
       max_new_tokens: maximum length of a completion in tokens.
       max_body_bytes: maximum size of a request body in bytes.
+      max_connections: maximum number of connections at once, fewer if the limit of open files is low; a new one takes
+        the place of the one that has waited longest without a whole request.
+      receive_seconds: time limit in seconds for a request's headers and again for its body, after which a connection is
+        closed, as is an idle one, and one whose client does not read.
       timeout_seconds: time limit of a request in seconds; slower requests are cancelled with status 504.
       shutdown_seconds: time in seconds to finish running requests after SIGTERM or Ctrl-C.
       batch_wait_ms: time in milliseconds to wait for further requests before a batch starts.
@@ -238,6 +242,9 @@ class ServeConfig:
       pooling: embedding of a text: mean, over its tokens' last hidden states, or first, that of the first token; null
         follows the model's directory, or else is mean.
       api_key: bearer token that requests must carry; null uses the environment variable T5X_LITE_API_KEY, if set.
+      allowed_hosts: without a key, names under which clients may address the server besides localhost, its host and IP
+        addresses, such as [models.example.org]; ["*"] allows all.
+      log_requests: whether to write a line per request, without its text, to standard error.
     """
 
     checkpoint: str
@@ -250,12 +257,16 @@ class ServeConfig:
     max_input_tokens: int = 2048
     max_new_tokens: int = 512
     max_body_bytes: int = 2**20
+    max_connections: int = 512
+    receive_seconds: float = 20.0
     timeout_seconds: float = 120.0
     shutdown_seconds: float = 30.0
     batch_wait_ms: float = 5.0
     warm_up_tokens: int = 32
     pooling: Literal["mean", "first"] | None = None
     api_key: str | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    log_requests: bool = True
 
     def __post_init__(self):
         rules = {
@@ -264,9 +275,13 @@ class ServeConfig:
             Rule(lambda port: 0 <= port < 2**16, "use a number from 1 to 65535, or 0 for a free port"): "port",
             not_empty("give a name, or leave it out"): "model_name",
             not_empty("give a secret, or leave it out"): "api_key",
-            POSITIVE: "batch_size max_queue max_input_tokens max_new_tokens max_body_bytes",
+            POSITIVE: "batch_size max_queue max_input_tokens max_new_tokens max_body_bytes max_connections",
+            Rule(
+                lambda names: not any(set(name) & set("/:@ ") or not name for name in names),
+                "use names without ports, such as [models.example.org], or [*] for all",
+            ): "allowed_hosts",
             NON_NEGATIVE: "warm_up_tokens",
-            Rule(lambda value: 0 < value < math.inf, "use a finite number above 0"): "timeout_seconds",
+            Rule(lambda value: 0 < value < math.inf, "use a finite number above 0"): "timeout_seconds receive_seconds",
             Rule(
                 lambda value: 0 <= value < math.inf, "use 0 or a finite number above 0"
             ): "shutdown_seconds batch_wait_ms",

@@ -22,7 +22,8 @@ from t5x_lite.serving import schema
 from t5x_lite.serving.batch import Embedded, Job, Progress
 from t5x_lite.serving.choices import Choice, Delta
 from t5x_lite.serving.engine import Engine, NotServing
-from t5x_lite.serving.middleware import BearerToken, BodyTooLarge, RequestMetrics, error_response
+from t5x_lite.serving.middleware import BearerToken, BodyTooLarge, SameSite, error_response
+from t5x_lite.serving.request_log import RequestLog, write_to_stderr
 from t5x_lite.serving.schema import Completion, RequestError, Served
 from t5x_lite.serving.subscription import ClientDisconnected, Subscription
 from t5x_lite.serving.telemetry import Telemetry
@@ -35,6 +36,10 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, model_name: str) -> Starlette:
     """Returns the ASGI application; clients know the model as `model_name`."""
     service = Service(engine, options, telemetry, model_name)
+    if options.api_key is None:
+        access = Middleware(SameSite, names=(options.host, *options.allowed_hosts))
+    else:
+        access = Middleware(BearerToken, key=options.api_key)
     return Starlette(
         routes=[
             Route("/v1/completions", service.completions, methods=["POST"]),
@@ -45,8 +50,8 @@ def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, mode
             Route("/metrics", service.metrics),
         ],
         middleware=[
-            Middleware(RequestMetrics, telemetry=telemetry),
-            Middleware(BearerToken, key=options.api_key),
+            Middleware(RequestLog, telemetry=telemetry, write=write_to_stderr if options.log_requests else None),
+            access,
         ],
         exception_handlers=dict.fromkeys((RequestError, HTTPException, ClientDisconnected, Exception), _report),
     )
@@ -149,7 +154,7 @@ class Service:
             raise BodyTooLarge(int(length), limit)
         body = bytearray()
         try:
-            async with asyncio.timeout(self._options.timeout_seconds):
+            async with asyncio.timeout(self._options.receive_seconds):
                 async for part in request.stream():
                     body += part
                     if len(body) > limit:
@@ -236,9 +241,8 @@ class EventStream(Response):
 def _jobs(completion: Completion) -> list[Job]:
     """Returns one job per prompt."""
     request, config = completion
-    log_probs = request.logprobs is not None
     return [
-        Job(ids=prompt.ids, config=config, stream=number, log_probs=log_probs, num_top=request.logprobs or 0)
+        Job(ids=prompt.ids, config=config, stream=number, num_top=request.logprobs or 0)
         for number, prompt in enumerate(request.prompt)
     ]
 

@@ -37,7 +37,7 @@ class Output(NamedTuple):
     """One generated sequence so far."""
 
     ids: list[int]  # without EOS or the stop token
-    log_probs: list[float]  # of the ids; empty unless a job in the batch requests them
+    log_probs: list[float]  # of the ids; empty after a beam search
     num_tokens: int  # decoded so far, including EOS or the stop token
     finish: Literal["stop", "length"] | None  # None while the sequence grows
     top: Sequence[Top] = ()  # for each of the ids; empty unless a job in the batch requests it
@@ -63,11 +63,14 @@ class Embedded(NamedTuple):
 class Failed(NamedTuple):
     """The failure of a job."""
 
-    reason: Literal["closed", "error"]
+    reason: Literal["closed", "error", "not_finite"]
     message: str
 
 
 Event = Progress | Embedded | Failed
+NOT_FINITE = Failed(
+    "not_finite", "the model's outputs for this text are not numbers (NaN): its weights are damaged, or too large"
+)
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
@@ -78,7 +81,6 @@ class Job:
     notify: Callable[[Event], None] = lambda event: None  # called on the worker thread; must not block
     config: GenerationConfig | None = None  # decoding settings; None computes an embedding
     stream: int = 0  # random stream: the same seed and stream give the same samples
-    log_probs: bool = False  # whether to return log-probabilities; not available with beam search
     num_top: int = 0  # most probable tokens to return per token, up to MOST_TOP; not available with beam search
     cancelled: bool = False  # whether to drop the job; set by `Engine.cancel`
 
@@ -108,16 +110,17 @@ def run_batch(pretrained: Pretrained, jobs: Sequence[Job], *, most_rows: int) ->
         head = pretrained.head or SentenceHead()
         vectors_BE = devices.fetch(embed(pretrained.model, head, devices.place(inputs_BS)))
         for job, vector_E in zip(jobs, vectors_BE, strict=False):
-            job.send(Embedded(vector_E))
+            job.send(Embedded(vector_E) if np.isfinite(vector_E).all() else NOT_FINITE)
         return
     done: set[int] = set()
-    for outputs_BK in _decode(pretrained, jobs, inputs_BS, devices):
-        for row, (job, outputs) in enumerate(zip(jobs, outputs_BK, strict=True)):
-            if row not in done and outputs:
-                progress = Progress(outputs)
-                job.send(progress)
-                if progress.is_last:
-                    done.add(row)
+    for events in _decode(pretrained, jobs, inputs_BS, devices):
+        for row, (job, event) in enumerate(zip(jobs, events, strict=True)):
+            if row in done or event is None:
+                continue
+            job.send(event)
+            job.cancelled |= isinstance(event, Failed)
+            if isinstance(event, Failed) or event.is_last:
+                done.add(row)
 
 
 def warm_up(pretrained: Pretrained, *, most_rows: int, num_tokens: int) -> None:
@@ -146,11 +149,11 @@ def padded_inputs(jobs: Sequence[Job], num_rows: int, *, pad_id: int) -> np.ndar
 
 def _decode(
     pretrained: Pretrained, jobs: Sequence[Job], inputs_BS: np.ndarray, devices: Devices
-) -> Iterator[list[list[Output]]]:
-    """Yields the jobs' outputs_BK as they grow; those of an unfinished beam search are empty."""
+) -> Iterator[list[Progress | Failed | None]]:
+    """Yields the jobs' outputs as they grow, None for an unfinished beam search."""
     model, requests = pretrained.model, [Request("", job.config or GenerationConfig(), job.stream) for job in jobs]
-    scores = any(job.log_probs for job in jobs)
-    params, spec = params_and_spec(pretrained, requests, len(inputs_BS), scores=scores)
+    # Log-probabilities are always computed: they cost little, and tell whether the model's outputs are numbers.
+    params, spec = params_and_spec(pretrained, requests, len(inputs_BS), scores=True)
     num_top = MOST_TOP if any(job.num_top for job in jobs) else 0
     spec = spec._replace(num_steps=power_of_two(spec.num_steps), num_top=num_top)
     stops = [set(row.tolist()) for row in params.stop_BW]
@@ -160,15 +163,10 @@ def _decode(
     state, placed = prefill(model, pretrained.architecture, inputs_BS, params, shared, devices)
     for until in itertools.count(STEPS_PER_UPDATE, STEPS_PER_UPDATE):
         state = decode_until(model, state, placed, until, spec=spec)
-        finished_BK, output = _snapshot(state, spec)
-        yield [
-            [output(row, k, stops[row]) for k in range(job.config.num_return_sequences)]  # type: ignore[union-attr]
-            if not isinstance(state, beam_search.Beams) or finished_BK[row].all()
-            else []
-            for row, job in enumerate(jobs)
-        ]
+        snapshot = _snapshot(state, spec)
+        yield [snapshot.event(row, job, stops[row]) for row, job in enumerate(jobs)]
         cancelled_B = np.asarray([job.cancelled for job in jobs] + [False] * (len(inputs_BS) - len(jobs)))
-        if (finished_BK.all(axis=1) | cancelled_B).all():
+        if (snapshot.finished_BK.all(axis=1) | cancelled_B).all():
             return
         if not cancelled_B.any():
             continue
@@ -178,17 +176,38 @@ def _decode(
             state = state._replace(finished_BK=state.finished_BK | cancelled_B[:, None])
 
 
-def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int, int, set[int]], Output]]:
-    """Returns finished_BK, and a function that maps a row, sequence and stop tokens to the output so far."""
+class _Snapshot(NamedTuple):
+    """The outputs of a batch so far."""
+
+    finished_BK: np.ndarray
+    is_number_B: np.ndarray  # whether an example's scores are numbers
+    is_search: bool  # whether an example's outputs are known only when all are finished
+    output: Callable[[int, int, set[int]], Output]  # maps a row, sequence and stop tokens
+
+    def event(self, row: int, job: Job, stops: set[int]) -> Progress | Failed | None:
+        """Returns what a job is to be told."""
+        if not self.is_number_B[row]:
+            return NOT_FINITE
+        if self.is_search and not self.finished_BK[row].all():
+            return None
+        num_sequences = job.config.num_return_sequences  # type: ignore[union-attr]
+        return Progress([self.output(row, k, stops) for k in range(num_sequences)])
+
+
+def _snapshot(state: State, spec: DecodeSpec) -> _Snapshot:
+    """Returns the outputs so far."""
     count = int(state.count)
-    if isinstance(state, beam_search.Beams):
-        tokens_BKT, _, log_probs_BKT = collect(state, spec, LOCAL)
+    is_search = isinstance(state, beam_search.Beams)
+    if is_search:
+        tokens_BKT, scores_BK, log_probs_BKT = collect(state, spec, LOCAL)
         top_ids_BKTJ = top_log_probs_BKTJ = np.zeros((0, 0, 0, 0))
         finished_BK = np.broadcast_to(np.asarray(state.over_B)[:, None], tokens_BKT.shape[:2])
+        is_number_B = ~np.isnan(scores_BK + np.asarray(state.live_log_probs_BK)).any(axis=1)
     else:
         finished_BK = np.asarray(state.finished_BK)
         tokens_BKT, log_probs_BKT = np.asarray(state.tokens_BKT), np.asarray(state.log_probs_BKT)
         top_ids_BKTJ, top_log_probs_BKTJ = np.asarray(state.top_ids_BKTJ), np.asarray(state.top_log_probs_BKTJ)
+        is_number_B = ~np.isnan(log_probs_BKT).any(axis=(1, 2))
 
     def top(row: int, k: int, length: int) -> Sequence[Top]:
         if not spec.num_top:
@@ -205,4 +224,4 @@ def _snapshot(state: State, spec: DecodeSpec) -> tuple[np.ndarray, Callable[[int
         log_probs = log_probs_BKT[row, k, : len(ids)].tolist()
         return Output(ids, log_probs, len(ids) + stopped, "stop" if stopped else "length", top(row, k, len(ids)))
 
-    return finished_BK, output
+    return _Snapshot(finished_BK, is_number_B, is_search, output)

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ASGI middleware for metrics and authentication, and error responses."""
+"""ASGI middleware for access, and error responses."""
 
 import asyncio
 import contextlib
 import hmac
-import time
+import ipaddress
+import urllib.parse
+from collections.abc import Collection
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from t5x_lite.serving.schema import RequestError
-from t5x_lite.serving.telemetry import Telemetry
 
-ROUTES = ("/v1/completions", "/v1/embeddings", "/v1/models", "/health", "/metrics")
 PROTECTED = "/v1/"  # health checks and Prometheus need no key
 # Many clients read the response only after sending the whole body, so oversized bodies are drained up to these limits.
 MAX_DRAINED_BYTES, MAX_DRAIN_SECONDS = 64 * 2**20, 10.0
@@ -26,37 +26,14 @@ class BodyTooLarge(RequestError):
         super().__init__(413, f"the body has at least {num_bytes} bytes, but the limit is {limit}: send less")
 
 
-class RequestMetrics:
-    """Counts and times requests by route and status."""
-
-    def __init__(self, app: ASGIApp, telemetry: Telemetry):
-        self._app, self._telemetry = app, telemetry
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begin, status = time.monotonic(), 500
-
-        async def send_and_note_status(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, send_and_note_status)
-        finally:
-            path = scope.get("path", "")
-            route = next((route for route in ROUTES if path == route or path.startswith(f"{route}/")), "other")
-            self._telemetry.request(route, status, time.monotonic() - begin)
-
-
 class BearerToken:
-    """Rejects API requests without the key; None accepts all requests."""
+    """Rejects API requests without the key."""
 
-    def __init__(self, app: ASGIApp, key: str | None):
+    def __init__(self, app: ASGIApp, key: str):
         self._app, self._key = app, key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._key is not None and scope["type"] == "http" and scope["path"].startswith(PROTECTED):
+        if scope["type"] == "http" and scope["path"].startswith(PROTECTED):
             kind, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
             if kind.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._key.encode()):
                 problem = "is wrong" if given else "is missing"
@@ -64,6 +41,52 @@ class BearerToken:
                 await error_response(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+class SameSite:
+    """Rejects what a web page of another site can make a browser on this machine send, for a server without a key.
+
+    Such a page may give its own name the server's address (DNS rebinding), and may post texts and forms to any address,
+    but JSON only after the server's consent, which it never gets. Clients may address the server as localhost, as an IP
+    address, or by one of `names`; "*" allows all names.
+    """
+
+    def __init__(self, app: ASGIApp, names: Collection[str]):
+        self._app = app
+        self._names = {"localhost", *(name.lower() for name in names)}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = self._check(scope) if scope["type"] == "http" else None
+        await (self._app if error is None else error_response(error))(scope, receive, send)
+
+    def _check(self, scope: Scope) -> RequestError | None:
+        headers = Headers(scope=scope)
+        name = host_name(headers.get("host", "localhost"))  # every browser sends the header
+        if "*" not in self._names and name not in self._names and not is_ip_address(name):
+            message = (
+                f"the Host header has {name!a}, which is not this server's: start it with --allowed_hosts or a key"
+            )
+            return RequestError(403, message)
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if scope["method"] == "POST" and kind != "application/json":
+            return RequestError(415, f"the Content-Type is {kind!a}: send the header 'Content-Type: application/json'")
+        return None
+
+
+def host_name(header: str) -> str:
+    """Returns the name or IP address in a Host header, without its port; empty if it is none."""
+    try:
+        return (urllib.parse.urlsplit(f"//{header}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def is_ip_address(name: str) -> bool:
+    """Returns whether a host is given as an IP address."""
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return False
 
 
 def error_response(error: RequestError) -> Response:

@@ -112,10 +112,6 @@ def _tokenize(item: Any, field: str, served: Served) -> Prompt:
     if head is not None:
         limit = min(limit, head.max_tokens or limit)
     if isinstance(item, str):
-        try:
-            item.encode()
-        except UnicodeEncodeError as error:
-            raise RequestError(400, f"{field} has an unpaired surrogate: send valid Unicode", field) from error
         text, ids = item, tokenizer.encode(head.prompt + item if head else item)
     elif isinstance(item, list) and item and all(map(_is_id, item)):
         wrong = [i for i in item if not 0 <= i < tokenizer.vocab_size or i == tokenizer.pad_id]
@@ -247,7 +243,20 @@ def parse_body(body: bytes) -> dict[str, Any]:
         raise RequestError(400, f"the body is not JSON ({error}): send one JSON object, in UTF-8") from error
     if not isinstance(fields, dict):
         raise RequestError(400, f"the body is {_shown(fields)}: send one JSON object")
+    for field, value in fields.items() if b"\\u" in body else ():
+        # JSON can write half of a surrogate pair, which is no character and in no encoding.
+        if not _is_unicode(field) or not _is_unicode(json.dumps(value, ensure_ascii=False)):
+            name = field if _is_unicode(field) else None
+            raise RequestError(400, f"{_shown(field)} has an unpaired surrogate: send valid Unicode", name)
     return fields
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:

@@ -2,6 +2,7 @@
 """Runs the server: socket, engine and uvicorn, from start to graceful shutdown."""
 
 import ipaddress
+import math
 import os
 import pathlib
 import signal
@@ -18,11 +19,15 @@ from t5x_lite.config.encoding import EncodingConfig
 from t5x_lite.inference.encode import make_plan
 from t5x_lite.parallel.mesh import local_mesh
 from t5x_lite.serving.app import make_app
+from t5x_lite.serving.connections import Connection, end_late, most_connections
 from t5x_lite.serving.engine import Engine
+from t5x_lite.serving.middleware import is_ip_address
 from t5x_lite.serving.telemetry import Telemetry
 
 SEND_SECONDS = 5  # for clients to read the rest of their responses
-BACKLOG = 2048
+BACKLOG = 2048  # connections that the system keeps until they are accepted
+ACCEPTED_AT_ONCE = 16  # before any of them can be closed again for others
+TICKS_PER_CHECK = 10  # uvicorn ticks 10 times a second
 
 
 def serve(options: ServeConfig) -> None:
@@ -35,7 +40,7 @@ def serve(options: ServeConfig) -> None:
     name = model_name(options)
     with listening_socket(options) as listener:
         app = make_app(engine, options, telemetry, model_name=name)
-        server = Server(app, engine, seconds_to_finish=options.shutdown_seconds)
+        server = Server(app, engine, options)
 
         def loaded() -> None:
             if engine.error is not None:
@@ -63,11 +68,21 @@ def with_pooling(pretrained: Pretrained, options: ServeConfig) -> Pretrained:
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that, on shutdown, rejects new requests and lets running ones finish in `seconds_to_finish`."""
+    """A uvicorn server with limits on connections.
 
-    def __init__(self, app: object, engine: Engine, *, seconds_to_finish: float):
+    On shutdown, it rejects new requests and lets running ones finish in `options.shutdown_seconds`.
+    """
+
+    def __init__(self, app: object, engine: Engine, options: ServeConfig):
+        seconds = options.receive_seconds
+        most = most_connections(options.max_connections)
+        if most < options.max_connections:
+            say(f"warning: the limit of open files allows {most} connections, not --max_connections: see ulimit -n")
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]
+            http=Connection.limits(most=most, seconds=seconds),
+            timeout_keep_alive=math.ceil(seconds),
+            backlog=ACCEPTED_AT_ONCE,
             log_level="warning",
             access_log=False,
             lifespan="off",
@@ -76,8 +91,20 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self.is_interrupted = False
-        self._engine, self._seconds = engine, seconds_to_finish
+        self._engine, self._seconds = engine, options.shutdown_seconds
         self._closing = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to accept connections; asyncio would accept as many at once as the system may keep."""
+        await super().startup(sockets)
+        for listener in sockets or []:
+            listener.listen(BACKLOG)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Closes the connections of clients that are too slow; uvicorn calls this method."""
+        if counter % TICKS_PER_CHECK == 0:
+            end_late(self.server_state.connections)
+        return await super().on_tick(counter)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Starts the shutdown, or ends it the second time; uvicorn installs this handler for SIGTERM and SIGINT."""
@@ -119,10 +146,7 @@ def url(listener: socket.socket, host: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Returns whether a host accepts connections from this machine only."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return ipaddress.ip_address(host).is_loopback if is_ip_address(host) else host == "localhost"
 
 
 def say(line: str) -> None:

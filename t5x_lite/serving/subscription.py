@@ -58,7 +58,7 @@ class Subscription:
                 raise ClientDisconnected
             number, event = item
             if isinstance(event, Failed):
-                raise RequestError(503 if event.reason == "closed" else 500, event.message)
+                raise RequestError(500 if event.reason == "error" else 503, event.message)
             if number not in unfinished:
                 continue
             if not isinstance(event, Progress) or event.is_last:

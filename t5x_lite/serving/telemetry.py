@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prometheus metrics of the server."""
 
+import collections
+import functools
 from collections.abc import Callable
 
+import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250)
+QUANTILES = (0.5, 0.95, 0.99)
+RECENT = 1000  # requests of a route that quantiles are of
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -27,6 +32,13 @@ class Telemetry:
             buckets=SECONDS,
             registry=registry,
         )
+        self._quantiles = Gauge(
+            "t5x_lite_recent_request_seconds",
+            f"Quantiles of the seconds of the last {RECENT} requests.",
+            ["route", "quantile"],
+            registry=registry,
+        )
+        self._recent: dict[str, collections.deque[float]] = {}
         self.first_token_seconds = Histogram(
             "t5x_lite_first_token_seconds",
             "Seconds from a completions request to its first tokens.",
@@ -39,6 +51,13 @@ class Telemetry:
         """Records a finished request."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
+        if route not in self._recent:
+            recent = self._recent[route] = collections.deque(maxlen=RECENT)
+            for quantile in QUANTILES:
+                self._quantiles.labels(route, str(quantile)).set_function(
+                    functools.partial(_quantile, recent, quantile)
+                )
+        self._recent[route].append(seconds)
 
     def tokens(self, num_input: int, num_new: int) -> None:
         """Records the tokens of a finished request."""
@@ -48,3 +67,7 @@ class Telemetry:
     def text(self) -> bytes:
         """Returns all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
+
+
+def _quantile(recent: collections.deque[float], quantile: float) -> float:
+    return float(np.quantile(list(recent), quantile))

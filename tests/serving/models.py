@@ -43,7 +43,7 @@ class Listener:
 
     def __init__(self, text: str, **settings):
         self.events: queue.Queue = queue.Queue()
-        job = {name: settings.pop(name) for name in ("stream", "log_probs") if name in settings}
+        job = {name: settings.pop(name) for name in ("stream", "num_top") if name in settings}
         config = None if settings.pop("embeds", False) else GenerationConfig(**settings)
         ids = [*TOKENIZER.encode(text), TOKENIZER.eos_id]
         self.job = Job(ids=ids, notify=self.events.put, config=config, **job)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import threading
 
+import jax
 import numpy as np
 import pytest
 
@@ -23,6 +24,7 @@ from t5x_lite.serving.telemetry import Telemetry
 from tests.serving.models import SECONDS, TOKENIZER, alone, options, pretrained
 
 NEW = 6
+JSON = {"Content-Type": "application/json"}
 RIGHT = {"model": "mine", "prompt": "one", "temperature": 0, "max_tokens": NEW}
 
 
@@ -36,12 +38,13 @@ class Asked:
         self.app = make_app(self.engine, chosen, self.telemetry, model_name="mine")
         loaded = threading.Event()
         self.engine.start(load or (lambda: pretrained(name)), loaded.set)
+        self.wait_until_ready = lambda: loaded.wait(SECONDS)
         if load is None:
-            assert loaded.wait(SECONDS)
+            assert self.wait_until_ready()
 
     async def send(self, method, path, **more):
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
-        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, timeout=SECONDS, **more)
 
     def get(self, path, **more):
@@ -242,10 +245,12 @@ def test_fewer_dimensions_are_the_first_ones_of_length_1(server):
 @pytest.mark.parametrize(
     ("method", "path", "more", "status", "param"),
     [
-        ("POST", "/v1/completions", {"content": b"{bad"}, 400, None),
+        ("POST", "/v1/completions", {"content": b"{bad", "headers": JSON}, 400, None),
+        ("POST", "/v1/completions", {"content": b"{}", "headers": {"Content-Type": "text/plain"}}, 415, None),
+        ("POST", "/v1/completions", {"json": RIGHT, "headers": {"Host": "evil.example"}}, 403, None),
         ("POST", "/v1/completions", {"json": RIGHT | {"max_tokens": -1}}, 400, "max_tokens"),
         ("POST", "/v1/completions", {"json": RIGHT | {"model": "other"}}, 404, "model"),
-        ("POST", "/v1/completions", {"content": b"a" * (2**20 + 1)}, 413, None),
+        ("POST", "/v1/completions", {"content": b"a" * (2**20 + 1), "headers": JSON}, 413, None),
         ("POST", "/v1/embeddings", {"json": {"model": "mine"}}, 400, "input"),
         ("GET", "/v1/completions", {}, 405, None),
         ("GET", "/v1/models/other", {}, 404, "model"),
@@ -267,7 +272,7 @@ def test_a_body_without_a_length_is_limited_too(server):
         for _ in range(100):
             yield b"a" * 2**16
 
-    response = asyncio.run(server.send("POST", "/v1/completions", content=parts()))
+    response = asyncio.run(server.send("POST", "/v1/completions", content=parts(), headers=JSON))
     assert response.status_code == 413
 
 
@@ -341,10 +346,31 @@ def test_a_body_that_takes_too_long_is_cancelled(make):
 
     async def ask():
         with contextlib.suppress(asyncio.CancelledError):
-            return await asked.send("POST", "/v1/completions", content=parts())
+            return await asked.send("POST", "/v1/completions", content=parts(), headers=JSON)
 
-    asked = make(timeout_seconds=0.05)
+    asked = make(receive_seconds=0.05)
     assert asyncio.run(ask()).status_code == 408
+
+
+def test_outputs_that_are_not_numbers_are_no_answer(make):
+    own = pretrained()
+    asked = make(load=lambda: own._replace(model=jax.tree.map(lambda leaf: leaf * np.nan, own.model)))
+    asked.wait_until_ready()
+    for fields, path in ((RIGHT, "/v1/completions"), ({"model": "mine", "input": "one"}, "/v1/embeddings")):
+        response = asked.post(fields, path)
+        assert response.status_code == 503
+        assert "are not numbers (NaN)" in response.json()["error"]["message"]
+
+
+def test_a_response_has_the_id_that_is_logged(server, capsys):
+    given = server.post(RIGHT).headers["x-request-id"]
+    assert f"id={given} client=127.0.0.1 POST /v1/completions 200" in capsys.readouterr().err
+
+
+def test_a_key_makes_the_host_and_the_type_of_a_request_free(make):
+    headers = {"Authorization": "Bearer secret", "Host": "mine.example", "Content-Type": "text/plain"}
+    asked = make(api_key="secret")
+    assert asyncio.run(asked.send("POST", "/v1/completions", json=RIGHT, headers=headers)).status_code == 200
 
 
 def test_a_stream_that_fails_ends_with_the_error_and_without_done(make, monkeypatch, caplog):

@@ -12,8 +12,17 @@ from t5x_lite.inference.engine import Request, answer_batch
 from t5x_lite.model.sentence_head import Dense, SentenceHead
 from t5x_lite.parallel.mesh import make_mesh, replicated
 from t5x_lite.serving import batch
-from t5x_lite.serving.batch import batch_sizes, group_of, padded_inputs, power_of_two, run_batch, warm_up
-from tests.serving.models import CFG, Listener, alone, pretrained
+from t5x_lite.serving.batch import (
+    NOT_FINITE,
+    Failed,
+    batch_sizes,
+    group_of,
+    padded_inputs,
+    power_of_two,
+    run_batch,
+    warm_up,
+)
+from tests.serving.models import CFG, TOKENIZER, Listener, alone, pretrained
 
 # What the server decodes takes long to compile, and is tested where the server can be.
 pytest.importorskip("starlette", reason="the extra serve is not installed")
@@ -48,7 +57,7 @@ def test_inputs_are_padded_to_a_power_of_two_of_at_least_32_tokens():
 
 def test_jobs_that_need_different_programs_are_not_batched():
     plain = group_of(Listener("a").job)
-    assert plain == group_of(Listener("b" * 60, temperature=0.5, max_new_tokens=9, log_probs=True).job)
+    assert plain == group_of(Listener("b" * 60, temperature=0.5, max_new_tokens=9, num_top=1).job)
     for other in (
         Listener("a", num_beams=2),
         Listener("a", temperature=1.0, num_return_sequences=2),
@@ -103,7 +112,7 @@ def test_a_stop_token_is_counted_but_not_part_of_the_output():
 
 
 def test_log_probabilities_do_not_depend_on_the_batch():
-    listeners = run(*[Listener(text, max_new_tokens=6, log_probs=True) for text in TEXTS])
+    listeners = run(*[Listener(text, max_new_tokens=6) for text in TEXTS])
     for text, listener in zip(TEXTS, listeners, strict=True):
         request = Request(text, GenerationConfig(max_new_tokens=6))
         expected = answer_batch(pretrained(), [request], batch_size=1, scores=True)[0].sequences[0]
@@ -145,6 +154,21 @@ def test_a_cancelled_beam_search_ends_early(monkeypatch):
     assert len(looks) == 2
     assert not listener.heard()
     assert other.last().is_last
+
+
+def with_nan():
+    """The model with an embedding row, that of the letter x, that is no number."""
+    own, [letter] = pretrained(), TOKENIZER.encode("x")
+    damaged = jax.tree.map(lambda leaf: leaf.at[letter].set(np.nan) if len(leaf) == CFG.vocab_size else leaf, own.model)
+    return own._replace(model=damaged)
+
+
+@pytest.mark.parametrize("settings", [{}, {"num_beams": 2}, {"embeds": True}], ids=["greedy", "beams", "embedding"])
+def test_a_text_whose_outputs_are_not_numbers_fails_alone(settings):
+    damaged, whole = Listener("axb", **settings), Listener("ab", **settings)
+    run_batch(with_nan(), [damaged.job, whole.job], most_rows=9)
+    assert damaged.heard() == [NOT_FINITE]
+    assert not isinstance(whole.last(), Failed)
 
 
 def test_an_embedding_is_the_normalized_mean_of_the_encoders_outputs():

@@ -3,6 +3,7 @@
 # ruff: noqa: E402 - imports come after the skip
 
 import contextlib
+import dataclasses
 import http.client
 import json
 import os
@@ -31,6 +32,7 @@ from t5x_lite.serving.telemetry import Telemetry
 from tests.serving.models import SECONDS, alone, options, pretrained
 
 NEW = 6
+JSON = {"Content-Type": "application/json"}
 RIGHT = {"model": "mine", "prompt": "one", "temperature": 0, "max_tokens": NEW}
 
 
@@ -47,7 +49,7 @@ class Running:
         self.socket = listening_socket(chosen)
         self.port = self.socket.getsockname()[1]
         app = make_app(self.engine, chosen, self.telemetry, model_name="mine")
-        self.server = Server(app, self.engine, seconds_to_finish=SECONDS)
+        self.server = Server(app, self.engine, dataclasses.replace(chosen, shutdown_seconds=SECONDS))
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]})
         self.thread.start()
 
@@ -56,7 +58,7 @@ class Running:
 
     def post(self, fields) -> tuple[int, dict]:
         with contextlib.closing(self.connect()) as connection:
-            connection.request("POST", "/v1/completions", json.dumps(fields))
+            connection.request("POST", "/v1/completions", json.dumps(fields), JSON)
             response = connection.getresponse()
             return response.status, json.loads(response.read())
 
@@ -109,7 +111,7 @@ def test_a_client_that_hangs_up_frees_its_place_and_the_server_goes_on(running, 
     server = running(batch_size=1)
     first, second = server.connect(), server.connect()
     for connection in (first, second):
-        connection.request("POST", "/v1/completions", json.dumps(RIGHT | {"max_tokens": 500, "stream": stream}))
+        connection.request("POST", "/v1/completions", json.dumps(RIGHT | {"max_tokens": 500, "stream": stream}), JSON)
     wait_for(lambda: server.engine.num_waiting == 1)
     first.close()
     second.close()
@@ -123,7 +125,7 @@ def test_a_client_that_hangs_up_in_mid_stream_ends_its_batch(running):
     server = running(max_new_tokens=20_000)
     connection = server.connect()
     asked = RIGHT | {"max_tokens": 20_000, "min_tokens": 20_000, "stream": True}
-    connection.request("POST", "/v1/completions", json.dumps(asked))
+    connection.request("POST", "/v1/completions", json.dumps(asked), JSON)
     response = connection.getresponse()
     assert response.status == 200
     assert response.readline().startswith(b"data: ")
@@ -211,7 +213,8 @@ def test_the_command_serves_a_checkpoint_and_sigterm_ends_it_with_0(tmp_path):
             found = re.search(r"^t5x-lite serve: small \(step 0\) at (http://127\.0\.0\.1:\d+)/v1", line)
             assert found, line
             body = json.dumps(RIGHT | {"model": "small"}).encode()
-            with urllib.request.urlopen(f"{found[1]}/v1/completions", body, timeout=SECONDS) as response:
+            request = urllib.request.Request(f"{found[1]}/v1/completions", body, JSON)
+            with urllib.request.urlopen(request, timeout=SECONDS) as response:
                 assert json.load(response)["choices"][0]["text"] == alone("one", max_new_tokens=NEW)
             process.send_signal(signal.SIGTERM)
             assert process.wait(SECONDS) == 0

@@ -4,6 +4,7 @@ import pytest
 
 pytest.importorskip("prometheus_client", reason="the extra serve is not installed")
 
+from t5x_lite.serving import telemetry as telemetry_module
 from t5x_lite.serving.telemetry import Telemetry
 
 
@@ -28,6 +29,20 @@ def test_events_are_counted():
     assert value(telemetry, "t5x_lite_batch_size_bucket", le="4.0") == 1
     assert value(telemetry, "t5x_lite_first_token_seconds_sum") == pytest.approx(0.2)
     assert value(telemetry, "t5x_lite_queue_length") == 7
+
+
+def test_the_quantiles_are_those_of_a_routes_recent_requests(monkeypatch):
+    monkeypatch.setattr(telemetry_module, "RECENT", 100)
+    telemetry = Telemetry(lambda: 0)
+    for number in [1000, *range(100)]:
+        telemetry.request("/v1/completions", 200, float(number))
+    telemetry.request("/health", 200, 7.0)
+    found = [
+        value(telemetry, "t5x_lite_recent_request_seconds", route="/v1/completions", quantile=quantile)
+        for quantile in ("0.5", "0.95", "0.99")
+    ]
+    assert found == pytest.approx([49.5, 94.05, 98.01])
+    assert value(telemetry, "t5x_lite_recent_request_seconds", route="/health", quantile="0.99") == 7
 
 
 def test_metrics_have_prometheus_format_and_servers_are_separate():
