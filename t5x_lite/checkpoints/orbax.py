@@ -5,8 +5,10 @@ A checkpoint is a directory `STEP/` with a subdirectory per item, which Orbax re
 Trees are stored as nested dictionaries, so that reading them does not need the classes that wrote them.
 """
 
+import json
 import pathlib
 import shutil
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +21,7 @@ from t5x_lite.files.messages import first_line
 from t5x_lite.parallel.param_paths import named_leaves, to_pure_dict
 
 META, SHAPES, CHECKSUMS = "meta", "shapes", "checksums"
+DIGEST = "digest"  # key in META of the checksum of all metadata, which checkpoints of early versions lack
 BFLOAT16 = "bfloat16"  # key in META of the paths of bfloat16 arrays; counts are int32, all others float32
 
 # Orbax lets each device write a part of a replicated array, and compiles a slice per device. This pays off only for
@@ -34,6 +37,11 @@ def shapes(tree: Any) -> dict[str, list[int]]:
 def checksums(tree: Any) -> dict[str, int]:
     """Returns a checksum of each array by path: the sum of its bits as integers, which is independent of sharding."""
     return {name: int(total) for name, total in jax.device_get(_bit_sums(named_leaves(tree))).items()}
+
+
+def digest(facts: Mapping[str, Any]) -> int:
+    """Returns a checksum of a checkpoint's metadata, by item."""
+    return zlib.crc32(json.dumps(facts, sort_keys=True).encode())
 
 
 # One program for all arrays: separate ones, each waiting for all devices, can deadlock on CPU.
@@ -86,6 +94,7 @@ class Checkpoints:
         narrow = [name for name, leaf in named_leaves(items).items() if leaf.dtype == jnp.bfloat16]
         facts = {META: dict(meta) | ({BFLOAT16: narrow} if narrow else {}), SHAPES: shapes(items)}
         facts[CHECKSUMS] = checksums(items)
+        facts[META][DIGEST] = digest(facts)
         args: dict[str, Any] = {name: ocp.args.PyTreeSave(to_pure_dict(tree)) for name, tree in items.items()}
         args |= {name: ocp.args.JsonSave(fact) for name, fact in facts.items()}
         self._write(lambda: self.manager.save(step, args=ocp.args.Composite(**args)))

@@ -1,8 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reads a run's checkpoints, which `orbax` wrote."""
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+import logging
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +15,11 @@ import orbax.checkpoint as ocp
 from flax.traverse_util import unflatten_dict
 from jax.sharding import SingleDeviceSharding
 
-from t5x_lite.checkpoints.orbax import BFLOAT16, CHECKSUMS, META, SHAPES, Checkpoints, checksums, shapes
+from t5x_lite.checkpoints.orbax import BFLOAT16, CHECKSUMS, DIGEST, META, SHAPES, Checkpoints, checksums, digest, shapes
 from t5x_lite.files.messages import first_line
 from t5x_lite.parallel.param_paths import from_pure_dict, named_leaves, to_pure_dict
+
+MAX_DETAIL = 200  # characters of the reasons of storage layers, which go on for pages
 
 
 def restore(checkpoints: Checkpoints, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,7 +32,7 @@ def restore(checkpoints: Checkpoints, step: int, items: Mapping[str, Any]) -> di
       ValueError: if the checkpoint is damaged or its shapes differ.
     """
     # Orbax would crop or pad an array to the requested shape, and does not detect corrupted values.
-    facts = _read(checkpoints, step, ocp.args.Composite(**dict.fromkeys((SHAPES, CHECKSUMS), ocp.args.JsonRestore())))
+    facts = _facts(checkpoints, step)
     for name, shape in shapes(items).items():
         saved = facts[SHAPES]
         if saved.get(name) != shape:
@@ -33,27 +40,78 @@ def restore(checkpoints: Checkpoints, step: int, items: Mapping[str, Any]) -> di
                 f"checkpoint {checkpoints.directory / str(step)} has {name} of shape {saved.get(name)}, not {shape}: "
                 "it belongs to another model or optimizer; name the run that saved it"
             )
-    args = {name: _restore_args(to_pure_dict(tree)) for name, tree in items.items()}
-    restored = _read(checkpoints, step, ocp.args.Composite(**args))
-    trees = {name: from_pure_dict(tree, restored[name]) for name, tree in items.items()}
+    trees = {}
+    for name, tree in items.items():
+        args = ocp.args.Composite(**{name: _restore_args(to_pure_dict(tree))})
+        try:
+            restored = read_quietly(name, lambda args=args: checkpoints.manager.restore(step, args=args))
+        except ValueError as error:
+            raise _damaged(checkpoints, step, error) from error
+        trees[name] = from_pure_dict(tree, restored[name])
     for name, checksum in checksums(trees).items():
         if checksum != facts[CHECKSUMS][name]:
-            raise _damaged(checkpoints, step, f"the checksum of {name} does not match")
+            raise _damaged(checkpoints, step, f"the checksum of its {name} does not match")
     return trees
 
 
 def meta(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
     """Returns a checkpoint's metadata; raises ValueError if it is damaged."""
-    return _read(checkpoints, step, ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
+    return _facts(checkpoints, step)[META]
+
+
+def read_facts(checkpoint: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """Returns the metadata in a checkpoint's directory, by item; raises ValueError with the reason if it is damaged."""
+    reader = ocp.JsonCheckpointHandler()
+    facts = {
+        item: read_quietly(item, lambda item=item: reader.restore(checkpoint / item))
+        for item in (META, SHAPES, CHECKSUMS)
+    }
+    for item, fact in facts.items():
+        if not isinstance(fact, dict):
+            raise ValueError(f"its {item} cannot be read")
+    recorded = facts[META].pop(DIGEST, None)
+    if facts[SHAPES].keys() != facts[CHECKSUMS].keys() or recorded not in (None, digest(facts)):
+        raise ValueError(f"the checksum of its {META}, {SHAPES} and {CHECKSUMS} does not match")
+    return facts
+
+
+def read_quietly(item: str, read: Callable[[], Any]) -> Any:
+    """Reads an item of a checkpoint; raises ValueError with the reason if it cannot be read."""
+    heard = sys.unraisablehook
+    sys.unraisablehook = heard if isinstance(heard, _Hushed) else _Hushed(heard)
+    try:
+        found = read()
+    except Exception as error:  # Orbax raises whatever its storage layers raise
+        detail = f" ({first_line(error, MAX_DETAIL)})" if isinstance(error, (OSError, ValueError)) else ""
+        reason = f"its {item} cannot be read{detail}"
+    else:
+        sys.unraisablehook = heard
+        return found
+    logging.getLogger("asyncio").addFilter(_is_not_leftover)
+    raise ValueError(reason)
+
+
+class _Hushed(NamedTuple):
+    """Leaves out the complaints of reads that outlive Orbax's event loop, which would follow our message."""
+
+    hook: Callable[[Any], object]
+
+    def __call__(self, unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed" and not inspect.iscoroutine(unraisable.object):
+            self.hook(unraisable)
+
+
+def _is_not_leftover(record: logging.LogRecord) -> bool:
+    return not re.match("Task exception was never|Task was destroyed|_GatheringFuture exception was", str(record.msg))
 
 
 def arrays(checkpoints: Checkpoints, step: int, item: str) -> dict[str, Any]:
     """Returns an item's arrays by path, on the default device, without knowing its tree."""
-    saved = _read(checkpoints, step, ocp.args.Composite(**{SHAPES: ocp.args.JsonRestore()}))[SHAPES]
-    narrow = meta(checkpoints, step).get(BFLOAT16, ())
+    facts = _facts(checkpoints, step)
+    narrow = facts[META].get(BFLOAT16, ())
     place = SingleDeviceSharding(jax.local_devices()[0])
     leaves: dict[tuple[str, ...], jax.ShapeDtypeStruct] = {}
-    for path, shape in saved.items():
+    for path, shape in facts[SHAPES].items():
         first, *names = path.split("/")
         if first == item:
             dtype = jnp.int32 if names[-1] == "count" else jnp.bfloat16 if path in narrow else jnp.float32
@@ -66,15 +124,15 @@ def _restore_args(pure: dict[str, Any]) -> ocp.args.PyTreeRestore:
     return ocp.args.PyTreeRestore(pure, restore_args=ocp.checkpoint_utils.construct_restore_args(pure))
 
 
-def _read(checkpoints: Checkpoints, step: int, args: Any) -> Any:
+def _facts(checkpoints: Checkpoints, step: int) -> dict[str, dict[str, Any]]:
     try:
-        return checkpoints.manager.restore(step, args=args)
-    except Exception as error:  # as above
-        raise _damaged(checkpoints, step, first_line(error)) from error
+        return read_facts(checkpoints.directory / str(step))
+    except ValueError as error:
+        raise _damaged(checkpoints, step, error) from error
 
 
-def _damaged(checkpoints: Checkpoints, step: int, reason: str) -> ValueError:
-    return ValueError(
-        f"cannot read checkpoint {checkpoints.directory / str(step)}: {reason}. "
-        "If it is damaged, delete that directory to continue from the previous checkpoint"
-    )
+def _damaged(checkpoints: Checkpoints, step: int, reason: object) -> ValueError:
+    from t5x_lite.checkpoints.whole import describe_whole
+
+    directory = checkpoints.directory
+    return ValueError(f"checkpoint {directory / str(step)} is damaged: {reason}. {describe_whole(directory, step)}")

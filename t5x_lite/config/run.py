@@ -289,3 +289,7 @@ class RunConfig:
     def follows_t5x(self) -> bool:
         """Whether the rules are those of T5X and SeqIO."""
         return self.revision != FIRST_REVISION
+
+    def evaluates_at(self, step: int) -> bool:
+        """Returns whether a step is followed by an evaluation."""
+        return step % self.eval.every_steps == 0 or step == self.train.num_steps

@@ -83,19 +83,19 @@ def wait_for_process_0(work: Callable[[], Result]) -> Result:
     if jax.process_index() == 0:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
             future = pool.submit(work)
-            while not _broadcast(future.done()):
+            while not broadcast(future.done()):
                 time.sleep(POLL_SECONDS)
         failed = future.exception() is not None
-        _broadcast(failed)
+        broadcast(failed)
         return future.result()
-    while not _broadcast(False):
+    while not broadcast(False):
         time.sleep(POLL_SECONDS)
-    if _broadcast(failed):
+    if broadcast(failed):
         raise ValueError("process 0 failed before this process could start: see its output")
     return work()
 
 
-def _broadcast(flag: bool) -> bool:
+def broadcast(flag: bool) -> bool:
     """Returns the flag of process 0 in all processes."""
     return bool(np.asarray(multihost_utils.broadcast_one_to_all(np.int32(flag))))
 

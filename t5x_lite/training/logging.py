@@ -5,7 +5,7 @@ import json
 import pathlib
 import time
 from collections.abc import Mapping
-from typing import Self
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -16,8 +16,11 @@ from t5x_lite.evaluation.results import PREFIX, as_json, by_task
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.optim import make_schedule
+from t5x_lite.parallel.multihost import as_process_0
 from t5x_lite.training.program import Program
 from t5x_lite.training.run_dir import RunDirectory
+
+LOSSES = "loss", f"{PREFIX}loss"
 
 
 class RunLogger:
@@ -36,6 +39,10 @@ class RunLogger:
         self._num_steps = num_steps
         self._bar = ProgressBar("Training", num_steps, completed=start, text="compiling", enabled=enabled)
         self._file = None
+        self.losses: dict[tuple[int, str], float] = {}  # by step and name, in the order they were logged
+        for row in read_rows(directory.metrics):
+            if row["step"] <= start:
+                self._remember(row["step"], row)
         if enabled:
             keep_rows(directory.metrics, start)
             self._file = directory.metrics.open("a")
@@ -57,6 +64,7 @@ class RunLogger:
 
     def write(self, step: int, scalars: Mapping[str, float | int | None]) -> None:
         """Records a row of metrics; None, for an unknown value, is written as null."""
+        self._remember(step, scalars)
         text = describe(scalars)
         self._bar.update(text=text.partition("\n")[0])
         if not self._bar.visible or any(name.startswith(PREFIX) for name in scalars):
@@ -68,6 +76,13 @@ class RunLogger:
         for name, value in scalars.items():
             if value is not None:
                 self._tensorboard.add_scalar(name if "/" in name else f"train/{name}", value, step)
+
+    def has_evaluation(self, step: int) -> bool:
+        """Returns whether the evaluation after a step is logged, in process 0."""
+        return as_process_0((step, LOSSES[1]) in self.losses)
+
+    def _remember(self, step: int, scalars: Mapping[str, Any]) -> None:
+        self.losses |= {(step, name): float(scalars[name]) for name in LOSSES if name in scalars}
 
     def print(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -97,14 +112,15 @@ def _describe_task(results: Mapping[str, float]) -> str:
 
 
 def read_rows(path: pathlib.Path) -> list[dict]:
-    """Returns the rows of a metrics file, skipping a line truncated by a kill."""
-    rows = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
+    """Returns the rows of a metrics file without a last line truncated by a kill; ValueError if another is damaged."""
+    rows, lines = [], path.read_bytes().split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        try:
+            row = json.loads(line or "null")
+            rows += [row] if line and row["step"] >= 0 else []
+        except (ValueError, KeyError, TypeError):
+            if number < len(lines):
+                raise ValueError(f"{path}, line {number}, is damaged: restore or delete that line") from None
     return rows
 
 

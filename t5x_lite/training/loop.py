@@ -25,6 +25,7 @@ from t5x_lite.training.logging import RunLogger, StepLogger, read_rows
 from t5x_lite.training.program import Program, make_program
 from t5x_lite.training.resolve import Run, resolve_run
 from t5x_lite.training.run_dir import RunDirectory
+from t5x_lite.training.step import TrainState
 from t5x_lite.training.summary import describe_end, describe_start, loss_curve
 
 PROFILE_FIRST_STEP, PROFILE_NUM_STEPS = 3, 3  # steps of this process, so that compilation is not traced
@@ -73,6 +74,8 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
         evaluate = make_evaluation(job, watchdog)
         batches = open_batches(job, first_example)
         stop.begin()
+        if start and cfg.evaluates_at(start) and not logger.has_evaluation(start):  # the run was killed meanwhile
+            results = record_evaluation(evaluate, state, logger, step_logger)
         for step in range(start + 1, num_steps + 1):
             if profile:
                 trace(directory, step - start)
@@ -80,16 +83,13 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
             watchdog.heartbeat()
             step_logger.add(step, metrics)
             stops = stop.reached(step)
-            if step % cfg.eval.every_steps == 0 or step == num_steps:
-                step_logger.flush()
-                results = evaluate(state.model)
-                logger.write(step, results)
-                step_logger.restart_clock()
             if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stops:
                 step_logger.flush()
                 next_example = first_example + (step - start) * cfg.train.batch_size
                 checkpoints.save(step, to_items(state), {"next_example": next_example} | job.program.description)
                 step_logger.restart_clock()
+            if cfg.evaluates_at(step):  # after saving, so that a kill meanwhile costs no steps
+                results = record_evaluation(evaluate, state, logger, step_logger)
             if stops:
                 break
         step_logger.flush()
@@ -141,6 +141,17 @@ def make_evaluation(job: Job, watchdog: Watchdog) -> Evaluation:
         num_batches=job.run.config.eval.num_batches,
         on_batch=watchdog.heartbeat,
     )
+
+
+def record_evaluation(
+    evaluate: Evaluation, state: TrainState, logger: RunLogger, step_logger: StepLogger
+) -> dict[str, float]:
+    """Logs and returns the results of a state's model on the held-out examples."""
+    step_logger.flush()
+    results = evaluate(state.model)
+    logger.write(int(state.step), results)
+    step_logger.restart_clock()
+    return results
 
 
 def open_batches(job: Job, first_example: int) -> Iterator[Mapping[str, jax.Array]]:

@@ -1,5 +1,7 @@
 """Tests t5x_lite/checkpoints/restoring.py; tests/checkpoints/test_orbax.py restores what it saves, too"""
 
+import gc
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -45,15 +47,53 @@ def change_a_bit(path):
     path.write_bytes(content)
 
 
-@pytest.mark.filterwarnings("ignore")  # the storage layers warn on their way to the error
 @pytest.mark.parametrize("damage", [lose, cut_off, change_a_bit])
-def test_a_damaged_checkpoint_is_named_with_the_remedy(checkpoints, damage):
+def test_a_damaged_checkpoint_is_named_with_the_whole_ones(checkpoints, damage):
     items = {"pair": Pair(jax.random.normal(jax.random.key(0), (300, 401)), {"count": jnp.asarray(3)})}
-    checkpoints.save(7, items, {})
+    for step in (5, 7):
+        checkpoints.save(step, items, {})
     checkpoints.wait()
     damage(max((checkpoints.directory / "7" / "pair").rglob("*"), key=lambda path: path.stat().st_size))
-    with pytest.raises(ValueError, match=r"cannot read checkpoint .*/7: .*delete that directory"):
+    with pytest.raises(ValueError, match=r"checkpoint .*/7 is damaged: .*\. Whole: 5\. Move .*/7 away"):
         restoring.restore(checkpoints, 7, abstract(items, one_device()))
+
+
+@pytest.mark.parametrize("damage", [lose, cut_off])
+def test_the_storage_layer_says_nothing_after_the_message(checkpoints, damage, caplog, capfd):
+    items = {"many": {f"a{number}": jnp.ones((3, 5)) for number in range(30)}}
+    checkpoints.save(7, items, {})
+    checkpoints.wait()
+    for file in (checkpoints.directory / "7" / "many").rglob("*"):
+        if file.is_file() and file.name != "_METADATA":
+            damage(file)
+    items = {
+        "many": {f"a{number}": jax.ShapeDtypeStruct((3, 5), jnp.float32, sharding=one_device()) for number in range(30)}
+    }
+    with pytest.raises(ValueError, match="is damaged: its many cannot be read"):
+        restoring.restore(checkpoints, 7, abstract(items, one_device()))
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("item", ["meta", "shapes", "checksums"])
+def test_metadata_with_another_digit_is_damaged(checkpoints, item):
+    checkpoints.save(1, tree(), {"next_example": 12})
+    checkpoints.wait()
+    path = checkpoints.directory / "1" / item / "metadata"
+    digits = next(text for text in ("12", "24", "8", "3") if text in path.read_text())
+    path.write_text(path.read_text().replace(digits, str(int(digits) + 1), 1))
+    with pytest.raises(ValueError, match="is damaged: the checksum of its meta, shapes and checksums does not match"):
+        restoring.restore(checkpoints, 1, abstract(tree(), one_device()))
+    with pytest.raises(ValueError, match="is damaged"):
+        restoring.meta(checkpoints, 1)
+
+
+def test_a_checkpoint_from_before_there_were_digests_is_read(checkpoints, monkeypatch):
+    monkeypatch.setattr("t5x_lite.checkpoints.orbax.digest", lambda _: None)
+    checkpoints.save(1, tree(), {"next_example": 12})
+    checkpoints.wait()
+    assert restoring.meta(checkpoints, 1) == {"next_example": 12}
 
 
 def test_other_shapes_than_those_saved_are_refused(checkpoints):

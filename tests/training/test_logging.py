@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from t5x_lite.evaluation.results import by_task
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.training.logging import RunLogger, describe, keep_rows, read_rows
@@ -39,6 +41,23 @@ def test_a_truncated_line_is_dropped(tmp_path):
     assert read_rows(path) == [{"step": 1, "loss": 2.0}]
     keep_rows(path, 5)
     assert path.read_text() == '{"step": 1, "loss": 2.0}\n'
+
+
+@pytest.mark.parametrize("line", [b'{"step": 2, "lo', b"[2]", b"null", b'{"stop": 2}', b'{"step": "2"}', b"\xff"])
+def test_a_damaged_line_between_others_is_named(line, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + line + b'\n{"step": 3}\n')
+    with pytest.raises(ValueError, match=r"metrics.jsonl, line 2, is damaged"):
+        read_rows(path)
+
+
+def test_an_evaluation_is_found_again(tmp_path):
+    with logger(tmp_path) as writing:
+        writing.write(3, {"eval/loss": 1.5})
+        writing.write(4, {"loss": float("nan")})
+    with logger(tmp_path, start=4) as resumed:
+        assert resumed.has_evaluation(3)
+        assert not resumed.has_evaluation(4)
 
 
 def test_tensorboard_gets_the_same_numbers(tmp_path):

@@ -14,7 +14,15 @@ import pytest
 import yaml
 
 from t5x_lite.checkpoints.load import load
-from t5x_lite.config import DataConfig, MeshConfig, ModelOptions, OptimizerConfig, TaskConfig, TokenizerConfig
+from t5x_lite.config import (
+    DataConfig,
+    EvalConfig,
+    MeshConfig,
+    ModelOptions,
+    OptimizerConfig,
+    TaskConfig,
+    TokenizerConfig,
+)
 from t5x_lite.evaluation.api import evaluate
 from t5x_lite.inference.api import generate
 from t5x_lite.parallel.mesh import make_mesh
@@ -171,6 +179,25 @@ def test_a_run_killed_between_checkpoints_resumes_to_the_same_bits(finished, tmp
             loop.train(runs.config(run_dir))
     loop.train(runs.config(run_dir))
     assert_same_arrays(run_dir, finished[0])
+
+
+def test_the_checkpoint_of_a_step_is_saved_before_its_evaluation(finished, tmp_path, monkeypatch):
+    run_dir = started_like(finished, tmp_path / "cut")
+    cfg = dataclasses.replace(runs.config(run_dir), eval=EvalConfig(every_steps=3, num_batches=2))
+
+    def cut(*_):
+        raise KeyboardInterrupt  # as far as the files go, what a kill does: nothing more is written
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Evaluation, "__call__", cut)
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(cfg)
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["3"]
+    loop.train(cfg)  # makes up for the evaluation
+    rows = read_rows(run_dir / "metrics.jsonl")
+    assert [row["step"] for row in rows if "eval/loss" in row] == [3, 6, 8]
+    assert [row["step"] for row in rows if "loss" in row] == list(range(1, 9))
+    assert {name: rows[-1][name] for name in finished[1]} == finished[1]
 
 
 @pytest.mark.slow
