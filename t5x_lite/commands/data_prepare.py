@@ -12,8 +12,10 @@ from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.data.corpus.prepare import prepare_text
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
 from t5x_lite.data.sources.named_files import task_files
-from t5x_lite.data.task_specs import resolve_tasks
+from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
+from t5x_lite.files.lock import LOCK
 from t5x_lite.files.messages import rounded
+from t5x_lite.files.one_writer import one_filler
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.files.same_file import refuse_nesting
 
@@ -26,11 +28,20 @@ def run(task: TaskConfig, cfg: PrepareConfig) -> None:
             raise ValueError(f"task.prepared is {single.prepared}: leave it out to prepare the text of task.source")
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"--output {directory} is a file: name a directory")
-    if directory.is_dir() and any(directory.iterdir()) and not (directory / MANIFEST).is_file():
+    if directory.is_dir() and not (directory / MANIFEST).is_file() and any(map(_is_foreign, directory.iterdir())):
         raise ValueError(f"--output {directory} holds other files: name a new or empty directory")
     for single in tasks.each.values():
         refuse_nesting(directory, task_files(single), "--output")
+    with one_filler(directory, "--output"):
+        _prepare(tasks, directory, cfg)
 
+
+def _is_foreign(path: pathlib.Path) -> bool:
+    """Returns whether a file is neither a lock nor a temporary file of ours, as a killed preparation leaves them."""
+    return path.name != LOCK and not (path.name.startswith(f".{MANIFEST}.") and path.suffix == ".tmp")
+
+
+def _prepare(tasks: TaskSpecs, directory: pathlib.Path, cfg: PrepareConfig) -> None:
     def tokenize(preparation: Preparation) -> list[Part]:
         portions = preparation.portions(cfg.num_shards)
         if cfg.runner == "beam":

@@ -25,6 +25,7 @@ from t5x_lite.evaluation.metrics import reads
 from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.files.closed_pipe import opened_output
 from t5x_lite.files.jsonl_output import STDIO, check_path
+from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.files.run_config import with_revision
 from t5x_lite.files.same_file import refuse_overwriting
@@ -60,7 +61,6 @@ def run(
       print_json: whether to print one JSON object instead of a table.
     """
     tasks = checked_tasks(cfg.task, num_batches)
-    name = cfg.task.base or in_words_of(tasks)
     if output == STDIO and print_json:
         raise ValueError("--json and --output - both print to standard output: name a file for one of them")
     if output is not None:
@@ -68,7 +68,21 @@ def run(
             check_path(output, "--output")
         read = itertools.chain(model_files(checkpoint), *map(task_files, tasks.each.values()))
         refuse_overwriting([output], read, "--output")
-    is_first = jax.process_index() == 0
+    with one_writer(output if jax.process_index() == 0 else None, "--output"):
+        evaluate(cfg, checkpoint, tasks, output=output, num_batches=num_batches, print_json=print_json)
+
+
+def evaluate(
+    cfg: RunConfig,
+    checkpoint: str,
+    tasks: TaskSpecs,
+    *,
+    output: str | None,
+    num_batches: int | None,
+    print_json: bool,
+) -> None:
+    """Evaluates and prints the results; see `run`."""
+    is_first, name = jax.process_index() == 0, cfg.task.base or in_words_of(tasks)
     pretrained, cfg = load(checkpoint), with_revision(cfg, checkpoint)
     pretrained.architecture.check_predicts()
     with (

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """`t5x-lite tokenizer train`: trains a SentencePiece model on any source of text and reports its quality."""
 
+import contextlib
 import pathlib
 import re
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import TokenizerTrainConfig
@@ -16,6 +17,7 @@ from t5x_lite.data.sources.named_files import source_files
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import Sample, fit_sentencepiece_model, pieces_and_scores, sample_lines
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.same_file import refuse_overwriting
 
 EXAMPLE_CHARACTERS = 80
@@ -27,7 +29,17 @@ FIELD = re.compile(rf"(?<![\w./-])task\.({'|'.join(map(re.escape, OPTIONS))})(?!
 
 def run(cfg: TokenizerTrainConfig) -> None:
     """Trains a vocabulary on a sample of the streamed text, writes it and prints a report."""
-    model_path, listing_path = output_paths(cfg)
+    path = pathlib.Path(cfg.output)
+    paths = path, path.with_suffix(".vocab")
+    with contextlib.ExitStack() as stack:
+        for written in paths:
+            stack.enter_context(one_writer(written, "--output"))
+        check_new(paths, overwrite=cfg.overwrite)
+        train(cfg, *paths)
+
+
+def train(cfg: TokenizerTrainConfig, model_path: pathlib.Path, listing_path: pathlib.Path) -> None:
+    """Trains a vocabulary; see `run`."""
     names = cfg.input[0] if len(cfg.input) == 1 else cfg.input
     skipped: list[str] = []
     try:
@@ -53,16 +65,13 @@ def run(cfg: TokenizerTrainConfig) -> None:
     print(report(cfg, sample, SentencePieceTokenizer(model, cfg.num_sentinels)))
 
 
-def output_paths(cfg: TokenizerTrainConfig) -> tuple[pathlib.Path, pathlib.Path]:
-    """Returns the paths of the model and its list of pieces; raises ValueError if one may not be overwritten."""
-    path = pathlib.Path(cfg.output)
-    paths = path, path.with_suffix(".vocab")
+def check_new(paths: Iterable[pathlib.Path], *, overwrite: bool) -> None:
+    """Raises ValueError if one of the paths may not be overwritten."""
     for existing in filter(pathlib.Path.exists, paths):
         if existing.is_dir():
             raise ValueError(f"--output {existing} is a directory: name a file, such as {existing / 'english.model'}")
-        if not cfg.overwrite:
+        if not overwrite:
             raise ValueError(f"--output: {existing} exists: name another file, or add --overwrite")
-    return paths
 
 
 def read_texts(cfg: TokenizerTrainConfig, skipped: list[str]) -> Iterator[str]:

@@ -7,6 +7,7 @@ the signal would also end a process whose network connection is closed.
 
 import contextlib
 import os
+import pathlib
 import select
 import sys
 from collections.abc import Iterator
@@ -31,9 +32,19 @@ def is_closed_output(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def opened_output(path: str) -> Iterator[TextIO]:
-    """Opens an output file, pipe or device as UTF-8; - is standard output. Raises OutputClosed if a pipe is closed."""
+    """Opens an output file, pipe or device as UTF-8; - is standard output. A file appears once the block succeeds.
+
+    Raises:
+      OutputClosed: if a pipe is closed.
+    """
     if path == "-":
         yield sys.stdout
+        return
+    if os.path.isfile(path) or not os.path.exists(path):
+        from t5x_lite.files.atomic_write import written_atomically
+
+        with written_atomically(pathlib.Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
+            yield file
         return
     try:
         with open(path, "w", encoding="utf-8") as file:

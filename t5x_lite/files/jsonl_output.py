@@ -52,6 +52,8 @@ def resumable_lines(
 ) -> Iterator[LineFile]:
     """Opens an output file, which appears at `path` once all processes leave the block without an error.
 
+    The caller holds the lock of the output; see `one_writer`.
+
     Args:
       path: the file; standard output (-), devices and pipes cannot be resumed.
       identity: everything the lines depend on, as JSON; None disables resuming.
@@ -97,7 +99,12 @@ def paths_on_the_way(path: str) -> list[pathlib.Path]:
 
 
 def _part(path: str, kind: str, index: int, count: int) -> pathlib.Path:
-    return pathlib.Path(f"{path}.{kind}" + (f"-{index:05d}-of-{count:05d}" if count > 1 else ""))
+    return pathlib.Path(f"{path}.{kind}{part_suffix(index, count)}")
+
+
+def part_suffix(index: int, count: int) -> str:
+    """Returns the end of the name of the part that one of several processes writes; "" for a process alone."""
+    return f"-{index:05d}-of-{count:05d}" if count > 1 else ""
 
 
 def check_path(path: str, name: str) -> None:

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+import jax
+
 from t5x_lite.checkpoints.model_files import model_files
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
@@ -21,7 +23,8 @@ from t5x_lite.data.sources.base import Located, Record
 from t5x_lite.data.sources.file_content import state_of
 from t5x_lite.data.sources.lines import Line, lines_opener, piped_records
 from t5x_lite.data.sources.named_files import source_files, task_files
-from t5x_lite.files.jsonl_output import STDIO, Share, check_path, paths_on_the_way
+from t5x_lite.files.jsonl_output import STDIO, Share, check_path, part_suffix, paths_on_the_way
+from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.files.run_config import read_run_config
 from t5x_lite.files.same_file import File, refuse_overwriting
@@ -53,18 +56,19 @@ class Inputs(NamedTuple):
 
 @contextlib.contextmanager
 def open_inputs(options: InferConfig) -> Iterator[Inputs]:
-    """Opens the input or the task split.
+    """Opens the input or the task split, and locks the output against other processes.
 
     Raises:
-      ValueError: if it cannot be read, a record is malformed, or the output cannot be written or is, under whatever
-        name, one of the files that are read.
+      ValueError: if it cannot be read, a record is malformed, or the output cannot be written, is being written by
+        another process or is, under whatever name, one of the files that are read.
     """
     task = template_task(options)
     if options.output != STDIO:
         check_path(options.output, "--output")
     output = _descriptors(sys.stdout) if options.output == STDIO else paths_on_the_way(options.output)
     refuse_overwriting(output, _files_read(options, task), "--output")
-    with tempfile.TemporaryDirectory() as cache:
+    part = part_suffix(jax.process_index(), jax.process_count()) if jax.process_index() else ""
+    with one_writer(options.output, "--output", part=part), tempfile.TemporaryDirectory() as cache:
         if options.split is not None:
             yield _of_split(options, task, pathlib.Path(cache))
         elif options.reads_pipe:

@@ -2,13 +2,11 @@
 """The run directory: its files, its lock, and the config it was started with."""
 
 import datetime
-import fcntl
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
-import socket
 import subprocess
 import sys
 from typing import Any, Self
@@ -19,6 +17,7 @@ import yaml
 from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.lock import LOCK, locked
 from t5x_lite.files.run_config import RUN_CONFIG, read_run_config
 from t5x_lite.files.yaml_text import Dumper
 
@@ -45,14 +44,14 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             foreign = sorted(entry.name for entry in self.path.iterdir())
-            if foreign and not (self.path / ".lock").exists():
+            if foreign and not (self.path / LOCK).exists():
                 raise ValueError(
                     f"run_dir {self.path} contains {foreign[0]!r} and was not made by t5x-lite: "
                     "name a new or empty directory"
                 )
             # Only process 0 writes to the directory, so only it takes the lock.
             if jax.process_index() == 0:
-                self._take_lock()
+                self._lock = locked(self.path / LOCK, f"run_dir {self.path}", "name another run_dir")
         except OSError as error:
             raise OSError(f"cannot write to run_dir {self.path}: {error.strerror}; name another directory") from error
         return self
@@ -61,22 +60,6 @@ class RunDirectory:
         if self._lock is not None:
             self._lock.close()  # releases the lock, as does the end of the process
             self._lock = None
-
-    def _take_lock(self) -> None:
-        lock = open(self.path / ".lock", "a+")  # noqa: SIM115 - held open for the whole run
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            lock.close()
-            raise ValueError(
-                f"run_dir {self.path} is in use by {holder}: wait for it to finish, or name another run_dir"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}")
-        lock.flush()
-        self._lock = lock
 
     def check(self, cfg: RunConfig) -> None:
         """Raises ValueError if a field that must stay the same differs from the recorded config."""

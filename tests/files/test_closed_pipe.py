@@ -92,3 +92,14 @@ def test_a_dash_is_standard_output(capsys):
     with opened_output("-") as file:
         file.write("x\n")
     assert capsys.readouterr().out == "x\n"
+
+
+def test_a_file_appears_once_it_is_complete(tmp_path):
+    path = tmp_path / "out"
+    path.write_text("before")
+    with opened_output(str(path)) as file:
+        file.write("after")
+        file.flush()
+        assert path.read_text() == "before"
+    assert path.read_text() == "after"
+    assert os.listdir(tmp_path) == ["out"]

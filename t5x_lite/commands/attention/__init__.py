@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`t5x-lite attention`: shows a model's attention maps and token probabilities for one text."""
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -17,6 +18,7 @@ from t5x_lite.commands.attention.look import look_at
 from t5x_lite.commands.attention.page import page
 from t5x_lite.config.commands import AttentionConfig
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.pictures import can_draw
 from t5x_lite.files.same_file import refuse_overwriting
 
@@ -27,6 +29,13 @@ def run(options: AttentionConfig) -> None:
     """Writes the page and the picture, and prints the probabilities."""
     page_path, picture_path = output_paths(options.output)
     refuse_overwriting(filter(None, (page_path, picture_path)), model_files(options.checkpoint), "--output")
+    with contextlib.ExitStack() as stack:
+        for path in filter(None, (page_path, picture_path)):
+            stack.enter_context(one_writer(path, "--output"))
+        _show(options, page_path, picture_path)
+
+
+def _show(options: AttentionConfig, page_path: pathlib.Path | None, picture_path: pathlib.Path | None) -> None:
     pretrained = load(options.checkpoint)
     contents = look_at(pretrained, options)
     files = []

@@ -15,6 +15,7 @@ from t5x_lite.commands.compile.topology import topology_devices
 from t5x_lite.config import RunConfig
 from t5x_lite.config.commands import CompileConfig
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.one_writer import one_filler
 from t5x_lite.files.same_file import refuse_overwriting
 from t5x_lite.training.resolve import resolve_run
 
@@ -26,6 +27,11 @@ def run(cfg: RunConfig, options: CompileConfig, *, as_json: bool = False) -> Com
 
     The run's text and devices need not exist.
     """
+    with one_filler(options.output, "--output"):
+        return _compile(cfg, options, as_json=as_json)
+
+
+def _compile(cfg: RunConfig, options: CompileConfig, *, as_json: bool) -> CompileReport:
     if options.output is not None and pathlib.Path(options.output).is_file():
         raise ValueError(f"--output {options.output} is a file: name a directory")
     if options.output is not None and cfg.model.pretrained is not None:

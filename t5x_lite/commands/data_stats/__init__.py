@@ -15,9 +15,10 @@ from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpora
 from t5x_lite.data.sources.named_files import task_files
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.pictures import can_draw
 from t5x_lite.files.same_file import refuse_overwriting
-from t5x_lite.training.resolve import resolve_run
+from t5x_lite.training.resolve import Run, resolve_run
 
 PICTURE = "lengths.svg"  # in the run directory
 
@@ -36,6 +37,11 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
     resolved = resolve_run(cfg)
     for task in resolved.tasks.each.values():
         refuse_overwriting([path], task_files(task), "--output")
+    with one_writer(output, "--output"):
+        _measure(resolved, path, as_json=as_json)
+
+
+def _measure(resolved: Run, path: pathlib.Path, *, as_json: bool) -> None:
     corpora, timings = prepare_timed(resolved)
     statistics = measure(resolved, corpora, timings)
     if as_json:
