@@ -66,6 +66,7 @@ def _main(arguments: list[str]) -> int:
 
         for old, new in RENAMED.items():
             arguments = [re.sub(rf"^--{old}(?==|$)", f"--{new}", argument) for argument in arguments]
+    written = arguments
     if first == "eval":
         from t5x_lite.commands.options.eval import with_own_config
 
@@ -85,6 +86,8 @@ def _main(arguments: list[str]) -> int:
         chosen = parser.instantiate(options)[options.subcommand]
         if options.subcommand == "infer":
             chosen.given = parser.parse_args(arguments, defaults=False)[options.subcommand]
+        if options.subcommand == "eval":
+            chosen.written = written
         if options.subcommand in MULTI_PROCESS:
             from t5x_lite.parallel import multihost
 

@@ -11,7 +11,7 @@ from t5x_lite.config.paths import home_expanded
 from t5x_lite.config.plain import pick
 from t5x_lite.files.same_file import refuse_overwriting
 
-PATHS = ("checkpoint", "output", "source", "destination", "tokenizer")  # options outside the config classes
+PATHS = ("checkpoint", "output", "source", "destination", "tokenizer", "trust")  # options outside the config classes
 
 
 def call(command: str, options: Namespace) -> None:
@@ -99,10 +99,12 @@ def _infer(options: Namespace) -> None:
 
 def _evaluate(options: Namespace) -> None:
     from t5x_lite.commands import eval
+    from t5x_lite.commands.options.eval import check_code
 
     if not isinstance(options.checkpoint, str):
         raise ValueError("--checkpoint is missing: name a run directory")
     checkpoint, options.checkpoint = options.checkpoint, CheckpointConfig()
+    check_code(options.task, checkpoint, options.trust, options.written)
     eval.run(
         pick(RunConfig, options),
         checkpoint,

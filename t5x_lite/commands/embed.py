@@ -23,7 +23,7 @@ from t5x_lite.inference.inputs import Inputs, open_inputs
 from t5x_lite.parallel.mesh import local_mesh
 
 # Options that do not affect the vectors.
-NOT_IDENTIFYING = ("checkpoint", "input", "output", "batch_size", "mesh")
+NOT_IDENTIFYING = ("checkpoint", "input", "output", "batch_size", "mesh", "trust")
 
 
 def run(options: EmbedConfig) -> None:

@@ -21,7 +21,7 @@ from t5x_lite.inference.loop import devices_of
 from t5x_lite.parallel.mesh import local_mesh
 
 # Options that do not affect the rows, or that `_identity` records in more detail.
-NOT_IDENTIFYING = ("checkpoint", "interactive", "input", "output", "batch_size", "mesh")
+NOT_IDENTIFYING = ("checkpoint", "interactive", "input", "output", "batch_size", "mesh", "trust")
 
 
 def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None:

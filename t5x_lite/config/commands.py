@@ -67,6 +67,8 @@ class InferConfig:
       batch_size: number of inputs decoded at once per process, rounded up to a multiple of its devices.
       mesh: device mesh of each process.
       log_probs: write the tokens of the answer and their log-probabilities; not available with beam search.
+      trust: run directory whose config.yaml may name code to import, package.module:NAME; null imports only what the
+        options name.
     """
 
     checkpoint: str
@@ -86,12 +88,13 @@ class InferConfig:
     batch_size: int = 16
     mesh: MeshConfig = MeshConfig()
     log_probs: bool = False
+    trust: str | None = None
 
     def __post_init__(self):
         no_file = not_empty("name a file, or - for a pipe")
         rules = {no_file: "input output", POSITIVE: "batch_size inputs_length", NON_NEGATIVE: "shots"}
         check_fields(self, "--", rules)
-        expand_home(self, "--", "checkpoint input output")
+        expand_home(self, "--", "checkpoint input output trust")
         require(
             self.split is None or (self.task is not None and self.input == "-"),
             f"--split is {self.split}, --task is {self.task} and --input is {self.input}: give --split with --task and "
@@ -144,6 +147,8 @@ class EmbedConfig:
         cuts none.
       batch_size: number of texts to encode at once per process, rounded up to a multiple of its devices.
       mesh: device mesh of each process.
+      trust: run directory whose config.yaml may name code to import, package.module:NAME; null imports only what the
+        options name.
     """
 
     checkpoint: str
@@ -158,10 +163,11 @@ class EmbedConfig:
     max_tokens: int | None = None
     batch_size: int = 16
     mesh: MeshConfig = MeshConfig()
+    trust: str | None = None
 
     def __post_init__(self):
         check_fields(self, "--", {POSITIVE: "batch_size dimensions max_tokens"})
-        expand_home(self, "--", "checkpoint input output")
+        expand_home(self, "--", "checkpoint input output trust")
         require(
             not (self.writes_array and self.pooling == "none"),
             f"--pooling is none and --output is {self.output}, but texts have different numbers of tokens: write a "
@@ -177,7 +183,7 @@ class EmbedConfig:
     @property
     def reading(self) -> InferConfig:
         """The options of `infer` that read the same inputs."""
-        names = ("checkpoint", "input", "output", "template", "task", "split")
+        names = ("checkpoint", "input", "output", "template", "task", "split", "trust")
         return InferConfig(**{name: getattr(self, name) for name in names})
 
     @property

@@ -23,6 +23,7 @@ from t5x_lite.data.sources.base import Located, Record
 from t5x_lite.data.sources.file_content import state_of
 from t5x_lite.data.sources.lines import Line, lines_opener, piped_records
 from t5x_lite.data.sources.named_files import source_files, task_files
+from t5x_lite.data.trust import UntrustedCode, check_trusted
 from t5x_lite.files.jsonl_output import STDIO, Share, check_path, part_suffix, paths_on_the_way
 from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.progress import ProgressBar
@@ -92,7 +93,7 @@ def _of_split(options: InferConfig, task: TaskConfig, cache: pathlib.Path) -> In
 def _of_file(options: InferConfig, task: TaskConfig, cache: pathlib.Path) -> Inputs:
     make, field = _input_maker(options, task), line_field(task)
     if (own := _own_task(options, task)) is not None:
-        task, make = own, _as_in_training(own, make)
+        task, make = own, _as_in_training(options, own, make)
     with record_errors(options, "--input "):
         open_text = lines_opener(field, may_be_json=options.has_template)
         source, skipped = open_source(task, options.input, cache, field="--input", open_text=open_text)
@@ -131,22 +132,36 @@ def _own_task(options: InferConfig, task: TaskConfig) -> TaskConfig | None:
     """Returns the task as a run had it; None for other models, or if the options say how inputs are made."""
     if options.has_template or options.examples is not None:
         return None
-    section = (read_run_config(options.checkpoint) or {}).get("task") or {}
+    section = (read_run_config(options.checkpoint) or {}).get("task")
+    section = section if isinstance(section, dict) else {}
     fields = {name: section[name] for name in FROM_RUN if section.get(name) is not None}
     if not fields.keys() >= {"inputs", "targets"}:  # text, or a mixture
         return None
+    for name, value in fields.items():
+        texts = value if name == "columns" else [value]
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(
+                f"{options.checkpoint} has task.{name} {value!r:.80} in its config.yaml, which is damaged: restore "
+                "it, or say how inputs are made with --template"
+            )
     if "columns" in fields:
         fields["columns"] = tuple(fields["columns"])
     return dataclasses.replace(task, **fields)
 
 
-def _as_in_training(own: TaskConfig, otherwise: InputMaker) -> InputMaker:
+def _as_in_training(options: InferConfig, own: TaskConfig, otherwise: InputMaker) -> InputMaker:
     """Returns a maker of inputs that follows a run's task if a record suits it, and else reads its field `inputs`.
 
     Lines of plain text are inputs themselves.
     """
     name = "the run's task.inputs"
-    make_own = functools.cache(lambda: input_maker(own, name))  # task.preprocess may not be installed
+
+    @functools.cache
+    def make_own() -> InputMaker:  # when it is needed: task.preprocess may not be installed, or not be trusted
+        instead = "say how inputs are made with --template"
+        check_trusted({"preprocess": own.preprocess}, options.checkpoint, options.trust, instead=instead)
+        return input_maker(own, name)
+
     # Without any of these, an optional field is not meant to be empty.
     needed = {field.partition(".")[0] for field in Template(own.inputs or "", name).fields}
 
@@ -163,6 +178,8 @@ def _as_in_training(own: TaskConfig, otherwise: InputMaker) -> InputMaker:
             return otherwise(record, where)
         try:
             made = make_own()(record, where)
+        except UntrustedCode:
+            raise
         except ValueError:
             if has_inputs:
                 return otherwise(record, where)

@@ -209,6 +209,25 @@ def test_the_inputs_of_a_run_whose_function_is_gone_are_read(tmp_path, run):
         read(**asked)
 
 
+@pytest.mark.parametrize("record", ['{"q": "one"}', '{"q": "one", "inputs": "unread"}'])
+def test_the_function_of_a_run_is_imported_only_if_the_run_is_trusted(tmp_path, run, record):
+    asked = {"checkpoint": run(preprocess="json:loads"), "input": str(tmp_path / "a.jsonl")}
+    (tmp_path / "a.jsonl").write_text(record)
+    with pytest.raises(ValueError, match=r"has task.preprocess json:loads, .* add --trust .*run; or .* --template$"):
+        read(**asked)
+    with pytest.raises(ValueError, match=r"does not suit task.preprocess json:loads"):  # it is called
+        read(**asked | {"input": str(tmp_path / "a.jsonl"), "trust": asked["checkpoint"]})
+    (tmp_path / "a.txt").write_text("lines need no function")
+    assert read(**asked | {"input": str(tmp_path / "a.txt")})[0] == ["lines need no function"]
+
+
+@pytest.mark.parametrize("task", [{"inputs": 3}, {"columns": "q"}, {"columns": [1]}, {"preprocess": ["a:b"]}])
+def test_a_damaged_task_of_a_run_is_named(tmp_path, run, task):
+    (tmp_path / "a.jsonl").write_text('{"q": "one"}')
+    with pytest.raises(ValueError, match=rf"run has task.{min(task)} .* in its config.yaml, which is damaged"):
+        read(checkpoint=run(**task), input=str(tmp_path / "a.jsonl"))
+
+
 @pytest.mark.parametrize("task", [{"inputs": None, "targets": None}, {"targets": None}])
 def test_a_run_on_text_has_no_template(tmp_path, run, task):
     (tmp_path / "a.jsonl").write_text('{"q": "one", "inputs": "two"}\n')

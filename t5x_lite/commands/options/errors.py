@@ -202,6 +202,13 @@ def _place(line: CommandLine, key: str, default: str = "--") -> str:
 
 REWRITES = (
     (
+        r"thus '(.*?)' is not accepted as class_path",
+        lambda line, name: (
+            f"{line.file or 'the command line'} names the class {name}, but a config names no code "
+            "except in the fields of a task: give the fields themselves"
+        ),
+    ),
+    (
         r"^'utf-8' codec can't decode (.*?):",
         lambda line, what: f"{line.file} is not UTF-8 ({what}): save it as UTF-8",
     ),

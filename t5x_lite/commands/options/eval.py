@@ -4,6 +4,7 @@
 import argparse
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from jsonargparse import Namespace
@@ -12,7 +13,8 @@ from jsonargparse.typing import PositiveInt
 from t5x_lite.commands.options.parser import Parser
 from t5x_lite.commands.options.runs import add_config, add_json
 from t5x_lite.commands.options.text import StoreText, TextType
-from t5x_lite.config import CheckpointConfig, RunConfig
+from t5x_lite.config import CheckpointConfig, RunConfig, TaskConfig
+from t5x_lite.config.plain import as_plain
 
 
 class CheckpointOrSection(TextType):
@@ -52,6 +54,13 @@ def add_options(parser: Parser) -> None:
         metavar="N",
         help="maximum number of batches of train.batch_size examples per task, or all",
     )
+    parser.add_argument(
+        "--trust",
+        type=str | None,
+        metavar="DIR",
+        help="run directory whose config.yaml may name code to import, package.module:NAME; null imports only what the "
+        "options, or a config named in them, say",
+    )
     add_json(parser, "a table")
     parser.add_class_arguments(RunConfig, skip={"checkpoint"})
 
@@ -64,7 +73,27 @@ def with_own_config(arguments: list[str]) -> list[str]:
     if found.checkpoint is None:  # the one option to ask for: `--run_dir` follows from it
         return ["eval", "--run_dir", ".", *arguments[1:]]
     own = pathlib.Path(os.path.expanduser(found.checkpoint)) / "config.yaml"
-    has_config = any(argument.partition("=")[0] == "--config" for argument in rest)
-    config = ["--config", str(own)] if own.is_file() and not has_config else []
+    config = ["--config", str(own)] if own.is_file() and not _has_config(rest) else []
     # `--checkpoint` comes last, because configs have a section `checkpoint` too.
     return ["eval", "--run_dir", found.checkpoint, *config, *rest, "--checkpoint", found.checkpoint]
+
+
+def check_code(task: TaskConfig, checkpoint: str, trust: str | None, arguments: Sequence[str]) -> None:
+    """Raises ValueError if the run directory's own config names code for a task that nobody vouches for.
+
+    Args:
+      task: the task to evaluate.
+      checkpoint: the run directory.
+      trust: the run directory whose code is trusted.
+      arguments: those that the user wrote; a config named there may name any code.
+    """
+    if _has_config(arguments) or not os.path.isdir(checkpoint):
+        return
+    from t5x_lite.data.trust import check_trusted
+
+    instead = "give the field yourself"
+    check_trusted(as_plain(task), checkpoint, trust, given="\n".join(arguments), instead=instead)
+
+
+def _has_config(arguments: Sequence[str]) -> bool:
+    return any(argument.partition("=")[0] == "--config" for argument in arguments)

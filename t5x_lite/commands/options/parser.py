@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, _typehints, set_dumper, set_loader
+from jsonargparse import ArgumentParser, _actions, _typehints, set_dumper, set_loader
 from jsonargparse._core import ActionsContainer, ArgumentGroup  # which it does not export
 
 from t5x_lite.commands.options.text import IN_FILE, StoreText, attach_values, hint_of, text_type
@@ -20,6 +20,14 @@ set_loader(MODE, load_yaml, exceptions=(yaml.YAMLError,))
 set_dumper(MODE, dump_yaml)
 # What jsonargparse reads numbers with, whatever the mode: its YAML takes 12:30 for 750, and a quoted "#5" for null.
 _typehints.basic_json_or_yaml_load = load_yaml
+
+
+def _import_nothing(name: object, *_: object, **options: object) -> None:
+    """Takes the place of what jsonargparse imports classes with: `task: {class_path: module.Class}` is no config."""
+    raise ValueError(f"{name} is not accepted: give the fields themselves")
+
+
+_typehints.import_object = _actions.import_object = _import_nothing
 
 
 class TextArguments(ActionsContainer):

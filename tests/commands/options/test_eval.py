@@ -4,7 +4,8 @@ import pytest
 
 from t5x_lite.commands.options import make_parser
 from t5x_lite.commands.options.errors import explain
-from t5x_lite.commands.options.eval import with_own_config
+from t5x_lite.commands.options.eval import check_code, with_own_config
+from t5x_lite.config import TaskConfig
 
 
 @pytest.mark.parametrize("given", [[], ["--config", "other.yaml"], ["--config=other.yaml"]])
@@ -29,3 +30,22 @@ def test_a_config_may_have_the_section_on_saving_checkpoints(section, message, t
     with pytest.raises(Exception, match="checkpoint") as failed:
         parser.parse_args(arguments)
     assert message in explain(str(failed.value), parser, arguments)
+
+
+NAMED = TaskConfig(source="json:loads")
+
+
+@pytest.mark.parametrize(
+    ("trust", "arguments"),
+    [
+        ("{run}", []),
+        (None, ["--config", "mine.yaml"]),
+        (None, ["--config=mine.yaml"]),
+        (None, ["--task.source", "json:loads"]),
+    ],
+)
+def test_code_of_a_task_is_the_users_own_or_trusted(trust, arguments, tmp_path):
+    trust = trust and trust.format(run=tmp_path)
+    check_code(NAMED, str(tmp_path), trust, arguments)
+    with pytest.raises(ValueError, match=r"has task.source json:loads, which would import the module json"):
+        check_code(NAMED, str(tmp_path), None, ["--checkpoint", str(tmp_path)])

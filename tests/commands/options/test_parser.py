@@ -2,6 +2,7 @@
 
 import argparse
 import codecs
+import sys
 
 import pytest
 import yaml
@@ -161,3 +162,20 @@ def test_the_printed_config_is_read_again_as_the_same(tmp_path):
 def yaml_of(parser, options):
     train = parser._subcommands_action._name_parser_map["train"]
     return train.dump(options.train)
+
+
+@pytest.mark.parametrize("command", WITH_CONFIG)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "task: antigravity.geohash",
+        "task: {class_path: antigravity.geohash}",
+        "task: {tokenizer: antigravity.geohash}",
+        "task: {mixture: {class_path: antigravity.geohash}}",
+        "task: {class_path: antigravity.geohash, init_args: {source: a.txt}}",
+    ],
+)
+def test_a_config_names_no_classes(command, text, tmp_path):
+    (tmp_path / "c.yaml").write_text(text)
+    assert "antigravity.geohash" in error_of(command, tmp_path / "c.yaml")
+    assert "antigravity" not in sys.modules
