@@ -94,14 +94,18 @@ def strange_run(tmp_path_factory):
     folder = make_run(tmp_path_factory.mktemp("strange"))
     (folder / "code").mkdir()
     (folder / "code" / "canary.py").write_text(
-        f"open({str(folder / 'imported')!r}, 'w').close()\nDOCUMENTS = [{{'n': '1', 'word': 'one'}}] * 40\n"
+        f"open({str(folder / 'imported')!r}, 'w').close()\n"
+        "DOCUMENTS = [{'n': str(n), 'word': 'one'} for n in range(40)]\n"
         "def same(record):\n    return record\n"
     )
     path = folder / "run" / "config.yaml"
     config = yaml.safe_load(path.read_text())
     config["task"] |= {"source": "canary:DOCUMENTS", "preprocess": "canary:same", "eval_source": None}
+    config["task"]["eval_percent"] = 50.0
     path.write_text(json.dumps(config))
     shutil.rmtree(folder / "run" / "corpus")
+    own = {"inputs": "{n}", "targets": "{word}", "source": "train.jsonl", "eval_source": "held.jsonl"}
+    (folder / "mine.yaml").write_text(json.dumps({"task": own, "train": {"inputs_length": 29, "targets_length": 8}}))
     (folder / "in.jsonl").write_text('{"n": "1"}\n')
     return folder
 
@@ -137,7 +141,7 @@ def test_a_command_that_needs_the_code_of_a_run_asks_for_trust(strange_run, argu
         ["convert", "run", "out", "--format", "t5x-lite"],
         ["attention", "--checkpoint", "run", "--text", "1", "--target", "one", "--output", "map.html"],
         ["infer", "--checkpoint", "run", "--template", "{n}", "--input", "in.jsonl", "--max_new_tokens", 2],
-        [*EVAL, "--task.source", "train.jsonl", "--task.preprocess", "null", "--task.eval_source", "held.jsonl"],
+        [*EVAL, "--run_dir", "new", "--config", "mine.yaml"],
     ],
     ids=lambda arguments: f"{arguments[0]} {arguments[3]}",
 )

@@ -211,12 +211,11 @@ def test_the_inputs_of_a_run_whose_function_is_gone_are_read(tmp_path, run):
 
 @pytest.mark.parametrize("record", ['{"q": "one"}', '{"q": "one", "inputs": "unread"}'])
 def test_the_function_of_a_run_is_imported_only_if_the_run_is_trusted(tmp_path, run, record):
-    asked = {"checkpoint": run(preprocess="json:loads"), "input": str(tmp_path / "a.jsonl")}
+    asked = {"checkpoint": run(preprocess="builtins:dict"), "input": str(tmp_path / "a.jsonl")}
     (tmp_path / "a.jsonl").write_text(record)
-    with pytest.raises(ValueError, match=r"has task.preprocess json:loads, .* add --trust .*run; or .* --template$"):
+    with pytest.raises(ValueError, match=r"has task.preprocess builtins:dict, .* add --trust .*run; or .* --template$"):
         read(**asked)
-    with pytest.raises(ValueError, match=r"does not suit task.preprocess json:loads"):  # it is called
-        read(**asked | {"input": str(tmp_path / "a.jsonl"), "trust": asked["checkpoint"]})
+    assert read(**asked, trust=asked["checkpoint"])[0] == ["question: one"]
     (tmp_path / "a.txt").write_text("lines need no function")
     assert read(**asked | {"input": str(tmp_path / "a.txt")})[0] == ["lines need no function"]
 

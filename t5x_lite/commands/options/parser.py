@@ -3,6 +3,7 @@
 
 import argparse
 import os
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -22,12 +23,15 @@ set_dumper(MODE, dump_yaml)
 _typehints.basic_json_or_yaml_load = load_yaml
 
 
-def _import_nothing(name: object, *_: object, **options: object) -> None:
-    """Takes the place of what jsonargparse imports classes with: `task: {class_path: module.Class}` is no config."""
-    raise ValueError(f"{name} is not accepted: give the fields themselves")
+def _import_config(name: str, *others: Any, **options: Any) -> Any:
+    """Imports a class of configs, and no other code that `task: {class_path: module.Class}` may name."""
+    if not re.fullmatch(r"t5x_lite\.config(\.\w+)?\.\w+Config", name):
+        raise ValueError(f"{name} is not accepted: give the fields themselves")
+    return _import_object(name, *others, **options)
 
 
-_typehints.import_object = _actions.import_object = _import_nothing
+_import_object = _typehints.import_object
+_typehints.import_object = _actions.import_object = _import_config
 
 
 class TextArguments(ActionsContainer):
