@@ -1,24 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """T5's multi-head attention: no biases on the projections, no 1/sqrt(H) on the logits.
 
-Shape letters: B batch, T queries, S keys, K new tokens, C cache places, D model, N heads, H head; 1 if broadcast.
+Shape letters: B batch, T queries, S keys, D model, N heads, H head; 1 if broadcast.
 """
 
 import functools
-from typing import TYPE_CHECKING
 
 import jax
 from flax import nnx
 from jax.ad_checkpoint import checkpoint_name
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.model.kernels.attention import cached_attention, dot_product_attention
+from t5x_lite.model.kernels.attention import dot_product_attention
 from t5x_lite.model.kernels.projection import project
 from t5x_lite.model.layers import dropout, weight
 from t5x_lite.parallel.rules import constrain
-
-if TYPE_CHECKING:  # for decoding only
-    from t5x_lite.model.cache import KeysValues
 
 # Queries are sharded like their tokens; keys and values are gathered over the tokens.
 QUERY_AXES = ("batch", "tokens", "heads", "head_dim")
@@ -54,7 +50,7 @@ class Attention(nnx.Module):
         if dropout_key is not None and self.cfg.dropout_rate > 0:
             drop = functools.partial(dropout, rate=self.cfg.dropout_rate, key=dropout_key)
         o_BTNH = dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, drop)
-        return self._out(checkpoint_name(constrain(o_BTNH, *QUERY_AXES), "attention_out"))
+        return self.project_out(checkpoint_name(constrain(o_BTNH, *QUERY_AXES), "attention_out"))
 
     def __call__(self, x_BTD, y_BSD, bias_1NTS=None, mask_B1TS=None, dropout_key=None) -> jax.Array:
         """Attends from x to y; returns [B, T, D]."""
@@ -62,17 +58,8 @@ class Attention(nnx.Module):
         k_BSNH, v_BSNH = self.project_keys_values(y_BSD)
         return self.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, dropout_key)
 
-    def step(self, x_BKD, cached: "KeysValues", place, bias_1N1C, mask_B1KC) -> "tuple[jax.Array, KeysValues]":
-        """Writes K new tokens to the cache at `place` and attends to it; returns [B, K, D] and the cache."""
-        cached = cached.insert(*self.project_keys_values(x_BKD), place)
-        return self.look_up(x_BKD, cached, bias_1N1C, mask_B1KC), cached
-
-    def look_up(self, x_BKD, cached: "KeysValues", bias_1N1C=None, mask_B1KC=None) -> jax.Array:
-        """Attends from K tokens to the cache; returns [B, K, D]."""
-        o_BKNH = cached_attention(self.project_queries(x_BKD), *cached, bias_1N1C, mask_B1KC)
-        return self._out(o_BKNH)
-
-    def _out(self, o_BTNH: jax.Array) -> jax.Array:
+    def project_out(self, o_BTNH: jax.Array) -> jax.Array:
+        """Returns the heads' outputs, projected back to [B, T, D]."""
         B, T, N, H = o_BTNH.shape
         return project(o_BTNH.reshape(B, T, N * H), self.out[...].reshape(N * H, -1), ("heads", "embed"))
 

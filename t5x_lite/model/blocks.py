@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Transformer blocks, the layers of encoder and decoder stacks.
 
-Shape letters: B batch, T target tokens, S input tokens, P prompt tokens, K beams, C cache places, D model, N heads,
-H head; 1 if broadcast.
+Shape letters: B batch, T target tokens, S input tokens, D model, N heads; 1 if broadcast.
 """
-
-from typing import TYPE_CHECKING
 
 import jax
 from flax import nnx
@@ -13,9 +10,6 @@ from flax import nnx
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.attention import Attention
 from t5x_lite.model.layers import MLP, RMSNorm, dropout, shard_residual, shard_tokens
-
-if TYPE_CHECKING:  # for decoding only
-    from t5x_lite.model.cache import KeysValues
 
 
 def split_key(key: jax.Array | None, num: int) -> tuple[jax.Array | None, ...]:
@@ -40,20 +34,6 @@ class EncoderBlock(nnx.Module):
         attended_BSD = self.attention(normed_BSD, normed_BSD, bias_1NSS, mask_B1SS, keys[0])
         x_BSD = shard_residual(x_BSD + dropout(shard_residual(attended_BSD), rate, keys[1]))
         return shard_residual(x_BSD + dropout(shard_residual(self.mlp(self.mlp_norm(x_BSD), keys[2])), rate, keys[3]))
-
-    def read(self, x_BPD, bias_1NPP, mask_B1PP) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-        """Processes a prompt; returns x_BPD, and k_BPNH and v_BPNH to cache."""
-        normed_BPD = self.attention_norm(x_BPD)
-        q_BPNH = self.attention.project_queries(normed_BPD)
-        k_BPNH, v_BPNH = self.attention.project_keys_values(normed_BPD)
-        x_BPD = x_BPD + self.attention.attend(q_BPNH, k_BPNH, v_BPNH, bias_1NPP, mask_B1PP)
-        return x_BPD + self.mlp(self.mlp_norm(x_BPD)), (k_BPNH, v_BPNH)
-
-    def step(self, x_BKD, cached: "KeysValues", place, bias_1N1C, mask_B1KC) -> "tuple[jax.Array, KeysValues]":
-        """Decodes one token per beam; see `Attention.step`."""
-        attended_BKD, cached = self.attention.step(self.attention_norm(x_BKD), cached, place, bias_1N1C, mask_B1KC)
-        x_BKD = x_BKD + attended_BKD
-        return x_BKD + self.mlp(self.mlp_norm(x_BKD)), cached
 
 
 class DecoderBlock(nnx.Module):
@@ -80,18 +60,3 @@ class DecoderBlock(nnx.Module):
         attended_BTD = self.cross_attention(normed_BTD, encoded_BSD, None, cross_mask_B1TS, keys[2])
         x_BTD = shard_residual(x_BTD + dropout(shard_residual(attended_BTD), rate, keys[3]))
         return shard_residual(x_BTD + dropout(shard_residual(self.mlp(self.mlp_norm(x_BTD), keys[4])), rate, keys[5]))
-
-    def step(self, x_BKD, cached: "tuple[KeysValues, KeysValues]", place, bias_1N1C, masks) -> tuple:
-        """Decodes one token per beam; returns x_BKD and the targets' updated cache.
-
-        `cached` is the `KeysValues` of (targets, encoded inputs), `masks` is (self_mask_B1KC, cross_mask_B11S).
-        """
-        decoded, encoded = cached
-        self_mask_B1KC, cross_mask_B11S = masks
-        attended_BKD, decoded = self.self_attention.step(
-            self.self_attention_norm(x_BKD), decoded, place, bias_1N1C, self_mask_B1KC
-        )
-        x_BKD = x_BKD + attended_BKD
-        normed_BKD = self.cross_attention_norm(x_BKD)
-        x_BKD = x_BKD + self.cross_attention.look_up(normed_BKD, encoded, None, cross_mask_B11S)
-        return x_BKD + self.mlp(self.mlp_norm(x_BKD)), decoded

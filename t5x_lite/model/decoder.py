@@ -17,9 +17,10 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.model import masks
 from t5x_lite.model.blocks import EncoderBlock, split_key
 from t5x_lite.model.cache import Cache, KeysValues, keys_values, no_prompts, with_room
+from t5x_lite.model.decoding import decoder_only_block_step, read_block, run_step, unstacked
 from t5x_lite.model.embedding import LMHead, Predictions, TokenEmbedding
 from t5x_lite.model.layers import dropout
-from t5x_lite.model.stacks import Stack, layer_biases, unstacked
+from t5x_lite.model.stacks import Stack, layer_biases
 
 
 class DecoderOnlyStack(Stack):
@@ -43,7 +44,7 @@ class DecoderOnlyStack(Stack):
 
         def layer(x_BPD, scanned):
             block, table = scanned
-            x_BPD, keys_values_BPNH = block.read(x_BPD, bias_1NPP(table), mask_B1PP)
+            x_BPD, keys_values_BPNH = read_block(block, x_BPD, bias_1NPP(table), mask_B1PP)
             return x_BPD, keys_values(*keys_values_BPNH)
 
         _, read_L = jax.lax.scan(layer, x_BPD, (self.blocks, tables_L))
@@ -53,9 +54,9 @@ class DecoderOnlyStack(Stack):
         """Decodes one token per beam; see `run_step`."""
 
         def call(block, index, x_BKD, bias_1N1C, mask_B1KC):
-            return block.step(x_BKD, cache.layers[index], cache.place, bias_1N1C, mask_B1KC)
+            return decoder_only_block_step(block, x_BKD, cache.layers[index], cache.place, bias_1N1C, mask_B1KC)
 
-        return self.run_step(call, x_BKD, cache, layers)
+        return run_step(self, call, x_BKD, cache, layers)
 
 
 class Decoder(TokenEmbedding, LMHead):

@@ -48,7 +48,7 @@ class RelativePositionBias(nnx.Module):
         stddev = (2 / (N + K)) ** 0.5  # variance scaling with fan_avg
         self.table = weight(rngs.params(), (N, K), ("heads", "buckets"), stddev=stddev, distribution="uniform")
 
-    def _bias_of_distance(self, distances: np.ndarray) -> jax.Array:
+    def bias_of_distance(self, distances: np.ndarray) -> jax.Array:
         """Returns the bias for each distance (key minus query), shaped [N, len(distances)]."""
         buckets = relative_position_buckets(
             distances,
@@ -64,11 +64,4 @@ class RelativePositionBias(nnx.Module):
         # summed over diagonals before it is scattered to the buckets.
         distances = np.arange(-num_queries + 1, num_keys)
         windows_TS = (num_queries - 1 - np.arange(num_queries))[:, None] + np.arange(num_keys)[None, :]
-        return self._bias_of_distance(distances)[:, windows_TS][None]
-
-    def row(self, query: jax.Array, num_keys: int) -> jax.Array:
-        """Returns bias_1N1S of the query at position `query`, a scalar, and keys 0 to num_keys - 1."""
-        reversed_NS = self._bias_of_distance(np.arange(-num_keys + 1, num_keys))
-        N = reversed_NS.shape[0]
-        window_NS = jax.lax.dynamic_slice(reversed_NS, (0, num_keys - 1 - query), (N, num_keys))
-        return window_NS[None, :, None, :]
+        return self.bias_of_distance(distances)[:, windows_TS][None]

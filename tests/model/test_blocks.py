@@ -3,12 +3,10 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from t5x_lite.model.blocks import DecoderBlock, EncoderBlock, split_key
-from t5x_lite.model.cache import KeysValues, keys_values
 from tests import tiny
 
 CFG = tiny.T5_1_1
@@ -38,15 +36,6 @@ def test_a_decoder_block_adds_to_the_residual_stream_and_reads_the_encoding():
     one, other = (block(x_BTD, encoding, None, (None, None)) for encoding in (encoded_BSD, -encoded_BSD))
     assert not np.allclose(one, other)
     np.testing.assert_array_equal(silenced(block)(x_BTD, encoded_BSD, None, (None, None)), x_BTD)
-
-
-def test_steps_of_an_encoder_block_are_the_block_where_no_token_sees_later_ones():
-    block, x_BTD = tiny.drawn(EncoderBlock, CFG), normal(0, 3, 4, 20)
-    first_BPD, read = block.read(x_BTD[:, :3], None, np.tri(3, dtype=bool)[None, None])
-    cached = KeysValues(*(jnp.pad(array, ((0, 0), (0, 0), (0, 0), (0, 1))) for array in keys_values(*read)))
-    last_B1D, _ = block.step(x_BTD[:, 3:], cached, 3, None, np.ones((1, 1, 1, 4), bool))
-    expected_BTD = block(x_BTD, None, np.tri(4, dtype=bool)[None, None])
-    np.testing.assert_allclose(np.concatenate([first_BPD, last_B1D], axis=1), expected_BTD, rtol=1e-4, atol=1e-5)
 
 
 def test_every_place_of_dropout_draws_its_own_mask():

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.cache import Cache
+from t5x_lite.model.decoding import layers_of
 
 
 def decode_layout(model: Any) -> Any:
@@ -30,7 +31,7 @@ def config_of(model: Any) -> ModelConfig:
 
 @jax.jit
 def _unstack(model: Any) -> tuple[tuple[Any, ...], jax.Array]:
-    return model.decoder.layers(), model.output_kernel().T
+    return layers_of(model.decoder), model.output_kernel().T
 
 
 @jax.tree_util.register_dataclass
