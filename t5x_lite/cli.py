@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             print("t5x-lite: interrupted", file=sys.stderr)
             status = interrupts.STATUS
-        # The worker of `serve` may still be in XLA.
-        if is_process and is_handled and (status == interrupts.STATUS or arguments[:1] == ["serve"]):
+        # The worker of `serve` may still be in XLA, also where Ctrl-C is ignored, as in a script's background jobs.
+        if is_process and (arguments[:1] == ["serve"] or (is_handled and status == interrupts.STATUS)):
             interrupts.leave(status)
     return status
 

@@ -25,6 +25,7 @@ STATUS = 130  # what shells report for a process that SIGINT ended
 SECONDS_TO_END = 5.0  # for clean-up, or for compiled code to return, after the first Ctrl-C
 RETRY_SECONDS = 0.1
 SAME_PRESS_SECONDS = 0.2  # launchers forward a signal that the terminal has sent to all processes
+THREAD = "t5x-lite-interrupts"
 END, HANDLED, LOST = b"\xff", b"\xfe", b"\xfd"  # in the pipe; other bytes are numbers of signals
 
 _active: "_Interrupts | None" = None
@@ -58,11 +59,16 @@ def forget() -> None:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends the process after Python's clean-up at exit, but without freeing what threads of XLA may still use."""
+    """Ends the process after Python's clean-up at exit, but without freeing what threads of XLA may still use.
+
+    A thread of this package that is still running, such as the one in which a server loads its model, may be in the
+    middle of what the clean-up would take away, so none is done then.
+    """
+    if all(thread.name == THREAD or not thread.name.startswith("t5x-lite-") for thread in threading.enumerate()):
+        atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    atexit._run_exitfuncs()
     os._exit(status)
 
 
@@ -76,7 +82,7 @@ class _Interrupts:
         self._is_shared = False  # with a handler that asks for a second press before it interrupts, as in training
         self._num_sent = 0  # signals from the thread, not from the user
         self._read, self._write = os.pipe()
-        self._thread = threading.Thread(target=self._watch, name="t5x-lite-interrupts", daemon=True)
+        self._thread = threading.Thread(target=self._watch, name=THREAD, daemon=True)
 
     def __enter__(self) -> "_Interrupts":
         os.set_blocking(self._write, False)

@@ -85,12 +85,16 @@ class Engine:
                 self._waiting = collections.deque(job for job in self._waiting if not job.cancelled)
 
     def close(self, seconds: float) -> None:
-        """Stops accepting jobs, finishes pending ones within `seconds`, and fails the rest."""
+        """Stops accepting jobs, finishes pending ones within `seconds`, and fails the rest.
+
+        Does not wait for a model that is loading: it has no jobs, and only the end of the process stops it.
+        """
         with self._changed:
+            is_loading = self.state in ("new", "loading")
             if self.state != "failed":
                 self.state = "closing"
             self._changed.notify_all()
-        if not self._worker.is_alive():
+        if is_loading or not self._worker.is_alive():
             return
         self._worker.join(seconds)
         if self._worker.is_alive():

@@ -51,9 +51,10 @@ def serve(options: ServeConfig) -> None:
         if not is_loopback(options.host) and options.api_key is None:
             say(f"warning: {options.host} accepts connections from other machines without a key: add --api_key")
         mesh = local_mesh(options.mesh)
-        say(f"loading {name}; {url(listener, options.host)}/health tells when it is ready")
         engine.start(lambda: with_pooling(load(options.checkpoint, mesh), options), loaded)
-        server.run(sockets=[listener])
+        with server.capture_signals():  # before uvicorn has imported what it needs, and does so itself
+            say(f"loading {name}; {url(listener, options.host)}/health tells when it is ready")
+            server.run(sockets=[listener])
     if server.is_interrupted:
         raise KeyboardInterrupt
     if engine.error is not None:
@@ -117,8 +118,7 @@ class Server(uvicorn.Server):
         threading.Thread(target=self._close, name="t5x-lite-closing", daemon=True).start()
 
     def _close(self) -> None:
-        # No requests are running while the model is loading.
-        self._engine.close(self._seconds if self._engine.state == "ready" else 0.0)
+        self._engine.close(self._seconds)
         self.should_exit = True
 
 

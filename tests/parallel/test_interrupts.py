@@ -17,7 +17,7 @@ from tests.paths import ROOT
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is handled on POSIX alone")
 HEAD = """
-import contextlib, ctypes, gc, os, signal, sys, threading, time
+import atexit, contextlib, ctypes, gc, os, signal, sys, threading, time
 from t5x_lite.parallel import interrupts
 interrupts.SECONDS_TO_END = 3.0
 
@@ -77,6 +77,15 @@ def work():
     finally:
         print("cleaning", flush=True)
         time.sleep(60)
+"""
+
+
+LEAVING = """
+def work():
+    threading.Thread(target=time.sleep, args=(60,), name=sys.argv[1], daemon=True).start()
+    atexit.register(sys.stderr.write, "cleaned up at exit")
+    ready()
+    interrupts.leave(3)
 """
 
 
@@ -206,6 +215,11 @@ def test_training_stops_as_it_wishes_and_a_second_press_interrupts_it():
     press(process, 0.5)
     status, printed, _ = end(process)
     assert (status, printed) == (130, "cleaned up\n")
+
+
+@pytest.mark.parametrize(("thread", "printed"), [("t5x-lite-engine", ""), ("another", "cleaned up at exit")])
+def test_leaving_cleans_up_unless_a_thread_of_the_package_still_runs(thread, printed):
+    assert end(start(LEAVING, thread)) == (3, "", printed)
 
 
 def test_python_has_its_handlers_back_afterwards():

@@ -178,6 +178,17 @@ def test_a_failure_to_load_the_model_is_reported():
     engine.close(0)
 
 
+def test_closing_does_not_wait_for_a_model_that_is_loading():
+    gate = threading.Event()
+    engine = Engine(options())
+    engine.start(lambda: gate.wait(SECONDS) and pretrained())
+    engine.close(SECONDS)
+    assert not gate.is_set()
+    assert engine.state == "closing"
+    gate.set()
+    engine.close(SECONDS)  # waits for the thread
+
+
 def test_closing_finishes_accepted_jobs_and_rejects_new_ones(make, held):
     engine = make()
     first, waiting = until_first_batch(engine, held), Listener("b", max_new_tokens=NEW)

@@ -222,6 +222,32 @@ def test_the_command_serves_a_checkpoint_and_sigterm_ends_it_with_0(tmp_path):
             process.kill()
 
 
+@pytest.fixture(params=[signal.default_int_handler, signal.SIG_IGN], ids=["in front", "in the background"])
+def ctrl_c(request):
+    """What Ctrl-C does in child processes: a shell without job control has jobs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, request.param)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.slow
+def test_sigterm_ends_the_command_with_0_at_every_moment_of_loading(tmp_path, ctrl_c):
+    checkpoint = tmp_path / "small"
+    save_hf(pretrained().model, pretrained().tokenizer, checkpoint)
+    arguments = [sys.executable, "-m", "t5x_lite", "serve", "--checkpoint", str(checkpoint), "--port", "0"]
+    for moment in range(7):
+        with subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                assert process.stderr is not None
+                assert "loading small" in process.stderr.readline()
+                time.sleep(0.5 * moment)
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(SECONDS) == 0, f"{moment}: {process.stderr.read()}"
+                assert "Traceback" not in process.stderr.read()
+            finally:
+                process.kill()
+
+
 def test_a_directory_without_a_checkpoint_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="is neither a run directory"):
         serve(options(checkpoint=str(tmp_path)))
