@@ -92,12 +92,11 @@ def _main(arguments: list[str]) -> int:
             from t5x_lite.parallel import multihost
 
             multihost.start(saves_on_sigterm=options.subcommand == "train")
-        _run(options.subcommand, chosen)
+        return _run(options.subcommand, chosen)
     except (Exception, KeyboardInterrupt) as error:
         from t5x_lite.commands.options.failure import report
 
         return report(options.subcommand, error, multi_process=_is_multiprocess(options.subcommand))
-    return 0
 
 
 def _is_multiprocess(subcommand: str) -> bool:
@@ -108,15 +107,15 @@ def _is_multiprocess(subcommand: str) -> bool:
     return is_multiprocess()
 
 
-def _run(command: str, options: "Namespace") -> None:
-    """Calls a command with its options."""
+def _run(command: str, options: "Namespace") -> int:
+    """Calls a command with its options; returns the exit status."""
     if command == "train":
         from t5x_lite.commands import train
         from t5x_lite.config import RunConfig
         from t5x_lite.config.plain import pick
 
-        train.run(pick(RunConfig, options), profile=options.profile)
-    else:
-        from t5x_lite.commands.dispatch import call
+        return train.run(pick(RunConfig, options), profile=options.profile, allow_changes=options.allow_changes)
+    from t5x_lite.commands.dispatch import call
 
-        call(command, options)
+    call(command, options)
+    return 0

@@ -25,29 +25,30 @@ SMOKE = ROOT / "configs" / "smoke" / "cpu.yaml"
 @pytest.fixture
 def train_calls(monkeypatch):
     calls = []
-    monkeypatch.setattr(train, "run", lambda cfg, *, profile: calls.append((cfg, profile)))
+    monkeypatch.setattr(train, "run", lambda cfg, **options: calls.append((cfg, options)) or 75)
     return calls
 
 
 def test_a_config_file_and_dotted_overrides_make_a_run(train_calls, tmp_path):
     arguments = ["--config", str(SMOKE), "--run_dir", str(tmp_path), "--train.num_steps", "3", "--profile"]
-    assert cli.main(["train", *arguments]) == 0
-    ((cfg, profile),) = train_calls
+    assert cli.main(["train", *arguments]) == 75  # the status of the command
+    ((cfg, options),) = train_calls
     assert isinstance(cfg, RunConfig)
-    assert (cfg.run_dir, cfg.train.num_steps, profile) == (str(tmp_path), 3, True)
+    assert (cfg.run_dir, cfg.train.num_steps) == (str(tmp_path), 3)
+    assert options == {"profile": True, "allow_changes": False}
 
 
 def test_lists_in_a_config_become_tuples(train_calls, tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("run_dir: x\ntrain: {remat: [query, key]}\ntask: {packages: [optax]}\n")
-    assert cli.main(["train", "--config", str(config)]) == 0
+    cli.main(["train", "--config", str(config)])
     assert train_calls[0][0].train.remat == ("query", "key")
     assert train_calls[0][0].task.packages == ("optax",)
 
 
 @pytest.mark.parametrize("config", sorted((SMOKE.parents[1]).rglob("*.yaml")), ids=lambda path: path.stem)
 def test_every_shipped_config_is_valid(config, train_calls):
-    assert cli.main(["train", "--config", str(config)]) == 0
+    assert cli.main(["train", "--config", str(config)]) == 75
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from t5x_lite.config import RunConfig
 from t5x_lite.config.run import FIRST_REVISION, LATEST_REVISION
 
 RUN_CONFIG = "config.yaml"
+HISTORY = "history"  # the key of the changes since the run began
 
 
 def read_run_config(run_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
@@ -27,7 +28,7 @@ def read_run_config(run_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
         fields = yaml.safe_load(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError):
         fields = None
-    if not isinstance(fields, dict):
+    if not isinstance(fields, dict) or not isinstance(fields.pop(HISTORY, []), list):
         raise ValueError(f"{path} is corrupt: restore it, or name another run_dir")
     return {"revision": FIRST_REVISION} | fields
 

@@ -2,6 +2,7 @@
 """The training loop: `train` is a complete run, from its config to its last checkpoint."""
 
 import contextlib
+import pathlib
 import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
@@ -28,8 +29,6 @@ from t5x_lite.training.run_dir import RunDirectory
 from t5x_lite.training.step import TrainState
 from t5x_lite.training.summary import describe_end, describe_start, loss_curve
 
-PROFILE_FIRST_STEP, PROFILE_NUM_STEPS = 3, 3  # steps of this process, so that compilation is not traced
-
 
 class Job(NamedTuple):
     """A run with its text, examples and compiled functions."""
@@ -40,7 +39,15 @@ class Job(NamedTuple):
     program: Program
 
 
-def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
+class Results(dict[str, float]):
+    """The results of the last evaluation, if any; `is_complete` is False if a signal stopped the run at `step`."""
+
+    def __init__(self, results: Mapping[str, float], *, step: int, is_complete: bool):
+        super().__init__(results)
+        self.step, self.is_complete = step, is_complete
+
+
+def train(cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False) -> Results:
     """Trains until `train.num_steps`, resuming from the newest checkpoint in `run_dir` if there is one.
 
     On SIGTERM, and on SIGINT once the first step has begun, finishes the current step, saves a checkpoint and returns.
@@ -48,12 +55,13 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
     Args:
       cfg: the config of the run.
       profile: whether to write a profiler trace of a few steps to `run_dir/profile`.
+      allow_changes: whether an existing run may continue with a config that changes its numbers.
 
     Returns:
-      The results of the last evaluation; empty if there was none.
+      The results of the last evaluation; their `is_complete` is False if a signal stopped the run.
 
     Raises:
-      ValueError: if the config, the data or a checkpoint is invalid.
+      ValueError: if the config, the data or a checkpoint is invalid, or the config is not that of the run in `run_dir`.
       FloatingPointError: if the gradients of the last `train.max_nonfinite_steps` steps were not finite.
       OSError: if the run directory cannot be written.
     """
@@ -61,24 +69,23 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
     results, num_steps, is_first = {}, cfg.train.num_steps, jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         directory, stop = stack.enter_context(RunDirectory(cfg.run_dir)), stack.enter_context(StopSignal())
-        job = prepare(run, directory)
+        job = prepare(run, directory, allow_changes=allow_changes)
         checkpoints = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep)
         stack.callback(checkpoints.close)
         stack.enter_context(jax.set_mesh(job.program.mesh))
         state, first_example = restore_or_init(job.program, checkpoints)
         start = int(state.step)
+        directory.record(run.config, start)
         logger = stack.enter_context(RunLogger(directory, start=start, num_steps=num_steps, enabled=is_first))
         watchdog = stack.enter_context(Watchdog())
         logger.print(describe_start(job, start))
         step_logger = StepLogger(logger, job.program, cfg.train, cfg.optimizer, row_lengths(job.examples))
         evaluate = make_evaluation(job, watchdog)
-        batches = open_batches(job, first_example)
+        batches = open_batches(job, first_example, directory.profile if profile else None)
         stop.begin()
         if start and cfg.evaluates_at(start) and not logger.has_evaluation(start):  # the run was killed meanwhile
             results = record_evaluation(evaluate, state, logger, step_logger)
         for step in range(start + 1, num_steps + 1):
-            if profile:
-                trace(directory, step - start)
             state, metrics = job.program.step(state, next(batches))
             watchdog.heartbeat()
             step_logger.add(step, metrics)
@@ -97,18 +104,16 @@ def train(cfg: RunConfig, *, profile: bool = False) -> dict[str, float]:
         logger.print(describe_end(run, int(state.step), stop.requested))
         if is_first:
             write_atomically(directory.plot, loss_curve(read_rows(directory.metrics)))
-    return results
+    return Results(results, step=int(state.step), is_complete=int(state.step) >= num_steps)
 
 
-def prepare(run: Run, directory: RunDirectory) -> Job:
-    """Checks the config against the run directory, prepares the text and records the config."""
-    directory.check(run.config)
+def prepare(run: Run, directory: RunDirectory, *, allow_changes: bool = False) -> Job:
+    """Checks the config against the run directory and prepares the text."""
+    directory.check(run.config, allow_changes=allow_changes)
     mesh = make_mesh(run.config.mesh)  # rejects an invalid mesh before the slow preparation of the text
     check_metrics(run.tasks)
     corpora = process_0_first(lambda: prepare_corpora(run.tasks, directory.path, announce=_announce))
-    job = make_job(run, mesh, corpora)
-    directory.record(run.config)
-    return job
+    return make_job(run, mesh, corpora)
 
 
 def _announce(stage: str) -> None:
@@ -154,8 +159,8 @@ def record_evaluation(
     return results
 
 
-def open_batches(job: Job, first_example: int) -> Iterator[Mapping[str, jax.Array]]:
-    """Returns the training batches from `first_example` on, placed on the run's devices."""
+def open_batches(job: Job, first_example: int, profile: pathlib.Path | None) -> Iterator[Mapping[str, jax.Array]]:
+    """Returns the training batches from `first_example` on, placed on the devices; steps are traced to `profile`."""
     batch_size = job.run.config.train.batch_size
     batches = train_batches(
         job.examples.train,
@@ -165,12 +170,9 @@ def open_batches(job: Job, first_example: int) -> Iterator[Mapping[str, jax.Arra
         start_example=first_example,
         rows=local_rows(job.program.mesh, batch_size),
     )
-    return device_batches(batches, job.program.mesh)
+    placed = device_batches(batches, job.program.mesh)
+    if profile is None:
+        return placed
+    from t5x_lite.training.profile import traced
 
-
-def trace(directory: RunDirectory, num_steps: int) -> None:
-    """Starts or stops the profiler at the right steps, counted from the start of this process."""
-    if num_steps == PROFILE_FIRST_STEP:
-        jax.profiler.start_trace(str(directory.profile))
-    elif num_steps == PROFILE_FIRST_STEP + PROFILE_NUM_STEPS:
-        jax.profiler.stop_trace()
+    return traced(placed, profile)

@@ -18,7 +18,7 @@ from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.lock import LOCK, locked
-from t5x_lite.files.run_config import RUN_CONFIG, read_run_config
+from t5x_lite.files.run_config import RUN_CONFIG
 from t5x_lite.files.yaml_text import Dumper
 
 PACKAGES = ("t5x-lite", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "sentencepiece")
@@ -61,19 +61,28 @@ class RunDirectory:
             self._lock.close()  # releases the lock, as does the end of the process
             self._lock = None
 
-    def check(self, cfg: RunConfig) -> None:
-        """Raises ValueError if a field that must stay the same differs from the recorded config."""
-        began = read_run_config(self.path)
-        if began is not None:
-            from t5x_lite.training.fixed_fields import check_same
+    def check(self, cfg: RunConfig, *, allow_changes: bool = False) -> None:
+        """Raises ValueError if a field that decides the numbers differs from the recorded config."""
+        if self.config.is_file():
+            from t5x_lite.training.changed_fields import check_changes
 
-            check_same(began, as_plain(cfg), self.path)
+            check_changes(self.path, as_plain(cfg), allow_changes=allow_changes)
 
-    def record(self, cfg: RunConfig) -> None:
-        """Writes the resolved config and the environment, in process 0 only."""
+    def record(self, cfg: RunConfig, step: int) -> None:
+        """Records a start from `step`: the config, with its changes, and the environment; only process 0 writes."""
+        fields = as_plain(cfg)
+        if self.config.is_file():
+            from t5x_lite.training.changed_fields import with_history
+
+            fields = with_history(self.path, fields, step)
         if jax.process_index() == 0:
-            write_atomically(self.config, yaml.dump(as_plain(cfg), Dumper=Dumper, sort_keys=False))
-            write_atomically(self.environment, json.dumps(environment(), indent=2) + "\n")
+            start, earlier = environment() | {"step": step}, []
+            if self.environment.is_file():
+                from t5x_lite.training.starts import read_starts
+
+                earlier = read_starts(self.environment)
+            write_atomically(self.config, yaml.dump(fields, Dumper=Dumper, sort_keys=False))
+            write_atomically(self.environment, json.dumps(start | {"starts": [*earlier, start]}, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:
@@ -84,6 +93,7 @@ def environment() -> dict[str, Any]:
         "command": sys.argv,
         "commit": _commit(),
         "python": platform.python_version(),
+        "host": platform.node(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "packages": {name: _version(name) for name in PACKAGES},

@@ -1,12 +1,33 @@
 """Tests t5x_lite/commands/train.py."""
 
+import pytest
+
 from t5x_lite.commands import train
 from t5x_lite.config import RunConfig
+from t5x_lite.training.loop import Results
 
 
-def test_the_run_and_the_wish_for_a_profile_reach_the_training_loop(monkeypatch):
+@pytest.fixture
+def calls(monkeypatch):
+    """What the training loop is called with; it is complete if it may change the run."""
     calls = []
-    monkeypatch.setattr(train, "train", lambda cfg, *, profile: calls.append((cfg, profile)))
+
+    def call(cfg, *, profile, allow_changes):
+        calls.append((cfg, profile, allow_changes))
+        return Results({}, step=3, is_complete=allow_changes)
+
+    monkeypatch.setattr(train, "train", call)
+    return calls
+
+
+def test_the_run_and_its_options_reach_the_training_loop(calls):
     cfg = RunConfig(run_dir="runs/x", seed=7)
     train.run(cfg, profile=True)
-    assert calls == [(cfg, True)]
+    train.run(cfg, allow_changes=True)
+    assert calls == [(cfg, True, False), (cfg, False, True)]
+
+
+def test_the_exit_status_tells_a_complete_run_from_one_that_was_stopped(calls):
+    cfg = RunConfig(run_dir="runs/x")
+    assert [train.run(cfg, allow_changes=is_complete) for is_complete in (True, False)] == [0, 75]
+    assert len(calls) == 2

@@ -35,8 +35,13 @@ def test_the_revision_of_a_newer_version_is_refused(tmp_path, revision):
         with_revision(RunConfig(run_dir="other"), tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"[1]", b"", b"a: [", b"a: \xff"])
+@pytest.mark.parametrize("content", [b"[1]", b"", b"a: [", b"a: \xff", b"history: 3"])
 def test_a_config_that_is_no_mapping_is_corrupt(tmp_path, content):
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(ValueError, match=r"config.yaml is corrupt: restore it, or name another run_dir"):
         read_run_config(tmp_path)
+
+
+def test_the_history_of_a_config_is_not_one_of_its_fields(tmp_path):
+    recorded(tmp_path, {"seed": 4, "history": [{"step": 5, "field": "seed", "old": 3, "new": 4}]})
+    assert read_run_config(tmp_path) == {"revision": 1, "seed": 4}

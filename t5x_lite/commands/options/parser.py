@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser, _actions, _typehints, set_dumper, set_l
 from jsonargparse._core import ActionsContainer, ArgumentGroup  # which it does not export
 
 from t5x_lite.commands.options.text import IN_FILE, StoreText, attach_values, hint_of, text_type
+from t5x_lite.files.run_config import HISTORY
 from t5x_lite.files.yaml_text import dump_yaml, load_yaml
 
 MODE = "t5x-lite"
@@ -72,6 +73,7 @@ class Parser(TextArguments, ArgumentParser):
         """Parses a config file; errors begin with its path."""
         try:
             parsed = super().parse_path(path, *others, **options)
+            parsed.pop(HISTORY, None)  # of a run's config.yaml; it is not that of another run
             self._check(parsed)
             return parsed
         except UnicodeDecodeError as error:

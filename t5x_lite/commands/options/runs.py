@@ -29,6 +29,11 @@ def add_train(parser: Parser) -> None:
     """Adds the options of `train`."""
     add_config(parser)
     parser.add_argument("--profile", action="store_true", help="write a profiler trace of a few steps to run_dir")
+    parser.add_argument(
+        "--allow_changes",
+        action="store_true",
+        help="continue the run in run_dir with changes to what decides its numbers; config.yaml records them",
+    )
     parser.add_class_arguments(RunConfig)
 
 

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fields of a config that differ when a run is started again: which may change, and how changes are recorded."""
+
+import datetime
+import json
+import pathlib
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import yaml
+
+from t5x_lite.config import RunConfig, TaskConfig
+from t5x_lite.config.plain import as_plain
+from t5x_lite.files.messages import listed
+from t5x_lite.files.run_config import HISTORY, RUN_CONFIG, read_run_config
+
+# The checkpoints cannot be used if one of these changes; those of the model, but for MODEL_FIELDS, are fixed too.
+FIXED_FIELDS = ("revision", "task.tokenizer", "optimizer.name", "optimizer.beta1", "optimizer.factored")
+MODEL_FIELDS = ("model.pretrained", "model.dropout_rate", "model.dtype")
+# These do not decide the numbers, but for the last bits: where and how often something is done, not what. The number of
+# steps is part of some schedules, but it is never changed by accident: it is how a run is continued.
+FREE_FIELDS = (
+    "run_dir",
+    "data.num_workers",
+    "data.prefetch_batches",
+    "train.num_steps",
+    "train.remat",
+    "train.offload",
+    "train.log_every_steps",
+    "train.max_nonfinite_steps",
+    "eval.every_steps",
+    "checkpoint",
+    "mesh",
+)
+MAX_VALUE_CHARACTERS = 200
+
+
+class Change(NamedTuple):
+    """A field whose value differs from the recorded one."""
+
+    field: str
+    old: Any
+    new: Any
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the run cannot continue with it."""
+        is_model = _is_in(self.field, ("model",)) and self.field not in MODEL_FIELDS
+        return is_model or _is_in(self.field, FIXED_FIELDS)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it leaves the numbers as they are."""
+        return _is_in(self.field, FREE_FIELDS)
+
+    def __str__(self) -> str:
+        return f"{self.field} from {_shown(self.old)} to {_shown(self.new)}"
+
+
+def changed_fields(run_dir: pathlib.Path, asked: Mapping[str, Any]) -> list[Change]:
+    """Returns the fields of the config asked for that differ from the recorded one; none if there are no results yet.
+
+    Fields that the record does not have, because it is older, had their default values.
+    """
+    recorded, metrics = read_run_config(run_dir), run_dir / "metrics.jsonl"
+    has_results = any((run_dir / "checkpoints").glob("*/")) or (metrics.is_file() and metrics.stat().st_size > 0)
+    if recorded is None or not has_results:
+        return []
+    return list(_differences("", recorded, asked, as_plain(RunConfig(run_dir="."))))
+
+
+def check_changes(run_dir: pathlib.Path, asked: Mapping[str, Any], *, allow_changes: bool) -> None:
+    """Raises ValueError, with the old and new values, if a run cannot, or must not without being told to, continue."""
+    changes = changed_fields(run_dir, asked)
+    fixed = [change for change in changes if change.is_fixed]
+    if fixed:
+        raise ValueError(
+            f"{_differs(fixed[0], run_dir)}{_and_also(fixed[1:])}: use that value, or another run_dir; the checkpoints "
+            "cannot be used with another one"
+        )
+    deciding = [change for change in changes if not change.is_free]
+    if deciding and not allow_changes:
+        raise ValueError(
+            f"{_differs(deciding[0], run_dir)}{_and_also(deciding[1:])}: use the old value or another run_dir, or "
+            "continue with the new one by --allow_changes, which is recorded"
+        )
+
+
+def with_history(run_dir: pathlib.Path, asked: Mapping[str, Any], step: int) -> dict[str, Any]:
+    """Returns what `config.yaml` is to hold from `step` on, and prints what changes.
+
+    Raises:
+      ValueError: if the run has no step left in which a change would have an effect.
+    """
+    changes, num_steps = changed_fields(run_dir, asked), asked["train"]["num_steps"]
+    if step > num_steps:
+        raise ValueError(
+            f"train.num_steps is {num_steps}, but the run in {run_dir} is at step {step}: use a larger one"
+        )
+    deciding = [change for change in changes if not change.is_free]
+    if deciding and step == num_steps:
+        raise ValueError(
+            f"{_differs(deciding[0], run_dir)}{_and_also(deciding[1:])}, and is complete at step {step}, so nothing "
+            f"would be trained with it: use the old value, or a train.num_steps above {step}"
+        )
+    if changes and jax.process_index() == 0:
+        print(f"From step {step} on: {listed(changes)}{_new_schedule(changes, asked)}", file=sys.stderr)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    history = read_history(run_dir)
+    history += [{"step": step, "time": now} | change._asdict() for change in changes]
+    return {**asked, HISTORY: history} if history else dict(asked)
+
+
+def read_history(run_dir: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the recorded changes, oldest first: `step`, `time`, `field`, `old` and `new`."""
+    return yaml.safe_load((run_dir / RUN_CONFIG).read_text()).get(HISTORY, [])
+
+
+def _differences(name: str, old: Any, new: Any, default: Any) -> Iterator[Change]:
+    """Yields every field in which two configs differ; `default` is for fields missing in the old one."""
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        if old != new:
+            yield Change(name, old, new)
+        return
+    defaults = default if isinstance(default, Mapping) else {}
+    for key in dict.fromkeys([*new, *old]):
+        known = as_plain(TaskConfig()) if name.endswith("mixture.tasks") else defaults.get(key)
+        yield from _differences(f"{name}.{key}".lstrip("."), old.get(key, defaults.get(key)), new.get(key), known)
+
+
+def _is_in(field: str, sections: Iterable[str]) -> bool:
+    return any(f"{field}.".startswith(f"{section}.") for section in sections)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= MAX_VALUE_CHARACTERS else f"{text[:MAX_VALUE_CHARACTERS]}..."
+
+
+def _differs(change: Change, run_dir: pathlib.Path) -> str:
+    return f"{change.field} is {_shown(change.new)}, but the run in {run_dir} was started with {_shown(change.old)}"
+
+
+def _and_also(changes: Iterable[Change]) -> str:
+    return "".join(f"; {change.field} is {_shown(change.new)}, not {_shown(change.old)}" for change in changes)
+
+
+def _new_schedule(changes: Iterable[Change], asked: Mapping[str, Any]) -> str:
+    schedule = asked["optimizer"]["schedule"]
+    if schedule not in ("linear", "cosine") or all(change.field != "train.num_steps" for change in changes):
+        return ""
+    return f"; the learning rate follows the {schedule} schedule to the new last step"

@@ -1,0 +1,24 @@
+"""Tests t5x_lite/training/starts.py"""
+
+import pytest
+
+from t5x_lite.training.starts import read_starts
+
+
+@pytest.mark.parametrize(
+    ("content", "starts"),
+    [
+        ('{"python": "3.12.1", "starts": [{"python": "3.11.1"}, {"python": "3.12.1"}]}', ["3.11.1", "3.12.1"]),
+        ('{"python": "3.11.1"}', ["3.11.1"]),  # of an older version
+    ],
+)
+def test_the_starts_are_listed_oldest_first(tmp_path, content, starts):
+    (tmp_path / "environment.json").write_text(content)
+    assert [start["python"] for start in read_starts(tmp_path / "environment.json")] == starts
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff"])
+def test_a_damaged_file_is_named(tmp_path, content):
+    (tmp_path / "environment.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"environment.json is damaged: restore it, or remove it"):
+        read_starts(tmp_path / "environment.json")
