@@ -16,6 +16,7 @@ from t5x_lite.parallel import interrupts
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
+ASKED = ("infer", "eval", "data")  # commands for which it matters what was given and what is a default
 MULTI_PROCESS = ("train", "eval", "infer", "embed")
 
 
@@ -84,7 +85,7 @@ def _main(arguments: list[str]) -> int:
         return 0
     try:
         chosen = parser.instantiate(options)[options.subcommand]
-        if options.subcommand == "infer":
+        if options.subcommand in ASKED:
             chosen.given = parser.parse_args(arguments, defaults=False)[options.subcommand]
         if options.subcommand == "eval":
             chosen.written = written
@@ -96,7 +97,8 @@ def _main(arguments: list[str]) -> int:
     except (Exception, KeyboardInterrupt) as error:
         from t5x_lite.commands.options.failure import report
 
-        return report(options.subcommand, error, multi_process=_is_multiprocess(options.subcommand))
+        names = (options.subcommand, options[options.subcommand].get("action"))
+        return report(" ".join(filter(None, names)), error, multi_process=_is_multiprocess(options.subcommand))
 
 
 def _is_multiprocess(subcommand: str) -> bool:

@@ -35,7 +35,7 @@ def make_run(folder: pathlib.Path) -> pathlib.Path:
     run_dir = folder / "run"
     with RunDirectory(run_dir) as directory:
         prepare_corpora(resolve_tasks(cfg.task), run_dir)
-        directory.record(cfg)
+        directory.record(cfg, 0)
     checkpoints = Checkpoints(run_dir / "checkpoints", keep=1)
     checkpoints.save(STEP, {"model": tiny.model(MODEL)}, {"model": dataclasses.asdict(MODEL)})
     checkpoints.close()

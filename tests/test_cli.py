@@ -242,7 +242,7 @@ def test_a_mistake_in_the_text_of_a_tokenizer_is_one_message(capsys, tmp_path):
     missing = str(tmp_path / "x.txt")
     command = ["tokenizer", "train", "--input", missing, "--output", str(tmp_path / "m"), "--vocab_size", "300"]
     assert cli.main(command) == 2
-    assert f"t5x-lite tokenizer: --input '{missing}' matches no file" in capsys.readouterr().err
+    assert f"t5x-lite tokenizer train: --input '{missing}' matches no file" in capsys.readouterr().err
 
 
 def test_without_a_subcommand_the_help_is_shown(capsys):
@@ -334,8 +334,8 @@ def test_data_stats_passes_its_options_on(monkeypatch, tmp_path):
     (cfg, options), (_, more) = calls
     assert isinstance(cfg, RunConfig)
     assert (cfg.train.targets_length, cfg.train.inputs_length) == (9, 32)
-    assert options == {"as_json": False, "output": None}
-    assert more == {"as_json": True, "output": "x.svg"}
+    assert options == {"as_json": False, "output": None, "draws": True}
+    assert more == {"as_json": True, "output": "x.svg", "draws": True}
 
 
 def test_data_stats_prints_tables_and_draws(tmp_path, capsys):

@@ -17,7 +17,9 @@ PATHS = ("checkpoint", "output", "source", "destination", "tokenizer", "trust") 
 def call(command: str, options: Namespace) -> None:
     """Imports a command and calls it with its options."""
     if "action" in options:
-        command, options = f"{command} {options.action}", options[options.action]
+        given, action = options.get("given"), options.action
+        command, options = f"{command} {action}", options[action]
+        options.given = given and given[action]
     _expand_paths(options)
     _refuse_config_as_output(options)
     match command:
@@ -55,11 +57,20 @@ def call(command: str, options: Namespace) -> None:
 
             how = {name: options[name] for name in ("format", "dtype", "tokenizer")}
             convert.run(options.source, options.destination, **how)
+        case "tokenizer train":
+            from t5x_lite.commands import tokenizer_train
+            from t5x_lite.config.commands import TokenizerTrainConfig
+
+            options.input = tuple(options.input)
+            tokenizer_train.run(pick(TokenizerTrainConfig, options))
         case _:
-            _call_nested(command, options)
+            from t5x_lite.commands.options.asked_task import data_options
+
+            with data_options(options, options.given):
+                _call_data(command, options)
 
 
-def _call_nested(command: str, options: Namespace) -> None:
+def _call_data(command: str, options: Namespace) -> None:
     match command:
         case "data inspect":
             from t5x_lite.commands import data_inspect
@@ -74,13 +85,8 @@ def _call_nested(command: str, options: Namespace) -> None:
         case "data stats":
             from t5x_lite.commands import data_stats
 
-            data_stats.run(pick(RunConfig, options), as_json=options.json, output=options.output)
-        case "tokenizer train":
-            from t5x_lite.commands import tokenizer_train
-            from t5x_lite.config.commands import TokenizerTrainConfig
-
-            options.input = tuple(options.input)
-            tokenizer_train.run(pick(TokenizerTrainConfig, options))
+            draws = options.output is not None or options.given.get("run_dir") is not None
+            data_stats.run(pick(RunConfig, options), as_json=options.json, output=options.output, draws=draws)
 
 
 def _infer(options: Namespace) -> None:
@@ -99,10 +105,12 @@ def _infer(options: Namespace) -> None:
 
 def _evaluate(options: Namespace) -> None:
     from t5x_lite.commands import eval
+    from t5x_lite.commands.options.asked_task import check_evaluated
     from t5x_lite.commands.options.eval import check_code
 
     if not isinstance(options.checkpoint, str):
         raise ValueError("--checkpoint is missing: name a run directory")
+    check_evaluated(options.given)
     checkpoint, options.checkpoint = options.checkpoint, CheckpointConfig()
     check_code(options.task, checkpoint, options.trust, options.written)
     eval.run(

@@ -34,14 +34,18 @@ HELD_OUT = ("eval",)  # the only split needed
 
 
 def evaluate(
-    model: Model | Pretrained | str | os.PathLike[str], config: RunConfig, *, num_batches: int | None = None
+    model: Model | Pretrained | str | os.PathLike[str],
+    config: RunConfig | None = None,
+    *,
+    num_batches: int | None = None,
 ) -> dict[str, float]:
-    """Evaluates a model on the held-out examples of a config's tasks.
+    """Evaluates a model on the held-out examples of its run's tasks or of a config's.
 
     Args:
       model: a run directory, the result of `load`, or a model alone, which uses the tokenizer in `config.run_dir` or
         `config.task.tokenizer`.
-      config: the config; only its task, lengths, batch size and revision matter.
+      config: the config, whose task must be set; only its task, lengths, batch size and revision matter. None is the
+        config of a run directory.
       num_batches: the maximum number of batches per task; None for all.
 
     Returns:
@@ -51,7 +55,13 @@ def evaluate(
       ValueError: if the config or the data is invalid, or does not match the model.
       TypeError: if the model or the config is something else.
     """
-    if not isinstance(config, RunConfig):
+    if (
+        config is None or getattr(config, "task", None) is RunConfig.task
+    ):  # the default of RunConfig: nobody asked for it
+        from t5x_lite.evaluation.own_task import own_config
+
+        config = own_config(model, config)
+    elif not isinstance(config, RunConfig):
         raise TypeError(f"config is of type {type(config).__name__}: pass a t5x_lite.RunConfig")
     tasks = checked_tasks(config.task, num_batches)
     run_dir = pathlib.Path(config.run_dir)

@@ -13,9 +13,9 @@ def test_paths_outside_the_configs_may_begin_with_a_tilde(monkeypatch, tmp_path)
     monkeypatch.setattr(
         eval_command, "run", lambda cfg, run, **options: calls.append((cfg.run_dir, run, options["output"]))
     )
-    (tmp_path / "c.yaml").write_text("run_dir: ~/run\nseed: 7\n")
+    (tmp_path / "c.yaml").write_text("run_dir: ~/run\nseed: 7\ntask: {packages: [optax]}\n")
     (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.yaml").write_text("run_dir: ~/run\n")
+    (tmp_path / "run" / "config.yaml").write_text("run_dir: ~/run\ntask: {packages: [optax]}\n")
     for command in (
         ["convert", "~/a", "~/b", "--tokenizer", "~/my.model"],
         ["data", "stats", "--config", "~/c.yaml", "--output", "~/x.svg"],

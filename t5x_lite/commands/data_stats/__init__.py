@@ -23,8 +23,8 @@ from t5x_lite.training.resolve import Run, resolve_run
 PICTURE = "lengths.svg"  # in the run directory
 
 
-def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> None:
-    """Prints statistics of the text and writes a histogram of its lengths, if matplotlib is installed.
+def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None, draws: bool = True) -> None:
+    """Prints statistics of the text and, if it `draws` and matplotlib is installed, writes a histogram of its lengths.
 
     Missing text is prepared in `run_dir`, where training will reuse it. For tasks with targets, the recommended length
     replaces a null `train.targets_length`. JSON output has the fields of `statistics.Statistics`.
@@ -38,16 +38,18 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None) -> 
     for task in resolved.tasks.each.values():
         refuse_overwriting([path], task_files(task), "--output")
     with one_writer(output, "--output"):
-        _measure(resolved, path, as_json=as_json)
+        _measure(resolved, path if draws else None, as_json=as_json)
 
 
-def _measure(resolved: Run, path: pathlib.Path, *, as_json: bool) -> None:
+def _measure(resolved: Run, path: pathlib.Path | None, *, as_json: bool) -> None:
     corpora, timings = prepare_timed(resolved)
     statistics = measure(resolved, corpora, timings)
     if as_json:
         print(json.dumps(dataclasses.asdict(statistics), ensure_ascii=False, indent=2))
     else:
         print_tables(statistics)
+    if path is None:
+        return
     if can_draw():
         write_atomically(path, picture(statistics, corpora))
         print(f"Histogram of the lengths: {path}", file=sys.stderr)

@@ -25,23 +25,30 @@ def add_inspect(parser: Parser) -> None:
     parser.add_argument("--num_examples", type=PositiveInt, default=3, metavar="N", help="number of examples to print")
     parser.add_argument("--start", type=NonNegativeInt, default=0, metavar="N", help="number of examples to skip")
     add_json(parser, "text")
-    parser.add_class_arguments(RunConfig)
+    _add_run(parser)
 
 
 def add_prepare(parser: Parser) -> None:
     """Adds the options of `data prepare`."""
     add_config(parser)
     add_fields(parser, "commands:PrepareConfig")
-    parser.add_class_arguments(RunConfig)
+    _add_run(parser)
 
 
 def add_stats(parser: Parser) -> None:
     """Adds the options of `data stats`."""
     add_config(parser)
     add_json(parser, "tables")
-    about = "SVG file for the histogram; null is lengths.svg in run_dir"
+    about = "SVG file for the histogram; null is lengths.svg in run_dir, or none without one"
     parser.add_argument("--output", type=str | None, metavar="FILE", help=about)
-    parser.add_class_arguments(RunConfig)
+    _add_run(parser)
+
+
+def _add_run(parser: Parser) -> None:
+    """Adds the fields of a run, whose directory may be left out."""
+    about = "run directory whose text is read, or prepared for training to reuse; null uses a temporary directory"
+    parser.add_argument("--run_dir", type=str | None, metavar="DIR", help=about)
+    parser.add_class_arguments(RunConfig, skip={"run_dir"})
 
 
 def add_tokenizer_train(parser: Parser) -> None:
