@@ -10,6 +10,7 @@ import yaml
 
 from t5x_lite.config import RunConfig
 from t5x_lite.config.run import FIRST_REVISION, LATEST_REVISION
+from t5x_lite.files.yaml_text import load_yaml
 
 RUN_CONFIG = "config.yaml"
 HISTORY = "history"  # the key of the changes since the run began
@@ -25,7 +26,7 @@ def read_run_config(run_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        fields = yaml.safe_load(path.read_text())
+        fields = load_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         fields = None
     if not isinstance(fields, dict) or not isinstance(fields.pop(HISTORY, []), list):

@@ -35,7 +35,7 @@ def test_the_revision_of_a_newer_version_is_refused(tmp_path, revision):
         with_revision(RunConfig(run_dir="other"), tmp_path)
 
 
-@pytest.mark.parametrize("content", [b"[1]", b"", b"a: [", b"a: \xff", b"history: 3"])
+@pytest.mark.parametrize("content", [b"[1]", b"", b"a: [", b"a: \xff", b"a: &a {b: *a}", b"- " * 999, b"history: 3"])
 def test_a_config_that_is_no_mapping_is_corrupt(tmp_path, content):
     (tmp_path / "config.yaml").write_bytes(content)
     with pytest.raises(ValueError, match=r"config.yaml is corrupt: restore it, or name another run_dir"):

@@ -134,3 +134,37 @@ def test_words_can_all_be_read_as_text():
     }
     with pytest.raises(Misread, match="a is given twice"):
         load_texts("{a: 1, a: 2}")
+
+
+def bomb(levels):
+    """A text whose last value is 10 ** levels values, written out."""
+    lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, levels + 1)]
+    return "\n".join(["a0: &a0 x", *lines])
+
+
+@pytest.mark.parametrize("load", [load_yaml, load_texts])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (bomb(9), "line 1: aliases, such as *a, repeat more than 10,000 values: write fewer"),
+        ("a: 1\nb: &b {c: [*b]}", "line 2: an alias, such as *a, is inside what it stands for"),
+        ("a: " + "[" * 65 + "]" * 65, "line 1: values are nested more than 64 deep"),
+        ("- " * 300 + "a", "line 1: values are nested more than 64 deep"),
+        ("a" * 500_001, "it has 500,001 characters: a config has at most 500,000"),
+    ],
+)
+def test_a_text_beyond_a_limit_is_refused_at_once(load, text, message):
+    with pytest.raises(yaml.YAMLError) as caught:
+        load(text)
+    assert str(caught.value) == message
+
+
+def test_merged_mappings_count_as_aliases():
+    with pytest.raises(Misread, match="repeat more than 10,000 values"):
+        load_yaml("\n".join(["m0: &m0 {a: 1}", *(f"m{i}: &m{i} {{<<: [{f'*m{i - 1}, ' * 9}]}}" for i in range(1, 9))]))
+
+
+def test_aliases_within_the_limits_are_read():
+    inner = {"b": [1, 2]}
+    assert load_yaml("a: &a {b: [1, 2]}\nc: *a\nd: {<<: *a}") == {"a": inner, "c": inner, "d": inner}
+    assert len(load_yaml(bomb(3))["a3"]) == 10

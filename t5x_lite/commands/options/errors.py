@@ -31,6 +31,9 @@ TYPES = {
 }
 
 
+MAX_MESSAGE = 1_000  # characters
+
+
 class CommandLine(NamedTuple):
     """The arguments that caused an error, and the parser of their subcommand."""
 
@@ -57,7 +60,9 @@ def explain(message: str, parser: argparse.ArgumentParser, arguments: Sequence[s
             break
     else:
         message = f"{file}: {message}" if file else message
-    return f"{line.parser.prog}: {' '.join(message.split())}\nSee: {line.parser.prog} --help"
+    message = " ".join(message.split())
+    message = message if len(message) <= MAX_MESSAGE else f"{message[:MAX_MESSAGE]}..."  # a value may be anything
+    return f"{line.parser.prog}: {message}\nSee: {line.parser.prog} --help"
 
 
 def cause(message: str) -> str:
@@ -188,6 +193,8 @@ def _bad_yaml(line: CommandLine, details: str) -> str:
     file = line.file or "the config"
     if re.match(r"line \d+: ", details):
         return f"{file}, {details}"
+    if details.startswith("it "):  # beyond a limit
+        return f"{file}: {details}"
     return f"{file} is not valid YAML: {_plain(details)}"
 
 

@@ -15,7 +15,7 @@ from jsonargparse._core import ActionsContainer, ArgumentGroup  # which it does 
 
 from t5x_lite.commands.options.text import IN_FILE, StoreText, attach_values, hint_of, text_type
 from t5x_lite.files.run_config import HISTORY
-from t5x_lite.files.yaml_text import dump_yaml, load_yaml
+from t5x_lite.files.yaml_text import MAX_CHARACTERS, dump_yaml, load_yaml
 
 MODE = "t5x-lite"
 set_loader(MODE, load_yaml, exceptions=(yaml.YAMLError,))
@@ -72,6 +72,9 @@ class Parser(TextArguments, ArgumentParser):
     def parse_path(self, path: str | os.PathLike[str], *others: Any, **options: Any) -> Any:
         """Parses a config file; errors begin with its path."""
         try:
+            size = os.path.getsize(path) if os.path.isfile(path) else 0
+            if size > 4 * MAX_CHARACTERS:  # of up to 4 bytes each
+                raise argparse.ArgumentError(None, f"Problems parsing config: it has {size:,} bytes: a config is short")
             parsed = super().parse_path(path, *others, **options)
             parsed.pop(HISTORY, None)  # of a run's config.yaml; it is not that of another run
             self._check(parsed)

@@ -179,3 +179,22 @@ def test_a_config_names_no_classes(command, text, tmp_path):
     (tmp_path / "c.yaml").write_text(text)
     assert "antigravity.geohash" in error_of(command, tmp_path / "c.yaml")
     assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x89PNG\r\n\x1a\n\0", " is not UTF-8 (byte 0x89 in position 0): save it as UTF-8"),
+        (b" " * 2_000_001, ": it has 2,000,001 bytes: a config is short"),
+        (b"#" * 500_001, ": it has 500,001 characters: a config has at most 500,000"),
+        (b"task: &t {mixture: *t}", ", line 1: an alias, such as *a, is inside what it stands for"),
+    ],
+)
+def test_a_file_that_cannot_be_a_config_is_named(content, message, tmp_path):
+    (tmp_path / "c.yaml").write_bytes(content)
+    assert error_of("train", tmp_path / "c.yaml") == f"{tmp_path / 'c.yaml'}{message}"
+
+
+def test_a_message_is_short_whatever_a_config_holds(tmp_path):
+    (tmp_path / "c.yaml").write_text(f"seed: [{'x, ' * 5_000}]")
+    assert len(error_of("train", tmp_path / "c.yaml")) < 1_100
