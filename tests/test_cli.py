@@ -188,7 +188,7 @@ def test_eval_reads_the_config_of_the_run(eval_calls, run_dir):
     ((cfg, checkpoint, options),) = eval_calls
     assert checkpoint == run_dir
     assert (cfg.seed, cfg.task.packages, cfg.task.eval_percent) == (7, ("optax",), 9)
-    assert options == {"output": "-", "num_batches": 3, "print_json": True}
+    assert options == {"step": None, "output": "-", "num_batches": 3, "print_json": True}
 
 
 def test_eval_reads_only_the_given_config(eval_calls, run_dir, tmp_path):
@@ -198,7 +198,7 @@ def test_eval_reads_only_the_given_config(eval_calls, run_dir, tmp_path):
     for cfg, checkpoint, options in eval_calls:
         assert (checkpoint, cfg.run_dir, cfg.seed, cfg.task.packages) == (run_dir, run_dir, 0, None)
         assert cfg.task.eval_percent == 11
-        assert options == {"output": None, "num_batches": None, "print_json": False}
+        assert options == {"step": None, "output": None, "num_batches": None, "print_json": False}
 
 
 def test_eval_without_a_checkpoint_is_one_message(eval_calls, run_dir, capsys):

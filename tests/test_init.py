@@ -43,7 +43,7 @@ PARAMETERS = {
     "encode": "model texts tokenizer batch_size settings",
     "evaluate": "model config num_batches",
     "generate": "pretrained inputs batch_size settings",
-    "load": "directory mesh tokenizer",
+    "load": "directory mesh tokenizer step",
     "presets": None,
     "rank": "pretrained inputs choices by_token batch_size",
     "save_hf": "model tokenizer directory dtype",

@@ -19,6 +19,7 @@ from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.config.paths import home_expanded
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.run_config import RUN_CONFIG, read_run_config
+from t5x_lite.files.run_path import run_and_step
 from t5x_lite.model.encoder import Encoder
 from t5x_lite.model.transformer import T5
 
@@ -48,20 +49,26 @@ class Pretrained(NamedTuple):
 
 
 def load(
-    directory: str | os.PathLike[str], mesh: Mesh | None = None, *, tokenizer: Tokenizer | None = None
+    directory: str | os.PathLike[str],
+    mesh: Mesh | None = None,
+    *,
+    tokenizer: Tokenizer | None = None,
+    step: int | None = None,
 ) -> Pretrained:
-    """Loads a model: the newest checkpoint of a run, or one written by Hugging Face, T5X or `t5x-lite convert`.
+    """Loads a model: a checkpoint of a run, or one written by Hugging Face, T5X or `t5x-lite convert`.
 
     Args:
-      directory: the checkpoint, whose format is recognised by its files; a T5X checkpoint may also be a single file.
+      directory: the model, whose format is recognised by its files: a run, one of its checkpoints
+        (RUN/checkpoints/STEP), or a model directory; a T5X checkpoint may also be a single file.
       mesh: the mesh to shard the parameters over; None loads them onto the default device.
       tokenizer: a replacement for the checkpoint's own tokenizer; required for T5X checkpoints, which have none.
+      step: the step of a run's checkpoint; None is the newest.
 
     Raises:
-      ValueError: if the format is not recognised, the run has no checkpoint yet, or the checkpoint is damaged.
+      ValueError: if the format is not recognised, the run has no such checkpoint, or the checkpoint is damaged.
     """
     path = local_path(directory)
-    lazy = open_pretrained(path, tokenizer=tokenizer)
+    lazy = open_pretrained(path, tokenizer=tokenizer, step=step)
     tokenizer = check_has_tokenizer(lazy, path)
     generation = generation_config(path, tell=lambda line: print(line, file=sys.stderr))
     return Pretrained(lazy.load(mesh), tokenizer, lazy.config, lazy.step, lazy.architecture, generation, lazy.head)
@@ -72,10 +79,24 @@ def local_path(directory: str | os.PathLike[str]) -> pathlib.Path:
     return pathlib.Path(home_expanded(directory, "the directory"))
 
 
-def open_pretrained(directory: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None) -> LazyModel:
+def run_path(directory: str | os.PathLike[str]) -> pathlib.Path:
+    """Returns `local_path`, or the run directory if it is one of a run's checkpoints."""
+    return pathlib.Path(run_and_step(local_path(directory))[0])
+
+
+def open_pretrained(
+    directory: str | os.PathLike[str], *, tokenizer: Tokenizer | None = None, step: int | None = None
+) -> LazyModel:
     """Opens a model like `load`, without reading its parameters."""
-    path = local_path(directory)
-    lazy: LazyModel = _reader_module(path).open_checkpoint(path, tokenizer)
+    run, step = run_and_step(local_path(directory), step)
+    path = pathlib.Path(run)
+    reader_module = _reader_module(path)
+    if step is None:
+        lazy: LazyModel = reader_module.open_checkpoint(path, tokenizer)
+    elif (path / RUN).is_file():
+        lazy = reader_module.open_checkpoint(path, tokenizer, step)
+    else:
+        raise ValueError(f"{path} is not a run directory, so it has no checkpoint of step {step}: leave out the step")
     if lazy.tokenizer is not None:
         check_ids(lazy.config, lazy.tokenizer, str(path))
     return lazy
@@ -120,7 +141,7 @@ def check_has_tokenizer(lazy: LazyModel, path: pathlib.Path) -> Tokenizer:
 
 def trained_length(directory: str | os.PathLike[str]) -> int | None:
     """Returns the input length, in tokens, that a model was trained with; None if unknown."""
-    path = local_path(directory)
+    path = run_path(directory)
     if (recorded := read_run_config(path)) is not None:
         return (recorded.get("train") or {}).get("inputs_length")
     if (path / HF).is_file():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Opens the newest checkpoint of a training run as a model."""
+"""Opens a checkpoint of a training run as a model."""
 
 import contextlib
 import functools
@@ -15,15 +15,14 @@ from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.checkpoints.t5x.optimizer import slots_of
 from t5x_lite.checkpoints.weights import LazyModel, Read, Slots, placed, reader
 from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
+from t5x_lite.files.run_path import CHECKPOINTS, checked_step
 from t5x_lite.model.architectures import ENCODER_DECODER
 
 
-def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyModel:
-    """Opens the newest checkpoint of a run directory; `tokenizer` replaces the run's own."""
+def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None, step: int | None = None) -> LazyModel:
+    """Opens a checkpoint of a run directory, the newest if `step` is None; `tokenizer` replaces the run's own."""
+    step = checked_step(path, step)
     with _opened(path) as checkpoints:
-        step = checkpoints.latest_step()
-        if step is None:
-            raise ValueError(f"{path} has no checkpoint yet: wait until the run has saved its first one")
         meta = restoring.meta(checkpoints, step)
     config, architecture = model_config_from_json(meta["model"]), ENCODER_DECODER
     if "architecture" in meta:  # absent in the first version, which had only encoder-decoders
@@ -51,4 +50,4 @@ def read_slots(path: pathlib.Path, step: int) -> Slots | None:
 
 
 def _opened(path: pathlib.Path) -> contextlib.closing[Checkpoints]:
-    return contextlib.closing(Checkpoints(path / "checkpoints"))
+    return contextlib.closing(Checkpoints(path / CHECKPOINTS))

@@ -29,13 +29,20 @@ READERS = {
 
 
 def run(
-    source: str, destination: str, *, format: str = "hf", dtype: str | None = None, tokenizer: str | None = None
+    source: str,
+    destination: str,
+    *,
+    step: int | None = None,
+    format: str = "hf",
+    dtype: str | None = None,
+    tokenizer: str | None = None,
 ) -> None:
     """Writes a model in another format.
 
     Args:
       source: a run directory, a Hugging Face or t5x_lite model directory, or a T5X checkpoint.
       destination: a new or empty directory.
+      step: the step of a run's checkpoint; None is the newest.
       format: a key of READERS; t5x is the plain layout, with the Adafactor state if the source has one.
       dtype: the dtype to store; None keeps the source's, or float32 for a run. T5X only supports float32.
       tokenizer: a SentencePiece model, a tokenizer.json or one of BYTES; None keeps the source's.
@@ -44,7 +51,7 @@ def run(
     if tokenizer is not None:
         kind: Any = tokenizer if tokenizer in BYTES else "sentencepiece"
         replacement = build_tokenizer(TokenizerConfig(kind=kind, path=None if tokenizer in BYTES else tokenizer), ())
-    model = open_pretrained(source, tokenizer=replacement)
+    model = open_pretrained(source, tokenizer=replacement, step=step)
     if format == "t5x" and model.architecture != ENCODER_DECODER:
         raise ValueError(
             f"{source} is {model.architecture.with_article}, but --format t5x supports only encoder-decoders: use "

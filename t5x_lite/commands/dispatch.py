@@ -9,6 +9,7 @@ from jsonargparse import Namespace
 from t5x_lite.config import CheckpointConfig, RunConfig
 from t5x_lite.config.paths import home_expanded
 from t5x_lite.config.plain import pick
+from t5x_lite.files.run_path import run_and_step
 from t5x_lite.files.same_file import refuse_overwriting
 
 PATHS = ("checkpoint", "output", "source", "destination", "tokenizer", "trust")  # options outside the config classes
@@ -21,6 +22,7 @@ def call(command: str, options: Namespace) -> None:
         command, options = f"{command} {action}", options[action]
         options.given = given and given[action]
     _expand_paths(options)
+    _split_checkpoint(options)
     _refuse_config_as_output(options)
     match command:
         case "eval":
@@ -55,7 +57,7 @@ def call(command: str, options: Namespace) -> None:
         case "convert":
             from t5x_lite.commands import convert
 
-            how = {name: options[name] for name in ("format", "dtype", "tokenizer")}
+            how = {name: options[name] for name in ("step", "format", "dtype", "tokenizer")}
             convert.run(options.source, options.destination, **how)
         case "tokenizer train":
             from t5x_lite.commands import tokenizer_train
@@ -116,6 +118,7 @@ def _evaluate(options: Namespace) -> None:
     eval.run(
         pick(RunConfig, options),
         checkpoint,
+        step=options.step,
         output=options.output,
         num_batches=None if options.num_batches == "all" else options.num_batches,
         print_json=options.json,
@@ -128,6 +131,13 @@ def _expand_paths(options: Namespace) -> None:
         if isinstance(options.get(name), str):
             named = name.upper() if name in ("source", "destination") else f"--{name}"
             options[name] = home_expanded(options[name], named)
+
+
+def _split_checkpoint(options: Namespace) -> None:
+    """Splits RUN/checkpoints/STEP into the run and the option `step`, in place, for the commands that have it."""
+    name = "source" if "source" in options else "checkpoint"
+    if "step" in options and isinstance(options.get(name), str):
+        options[name], options["step"] = run_and_step(options[name], options["step"])
 
 
 def _refuse_config_as_output(options: Namespace) -> None:

@@ -22,8 +22,8 @@ from t5x_lite.inference.engine import WINDOW_BATCHES
 from t5x_lite.inference.inputs import Inputs, open_inputs
 from t5x_lite.parallel.mesh import local_mesh
 
-# Options that do not affect the vectors.
-NOT_IDENTIFYING = ("checkpoint", "input", "output", "batch_size", "mesh", "trust")
+# Options that do not affect the vectors, or that are recorded otherwise.
+NOT_IDENTIFYING = ("checkpoint", "step", "input", "output", "batch_size", "mesh", "trust")
 
 
 def run(options: EmbedConfig) -> None:
@@ -38,7 +38,7 @@ def run(options: EmbedConfig) -> None:
         a different command.
     """
     with open_inputs(options.reading) as inputs:
-        pretrained = load(options.checkpoint, local_mesh(options.mesh))
+        pretrained = load(options.checkpoint, local_mesh(options.mesh), step=options.step)
         plan = make_plan(pretrained, options.encoding)
         share = Share(jax.process_index(), jax.process_count(), options.batch_size * WINDOW_BATCHES)
         identity, num_cut, number = _identity(options, inputs, pretrained), 0, 0

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from t5x_lite.checkpoints.load import load
+from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.checkpoints.model_files import model_files
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.manifest import in_words
@@ -46,16 +46,18 @@ def run(
     cfg: RunConfig,
     checkpoint: str,
     *,
+    step: int | None = None,
     output: str | None = None,
     num_batches: int | None = None,
     print_json: bool = False,
 ) -> None:
-    """Prints the results of a run's newest checkpoint on the held-out examples of a config's tasks.
+    """Prints the results of a checkpoint on the held-out examples of a config's tasks.
 
     Args:
       cfg: the config; only its task, lengths, batch size and revision matter. The run directory is never written to:
         text missing there is prepared in a temporary directory.
-      checkpoint: the run directory.
+      checkpoint: the run directory, or a model.
+      step: the step of the run's checkpoint; None is the newest.
       output: the file for a JSON line per example, in the order of the held-out text; - for standard output.
       num_batches: the maximum number of batches per task; None for all.
       print_json: whether to print one JSON object instead of a table.
@@ -68,22 +70,31 @@ def run(
             check_path(output, "--output")
         read = itertools.chain(model_files(checkpoint), *map(task_files, tasks.each.values()))
         refuse_overwriting([output], read, "--output")
-    with one_writer(output if jax.process_index() == 0 else None, "--output"):
-        evaluate(cfg, checkpoint, tasks, output=output, num_batches=num_batches, print_json=print_json)
+    is_first, name = jax.process_index() == 0, cfg.task.base or in_words_of(tasks)
+    with one_writer(output if is_first else None, "--output"):
+        pretrained, cfg = load(checkpoint, step=step), with_revision(cfg, checkpoint)
+        counts, results = evaluate(cfg, pretrained, tasks, checkpoint, output=output, num_batches=num_batches)
+    if not is_first:
+        return
+    if print_json:
+        facts = {"checkpoint": checkpoint, "step": pretrained.step, "task": name, "num_examples": sum(counts.values())}
+        print(json.dumps(facts | {key: as_json(value) for key, value in results.items()}, ensure_ascii=False))
+    else:
+        title = f"{checkpoint}, step {pretrained.step}: held-out examples of {name}"
+        print(title, table(counts, results), sep="\n", file=sys.stderr if output == STDIO else sys.stdout)
 
 
 def evaluate(
     cfg: RunConfig,
-    checkpoint: str,
+    pretrained: Pretrained,
     tasks: TaskSpecs,
+    checkpoint: str,
     *,
     output: str | None,
     num_batches: int | None,
-    print_json: bool,
-) -> None:
-    """Evaluates and prints the results; see `run`."""
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Returns the number of examples per task, and the results; writes the output."""
     is_first, name = jax.process_index() == 0, cfg.task.base or in_words_of(tasks)
-    pretrained, cfg = load(checkpoint), with_revision(cfg, checkpoint)
     pretrained.architecture.check_predicts()
     with (
         ProgressBar("Evaluating", unit="batches", enabled=is_first) as bar,
@@ -105,15 +116,7 @@ def evaluate(
                 for row in rows(evaluation, model, predictions, name):
                     file.write(json.dumps(row, ensure_ascii=False) + "\n")
         results = measure(evaluation, model, predictions)
-    if not is_first:
-        return
-    counts = {task: len(evaluation.numbers(task)) for task in evaluation.examples}
-    if print_json:
-        facts = {"checkpoint": checkpoint, "step": pretrained.step, "task": name, "num_examples": sum(counts.values())}
-        print(json.dumps(facts | {key: as_json(value) for key, value in results.items()}, ensure_ascii=False))
-    else:
-        title = f"{checkpoint}, step {pretrained.step}: held-out examples of {name}"
-        print(title, table(counts, results), sep="\n", file=sys.stderr if output == STDIO else sys.stdout)
+    return {task: len(evaluation.numbers(task)) for task in evaluation.examples}, results
 
 
 def count_batches(evaluation: Evaluation, *, predict_all: bool) -> int:

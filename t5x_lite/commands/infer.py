@@ -21,7 +21,7 @@ from t5x_lite.inference.loop import devices_of
 from t5x_lite.parallel.mesh import local_mesh
 
 # Options that do not affect the rows, or that `_identity` records in more detail.
-NOT_IDENTIFYING = ("checkpoint", "interactive", "input", "output", "batch_size", "mesh", "trust")
+NOT_IDENTIFYING = ("checkpoint", "step", "interactive", "input", "output", "batch_size", "mesh", "trust")
 
 
 def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None:
@@ -43,7 +43,8 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
         # Check the settings before loading the model, which may take minutes.
         config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
         shots = read_shots(options, seed=config.seed)
-        pretrained = load(options.checkpoint, local_mesh(options.mesh))  # each process answers its own lines
+        mesh = local_mesh(options.mesh)  # each process answers its own lines
+        pretrained = load(options.checkpoint, mesh, step=options.step)
         pretrained.architecture.check_predicts()
         identity = _identity(options, inputs, pretrained, config)
         batch_size = devices_of(pretrained.model).rounded(options.batch_size)

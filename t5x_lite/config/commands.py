@@ -47,6 +47,7 @@ class InferConfig:
 
     Args:
       checkpoint: run directory, or a model in any format that t5x-lite convert reads.
+      step: step of the checkpoint of a run; null is the newest.
       interactive: start a prompt in the terminal instead of reading a file; /help lists its commands.
       input: any source that task.source accepts (a text file, or one with another ending, has one example per line), or
         - for standard input, whose lines are text or, with a template, JSON objects.
@@ -72,6 +73,7 @@ class InferConfig:
     """
 
     checkpoint: str
+    step: int | None = None
     interactive: bool = False
     input: str = "-"
     output: str = "-"
@@ -92,7 +94,7 @@ class InferConfig:
 
     def __post_init__(self):
         no_file = not_empty("name a file, or - for a pipe")
-        rules = {no_file: "input output", POSITIVE: "batch_size inputs_length", NON_NEGATIVE: "shots"}
+        rules = {no_file: "input output", POSITIVE: "batch_size inputs_length", NON_NEGATIVE: "shots step"}
         check_fields(self, "--", rules)
         expand_home(self, "--", "checkpoint input output trust")
         require(
@@ -131,6 +133,7 @@ class EmbedConfig:
 
     Args:
       checkpoint: run directory, or a model with an encoder in any format that t5x-lite convert reads.
+      step: step of the checkpoint of a run; null is the newest.
       input: any source that task.source accepts (a text file, or one with another ending, has one text per line), or -
         for standard input, whose lines are text or, with a template, JSON objects.
       output: JSON lines file to write, which the same command resumes; a .npy file, which is always written from the
@@ -152,6 +155,7 @@ class EmbedConfig:
     """
 
     checkpoint: str
+    step: int | None = None
     input: str = "-"
     output: str = "-"
     template: str | None = None
@@ -166,7 +170,7 @@ class EmbedConfig:
     trust: str | None = None
 
     def __post_init__(self):
-        check_fields(self, "--", {POSITIVE: "batch_size dimensions max_tokens"})
+        check_fields(self, "--", {POSITIVE: "batch_size dimensions max_tokens", NON_NEGATIVE: "step"})
         expand_home(self, "--", "checkpoint input output trust")
         require(
             not (self.writes_array and self.pooling == "none"),
@@ -227,6 +231,7 @@ class ServeConfig:
 
     Args:
       checkpoint: run directory, or a model in any format that t5x-lite convert reads.
+      step: step of the checkpoint of a run; null is the newest.
       host: address to listen on; 127.0.0.1 accepts connections from this machine only, 0.0.0.0 from all networks.
       port: port to listen on; 0 chooses a free one.
       model_name: name of the model for clients; null is the name of the checkpoint directory.
@@ -254,6 +259,7 @@ class ServeConfig:
     """
 
     checkpoint: str
+    step: int | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     model_name: str | None = None
@@ -286,7 +292,7 @@ class ServeConfig:
                 lambda names: not any(set(name) & set("/:@ ") or not name for name in names),
                 "use names without ports, such as [models.example.org], or [*] for all",
             ): "allowed_hosts",
-            NON_NEGATIVE: "warm_up_tokens",
+            NON_NEGATIVE: "step warm_up_tokens",
             Rule(lambda value: 0 < value < math.inf, "use a finite number above 0"): "timeout_seconds receive_seconds",
             Rule(
                 lambda value: 0 <= value < math.inf, "use 0 or a finite number above 0"
@@ -306,6 +312,7 @@ class AttentionConfig:
 
     Args:
       checkpoint: run directory, or a model in any format that t5x-lite convert reads.
+      step: step of the checkpoint of a run; null is the newest.
       text: input text; a decoder-only model continues it; for a masked_lm, <extra_id_0> masks a token.
       target: text to score, or, for a classifier, labels; null is the model's own output.
       output: file to write, as .html or .png; a name without a suffix writes both.
@@ -318,6 +325,7 @@ class AttentionConfig:
 
     checkpoint: str
     text: str
+    step: int | None = None
     target: str | None = None
     output: str = "attention"
     max_new_tokens: int = 64
@@ -334,6 +342,7 @@ class AttentionConfig:
                 "name a file such as attention.html, or attention for both .html and .png",
             ): "output",
             POSITIVE: "max_new_tokens top",
+            NON_NEGATIVE: "step",
             Rule(
                 lambda indices: indices and min(indices) >= 0 and len(set(indices)) == len(indices),
                 "use distinct indices from 0, such as [0, 3], or leave it out for all",

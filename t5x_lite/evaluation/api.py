@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from t5x_lite.checkpoints.load import Pretrained, check_ids, load, local_path
+from t5x_lite.checkpoints.load import Pretrained, check_ids, load, run_path
 from t5x_lite.config import MeshConfig, ModelConfig, RunConfig, TaskConfig, TokenizerConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.data.converters import architecture_for
@@ -42,8 +42,8 @@ def evaluate(
     """Evaluates a model on the held-out examples of its run's tasks or of a config's.
 
     Args:
-      model: a run directory, the result of `load`, or a model alone, which uses the tokenizer in `config.run_dir` or
-        `config.task.tokenizer`.
+      model: a run directory or one of its checkpoints, RUN/checkpoints/STEP, the result of `load`, or a model alone,
+        which uses the tokenizer in `config.run_dir` or `config.task.tokenizer`.
       config: the config, whose task must be set; only its task, lengths, batch size and revision matter. None is the
         config of a run directory.
       num_batches: the maximum number of batches per task; None for all.
@@ -66,7 +66,7 @@ def evaluate(
     tasks = checked_tasks(config.task, num_batches)
     run_dir = pathlib.Path(config.run_dir)
     if isinstance(model, (str, os.PathLike)):
-        run_dir, model = local_path(model), load(model)
+        run_dir, model = run_path(model), load(model)
     config = with_revision(config, run_dir)
     if isinstance(model, Pretrained):
         tokenizer, architecture, network = model.tokenizer, model.architecture, model.model

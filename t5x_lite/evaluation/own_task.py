@@ -4,7 +4,7 @@
 import os
 from typing import Any
 
-from t5x_lite.checkpoints.load import local_path
+from t5x_lite.checkpoints.load import run_path
 from t5x_lite.config import RunConfig
 from t5x_lite.config.from_plain import from_plain
 from t5x_lite.config.plain import as_plain
@@ -23,12 +23,12 @@ def own_config(model: Any, config: RunConfig | None) -> RunConfig:
     """
     is_directory = isinstance(model, (str, os.PathLike))
     if config is None:
-        recorded = read_run_config(local_path(model)) if is_directory else None
+        recorded = read_run_config(run_path(model)) if is_directory else None
         if recorded is None:
             what = f"{model} is not a run directory" if is_directory else "the model is not given as a run directory"
             raise ValueError(f"{what}, so it has no task of its own: pass config, a t5x_lite.RunConfig with a task")
         return from_plain(RunConfig, recorded)
-    directory = local_path(model if is_directory else config.run_dir)
+    directory = run_path(model if is_directory else config.run_dir)
     recorded = read_run_config(directory)
     if recorded is None:
         raise ValueError(f"config has no task, and neither has {directory}, which is no run directory: set config.task")

@@ -51,7 +51,7 @@ def serve(options: ServeConfig) -> None:
         if not is_loopback(options.host) and options.api_key is None:
             say(f"warning: {options.host} accepts connections from other machines without a key: add --api_key")
         mesh = local_mesh(options.mesh)
-        engine.start(lambda: with_pooling(load(options.checkpoint, mesh), options), loaded)
+        engine.start(lambda: with_pooling(load(options.checkpoint, mesh, step=options.step), options), loaded)
         with server.capture_signals():  # before uvicorn has imported what it needs, and does so itself
             say(f"loading {name}; {url(listener, options.host)}/health tells when it is ready")
             server.run(sockets=[listener])

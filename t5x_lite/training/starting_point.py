@@ -59,7 +59,7 @@ def _tokenizer_for(model: ModelOptions, tokenizer: Tokenizer | None, asked: Toke
                 "task.tokenizer.kind to bytes"
             )
         return asked
-    own = tokenizer_config(tokenizer, pathlib.Path(name))
+    own = tokenizer_config(tokenizer, load.run_path(name))
     if asked not in (own, TokenizerConfig()):
         raise ValueError(f"task.tokenizer is set, but model.pretrained {name} has its own tokenizer: leave it out")
     return own

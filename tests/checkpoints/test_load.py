@@ -30,6 +30,17 @@ def test_what_save_hf_writes_is_loaded_as_the_same_model(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_step_of_a_model_that_is_no_run_is_refused(tmp_path):
+    save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
+    with pytest.raises(ValueError, match=r"out is not a run directory, so it has no checkpoint of step 3: leave out"):
+        load(tmp_path / "out", step=3)
+
+
+def test_the_trained_length_is_that_of_the_run_of_a_checkpoint(tmp_path):
+    (tmp_path / "config.yaml").write_text("train: {inputs_length: 37}")
+    assert trained_length(tmp_path / "checkpoints" / "20") == 37
+
+
 def test_how_a_models_authors_decode_is_loaded_with_it(tmp_path):
     save_hf(tiny.model(CFG), ByteTokenizer(), tmp_path / "out")
     (tmp_path / "out" / "generation_config.json").write_text('{"num_beams": 3, "max_new_tokens": 9}')

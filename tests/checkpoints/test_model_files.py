@@ -20,6 +20,10 @@ def test_the_files_of_a_run_are_found(run_dir):  # noqa: F811
     assert {path.name for path in run_dir.iterdir() if path.is_file() and path.name != ".lock"} <= found
 
 
+def test_the_files_of_a_run_are_found_for_one_of_its_checkpoints(run_dir):  # noqa: F811
+    assert set(model_files(str(run_dir / "checkpoints" / "12"))) == set(model_files(str(run_dir)))
+
+
 def test_what_commands_write_beside_a_model_is_not_its_own(tmp_path):
     for name in ("answers.jsonl", "answers.jsonl.partial-00001-of-00002", "vectors.npy", "maps.html", "mine/a.jsonl"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -34,6 +35,24 @@ def test_a_run_directory_gives_model_tokenizer_and_config(run_dir):
     assert (config, step, tokenizer.vocab_size, architecture) == (CFG, 12, 259, Architecture())
     assert generation == GenerationConfig()
     np.testing.assert_array_equal(tiny.logits(model, *tiny.batch()), tiny.logits(tiny.model(CFG), *tiny.batch()))
+
+
+def test_an_older_checkpoint_is_opened_by_its_step_or_its_path(tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    ByteTokenizer(100).save(tmp_path)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=2)
+    for step in (5, 12):
+        model = jax.tree.map(lambda leaf: leaf + step, tiny.model(CFG))  # noqa: B023 - used at once
+        checkpoints.save(
+            step, {"model": model, "optimizer": {"moment": jnp.ones(3)}}, {"model": dataclasses.asdict(CFG)}
+        )
+    checkpoints.close()
+    expected = tiny.model(CFG).embedding[...] + 5
+    for older in (load(tmp_path, step=5), load(tmp_path / "checkpoints" / "5")):
+        assert older.step == 5
+        np.testing.assert_array_equal(older.model.embedding[...], expected)
+    with pytest.raises(ValueError, match="has no checkpoint of step 6: use one of 5, 12"):
+        load(tmp_path, step=6)
 
 
 def test_a_run_without_a_checkpoint_is_refused_and_left_as_it_is(tmp_path):

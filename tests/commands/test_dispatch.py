@@ -1,7 +1,7 @@
 """Tests t5x_lite/commands/dispatch.py; tests/test_cli.py has what each command is called with"""
 
 from t5x_lite import cli
-from t5x_lite.commands import convert, data_stats
+from t5x_lite.commands import convert, data_stats, embed
 from t5x_lite.commands import eval as eval_command
 
 
@@ -24,6 +24,22 @@ def test_paths_outside_the_configs_may_begin_with_a_tilde(monkeypatch, tmp_path)
         assert cli.main(command) == 0
     names = [["a", "b", "my.model"], ["run", "x.svg"], ["run", "run", "x.jsonl"]]
     assert calls == [tuple(str(tmp_path / name) for name in paths) for paths in names]
+
+
+def test_a_checkpoint_may_be_named_by_its_path_or_its_step(monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(convert, "run", lambda source, _, **how: calls.append((source, how["step"])))
+    monkeypatch.setattr(embed, "run", lambda options: calls.append((options.checkpoint, options.step)))
+    monkeypatch.setattr(
+        eval_command, "run", lambda cfg, checkpoint, **options: calls.append((checkpoint, options["step"]))
+    )
+    run, checkpoint = str(tmp_path), str(tmp_path / "checkpoints" / "20")
+    (tmp_path / "config.yaml").write_text("run_dir: x\ntask: {packages: [optax]}\n")
+    for command in (["convert"], ["embed", "--checkpoint"], ["eval", "--checkpoint"]):
+        others = ["out"] if command == ["convert"] else []
+        assert cli.main([*command, checkpoint, *others]) == 0
+        assert cli.main([*command, run, *others, "--step", "20"]) == 0
+    assert calls == 6 * [(run, 20)]
 
 
 def test_an_unknown_home_directory_is_one_message(capsys):

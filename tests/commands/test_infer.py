@@ -47,7 +47,7 @@ def options(**fields):
 def loaded(pretrained):
     """Returns what takes the place of `load`."""
 
-    def load(checkpoint, mesh):
+    def load(checkpoint, mesh, step):
         assert checkpoint == "run"
         return pretrained._replace(model=jax.device_put(pretrained.model, replicated(mesh)))
 
@@ -229,7 +229,7 @@ def test_what_the_first_version_started_is_resumed(pretrained, tmp_path, monkeyp
 
 
 def test_nothing_that_is_read_is_overwritten(pretrained, tmp_path, monkeypatch):
-    monkeypatch.setattr(infer, "load", lambda *_: pytest.fail("refused too late"))
+    monkeypatch.setattr(infer, "load", lambda *_, **how: pytest.fail("refused too late"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
     for name in ("in.jsonl", "x.jsonl.partial", "shots.jsonl", "model/config.json", "y.jsonl.whole-00000-of-00002"):

@@ -36,7 +36,7 @@ def run(options: AttentionConfig) -> None:
 
 
 def _show(options: AttentionConfig, page_path: pathlib.Path | None, picture_path: pathlib.Path | None) -> None:
-    pretrained = load(options.checkpoint)
+    pretrained = load(options.checkpoint, step=options.step)
     contents = look_at(pretrained, options)
     files = []
     if page_path is not None:

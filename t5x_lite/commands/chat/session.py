@@ -41,7 +41,7 @@ def run(options: InferConfig, settings: Mapping[str, Any] | None = None) -> None
     # Check the settings before loading the model, which may take minutes.
     config = dataclasses.replace(generation_config(options.checkpoint), **(settings or {}))
     shots = read_shots(options, seed=config.seed)
-    pretrained = load(options.checkpoint)
+    pretrained = load(options.checkpoint, step=options.step)
     pretrained.architecture.check_predicts()
     name = os.path.basename(os.path.abspath(options.checkpoint))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(pretrained.model))

@@ -11,10 +11,12 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
 from t5x_lite.commands.options.parser import Parser
-from t5x_lite.commands.options.runs import add_config, add_json
+from t5x_lite.commands.options.runs import add_config, add_json, add_step
 from t5x_lite.commands.options.text import StoreText, TextType
 from t5x_lite.config import CheckpointConfig, RunConfig, TaskConfig
 from t5x_lite.config.plain import as_plain
+from t5x_lite.files.run_config import RUN_CONFIG
+from t5x_lite.files.run_path import run_and_step
 
 
 class CheckpointOrSection(TextType):
@@ -40,6 +42,7 @@ def add_options(parser: Parser) -> None:
         metavar="DIR",
         help="run directory, or a model in any format that convert reads",
     )
+    add_step(parser)
     add_config(parser, ", including its tasks; null is the config of the run directory")
     parser.add_argument(
         "--output",
@@ -72,10 +75,11 @@ def with_own_config(arguments: list[str]) -> list[str]:
     found, rest = finder.parse_known_args(arguments[1:])
     if found.checkpoint is None:  # the one option to ask for: `--run_dir` follows from it
         return ["eval", "--run_dir", ".", *arguments[1:]]
-    own = pathlib.Path(os.path.expanduser(found.checkpoint)) / "config.yaml"
+    run, _ = run_and_step(os.path.expanduser(found.checkpoint))
+    own = pathlib.Path(run) / RUN_CONFIG
     config = ["--config", str(own)] if own.is_file() and not _has_config(rest) else []
     # `--checkpoint` comes last, because configs have a section `checkpoint` too.
-    return ["eval", "--run_dir", found.checkpoint, *config, *rest, "--checkpoint", found.checkpoint]
+    return ["eval", "--run_dir", run, *config, *rest, "--checkpoint", found.checkpoint]
 
 
 def check_code(task: TaskConfig, checkpoint: str, trust: str | None, arguments: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Literal
 from jsonargparse.typing import PositiveInt
 
 from t5x_lite.commands.options.parser import Parser
-from t5x_lite.commands.options.runs import add_fields, add_json
+from t5x_lite.commands.options.runs import add_fields, add_json, add_step
 
 
 def add_infer(parser: Parser) -> None:
@@ -32,6 +32,7 @@ def add_convert(parser: Parser) -> None:
         "source", metavar="SOURCE", help="run directory, Hugging Face or t5x_lite model directory, or T5X checkpoint"
     )
     parser.add_argument("destination", metavar="DESTINATION", help="new directory")
+    add_step(parser)
     parser.add_argument(
         "--format",
         type=Literal["hf", "t5x-lite", "t5x"],

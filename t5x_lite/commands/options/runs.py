@@ -4,6 +4,8 @@
 import pkgutil
 from collections.abc import Set
 
+from jsonargparse.typing import NonNegativeInt
+
 from t5x_lite.commands.options.parser import Parser
 from t5x_lite.config import RunConfig
 
@@ -23,6 +25,12 @@ def add_fields(parser: Parser, name: str, skip: Set[str] = frozenset()) -> None:
 def add_json(parser: Parser, instead_of: str) -> None:
     """Adds the option of output as JSON."""
     parser.add_argument("--json", action="store_true", help=f"print JSON instead of {instead_of}")
+
+
+def add_step(parser: Parser) -> None:
+    """Adds the option of a run's checkpoint."""
+    about = "step of the checkpoint of a run; null is the newest"
+    parser.add_argument("--step", type=NonNegativeInt | None, metavar="N", help=about)
 
 
 def add_train(parser: Parser) -> None:

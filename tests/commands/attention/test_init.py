@@ -13,7 +13,7 @@ from tests.commands.attention.models import options, pretrained
 
 @pytest.fixture
 def loaded(monkeypatch):
-    monkeypatch.setattr(attention, "load", lambda checkpoint: pretrained("encoder_decoder"))
+    monkeypatch.setattr(attention, "load", lambda checkpoint, step: pretrained("encoder_decoder"))
 
 
 def test_a_page_and_a_picture_are_written_and_the_table_printed(loaded, tmp_path, capsys):
@@ -69,7 +69,7 @@ def test_an_output_in_no_directory_is_named_before_anything_is_loaded(tmp_path):
 
 
 def test_the_user_is_asked_to_mask_a_token(monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(attention, "load", lambda checkpoint: pretrained("masked_lm"))
+    monkeypatch.setattr(attention, "load", lambda checkpoint, step: pretrained("masked_lm"))
     attention.run(options(output=str(tmp_path / "a.html")))
     assert "No token is predicted: mask one in --text with <extra_id_0>." in capsys.readouterr().out
 

@@ -265,7 +265,7 @@ def test_running_out_of_memory_ends_an_answer_and_a_closed_pipe_ends_the_session
 
 def test_the_model_is_described_before_the_first_line(monkeypatch, capsys):
     script = Script("/max_new_tokens", "/temperature")
-    monkeypatch.setattr(session, "load", lambda checkpoint: MODEL)
+    monkeypatch.setattr(session, "load", lambda checkpoint, step: MODEL)
     monkeypatch.setattr(session, "Terminal", lambda completions: script)
     session.run(InferConfig(checkpoint="runs/mine/", interactive=True), {"max_new_tokens": 5})
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(MODEL.model))
@@ -274,7 +274,7 @@ def test_the_model_is_described_before_the_first_line(monkeypatch, capsys):
 
 
 def test_invalid_options_are_reported_before_the_model_is_loaded(monkeypatch, tmp_path):
-    monkeypatch.setattr(session, "load", lambda checkpoint: pytest.fail("a model is read"))
+    monkeypatch.setattr(session, "load", lambda checkpoint, step: pytest.fail("a model is read"))
     with pytest.raises(ValueError, match="top_p is 2"):
         session.run(InferConfig(checkpoint="run"), {"top_p": 2.0, "temperature": 1.0})
     with pytest.raises(ValueError, match=r"nowhere\.jsonl"):

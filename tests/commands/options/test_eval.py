@@ -16,6 +16,13 @@ def test_the_config_of_the_run_is_read_unless_another_is_given(given, tmp_path):
     assert arguments == ["eval", "--run_dir", str(tmp_path), *own, *given, "--checkpoint", str(tmp_path)]
 
 
+def test_the_config_of_the_run_is_read_for_one_of_its_checkpoints(tmp_path):
+    (tmp_path / "config.yaml").touch()
+    checkpoint = str(tmp_path / "checkpoints" / "20")
+    own = ["--run_dir", str(tmp_path), "--config", str(tmp_path / "config.yaml")]
+    assert with_own_config(["eval", "--checkpoint", checkpoint]) == ["eval", *own, "--checkpoint", checkpoint]
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [("{keep: 9}", None), ("{keep: many}", "keep is 'many'"), ("{kept: 9}", "checkpoint.kept is not a field")],
