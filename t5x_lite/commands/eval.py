@@ -27,7 +27,7 @@ from t5x_lite.files.closed_pipe import opened_output
 from t5x_lite.files.jsonl_output import STDIO, check_path
 from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.progress import ProgressBar
-from t5x_lite.files.run_config import with_revision
+from t5x_lite.files.run_config import resolved
 from t5x_lite.files.same_file import refuse_overwriting
 from t5x_lite.parallel.multihost import Watchdog
 
@@ -72,7 +72,7 @@ def run(
         refuse_overwriting([output], read, "--output")
     is_first, name = jax.process_index() == 0, cfg.task.base or in_words_of(tasks)
     with one_writer(output if is_first else None, "--output"):
-        pretrained, cfg = load(checkpoint, step=step), with_revision(cfg, checkpoint)
+        pretrained, cfg = load(checkpoint, step=step), resolved(cfg, checkpoint)
         counts, results = evaluate(cfg, pretrained, tasks, checkpoint, output=output, num_batches=num_batches)
     if not is_first:
         return

@@ -106,7 +106,7 @@ class ModelOptions:
       tie_embeddings: share the input embedding with the output layer, as in T5 1.0.
       scale_logits: multiply the logits by emb_dim ** -0.5; by default only if the embeddings are tied, as in T5.
       relative_bias_per_layer: use a separate table of relative position biases in every layer, as in umT5.
-      dropout_rate: dropout probability in training.
+      dropout_rate: dropout probability in training; null is the preset's, or 0.1 with pretrained.
       dtype: dtype of activations, float32 or bfloat16; auto is float32 on CPU and bfloat16 elsewhere.
     """
 

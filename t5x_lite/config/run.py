@@ -2,9 +2,11 @@
 """Configuration of a training run."""
 
 import dataclasses
-from typing import Literal
+import math
+from typing import Any, Literal
 
 from t5x_lite.config.checks import FRACTION, NON_NEGATIVE, POSITIVE, Rule, between, check_fields, not_empty, require
+from t5x_lite.config.defaults import NULL, FilledFloat, FilledInt, FilledText, is_default
 from t5x_lite.config.model import ModelOptions
 from t5x_lite.config.paths import expand_home
 from t5x_lite.config.task import TaskConfig
@@ -45,8 +47,11 @@ class TrainConfig:
     """Training loop.
 
     Args:
-      num_steps: total number of optimizer steps, including those before a restart.
-      batch_size: number of sequences per step, over all devices.
+      num_steps: total number of optimizer steps, including those before a restart; null is that of num_epochs, or
+        10000.
+      num_epochs: number of passes over the training examples, instead of num_steps; rounded up to whole steps, and
+        recorded as num_steps. Not for mixtures.
+      batch_size: number of sequences per step, over all devices; null is 128, or 16 with model.pretrained.
       num_microbatches: number of microbatches per step, whose gradients are accumulated.
       inputs_length: length of the encoder inputs in tokens, EOS included.
       targets_length: length of the targets in tokens, EOS included; null is the length the objective produces (114 for
@@ -59,8 +64,9 @@ class TrainConfig:
       max_nonfinite_steps: number of consecutive steps with NaN or infinite gradients, each skipped, that stops the run.
     """
 
-    num_steps: int = 10_000
-    batch_size: int = 128
+    num_steps: FilledInt = NULL
+    num_epochs: float | None = None
+    batch_size: FilledInt = NULL
     num_microbatches: int = 1
     inputs_length: int = 512
     targets_length: int | None = None
@@ -75,9 +81,16 @@ class TrainConfig:
         counts = (
             "num_steps batch_size num_microbatches inputs_length targets_length log_every_steps max_nonfinite_steps"
         )
-        check_fields(self, "train.", {POSITIVE: counts, NON_NEGATIVE: "z_loss", FRACTION: "label_smoothing"})
+        epochs = Rule(lambda value: 0 < value < math.inf, "use a finite number above 0")
+        rules = {POSITIVE: counts, NON_NEGATIVE: "z_loss", FRACTION: "label_smoothing", epochs: "num_epochs"}
+        check_fields(self, "train.", rules)
         require(
-            self.batch_size % self.num_microbatches == 0,
+            self.num_steps is None or self.num_epochs is None,
+            f"train.num_steps is {self.num_steps} and train.num_epochs is {self.num_epochs}: leave out one of them, or "
+            "set it to null",
+        )
+        require(
+            self.batch_size is None or self.batch_size % self.num_microbatches == 0,
             f"train.batch_size {self.batch_size} is not divisible by train.num_microbatches {self.num_microbatches}: "
             "change one of them",
         )
@@ -91,12 +104,14 @@ class OptimizerConfig:
       from_pretrained: continue with the Adafactor state and step number of model.pretrained, a T5X checkpoint.
       name: adafactor with T5X's hyperparameters, adamw_rms (AdamW with updates scaled by the parameter's RMS) or adamw.
       learning_rate: peak learning rate; relative to the parameter's RMS for adafactor, unless
-        multiply_by_parameter_scale is false, and adamw_rms.
+        multiply_by_parameter_scale is false, and adamw_rms. Null is 0.01, or 0.001 with model.pretrained.
       schedule: learning rate schedule: rsqrt, linear, cosine or constant, of which rsqrt is learning_rate *
         sqrt(warmup_steps / max(step, warmup_steps)), as in T5; or a product of T5X's factors, such as
         "constant * linear_warmup * rsqrt_decay". The factors are constant (learning_rate), linear_warmup, rsqrt_decay
-        (1 / sqrt(max(step, warmup_steps))), rsqrt_normalized_decay, decay_every, linear_decay and cosine_decay.
-      warmup_steps: number of steps of linear warmup; with rsqrt, of constant learning rate, as in T5X.
+        (1 / sqrt(max(step, warmup_steps))), rsqrt_normalized_decay, decay_every, linear_decay and cosine_decay. Null is
+        rsqrt, or constant with model.pretrained.
+      warmup_steps: number of steps of linear warmup; with rsqrt, of constant learning rate, as in T5X. Null is 10000,
+        or 0 with model.pretrained and constant, linear or cosine.
       final_fraction: final learning rate of linear and cosine at train.num_steps, as a fraction of learning_rate.
       decay_factor: multiplier of the factor decay_every; slope per step of linear_decay after the warmup.
       steps_per_decay: number of steps between two decays of the factor decay_every.
@@ -120,9 +135,9 @@ class OptimizerConfig:
 
     from_pretrained: bool = False
     name: Literal["adafactor", "adamw_rms", "adamw"] = "adafactor"
-    learning_rate: float = 0.01
-    schedule: str = "rsqrt"
-    warmup_steps: int = 10_000
+    learning_rate: FilledFloat = NULL
+    schedule: FilledText = NULL
+    warmup_steps: FilledInt = NULL
     final_fraction: float = 0.0
     decay_factor: float = 0.5
     steps_per_decay: int = 20_000
@@ -147,7 +162,7 @@ class OptimizerConfig:
         }
         check_fields(self, "optimizer.", rules)
         require(
-            self.schedule != "rsqrt" or self.warmup_steps > 0,
+            self.schedule != "rsqrt" or self.warmup_steps is None or self.warmup_steps > 0,
             "optimizer.warmup_steps is 0, which the rsqrt schedule divides by: use 1 or more, or another schedule",
         )
         _check_schedule(self)
@@ -166,7 +181,10 @@ class OptimizerConfig:
 
 def _check_schedule(cfg: OptimizerConfig) -> None:
     """Raises ValueError if the schedule is unknown, or does not use a field that differs from its default."""
-    given = {name: value for name in SCHEDULE_FIELDS if (value := getattr(cfg, name)) != getattr(OptimizerConfig, name)}
+    values = {name: getattr(cfg, name) for name in SCHEDULE_FIELDS}
+    given = {name: value for name, value in values.items() if not _is_default(name, value)}
+    if cfg.schedule is None:  # checked once it is filled in
+        return
     if cfg.schedule not in SCHEDULES:
         from t5x_lite.config.factors import check_factors
 
@@ -178,6 +196,11 @@ def _check_schedule(cfg: OptimizerConfig) -> None:
             f"optimizer.{name} is {given.get(name)}, but only a product of factors in optimizer.schedule uses it, not "
             f"{cfg.schedule}: leave it out",
         )
+
+
+def _is_default(name: str, value: Any) -> bool:
+    default = getattr(OptimizerConfig, name)
+    return is_default(name, value) if default is None else value == default
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash
 from t5x_lite.evaluation.evaluator import Evaluation, check_metrics
 from t5x_lite.evaluation.results import prefix
-from t5x_lite.files.run_config import read_run_config, with_revision
+from t5x_lite.files.run_config import read_run_config, resolved
 from t5x_lite.model.architectures import Architecture, Model
 from t5x_lite.parallel.mesh import make_mesh, replicated
 
@@ -67,7 +67,7 @@ def evaluate(
     run_dir = pathlib.Path(config.run_dir)
     if isinstance(model, (str, os.PathLike)):
         run_dir, model = run_path(model), load(model)
-    config = with_revision(config, run_dir)
+    config = resolved(config, run_dir)
     if isinstance(model, Pretrained):
         tokenizer, architecture, network = model.tokenizer, model.architecture, model.model
     elif not isinstance(getattr(model, "cfg", None), ModelConfig):

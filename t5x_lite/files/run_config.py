@@ -4,15 +4,18 @@
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from t5x_lite.config import RunConfig
+from t5x_lite.config.defaults import FINE_TUNING, defaults_of, filled
 from t5x_lite.config.run import FIRST_REVISION, LATEST_REVISION
 from t5x_lite.files.yaml_text import load_yaml
 
 RUN_CONFIG = "config.yaml"
+MISSING = object()
 HISTORY = "history"  # the key of the changes since the run began
 
 
@@ -34,9 +37,17 @@ def read_run_config(run_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
     return {"revision": FIRST_REVISION} | fields
 
 
-def with_revision(cfg: RunConfig, run_dir: str | os.PathLike[str]) -> RunConfig:
-    """Returns a config that follows the rules of the run in `run_dir`, or the latest, unless it says which."""
-    if cfg.revision is not None:
-        return cfg
-    recorded = read_run_config(run_dir)
-    return dataclasses.replace(cfg, revision=LATEST_REVISION if recorded is None else recorded["revision"])
+def resolved(cfg: RunConfig, run_dir: str | os.PathLike[str]) -> RunConfig:
+    """Returns a config whose null fields have the values of the run in `run_dir` or, for a new run, their defaults."""
+    recorded, values = read_run_config(run_dir), defaults_of(cfg)
+    if recorded is None:
+        revision = LATEST_REVISION
+    else:
+        revision = recorded["revision"]
+        values |= {name: value for name in FINE_TUNING if (value := _recorded(recorded, name)) is not MISSING}
+    return dataclasses.replace(filled(cfg, values), revision=cfg.revision or revision)
+
+
+def _recorded(recorded: Mapping[str, Any], name: str) -> Any:
+    section, _, field = name.partition(".")
+    return recorded.get(section, {}).get(field, MISSING)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import optax
 
 from t5x_lite.config import OptimizerConfig
+from t5x_lite.config.defaults import filled_optimizer
 from t5x_lite.config.run import SCHEDULES
 
 
@@ -13,7 +14,7 @@ def make_schedule(cfg: OptimizerConfig, num_steps: int) -> optax.Schedule:
     """Returns the learning rate, a float32 scalar, as a function of the step, an integer or traced array.
 
     Args:
-      cfg: optimizer options; `learning_rate` is the peak.
+      cfg: optimizer options; `learning_rate` is the peak; null fields have the defaults of pretraining.
       num_steps: number of updates in the run, after which linear and cosine stay at `final_fraction` of the peak.
 
     Raises:
@@ -21,6 +22,7 @@ def make_schedule(cfg: OptimizerConfig, num_steps: int) -> optax.Schedule:
 
     Source: rsqrt is T5X's `constant * rsqrt_decay`: 1 / sqrt(max(step, 10_000)) if learning_rate is 0.01.
     """
+    cfg = filled_optimizer(cfg)
     if cfg.schedule not in SCHEDULES:
         from t5x_lite.optim.factors import product_of_factors
 

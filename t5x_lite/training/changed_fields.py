@@ -26,6 +26,7 @@ FREE_FIELDS = (
     "data.num_workers",
     "data.prefetch_batches",
     "train.num_steps",
+    "train.num_epochs",
     "train.remat",
     "train.offload",
     "train.log_every_steps",

@@ -66,10 +66,11 @@ def train(cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False)
       OSError: if the run directory cannot be written.
     """
     run = resolve_run(cfg)
-    results, num_steps, is_first = {}, cfg.train.num_steps, jax.process_index() == 0
+    results, is_first = {}, jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         directory, stop = stack.enter_context(RunDirectory(cfg.run_dir)), stack.enter_context(StopSignal())
         job = prepare(run, directory, allow_changes=allow_changes)
+        run, cfg, num_steps = job.run, job.run.config, job.run.config.train.num_steps
         checkpoints = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep)
         stack.callback(checkpoints.close)
         stack.enter_context(jax.set_mesh(job.program.mesh))
@@ -124,6 +125,10 @@ def _announce(stage: str) -> None:
 def make_job(run: Run, mesh: Mesh, corpora: Corpora) -> Job:
     """Assembles the parts of a run from its prepared text; compiles nothing yet."""
     examples = make_examples(run.examples, corpora)
+    if run.config.train.num_epochs is not None:
+        from t5x_lite.training.epochs import with_num_steps
+
+        run = with_num_steps(run, examples)
     tokenizer = tokenizer_of(corpora)
     program = make_program(run, mesh, tokenizer.padded_vocab_size, tokenizer.special_ids[:2])
     if run.pretrained is not None:

@@ -10,9 +10,11 @@ from t5x_lite.checkpoints.extend import extend_vocabulary
 from t5x_lite.checkpoints.hf.tokenizer import tokenizer_directory
 from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.config import ModelOptions, RunConfig, TokenizerConfig
+from t5x_lite.config.defaults import defaults_of
 from t5x_lite.data.shapes import padding_and_eos
 from t5x_lite.data.tokenizers import Tokenizer, build_tokenizer
 from t5x_lite.data.tokenizers.base import T5_IDS, FileTokenizer
+from t5x_lite.files.run_config import read_run_config
 
 
 def open_starting_point(cfg: RunConfig, asked: TokenizerConfig) -> tuple[LazyModel, TokenizerConfig]:
@@ -31,6 +33,20 @@ def open_starting_point(cfg: RunConfig, asked: TokenizerConfig) -> tuple[LazyMod
         config = dataclasses.replace(pretrained.config, pad_id=pad_id, eos_id=eos_id)
         pretrained = dataclasses.replace(pretrained, config=config)
     return pretrained, asked
+
+
+def fine_tuning_notes(asked: RunConfig) -> tuple[str, ...]:
+    """Returns a line on the defaults of a new run that its config leaves to fine-tuning, if there are any."""
+    if read_run_config(asked.run_dir) is not None:
+        return ()
+    filled_in = {name: value for name, value in defaults_of(asked).items() if name != "train.num_steps"}
+    shown = [f"{name} {value}" for name, value in filled_in.items() if _value(asked, name) is None]
+    return (f"Defaults of fine-tuning, for what is not given: {', '.join(shown)}",) if shown else ()
+
+
+def _value(cfg: RunConfig, name: str) -> Any:
+    section, _, field = name.partition(".")
+    return getattr(getattr(cfg, section), field)
 
 
 def _extended(cfg: RunConfig, pretrained: LazyModel, asked: TokenizerConfig) -> LazyModel:

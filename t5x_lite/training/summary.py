@@ -20,7 +20,7 @@ SPAN_FILLING = ("span_corruption", "iid_denoising", "ul2")  # objectives whose i
 
 
 def describe_start(job: "Job", start: int) -> str:
-    """Returns a line on what is trained, from which step and on which devices, and one on a warmup without an end."""
+    """Returns a line on what is trained, from which step and on which devices, and on what may surprise the user."""
     cfg, program = job.run.config, job.program
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(program.shapes.model))
     mesh = " x ".join(f"{axis} {size}" for axis, size in program.mesh.shape.items() if size > 1) or "one device"
@@ -34,6 +34,7 @@ def describe_start(job: "Job", start: int) -> str:
     return (
         f"{verb} {num_parameters / 1e6:.1f}M parameters{origin} in {program.model.dtype} on {mesh} ({device_kind}), "
         f"{text}, run directory {cfg.run_dir}{_revision(cfg)}{_long_warmup(cfg)}"
+        + "".join(f"\n{note}" for note in job.run.notes)
     )
 
 

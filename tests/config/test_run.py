@@ -78,9 +78,14 @@ from t5x_lite.config.commands import InferConfig
         ),
         (lambda: config.RunConfig(run_dir="x", revision=3), r"revision is 3: use 1 or 2"),
         (
-            lambda: config.OptimizerConfig(warmup_steps=0),
+            lambda: config.OptimizerConfig(schedule="rsqrt", warmup_steps=0),
             r"optimizer.warmup_steps is 0, which the rsqrt schedule divides by",
         ),
+        (
+            lambda: config.TrainConfig(num_steps=3, num_epochs=2),
+            r"train.num_steps is 3 and train.num_epochs is 2: leave out one of them, or set it to null",
+        ),
+        (lambda: config.TrainConfig(num_epochs=float("inf")), r"train.num_epochs is inf: use a finite number above 0"),
         (lambda: config.OptimizerConfig(beta2=1.0), r"optimizer.beta2 is 1.0: "),
         (lambda: config.MeshConfig(data=-1, fsdp=-1), r"use -1 for one axis only"),
         (lambda: config.MeshConfig(tensor=0), r"mesh.tensor is 0: "),

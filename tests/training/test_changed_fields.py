@@ -13,17 +13,21 @@ from t5x_lite.config import (
     MeshConfig,
     MixtureConfig,
     ModelOptions,
-    OptimizerConfig,
     RunConfig,
     TaskConfig,
     TokenizerConfig,
     TrainConfig,
 )
+from t5x_lite.config.defaults import PRETRAINING, filled
 from t5x_lite.config.plain import as_plain
 from t5x_lite.training.changed_fields import changed_fields, check_changes, with_history
 
 MIXTURE = MixtureConfig(tasks={"a": TaskConfig(source="a"), "b": TaskConfig(source="b")}, rates={"a": 2.0, "b": 1.0})
-BEGAN = RunConfig(run_dir="run", seed=3, revision=2, train=TrainConfig(num_steps=9, batch_size=16))
+BEGAN = filled(RunConfig(run_dir="run", seed=3, revision=2, train=TrainConfig(num_steps=9, batch_size=16)), PRETRAINING)
+
+
+def optimizer(**changes):
+    return dataclasses.replace(BEGAN.optimizer, **changes)
 
 
 @pytest.fixture
@@ -59,8 +63,14 @@ DECIDING = [
     ({"train": dataclasses.replace(BEGAN.train, num_microbatches=2)}, "train.num_microbatches is 2, but .* with 1"),
     ({"train": dataclasses.replace(BEGAN.train, inputs_length=64)}, "train.inputs_length is 64, but .* with 512"),
     ({"train": dataclasses.replace(BEGAN.train, z_loss=0.0)}, "train.z_loss is 0.0, but .* with 0.0001"),
-    ({"optimizer": OptimizerConfig(learning_rate=0.1)}, "optimizer.learning_rate is 0.1, but .* with 0.01"),
-    ({"optimizer": OptimizerConfig(schedule="constant")}, 'optimizer.schedule is "constant", but .* with "rsqrt"'),
+    (
+        {"optimizer": optimizer(learning_rate=0.1)},
+        "optimizer.learning_rate is 0.1, but .* with 0.01",
+    ),
+    (
+        {"optimizer": optimizer(schedule="constant")},
+        'optimizer.schedule is "constant", but .* with "rsqrt"',
+    ),
     ({"eval": EvalConfig(num_batches=3)}, "eval.num_batches is 3, but .* with 20"),
     ({"data": DataConfig(packing="best_fit")}, 'data.packing is "best_fit", but .* with "none"'),
 ]
@@ -88,7 +98,10 @@ def test_what_decides_the_numbers_changes_only_if_it_is_allowed(run_dir, asked, 
     [
         ({"revision": 1}, "revision is 1, but .* was started with 2"),
         ({"model": ModelOptions(emb_dim=48)}, "model.emb_dim is 48, but .* was started with null"),
-        ({"optimizer": OptimizerConfig(beta1=0.5)}, "optimizer.beta1 is 0.5, but .* was started with null"),
+        (
+            {"optimizer": optimizer(beta1=0.5)},
+            "optimizer.beta1 is 0.5, but .* was started with null",
+        ),
         ({"task": TaskConfig(tokenizer=TokenizerConfig(kind="bytes"))}, 'task.tokenizer.kind is "bytes", but .* was'),
     ],
 )
@@ -100,7 +113,7 @@ def test_what_the_checkpoints_cannot_be_used_with_never_changes(run_dir, asked, 
 
 def test_all_changes_are_named_in_one_line(run_dir):
     record(run_dir, as_plain(BEGAN))
-    asked = as_plain(dataclasses.replace(BEGAN, seed=4, optimizer=OptimizerConfig(weight_decay=0.5)))
+    asked = as_plain(dataclasses.replace(BEGAN, seed=4, optimizer=optimizer(weight_decay=0.5)))
     with pytest.raises(ValueError, match=r"^seed is 4, but .* with 3; optimizer.weight_decay is 0.5, not 0.0: use"):
         check_changes(run_dir, asked, allow_changes=False)
 
@@ -152,7 +165,7 @@ def test_an_unchanged_run_has_no_history(run_dir):
 
 
 def test_more_steps_are_told_to_change_a_schedule_that_ends_with_them(run_dir, capsys):
-    began = dataclasses.replace(BEGAN, optimizer=OptimizerConfig(schedule="cosine", warmup_steps=1))
+    began = dataclasses.replace(BEGAN, optimizer=optimizer(schedule="cosine", warmup_steps=1))
     record(run_dir, as_plain(began))
     longer = dataclasses.replace(began, train=dataclasses.replace(began.train, num_steps=12))
     with_history(run_dir, as_plain(longer), 5)

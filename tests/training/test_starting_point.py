@@ -1,17 +1,20 @@
 """Tests t5x_lite/training/starting_point.py"""
 
 import dataclasses
+from unittest.mock import ANY
 
 import pytest
 
 from t5x_lite.checkpoints import load
 from t5x_lite.checkpoints.load import open_pretrained, save_hf
-from t5x_lite.config import ModelOptions, TokenizerConfig
+from t5x_lite.config import ModelOptions, OptimizerConfig, TokenizerConfig, TrainConfig
+from t5x_lite.config.plain import as_plain
 from t5x_lite.data.tokenizers import build_tokenizer
 from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
 from t5x_lite.data.tokenizers.train import train_sentencepiece_model
+from t5x_lite.files.yaml_text import dump_yaml
 from t5x_lite.training.resolve import resolve_run
 from t5x_lite.training.starting_point import tokenizer_config
 from tests import runs, tiny
@@ -101,3 +104,16 @@ def test_a_tokenizer_with_added_tokens_is_given_by_its_directory(tmp_path):
     run = resolve_run(config(tmp_path / "run", tmp_path / "hf", TokenizerConfig()))
     assert run.tasks.tokenizer == TokenizerConfig(path=str(tmp_path / "hf"))
     assert build_tokenizer(run.tasks.tokenizer, ()).added_tokens == tokenizer.added_tokens
+
+
+def test_the_defaults_of_fine_tuning_are_told_for_what_a_new_run_does_not_give(tmp_path, directory):
+    given = config(tmp_path, directory, TokenizerConfig())
+    assert resolve_run(given).notes == ("Defaults of fine-tuning, for what is not given: model.dropout_rate 0.1",)
+    bare = dataclasses.replace(given, train=TrainConfig(num_steps=8), optimizer=OptimizerConfig())
+    run = resolve_run(bare)
+    assert run.notes == (
+        "Defaults of fine-tuning, for what is not given: train.batch_size 16, optimizer.learning_rate 0.001, "
+        "optimizer.schedule constant, optimizer.warmup_steps 0, model.dropout_rate 0.1",
+    )
+    (tmp_path / "config.yaml").write_text(dump_yaml(as_plain(run.config)))
+    assert resolve_run(bare) == run._replace(notes=(), pretrained=ANY)

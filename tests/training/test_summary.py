@@ -35,11 +35,12 @@ def test_a_warmup_that_is_longer_than_the_run_is_told(tmp_path, schedule, warmup
         mesh=types.SimpleNamespace(shape={"data": 1}, devices=devices),
         model=types.SimpleNamespace(dtype="float32"),
     )
-    run = types.SimpleNamespace(config=dataclasses.replace(cfg, optimizer=optimizer, train=train))
+    run = types.SimpleNamespace(config=dataclasses.replace(cfg, optimizer=optimizer, train=train), notes=("noted",))
     examples = types.SimpleNamespace(tasks={})
     text = describe_start(types.SimpleNamespace(run=run, program=program, examples=examples), 0)
     assert text.startswith("Training 1.0M parameters in float32 on one device (cpu)")
     assert ("\noptimizer.warmup_steps is 9 and train.num_steps is 8: the learning rate does not" in text) == is_told
+    assert text.endswith("\nnoted")
 
 
 @pytest.mark.parametrize(

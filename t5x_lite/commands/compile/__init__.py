@@ -43,8 +43,9 @@ def _compile(cfg: RunConfig, options: CompileConfig, *, as_json: bool) -> Compil
         devices = topology_devices(options.topology, options.slices)
         # Devices of GPU topologies do not record their host.
         cfg = dataclasses.replace(cfg, mesh=dataclasses.replace(cfg.mesh, slices=options.slices))
-    compiled = compile_ahead(resolve_run(cfg), options.what, devices)
-    report = make_report(cfg, compiled, what=options.what, topology=options.topology)
+    run = resolve_run(cfg)
+    compiled = compile_ahead(run, options.what, devices)
+    report = make_report(run.config, compiled, what=options.what, topology=options.topology)
     text = json.dumps(dataclasses.asdict(report), indent=2)
     print(text if as_json else describe(report))
     if options.output is not None:

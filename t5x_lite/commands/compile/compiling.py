@@ -37,7 +37,11 @@ def compile_ahead(run: Run, what: str, devices: Sequence[Any] | None) -> Compile
       what: train or generate.
       devices: the devices to compile for; None for those of this machine.
     """
-    asked = run.tasks.tokenizer
+    asked, num_epochs = run.tasks.tokenizer, run.config.train.num_epochs
+    if num_epochs is not None:
+        raise ValueError(
+            f"train.num_epochs is {num_epochs:g}, but compile reads no text to count the steps of: give train.num_steps"
+        )
     program = make_program(run, make_mesh(run.config.mesh, devices), vocab_rows(asked), padding_and_eos(asked))
     features = feature_shapes(run.examples)
     begin = time.perf_counter()

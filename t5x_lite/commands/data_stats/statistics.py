@@ -39,6 +39,7 @@ from t5x_lite.data.packing import PackedPairs, packed_lengths
 from t5x_lite.data.pairs import Pairs, pair_lengths
 from t5x_lite.data.pipeline import eval_batches, train_batches
 from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.training.epochs import with_num_steps
 from t5x_lite.training.logging import Stopwatch
 from t5x_lite.training.resolve import Run
 
@@ -128,6 +129,9 @@ def measure(run: Run, corpora: Corpora, timings: Timings) -> Statistics:
     }
     spec = with_targets_length(run.examples, corpora, tried)
     examples = make_examples(spec, corpora)
+    if cfg.train.num_epochs is not None:
+        run = with_num_steps(run, examples)
+        cfg = run.config
     tasks = {
         name or SINGLE: _task(name, run, corpus, examples, tried.get(name, []), timings)
         for name, corpus in corpora.items()

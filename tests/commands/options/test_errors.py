@@ -34,7 +34,7 @@ def error_of(*arguments: str) -> str:
         ("train --train.num_stepz 4", " train: there is no option --train.num_stepz; did you mean --train.num_steps?"),
         ("train --optimizer.nam=adamw", " train: there is no option --optimizer.nam; did you mean --optimizer.name?"),
         ("train --train.num_steps", " train: --train.num_steps has no value"),
-        ("train --train.num_steps many", " train: --train.num_steps is 'many': use a whole number"),
+        ("train --train.num_steps many", " train: --train.num_steps is 'many': use a whole number or null"),
         (
             "train --optimizer.name adafctor",
             " train: --optimizer.name is 'adafctor': use adafactor, adamw_rms or adamw; did you mean adafactor?",
@@ -168,7 +168,7 @@ def test_a_config_that_is_no_mapping_is_named(text, message, tmp_path):
 def test_an_option_is_named_when_a_config_has_the_field_too(tmp_path):
     (tmp_path / "c.yaml").write_text("train: {num_steps: 3}\n")
     arguments = ["train", "--config", str(tmp_path / "c.yaml"), "--train.num_steps", "many"]
-    assert error_of(*arguments) == " train: --train.num_steps is 'many': use a whole number"
+    assert error_of(*arguments) == " train: --train.num_steps is 'many': use a whole number or null"
 
 
 def test_an_unknown_message_is_kept():

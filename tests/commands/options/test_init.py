@@ -50,5 +50,5 @@ def test_options_are_grouped_by_section_with_their_defaults(capsys):
     titles = ["task: text and objective:", "train: training loop:", "mesh: device mesh:"]
     places = [text.index(f"\n{title}\n") for title in titles]
     assert places == sorted(places)
-    assert "(default: 128)" in text.partition("--train.batch_size N")[2][:200]
+    assert "(default: 512)" in text.partition("--train.inputs_length N")[2][:200]
     assert "(required)" in text.partition("--run_dir RUN_DIR")[2][:200]
