@@ -250,6 +250,7 @@ class ServeConfig:
       batch_wait_ms: time in milliseconds to wait for further requests before a batch starts.
       warm_up_tokens: input length in tokens up to which programs are compiled before the server is ready; 0 turns
         warm-up off.
+      max_programs: maximum number of compiled programs to keep; those not used for longest are freed.
       pooling: embedding of a text: mean, over its tokens' last hidden states, or first, that of the first token; null
         follows the model's directory, or else is mean.
       api_key: bearer token that requests must carry; null uses the environment variable T5X_LITE_API_KEY, if set.
@@ -275,6 +276,7 @@ class ServeConfig:
     shutdown_seconds: float = 30.0
     batch_wait_ms: float = 5.0
     warm_up_tokens: int = 32
+    max_programs: int = 64
     pooling: Literal["mean", "first"] | None = None
     api_key: str | None = None
     allowed_hosts: tuple[str, ...] = ()
@@ -287,7 +289,8 @@ class ServeConfig:
             Rule(lambda port: 0 <= port < 2**16, "use a number from 1 to 65535, or 0 for a free port"): "port",
             not_empty("give a name, or leave it out"): "model_name",
             not_empty("give a secret, or leave it out"): "api_key",
-            POSITIVE: "batch_size max_queue max_input_tokens max_new_tokens max_body_bytes max_connections",
+            POSITIVE: "batch_size max_queue max_input_tokens max_new_tokens max_body_bytes",
+            Rule(lambda number: number > 0, "use a number above 0"): "max_connections max_programs",
             Rule(
                 lambda names: not any(set(name) & set("/:@ ") or not name for name in names),
                 "use names without ports, such as [models.example.org], or [*] for all",

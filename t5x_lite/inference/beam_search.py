@@ -19,6 +19,7 @@ from t5x_lite.inference.params import DecodeSpec, SamplingParams
 from t5x_lite.inference.sampling import BLOCK, Step
 
 IMPOSSIBLE = -1e7  # T5X's lowest score
+UNUSED = -jnp.inf  # below every score, for slots beyond an example's own number of beams
 
 
 class Beams(NamedTuple):
@@ -101,7 +102,8 @@ def _extend(beams: Beams, logits_BKV: jax.Array, params: SamplingParams, spec: D
     live_tokens_BKT = _take_rows(candidates.tokens_BJT, index_BK)
     parents_BK = jnp.take_along_axis(candidates.parents_BJ, index_BK, axis=1)
     if spec.beam_variant == "hf":  # only the best K candidates may finish
-        finishes_BJ &= (jnp.arange(finishes_BJ.shape[1]) < spec.num_sequences)[None]
+        num_beams_B1 = spec.num_sequences if params.num_beams_B is None else params.num_beams_B[:, None]
+        finishes_BJ &= jnp.arange(finishes_BJ.shape[1])[None] < num_beams_B1
     extended = beams._replace(
         live_tokens_BKT=live_tokens_BKT,
         live_log_probs_BK=live_log_probs_BK,
@@ -117,7 +119,8 @@ def _best_candidates(beams: Beams, logits_BKV: jax.Array, params: SamplingParams
     """Returns the 2 K best extensions, so that K remain live even if K of them finish."""
     log_probs_BKV = jax.nn.log_softmax(logits_BKV)
     log_probs_BKV = constrain(log_probs_BKV, beams.live_tokens_BKT, beams.count, params, spec)
-    log_probs_BKV = log_probs_BKV + beams.live_log_probs_BK[:, :, None]
+    live_BK = _without_unused(beams.live_log_probs_BK, params, UNUSED)
+    log_probs_BKV = log_probs_BKV + live_BK[:, :, None]
     B, K, V = log_probs_BKV.shape
     log_probs_BJ, index_BJ = top_k(log_probs_BKV.reshape(B, K * V), 2 * K)
     parents_BJ, chosen_BJ = index_BJ // V, (index_BJ % V).astype(jnp.int32)
@@ -126,6 +129,7 @@ def _best_candidates(beams: Beams, logits_BKV: jax.Array, params: SamplingParams
     certain_J = jnp.where(jnp.arange(2 * K) == 0, 0.0, IMPOSSIBLE)[None]
     log_probs_BJ = jnp.where(forced_B1 >= 0, certain_J, log_probs_BJ)
     chosen_BJ = jnp.where(forced_B1 >= 0, forced_B1, chosen_BJ)
+    log_probs_BJ = _without_unused(log_probs_BJ, params, UNUSED, per_beam=2)
     tokens_BJT = _take_rows(beams.live_tokens_BKT, parents_BJ)
     tokens_BJT = jax.lax.dynamic_update_slice_in_dim(tokens_BJT, chosen_BJ[:, :, None], beams.count, axis=2)
     stops_BJ = is_stop_token(chosen_BJ, params.stop_BW) & (forced_B1 < 0)
@@ -155,9 +159,20 @@ def _is_decided(beams: Beams, params: SamplingParams, spec: DecodeSpec) -> jax.A
     longest = beams.count + 1 if spec.beam_variant == "hf" else params.max_new_B + 1
     penalty_B1 = length_penalty(longest, params.length_penalty_B, spec)
     best_live_B = (beams.live_log_probs_BK[:, :1] / penalty_B1)[:, 0]
-    worst_B = jnp.min(beams.finished_scores_BK, axis=1)
+    worst_B = jnp.min(_without_unused(beams.finished_scores_BK, params, jnp.inf), axis=1)
     beaten_B = worst_B >= best_live_B if spec.beam_variant == "hf" else worst_B > best_live_B
-    return jnp.all(beams.is_finished_BK, axis=1) & beaten_B
+    return jnp.all(_without_unused(beams.is_finished_BK, params, True), axis=1) & beaten_B
+
+
+def _without_unused(values: jax.Array, params: SamplingParams, fill: Any, *, per_beam: int = 1) -> jax.Array:
+    """Fills the slots, `per_beam` for each beam, beyond an example's own number of beams.
+
+    A search with fewer beams than slots is then the same as in a program for that number of beams.
+    """
+    if params.num_beams_B is None:
+        return values
+    is_used = jnp.arange(values.shape[1])[None] < per_beam * params.num_beams_B[:, None]
+    return jnp.where(is_used, values, fill)
 
 
 def top_k(scores_BV: jax.Array, k: int) -> tuple[jax.Array, jax.Array]:

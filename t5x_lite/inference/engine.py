@@ -107,23 +107,26 @@ def params_and_spec(
     pretrained: Pretrained, requests: Sequence[Request], batch_size: int, *, scores: bool = False
 ) -> tuple[SamplingParams, DecodeSpec]:
     """Returns the parameters and spec of a padded batch; raises ValueError if a setting does not suit the model."""
+    configs = [request.config for request in requests]
+    num_steps, vocab_size = bucket(max(config.max_new_tokens for config in configs)), pretrained.tokenizer.vocab_size
+    spec = make_decode_spec(configs, vocab_size=vocab_size, num_steps=num_steps, scores=scores, model=pretrained.config)
+    return batch_params(pretrained, requests, batch_size), spec
+
+
+def batch_params(pretrained: Pretrained, requests: Sequence[Request], batch_size: int) -> SamplingParams:
+    """Returns the parameters of a padded batch; raises ValueError if a setting does not suit the model."""
     tokenizer = pretrained.tokenizer
     configs = [request.config for request in requests]
     forced = [tokenizer.encode(config.forced_prefix) if config.forced_prefix else [] for config in configs]
     for config, ids in zip(configs, forced, strict=True):
         check_tokens(config, ids, pretrained)
     num_padding = batch_size - len(requests)
-    params = make_sampling_params(
+    return make_sampling_params(
         [*configs, *[GenerationConfig(max_new_tokens=1)] * num_padding],
         [*(request.stream for request in requests), *[0] * num_padding],
         eos_id=tokenizer.eos_id,
         forced=[*forced, *[[]] * num_padding],
     )
-    num_steps = bucket(max(config.max_new_tokens for config in configs))
-    spec = make_decode_spec(
-        configs, vocab_size=tokenizer.vocab_size, num_steps=num_steps, scores=scores, model=pretrained.config
-    )
-    return params, spec
 
 
 def check_tokens(config: GenerationConfig, forced: Sequence[int], pretrained: Pretrained) -> None:

@@ -22,8 +22,11 @@ def constrain(
     if spec.has_repetition_penalty:
         logits_BKV = _penalize_repetition(logits_BKV, tokens_BKT, count, params.repetition_penalty_B, spec.start_id)
     logits_BKV = mask_padding_rows(logits_BKV, spec.vocab_size)
-    if spec.no_repeat_ngram_size:
+    if spec.no_repeat_ngram_size and params.no_repeat_ngram_size_B is None:
         logits_BKV = _mask_repeated_ngrams(logits_BKV, tokens_BKT, count, spec.no_repeat_ngram_size)
+    elif spec.no_repeat_ngram_size:
+        sizes_B, largest = params.no_repeat_ngram_size_B, spec.no_repeat_ngram_size
+        logits_BKV = _mask_repeated_ngrams_up_to(logits_BKV, tokens_BKT, count, sizes_B, largest)
     if params.banned_BW.shape[1]:
         logits_BKV = _mask_ids(logits_BKV, params.banned_BW)
     if spec.has_min_new:
@@ -129,5 +132,24 @@ def _mask_repeated_ngrams(logits_BKV: jax.Array, tokens_BKT: jax.Array, count: j
         matches_BKT &= earlier_BKT == last_BK[:, :, None]
     completed_BKT = jax.lax.slice_in_dim(tokens_BKT, size - 1, T, axis=2)
     index_BKT = jnp.where(matches_BKT, completed_BKT, V)
+    positions = (jnp.arange(B)[:, None, None], jnp.arange(K)[None, :, None], index_BKT)
+    return logits_BKV.at[positions].set(MASKED, mode="drop")
+
+
+def _mask_repeated_ngrams_up_to(
+    logits_BKV: jax.Array, tokens_BKT: jax.Array, count: jax.Array, sizes_B: jax.Array, largest: int
+) -> jax.Array:
+    """Masks tokens that would complete an n-gram of each example's own size a second time; 0 masks none."""
+    B, K, T = tokens_BKT.shape
+    V = logits_BKV.shape[-1]
+    ends = jnp.arange(T)
+    sizes_B1 = sizes_B[:, None]
+    complete_BT = (ends < count)[None] & (ends[None] + 1 >= sizes_B1) & (sizes_B1 > 0)
+    matches_BKT = jnp.broadcast_to(complete_BT[:, None], (B, K, T))
+    for offset in range(1, min(largest, T)):
+        last_BK = jax.lax.dynamic_index_in_dim(tokens_BKT, jnp.maximum(count - offset, 0), axis=2, keepdims=False)
+        earlier_BKT = jnp.pad(tokens_BKT[:, :, : T - offset], ((0, 0), (0, 0), (offset, 0)))
+        matches_BKT &= (earlier_BKT == last_BK[:, :, None]) | (offset >= sizes_B)[:, None, None]
+    index_BKT = jnp.where(matches_BKT, tokens_BKT, V)
     positions = (jnp.arange(B)[:, None, None], jnp.arange(K)[None, :, None], index_BKT)
     return logits_BKV.at[positions].set(MASKED, mode="drop")

@@ -34,12 +34,18 @@ class Generated(NamedTuple):
     log_probs_BKT: np.ndarray  # per token; [B, K, 0] in beam search, or without spec.scores
 
 
+def call(function: Callable, *args: Any, **static: Any) -> Any:
+    """Calls a jitted function, which keeps all of its programs."""
+    return function(*args, **static)
+
+
 class Devices(NamedTuple):
-    """Transfers batch-major arrays to the model's devices and back to the host."""
+    """Transfers batch-major arrays to the model's devices and back to the host, and runs programs there."""
 
     place: Callable[[np.ndarray], Any] = np.asarray
     fetch: Callable[[Any], np.ndarray] = np.asarray
     parts: int = 1  # into which the rows are divided
+    call: Callable = call  # how to call a jitted function
 
     def rounded(self, num_rows: int) -> int:
         """Returns a number of rows rounded up to one that can be divided."""
@@ -113,14 +119,15 @@ def prefill(
     devices: Devices,
 ) -> tuple[State, SamplingParams]:
     """Runs the prefill; returns the initial decoding state and the sampling parameters, both on device."""
-    placed = SamplingParams(*map(devices.place, params))
+    placed = jax.tree.map(devices.place, params)
     if architecture.traits.has_encoder:
-        return _compiled(_encode, "spec")(model, devices.place(inputs_BS), spec=spec), placed
+        return devices.call(_compiled(_encode, "spec"), model, devices.place(inputs_BS), spec=spec), placed
     eos_id = None if architecture.keeps_eos else int(params.stop_BW[0, 0])
     prompts_BP, lengths_B = as_prompts(inputs_BS, eos_id=eos_id, pad_id=spec.pad_id, start_id=spec.start_id)
     prompts, lengths = devices.place(prompts_BP), devices.place(lengths_B)
     read_prompts = _compiled(_read_prompts, "sees_prefix", "spec")
-    return read_prompts(model, prompts, lengths, sees_prefix=architecture.traits.sees_prefix, spec=spec), placed
+    sees_prefix = architecture.traits.sees_prefix
+    return devices.call(read_prompts, model, prompts, lengths, sees_prefix=sees_prefix, spec=spec), placed
 
 
 @functools.cache

@@ -33,6 +33,9 @@ class SamplingParams(NamedTuple):
     banned_BW: Any  # rows are padded with NO_ID
     stop_BW: Any  # EOS first; rows are padded with NO_ID
     forced_BF: Any  # rows are padded with NO_ID
+    # Instead of the spec's value, which is then an upper bound, so that one program serves all values up to it.
+    num_beams_B: Any = None
+    no_repeat_ngram_size_B: Any = None
 
 
 class DecodeSpec(NamedTuple):

@@ -36,6 +36,7 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, model_name: str) -> Starlette:
     """Returns the ASGI application; clients know the model as `model_name`."""
     service = Service(engine, options, telemetry, model_name)
+    telemetry.watch_programs(lambda: len(engine.programs), lambda: engine.programs.num_compiled)
     if options.api_key is None:
         access = Middleware(SameSite, names=(options.host, *options.allowed_hosts))
     else:

@@ -11,9 +11,21 @@ from typing import Literal
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.commands import ServeConfig
 from t5x_lite.inference.engine import for_decoding
-from t5x_lite.serving.batch import Failed, Job, group_of, run_batch, warm_up
+from t5x_lite.serving.batch import (
+    Failed,
+    Job,
+    batch_sizes,
+    compile_program,
+    group_of,
+    program_of,
+    room_of,
+    run_batch,
+    warm_up,
+)
+from t5x_lite.serving.programs import MOST_PENDING, Compiler, Program, Programs
 
 CANCEL_SECONDS = 5.0  # for the worker to notice that all its jobs are cancelled
+MOST_NAMED = 8  # programs in a message
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +35,10 @@ CLOSING = "the server is shutting down: use another one"
 
 class QueueFull(Exception):
     """The queue has no room for the jobs."""
+
+
+class Compiling(QueueFull):
+    """The jobs need a program that is not compiled, and too many others are being compiled."""
 
 
 class NotServing(Exception):
@@ -42,6 +58,8 @@ class Engine:
         self._pretrained: Pretrained | None = None
         self._waiting: collections.deque[Job] = collections.deque()
         self._running: Sequence[Job] = ()
+        self.programs = Programs(options.max_programs)
+        self._compiler: Compiler | None = None
         self._changed = threading.Condition()
         self._worker = threading.Thread()  # replaced by `start`
 
@@ -64,7 +82,7 @@ class Engine:
         self._worker.start()
 
     def submit(self, jobs: Sequence[Job]) -> None:
-        """Queues all of the jobs, or none; raises QueueFull, or NotServing while loading or closing."""
+        """Queues all of the jobs, or none; raises QueueFull, Compiling, or NotServing while loading or closing."""
         with self._changed:
             if self.state != "ready":
                 raise NotServing(LOADING if self.state in ("new", "loading") else CLOSING)
@@ -73,6 +91,9 @@ class Engine:
                     f"{len(self._waiting)} prompts are waiting, and {len(jobs)} more would exceed max_queue "
                     f"{self._options.max_queue}: try again later"
                 )
+            for job in jobs:
+                if not self._can_run(job):
+                    raise Compiling(self._compiling_message())
             self._waiting.extend(jobs)
             self._changed.notify_all()
 
@@ -83,6 +104,7 @@ class Engine:
                 job.cancelled = True
             if any(job.cancelled for job in self._waiting):
                 self._waiting = collections.deque(job for job in self._waiting if not job.cancelled)
+                self._changed.notify_all()
 
     def close(self, seconds: float) -> None:
         """Stops accepting jobs, finishes pending ones within `seconds`, and fails the rest.
@@ -103,52 +125,96 @@ class Engine:
                 job.send(Failed("closed", "the server shut down before the request was finished: use another one"))
             self.cancel(late)
             self._worker.join(CANCEL_SECONDS)
+        if self._compiler is not None:
+            with self._changed:
+                self._compiler.close()
+            self._compiler.join(CANCEL_SECONDS)
 
     def _work(self, load: Callable[[], Pretrained], on_loaded: Callable[[], object]) -> None:
         options = self._options
         try:
             pretrained = for_decoding(load())
             if options.warm_up_tokens:
-                warm_up(pretrained, most_rows=options.batch_size, num_tokens=options.warm_up_tokens)
+                warm_up(pretrained, self.programs, most_rows=options.batch_size, num_tokens=options.warm_up_tokens)
         except Exception as error:
             self.error, self.state = error, "failed"
             on_loaded()
             return
         with self._changed:
             self._pretrained = pretrained
+            self._compiler = Compiler(
+                lambda program: compile_program(pretrained, program, self.programs), self._changed
+            )
             if self.state == "loading":
                 self.state = "ready"
         on_loaded()
-        while jobs := self._take():
-            self._run(pretrained, jobs)
+        while batch := self._take():
+            self._run(pretrained, *batch)
 
-    def _take(self) -> list[Job]:
-        """Waits for jobs and returns the next batch, or an empty list when the engine closes."""
+    def _take(self) -> tuple[list[Job], Program] | None:
+        """Waits for jobs and returns the next batch with its program, or None when the engine closes."""
         max_rows = self._options.batch_size
         with self._changed:
             while True:
                 self._changed.wait_for(lambda: self._waiting or self.state == "closing")
                 if not self._waiting:
-                    return []
+                    return None
                 deadline = time.monotonic() + self._options.batch_wait_ms / 1000
                 while self._num_waiting_rows() < max_rows and self.state == "ready" and time.monotonic() < deadline:
                     self._changed.wait(deadline - time.monotonic())
-                if self._waiting:  # unless all were cancelled meanwhile
-                    break
-            first = self._waiting[0]
-            group, room = group_of(first), max(1, max_rows // first.num_rows)
-            chosen = [job for job in self._waiting if group_of(job) == group][:room]
-            self._waiting = collections.deque(job for job in self._waiting if job not in chosen)
-            self._running = chosen
-            return chosen
+                if batch := self._next_batch():
+                    self._waiting = collections.deque(job for job in self._waiting if job not in batch[0])
+                    self._running = batch[0]
+                    return batch
+                if self._waiting:  # for programs that are not compiled yet
+                    self._changed.wait()
+
+    def _next_batch(self) -> tuple[list[Job], Program] | None:
+        """Returns the first batch of waiting jobs for which there is a program, and has those it lacks compiled."""
+        most_rows, groups = self._options.batch_size, collections.defaultdict(list)
+        needed = [program_of([job], most_rows) for job in self._waiting]
+        has_program = {program: self._program(program) is not None for program in needed}
+        for job, program in zip(self._waiting, needed, strict=True):
+            if has_program[program]:
+                groups[group_of(job, most_rows)].append(job)
+        for jobs in groups.values():
+            room = room_of(jobs[0], most_rows)
+            for size in reversed(batch_sizes(room)):
+                chosen = jobs[:size]
+                if program := self._program(program_of(chosen, most_rows)):
+                    return chosen, program
+        return None
+
+    def _program(self, needed: Program) -> Program | None:
+        """Returns a compiled program that covers another, if there is one, and has that one compiled if it is not."""
+        found = self.programs.find(needed)
+        assert self._compiler is not None
+        if found != needed and not self._compiler.request(needed) and self._compiler.has_failed(needed):
+            return needed
+        return found
+
+    def _can_run(self, job: Job) -> bool:
+        """Returns whether there is a program for a job, or there will be soon."""
+        needed = program_of([job], self._options.batch_size)
+        assert self._compiler is not None
+        is_known = self.programs.find(needed) is not None or self._compiler.has_failed(needed)
+        return is_known or self._compiler.request(needed)
+
+    def _compiling_message(self) -> str:
+        """Returns what to do about a program that cannot be compiled now."""
+        ready = [*dict.fromkeys(map(str, self.programs.ready()))][-MOST_NAMED:]
+        return (
+            f"these settings need a program that is not compiled, and {MOST_PENDING} others are being compiled: try "
+            f"again later, or use {'; '.join(ready)}"
+        )
 
     def _num_waiting_rows(self) -> int:
         return sum(job.num_rows for job in self._waiting)
 
-    def _run(self, pretrained: Pretrained, jobs: list[Job]) -> None:
+    def _run(self, pretrained: Pretrained, jobs: list[Job], program: Program) -> None:
         self._on_batch(len(jobs))
         try:
-            run_batch(pretrained, jobs, most_rows=self._options.batch_size)
+            run_batch(pretrained, jobs, program, self.programs)
         except Exception as error:
             logger.exception("a batch of %d jobs failed", len(jobs))
             for job in jobs:

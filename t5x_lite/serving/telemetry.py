@@ -47,6 +47,13 @@ class Telemetry:
         )
         Gauge("t5x_lite_queue_length", "Prompts in the queue.", registry=registry).set_function(num_waiting)
 
+    def watch_programs(self, num_kept: Callable[[], int], num_compiled: Callable[[], int]) -> None:
+        """Reports numbers of compiled programs: those that are kept, and those that were ever compiled."""
+        kept = Gauge("t5x_lite_programs", "Compiled programs that are kept.", registry=self.registry)
+        kept.set_function(num_kept)
+        compiled = Gauge("t5x_lite_programs_compiled", "Programs compiled since the start.", registry=self.registry)
+        compiled.set_function(num_compiled)
+
     def request(self, route: str, status: int, seconds: float) -> None:
         """Records a finished request."""
         self._requests.labels(route, str(status)).inc()

@@ -76,6 +76,7 @@ def test_reading_it_needs_the_standard_library_alone():
         ({"max_new_tokens": -1}, r"--max_new_tokens is -1: use"),
         ({"max_body_bytes": 0}, r"--max_body_bytes is 0: use"),
         ({"max_connections": 0}, r"--max_connections is 0: use a number above 0"),
+        ({"max_programs": 0}, r"--max_programs is 0: use a number above 0"),
         ({"receive_seconds": 0}, r"--receive_seconds is 0: use a finite number above 0"),
         ({"allowed_hosts": ("http://a",)}, r"--allowed_hosts is .*: use names without ports"),
         ({"allowed_hosts": ("a:80",)}, r"--allowed_hosts is .*: use names without ports"),

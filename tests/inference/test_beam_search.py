@@ -130,6 +130,23 @@ def test_an_examples_result_does_not_depend_on_the_length_of_others(rules):
     np.testing.assert_array_equal(together[1][:1], alone[1])
 
 
+@pytest.mark.parametrize(("rules", "exponent"), [("t5x", 0.6), ("hf", -1.0)])
+@pytest.mark.parametrize("digits", [0, 6])  # with no digits, many scores tie
+def test_a_search_with_fewer_beams_than_slots_is_that_of_a_program_for_its_beams(rules, exponent, digits):
+    numbers, slots, T = [2, 3, 5, 8], 8, 6
+    table_TVV = np.round(table_of(11, V=5, T=T), digits)
+    fields = {"max_new_tokens": T, "length_penalty": exponent, "beam_variant": rules}
+    configs = [GenerationConfig(**fields, num_beams=slots)] * len(numbers)
+    params, spec = params_and_spec(configs, num_steps=T + 2)
+    params = params._replace(num_beams_B=np.int32(numbers))
+    beams = beam_search.start(np.zeros(len(numbers), np.int32), NO_STEPS, spec)
+    found = beam_search.best(beam_search.advance(by_table(table_TVV), beams, params, spec, T), spec)
+    for row, number in enumerate(numbers):
+        tokens_BKT, scores_BK = search(by_table(table_TVV), 1, T, **fields, num_beams=number)
+        np.testing.assert_array_equal(found[0][row, :number, :T], tokens_BKT[0])
+        np.testing.assert_array_equal(found[1][row, :number], scores_BK[0])
+
+
 def test_a_search_ends_once_its_result_is_decided():
     sure = np.array([[LOW, 9.0, 0.0, 0.0]])
     config = GenerationConfig(max_new_tokens=50, num_beams=2)

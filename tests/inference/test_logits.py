@@ -47,11 +47,15 @@ def naive(logits_V, decoded, config, vocab_size):
     return logits_V
 
 
-def check(configs, vocab_size=V, highest=5):
+def check(configs, vocab_size=V, highest=5, sizes=None):
     """Compares every number of tokens so far; of few different ones, so that they repeat."""
     rng = np.random.default_rng(0)
     params = make_sampling_params(configs, range(B), eos_id=EOS)
-    spec = make_decode_spec(configs, vocab_size=vocab_size, num_steps=T)
+    if sizes is None:
+        spec = make_decode_spec(configs, vocab_size=vocab_size, num_steps=T)
+    else:
+        params = params._replace(no_repeat_ngram_size_B=np.asarray(sizes, np.int32))
+        spec = make_decode_spec(configs[:1], vocab_size=vocab_size, num_steps=T)._replace(no_repeat_ngram_size=16)
     changed = 0
     for count in range(T + 1):
         logits_BKV = rng.normal(size=(B, K, V)).astype(np.float32)
@@ -89,6 +93,11 @@ def test_the_token_that_starts_a_decoder_is_penalized_where_no_other_is_0():
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_no_token_completes_an_ngram_that_has_occurred(size):
     assert check(configs("no_repeat_ngram_size", *[size] * B), highest=2) > 10
+
+
+@pytest.mark.parametrize("sizes", [(0, 1, 2, 3), (2, 2, T, T + 1), (0, 0, 0, 16)], ids=str)
+def test_examples_may_have_ngrams_of_different_sizes(sizes):
+    assert (check(configs("no_repeat_ngram_size", *sizes), highest=2, sizes=sizes) > 10) == (sizes[2] > 0)
 
 
 @pytest.mark.parametrize("size", [T + 1, T + 6])

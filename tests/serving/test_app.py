@@ -103,7 +103,7 @@ def test_a_completion_is_the_models_answer(server):
     assert (body["object"], body["model"]) == ("text_completion", "mine")
 
 
-def test_many_at_once_get_their_own_answers_in_few_batches(make):
+def test_many_at_once_get_their_own_answers_in_few_batches(make, compiled_when_used):
     asked, texts = make(batch_wait_ms=200), [chr(97 + number) * (1 + number % 5) + "?" for number in range(24)]
 
     async def all_at_once():
@@ -376,7 +376,7 @@ def test_a_key_makes_the_host_and_the_type_of_a_request_free(make):
 def test_a_stream_that_fails_ends_with_the_error_and_without_done(make, monkeypatch, caplog):
     asked, run_batch = make(), engine_module.run_batch
 
-    def fail_later(pretrained, jobs, **more):
+    def fail_later(pretrained, jobs, *more):
         tell = jobs[0].notify
 
         def once(event):
@@ -385,7 +385,7 @@ def test_a_stream_that_fails_ends_with_the_error_and_without_done(make, monkeypa
             raise RuntimeError("broken")
 
         jobs[0].notify = once
-        run_batch(pretrained, jobs, **more)
+        run_batch(pretrained, jobs, *more)
 
     monkeypatch.setattr(engine_module, "run_batch", fail_later)
     response = asked.post(RIGHT | {"stream": True, "max_tokens": 30})
@@ -427,6 +427,7 @@ def test_requests_and_tokens_are_counted(make):
     assert asked.count("t5x_lite_new_tokens_total") == 3 * NEW
     assert asked.count("t5x_lite_first_token_seconds_count") == 2
     assert "t5x_lite_queue_length 0.0" in asked.get("/metrics").text
+    assert asked.count("t5x_lite_programs") == asked.count("t5x_lite_programs_compiled") == len(asked.engine.programs)
 
 
 def test_decoder_only_and_encoder_only_models_serve_what_they_can(make):

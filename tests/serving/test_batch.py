@@ -13,15 +13,17 @@ from t5x_lite.model.sentence_head import Dense, SentenceHead
 from t5x_lite.parallel.mesh import make_mesh, replicated
 from t5x_lite.serving import batch
 from t5x_lite.serving.batch import (
+    MIN_LENGTH,
     NOT_FINITE,
     Failed,
     batch_sizes,
     group_of,
-    padded_inputs,
     power_of_two,
+    program_of,
     run_batch,
     warm_up,
 )
+from t5x_lite.serving.programs import GREEDY, SAMPLING, Programs
 from tests.serving.models import CFG, TOKENIZER, Listener, alone, pretrained
 
 # What the server decodes takes long to compile, and is tested where the server can be.
@@ -30,8 +32,9 @@ pytest.importorskip("starlette", reason="the extra serve is not installed")
 TEXTS = ["one", "the second of the texts", "3"]
 
 
-def run(*listeners, name="encoder_decoder", most_rows=9):
-    run_batch(pretrained(name), [listener.job for listener in listeners], most_rows=most_rows)
+def run(*listeners, model=None, name="encoder_decoder", most_rows=9):
+    jobs = [listener.job for listener in listeners]
+    run_batch(model or pretrained(name), jobs, program_of(jobs, most_rows), Programs(9))
     return listeners
 
 
@@ -45,28 +48,27 @@ def test_batches_have_few_sizes(most, sizes):
     assert batch_sizes(most) == sizes
 
 
-def test_inputs_are_padded_to_a_power_of_two_of_at_least_32_tokens():
-    short, long = Listener("abc"), Listener("x" * 40)
-    assert padded_inputs([short.job], 2, pad_id=0).shape == (2, 32)
-    inputs_BS = padded_inputs([short.job, long.job], 4, pad_id=2)
-    assert inputs_BS.shape == (4, 64)
-    assert inputs_BS[0, :4].tolist() == short.job.ids
-    assert set(inputs_BS[0, 4:].tolist()) == {2}
-    assert set(inputs_BS[2:].ravel().tolist()) == {2}
+def test_sizes_are_rounded_up_to_few():
+    jobs = [Listener("x" * 40, max_new_tokens=20).job, Listener("abc").job]
+    program = program_of(jobs, 16)
+    assert (program.length, program.num_rows, program.num_steps, program.num_sequences) == (64, 4, 64, 1)
+    assert program_of([Listener("a").job], 16).length == MIN_LENGTH
+    widths = [program_of([Listener("a", num_beams=beams).job], 16)[:2] for beams in (2, 3, 4, 5, 9, 16)]
+    assert widths == [(2, "t5x"), (4, "t5x"), (4, "t5x"), (8, "t5x"), (16, "t5x"), (16, "t5x")]
+    assert program_of([Listener("a", num_beams=5).job], 6).num_sequences == 6
 
 
 def test_jobs_that_need_different_programs_are_not_batched():
-    plain = group_of(Listener("a").job)
-    assert plain == group_of(Listener("b" * 60, temperature=0.5, max_new_tokens=9, num_top=1).job)
+    plain = group_of(Listener("a").job, 9)
+    assert plain == group_of(Listener("b" * 60, temperature=0.5, max_new_tokens=9, num_top=1).job, 9)
     for other in (
         Listener("a", num_beams=2),
         Listener("a", temperature=1.0, num_return_sequences=2),
-        Listener("a", no_repeat_ngram_size=3),
         Listener("a", embeds=True),
         Listener("a" * 64),
     ):
-        assert group_of(other.job) != plain
-    assert group_of(Listener("a" * 64).job) == group_of(Listener("a" * 127).job)
+        assert group_of(other.job, 9) != plain
+    assert group_of(Listener("a" * 64).job, 9) == group_of(Listener("a" * 127).job, 9)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +168,7 @@ def with_nan():
 @pytest.mark.parametrize("settings", [{}, {"num_beams": 2}, {"embeds": True}], ids=["greedy", "beams", "embedding"])
 def test_a_text_whose_outputs_are_not_numbers_fails_alone(settings):
     damaged, whole = Listener("axb", **settings), Listener("ab", **settings)
-    run_batch(with_nan(), [damaged.job, whole.job], most_rows=9)
+    run(damaged, whole, model=with_nan())
     assert damaged.heard() == [NOT_FINITE]
     assert not isinstance(whole.last(), Failed)
 
@@ -186,7 +188,7 @@ def test_a_models_own_head_makes_the_embedding():
     own = pretrained("encoder")
     own = own._replace(head=SentenceHead(pooling="first", dense=(Dense(kernel_DE=kernel_DE),), normalise=False))
     listener = Listener("one", embeds=True)
-    run_batch(own, [listener.job], most_rows=4)
+    run(listener, model=own)
     first_D = np.asarray(own.model(np.asarray([listener.job.ids], np.int32)))[0, 0]
     np.testing.assert_allclose(listener.last().values_E, first_D @ kernel_DE, rtol=1e-3, atol=1e-4)
 
@@ -202,8 +204,8 @@ def test_a_model_on_a_mesh_answers_and_embeds_as_on_one_device(settings):
     mesh = make_mesh(MeshConfig(data=2, fsdp=4))
     on_mesh = pretrained()._replace(model=jax.device_put(pretrained().model, replicated(mesh)))
     listeners, embeds = [Listener(text, **settings) for text in TEXTS], Listener("one", embeds=True)
-    run_batch(on_mesh, [listener.job for listener in listeners], most_rows=9)
-    run_batch(on_mesh, [embeds.job], most_rows=4)
+    run(*listeners, model=on_mesh)
+    run(embeds, model=on_mesh)
     assert [listener.text() for listener in listeners] == [alone(text, **settings) for text in TEXTS]
     [expected] = run(Listener("one", embeds=True))
     np.testing.assert_allclose(embeds.last().values_E, expected.last().values_E, atol=1e-6)
@@ -215,12 +217,38 @@ def test_a_decoder_only_model_continues_the_text():
     assert listener.text() == expected[0].sequences[0].text
 
 
-def test_warm_up_runs_every_size_greedy_and_sampled(monkeypatch):
+def test_warm_up_compiles_every_size_greedy_and_sampled(monkeypatch):
     seen = []
+    monkeypatch.setattr(batch, "compile_program", lambda pretrained, program, programs: seen.append(program[3:7]))
+    warm_up(pretrained(), Programs(9), most_rows=3, num_tokens=9)
+    assert seen == [(32, rows, 16, chooser) for rows in (1, 3) for chooser in (GREEDY, SAMPLING)]
 
-    def see(pretrained, jobs, *, most_rows):
-        seen.append((len(jobs), len(jobs[0].ids), jobs[0].config and jobs[0].config.temperature))
 
-    monkeypatch.setattr(batch, "run_batch", see)
-    warm_up(pretrained(), most_rows=3, num_tokens=9)
-    assert seen == [(rows, 9, temperature) for rows in (1, 3) for temperature in (0.0, 1.0)]
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"temperature": 1.0, "seed": 3},
+        {"temperature": 1.0, "seed": 3, "num_return_sequences": 3},
+        {"temperature": 1.0, "seed": 3, "top_p": 0.5},
+        {"temperature": 1.0, "seed": 3, "top_k": 3},
+        {"repetition_penalty": 1.5},
+        {"min_new_tokens": 5},
+        {"no_repeat_ngram_size": 1},
+        {"num_beams": 3, "num_return_sequences": 2},
+        {"num_beams": 3, "no_repeat_ngram_size": 2, "beam_variant": "hf"},
+    ],
+    ids=str,
+)
+@pytest.mark.slow
+def test_an_answer_does_not_depend_on_the_size_of_its_program(settings):
+    listener = Listener("one", max_new_tokens=9, **settings)
+    needed = program_of([listener.job], 8)
+    largest = needed._replace(num_steps=64, length=64, num_rows=3, penalises=True)
+    if not needed.beam_variant:
+        largest = largest._replace(chooser=3, num_top=5)
+    assert largest.covers(needed)
+    run_batch(pretrained(), [listener.job], largest, Programs(9))
+    request = Request("one", GenerationConfig(max_new_tokens=9, **settings))
+    answer = answer_batch(pretrained(), [request], batch_size=1)[0]
+    expected = sorted(sequence.text for sequence in answer.sequences)
+    assert sorted(TOKENIZER.decode(output.ids) for output in listener.last().sequences) == expected

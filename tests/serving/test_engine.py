@@ -6,7 +6,7 @@ import pytest
 
 from t5x_lite.serving import engine as engine_module
 from t5x_lite.serving.batch import Failed
-from t5x_lite.serving.engine import Engine, NotServing, QueueFull
+from t5x_lite.serving.engine import Compiling, Engine, NotServing, QueueFull
 from tests.serving.models import SECONDS, Listener, alone, options, pretrained
 
 # What the server decodes takes long to compile, and is tested where the server can be.
@@ -143,7 +143,7 @@ def test_a_job_cancelled_in_the_queue_makes_room_and_is_never_decoded(make, held
 def test_a_batch_that_fails_fails_its_jobs_alone(make, monkeypatch, caplog):
     engine, run_batch = make(), engine_module.run_batch
 
-    def fail(pretrained, jobs, **more):
+    def fail(pretrained, jobs, *more):
         monkeypatch.setattr(engine_module, "run_batch", run_batch)
         raise RuntimeError("out of memory")
 
@@ -225,3 +225,59 @@ def test_warm_up_ends_before_the_engine_is_ready(make, monkeypatch):
     assert loaded.wait(SECONDS)
     assert states == [("loading", {"most_rows": 4, "num_tokens": 20})]
     engine_of[0].close(SECONDS)
+
+
+@pytest.fixture
+def slow_compiler(monkeypatch):
+    """Programs wait to be compiled until the event is set; its list `asked` has those that are."""
+    gate, compile_program = threading.Event(), engine_module.compile_program
+    gate.asked = []
+
+    def compile_later(pretrained, program, programs):
+        gate.asked.append(program)
+        assert gate.wait(SECONDS)
+        compile_program(pretrained, program, programs)
+
+    monkeypatch.setattr(engine_module, "compile_program", compile_later)
+    yield gate
+    gate.set()
+
+
+def with_greedy_program(make) -> Engine:
+    engine = make(batch_size=1)
+    engine_module.run_batch(
+        engine.pretrained, [Listener("a").job], engine_module.program_of([Listener("a").job], 1), engine.programs
+    )
+    return engine
+
+
+def test_a_job_does_not_wait_for_the_programs_of_others(make, slow_compiler):
+    engine = with_greedy_program(make)
+    beams, greedy = Listener("a", num_beams=1, max_new_tokens=500), Listener("b", max_new_tokens=NEW)
+    submit(engine, beams)
+    submit(engine, greedy)
+    assert greedy.text() == alone("b", max_new_tokens=NEW)
+    assert not beams.heard()
+    slow_compiler.set()
+    assert beams.last().is_last
+
+
+def test_a_job_that_needs_one_program_too_many_is_refused_with_what_is_compiled(make, slow_compiler, monkeypatch):
+    monkeypatch.setattr("t5x_lite.serving.programs.MOST_PENDING", 1)
+    engine = with_greedy_program(make)
+    submit(engine, Listener("a", max_new_tokens=100))
+    with pytest.raises(Compiling, match=r"need a program that is not compiled.*use n up to 1 with max_tokens up to 64"):
+        submit(engine, Listener("a", max_new_tokens=200))
+    submit(engine, Listener("b", max_new_tokens=101))  # needs the same as the first
+    assert engine.num_waiting == 2
+    assert len(engine._compiler._pending) == 1
+
+
+def test_closing_does_not_leave_a_job_without_a_program_unanswered(make, slow_compiler, monkeypatch):
+    monkeypatch.setattr(engine_module, "CANCEL_SECONDS", 0.5)
+    engine = make()
+    waiting = Listener("a")
+    submit(engine, waiting)
+    engine.close(0.01)
+    assert waiting.last().reason == "closed"
+    assert not engine._worker.is_alive()
