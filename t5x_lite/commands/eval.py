@@ -23,6 +23,7 @@ from t5x_lite.evaluation.api import checked_tasks, held_out_corpora, held_out_sp
 from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.evaluation.metrics import reads
 from t5x_lite.evaluation.results import as_json, by_task
+from t5x_lite.evaluation.words import LABELS, unit_of
 from t5x_lite.files.closed_pipe import opened_output
 from t5x_lite.files.jsonl_output import STDIO, check_path
 from t5x_lite.files.one_writer import one_writer
@@ -30,16 +31,6 @@ from t5x_lite.files.progress import ProgressBar
 from t5x_lite.files.run_config import resolved
 from t5x_lite.files.same_file import refuse_overwriting
 from t5x_lite.parallel.multihost import Watchdog
-
-LABELS = {  # the first rows of a table, in order
-    "examples": "examples",
-    "loss": "loss",
-    "loss_text": "loss on text",
-    "target_accuracy": "target accuracy",
-    "unigram_text": "unigram entropy of text",
-    "unigram_labels": "entropy of the labels",
-    "perplexity": "perplexity",
-}
 
 
 def run(
@@ -157,9 +148,12 @@ def table(counts: Mapping[str, int], results: Mapping[str, float]) -> str:
         # Only the first line of a task shows its name.
         firsts = itertools.chain(["all" if is_total else task], itertools.repeat(""))
         names = [name for name in [*LABELS, *numbers] if name in values]
-        lines += [(next(firsts), LABELS.get(name, name), values[name]) for name in dict.fromkeys(names)]
+        lines += [(next(firsts), LABELS.get(name, name), values[name], unit_of(name)) for name in dict.fromkeys(names)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = (f"{task:{widths[0]}}  {name:{widths[1]}}  {value:>{widths[2]}}" for task, name, value in lines)
+    texts = (
+        f"{task:{widths[0]}}  {name:{widths[1]}}  {value:>{widths[2]}}  {unit}".rstrip()
+        for task, name, value, unit in lines
+    )
     return "\n".join(texts if len(counts) > 1 else (text[widths[0] :] for text in texts))
 
 

@@ -26,6 +26,8 @@ from t5x_lite.model.architectures import Model
 from t5x_lite.model.kernels.unstacked import decode_layout
 from t5x_lite.parallel.mesh import batch_sharding, device_batches, local_rows
 
+SHOWN_EXAMPLES = 8  # of each task, in TensorBoard
+
 
 def measured(evaluation: Evaluation, name: str, model: Model, answers: Sequence[str] | None) -> dict[str, float]:
     """Returns `eval/...` for each metric of a task; `answers` are predictions already made, or None."""
@@ -33,6 +35,9 @@ def measured(evaluation: Evaluation, name: str, model: Model, answers: Sequence[
     read = reads(metrics)
     if answers is None:
         answers = predictions(evaluation, name, model) if "predictions" in read else ()
+    if evaluation.on_examples is not None and answers:
+        some = texts(evaluation, name, SHOWN_EXAMPLES)
+        evaluation.on_examples(name, [(*one, answer) for one, answer in zip(some, answers, strict=False)])
     scored = scores(evaluation, name, model) if "scores" in read else ()
     values = measure(metrics, answers, references(evaluation, name), scored)
     return {f"{prefix(name)}{metric}": value for metric, value in values.items()}
@@ -70,13 +75,14 @@ def references(evaluation: Evaluation, name: str) -> list[Reference]:
     return [every[i] for i in evaluation.numbers(name)]
 
 
-def texts(evaluation: Evaluation, name: str) -> list[tuple[str, str]]:
-    """Returns a task's inputs and targets as the model sees them, in the order of `numbers`."""
+def texts(evaluation: Evaluation, name: str, most: int | None = None) -> list[tuple[str, str]]:
+    """Returns a task's inputs and targets as the model sees them, in the order of `numbers`: all, or at most `most`."""
     batches = (
         zip(*(evaluation.tokenizer.decode_batch(rows[side]) for side in ("inputs", "targets")), strict=True)
         for rows in evaluation.host_batches(name, convert=dict)
     )
-    return list(itertools.chain.from_iterable(batches))[: len(evaluation.numbers(name))]
+    number = len(evaluation.numbers(name))
+    return list(itertools.islice(itertools.chain.from_iterable(batches), min(number, most or number)))
 
 
 def on_mesh(rows: np.ndarray, *, mesh: Mesh) -> jax.Array:

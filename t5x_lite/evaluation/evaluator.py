@@ -99,6 +99,8 @@ class Evaluation:
     batch_size: int  # rows of the global batch
     num_batches: int  # maximum per task
     on_batch: Callable[[], object] = lambda: None  # called after each batch
+    # Called with a task and the inputs, targets and predictions of a few examples, if there are predictions.
+    on_examples: Callable[[str, Sequence[tuple[str, str, str]]], object] | None = None
 
     def __post_init__(self) -> None:
         for name, corpus in self.corpora.items():

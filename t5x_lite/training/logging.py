@@ -4,21 +4,22 @@
 import json
 import pathlib
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import jax
 import numpy as np
-from tensorboardX import SummaryWriter
 
 from t5x_lite.config import OptimizerConfig, TrainConfig
-from t5x_lite.evaluation.results import PREFIX, as_json, by_task
+from t5x_lite.evaluation.results import PREFIX, as_json
+from t5x_lite.evaluation.words import describe, duration
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.optim import make_schedule
 from t5x_lite.parallel.multihost import as_process_0
 from t5x_lite.training.program import Program
 from t5x_lite.training.run_dir import RunDirectory
+from t5x_lite.training.tensorboard import Events, Example
 
 LOSSES = "loss", f"{PREFIX}loss"
 
@@ -38,6 +39,8 @@ class RunLogger:
     def __init__(self, directory: RunDirectory, *, start: int, num_steps: int, enabled: bool = True):
         self._num_steps = num_steps
         self._bar = ProgressBar("Training", num_steps, completed=start, text="compiling", enabled=enabled)
+        self._clock = Clock(num_steps)
+        self._examples: dict[str, Sequence[Example]] = {}
         self._file = None
         self.losses: dict[tuple[int, str], float] = {}  # by step and name, in the order they were logged
         for row in read_rows(directory.metrics):
@@ -46,7 +49,8 @@ class RunLogger:
         if enabled:
             keep_rows(directory.metrics, start)
             self._file = directory.metrics.open("a")
-            self._tensorboard = SummaryWriter(str(directory.tensorboard), purge_step=start + 1 if start else None)
+            config = directory.config.read_text() if directory.config.is_file() else ""
+            self._events = Events(directory.tensorboard, start=start, config=config)
 
     def __enter__(self) -> Self:
         self._bar.__enter__()
@@ -56,26 +60,34 @@ class RunLogger:
         self._bar.__exit__()
         if self._file is not None:
             self._file.close()
-            self._tensorboard.close()
+            self._events.close()
 
     def advance(self, step: int) -> None:
         """Moves the progress bar."""
         self._bar.update(completed=step)
+        self._clock.advance(step)
 
-    def write(self, step: int, scalars: Mapping[str, float | int | None]) -> None:
-        """Records a row of metrics; None, for an unknown value, is written as null."""
+    def keep_examples(self, task: str, examples: Sequence[Example]) -> None:
+        """Keeps examples of the evaluation in progress, for the next row."""
+        self._examples[task] = examples
+
+    def write(
+        self, step: int, scalars: Mapping[str, float | int | None], *, learning_rate: float | None = None
+    ) -> None:
+        """Records a row of metrics, and shows it with the learning rate; None is an unknown value, null in the row."""
         self._remember(step, scalars)
-        text = describe(scalars)
-        self._bar.update(text=text.partition("\n")[0])
+        first, line_break, others = describe({**scalars, "learning_rate": learning_rate}).partition("\n")
+        self._bar.update(text=first)
         if not self._bar.visible or any(name.startswith(PREFIX) for name in scalars):
-            self.print(f"step {step}/{self._num_steps}  {text}")
+            self.print(f"step {step}/{self._num_steps}  {first}  {self._clock.describe(step)}{line_break}{others}")
         if self._file is None:
             return
         self._file.write(json.dumps({"step": step} | {name: as_json(value) for name, value in scalars.items()}) + "\n")
         self._file.flush()
-        for name, value in scalars.items():
-            if value is not None:
-                self._tensorboard.add_scalar(name if "/" in name else f"train/{name}", value, step)
+        self._events.add(step, scalars)
+        for task, examples in self._examples.items():
+            self._events.add_examples(step, task, examples)
+        self._examples = {}
 
     def has_evaluation(self, step: int) -> bool:
         """Returns whether the evaluation after a step is logged, in process 0."""
@@ -87,28 +99,6 @@ class RunLogger:
     def print(self, text: str) -> None:
         """Prints a line above the progress bar."""
         self._bar.print(text)
-
-
-def describe(scalars: Mapping[str, float | int | None]) -> str:
-    """Formats the main metrics of a row with units; each task of a mixture has its own line."""
-    formats = {
-        "loss": "loss {:.3f}",
-        "tokens_per_second": "{:,.0f} tokens/s",
-        "mfu": "MFU {:.1%}",
-        "nonfinite_steps": "{:d} non-finite",
-    }
-    texts = [form.format(scalars[name]) for name, form in formats.items() if scalars.get(name)]
-    tasks = {name: _describe_task(results) for name, results in by_task(scalars).items()}
-    first = "  ".join([*texts, *([f"held-out {tasks['']}"] if tasks[""] else [])])
-    width = max(map(len, tasks))
-    return "\n".join([first, *(f"    {name:{width}}  {text}" for name, text in tasks.items() if name)])
-
-
-def _describe_task(results: Mapping[str, float]) -> str:
-    """Formats the results of one task: losses in nats, metrics mostly out of 100."""
-    formats = {"loss": "loss {:.3f}", "loss_text": "on text {:.3f}", "unigram_text": "(unigram entropy {:.3f})"}
-    losses = [form.format(results[name]) for name, form in formats.items() if name in results]
-    return "  ".join([*losses, *(f"{name} {value:.2f}" for name, value in results.items() if name not in formats)])
 
 
 def read_rows(path: pathlib.Path) -> list[dict]:
@@ -179,14 +169,22 @@ class StepLogger:
         if step % cfg.log_every_steps == 0 or step == cfg.num_steps or in_a_row == cfg.max_nonfinite_steps:
             scalars = {name: float(value) for name, value in metrics.items()} | self._speed()
             counts = {"nonfinite_steps": int(metrics["nonfinite_steps"])}
-            rate = float(np.asarray(self._learning_rate(step - 1)))  # schedules count from 0
-            self._logger.write(step, scalars | counts | {"learning_rate": rate})
+            rate = self._rate_of(step)
+            self._logger.write(step, scalars | counts | {"learning_rate": rate}, learning_rate=rate)
         if in_a_row >= cfg.max_nonfinite_steps:
             raise FloatingPointError(
                 f"the gradients of the last {in_a_row} steps up to step {step} were not finite, so their updates were "
                 f"skipped (train.max_nonfinite_steps is {cfg.max_nonfinite_steps}): lower optimizer.learning_rate "
                 f"({self._optimizer.learning_rate}) or set optimizer.clip_norm, and run again"
             )
+
+    def write_evaluation(self, step: int, results: Mapping[str, float]) -> None:
+        """Logs the results of an evaluation after a step; its time is not that of the next steps."""
+        self._logger.write(step, results, learning_rate=self._rate_of(step))
+        self.restart_clock()
+
+    def _rate_of(self, step: int) -> float:
+        return float(np.asarray(self._learning_rate(step - 1)))  # schedules count from 0
 
     def _speed(self) -> dict[str, float | None]:
         batch_size = self._train.batch_size
@@ -211,6 +209,27 @@ class StepLogger:
             return None
         flops = self._train.batch_size * train_flops(self._program.model, *self._lengths, self._program.architecture)
         return flops / seconds_per_step / (chip.flops * mesh.size)
+
+
+class Clock:
+    """Estimates the remaining time of a run from the steps since the first one, which includes compilation."""
+
+    def __init__(self, num_steps: int):
+        self._num_steps = num_steps
+        self._began = time.monotonic()
+        self._first: tuple[int, float] | None = None
+
+    def advance(self, step: int) -> None:
+        """Takes the number of a step that is done."""
+        self._first = self._first or (step, time.monotonic())
+
+    def describe(self, step: int) -> str:
+        """Returns the time that this process has run, and the time left if it can be told."""
+        now, left = time.monotonic(), ""
+        if self._first is not None and step > self._first[0]:
+            seconds_per_step = (now - self._first[1]) / (step - self._first[0])
+            left = f", {duration((self._num_steps - step) * seconds_per_step)} left"
+        return f"{duration(now - self._began)} elapsed{left}"
 
 
 class Stopwatch:

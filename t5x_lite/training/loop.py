@@ -81,11 +81,11 @@ def train(cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False)
         watchdog = stack.enter_context(Watchdog())
         logger.print(describe_start(job, start))
         step_logger = StepLogger(logger, job.program, cfg.train, cfg.optimizer, row_lengths(job.examples))
-        evaluate = make_evaluation(job, watchdog)
+        evaluate = make_evaluation(job, watchdog, logger)
         batches = open_batches(job, first_example, directory.profile if profile else None)
         stop.begin()
         if start and cfg.evaluates_at(start) and not logger.has_evaluation(start):  # the run was killed meanwhile
-            results = record_evaluation(evaluate, state, logger, step_logger)
+            results = record_evaluation(evaluate, state, step_logger)
         for step in range(start + 1, num_steps + 1):
             state, metrics = job.program.step(state, next(batches))
             watchdog.heartbeat()
@@ -97,14 +97,15 @@ def train(cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False)
                 checkpoints.save(step, to_items(state), {"next_example": next_example} | job.program.description)
                 step_logger.restart_clock()
             if cfg.evaluates_at(step):  # after saving, so that a kill meanwhile costs no steps
-                results = record_evaluation(evaluate, state, logger, step_logger)
+                results = record_evaluation(evaluate, state, step_logger)
             if stops:
                 break
         step_logger.flush()
         checkpoints.wait()
         logger.print(describe_end(run, int(state.step), stop.requested))
         if is_first:
-            write_atomically(directory.plot, loss_curve(read_rows(directory.metrics)))
+            is_text = not any(corpus.has_pairs for corpus in job.corpora.values())
+            write_atomically(directory.plot, loss_curve(read_rows(directory.metrics), with_unigrams=is_text))
     return Results(results, step=int(state.step), is_complete=int(state.step) >= num_steps)
 
 
@@ -139,8 +140,8 @@ def make_job(run: Run, mesh: Mesh, corpora: Corpora) -> Job:
     return Job(run, corpora, examples, program)
 
 
-def make_evaluation(job: Job, watchdog: Watchdog) -> Evaluation:
-    """Returns the evaluation on a run's held-out examples."""
+def make_evaluation(job: Job, watchdog: Watchdog, logger: RunLogger) -> Evaluation:
+    """Returns the evaluation on a run's held-out examples, some of which the logger gets with their predictions."""
     return Evaluation(
         corpora=job.corpora,
         examples=job.examples.eval,
@@ -150,17 +151,15 @@ def make_evaluation(job: Job, watchdog: Watchdog) -> Evaluation:
         batch_size=job.run.config.train.batch_size,
         num_batches=job.run.config.eval.num_batches,
         on_batch=watchdog.heartbeat,
+        on_examples=logger.keep_examples,
     )
 
 
-def record_evaluation(
-    evaluate: Evaluation, state: TrainState, logger: RunLogger, step_logger: StepLogger
-) -> dict[str, float]:
+def record_evaluation(evaluate: Evaluation, state: TrainState, step_logger: StepLogger) -> dict[str, float]:
     """Logs and returns the results of a state's model on the held-out examples."""
     step_logger.flush()
     results = evaluate(state.model)
-    logger.write(int(state.step), results)
-    step_logger.restart_clock()
+    step_logger.write_evaluation(int(state.step), results)
     return results
 
 

@@ -80,16 +80,20 @@ def _fills_blanks(run: Run) -> bool:
     return is_text and (task.objective in SPAN_FILLING or run.examples.architecture.traits.fills_masks)
 
 
-def loss_curve(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Plots the losses in rows of metrics as an SVG document."""
+def loss_curve(rows: Sequence[Mapping[str, Any]], *, with_unigrams: bool) -> str:
+    """Plots the losses in rows of metrics as an SVG document.
+
+    The unigram entropy, what a model of text can reach without looking at its inputs, means little for targets of a
+    task: `with_unigrams` is for text.
+    """
     names = {
         "loss": "training loss",
         "eval/loss": "held-out loss",
         "eval/loss_text": "held-out, text only",
-        "eval/unigram_text": "unigram entropy",
-    }
+    } | ({"eval/unigram_text": "unigram entropy"} if with_unigrams else {})
     series = {
         label: [(row["step"], row[name]) for row in rows if isinstance(row.get(name), float)]
         for name, label in names.items()
     }
+    series = {label: points for label, points in series.items() if points}
     return line_chart(series, title="Loss", x_label="step", y_label="nats per target token")

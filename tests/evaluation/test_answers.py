@@ -14,11 +14,21 @@ TASK = TaskConfig(source="a.jsonl", inputs="{q}", targets="{a}", metrics=("accur
 
 
 def test_predictions_already_made_are_not_made_again(monkeypatch):
-    evaluation = types.SimpleNamespace(corpora={"x": types.SimpleNamespace(task=TASK)})
+    evaluation = types.SimpleNamespace(corpora={"x": types.SimpleNamespace(task=TASK)}, on_examples=None)
     monkeypatch.setattr(answers, "references", lambda *_: [Reference(targets) for targets in ("a", "b", "c")])
     monkeypatch.setattr(answers, "predictions", lambda *_: ["a", "b", "d"])
     assert answers.measured(evaluation, "x", None, ["a", "e", "d"]) == {"eval/x/accuracy": pytest.approx(100 / 3)}
     assert answers.measured(evaluation, "x", None, None) == {"eval/x/accuracy": pytest.approx(200 / 3)}
+
+
+def test_a_few_examples_are_shown_with_their_predictions(monkeypatch):
+    shown, corpora = {}, {"x": types.SimpleNamespace(task=TASK)}
+    evaluation = types.SimpleNamespace(corpora=corpora, on_examples=shown.__setitem__)
+    monkeypatch.setattr(answers, "references", lambda *_: [Reference(targets) for targets in ("a", "b", "c")])
+    monkeypatch.setattr(answers, "predictions", lambda *_: ["a", "b", "d"])
+    monkeypatch.setattr(answers, "texts", lambda evaluation, name, most: [("q", "a"), ("r", "b")])
+    answers.measured(evaluation, "x", None, None)
+    assert shown == {"x": [("q", "a", "a"), ("r", "b", "b")]}
 
 
 def test_arrays_of_one_process_are_fetched_as_they_are():

@@ -1,12 +1,13 @@
 """Tests t5x_lite/training/logging.py"""
 
 import json
+import re
+import time
 
 import pytest
 
-from t5x_lite.evaluation.results import by_task
 from t5x_lite.files.progress import ProgressBar
-from t5x_lite.training.logging import RunLogger, describe, keep_rows, read_rows
+from t5x_lite.training.logging import Clock, RunLogger, keep_rows, read_rows
 from t5x_lite.training.run_dir import RunDirectory
 
 
@@ -77,53 +78,28 @@ def test_a_disabled_logger_writes_nothing(tmp_path):
 def test_a_log_file_gets_a_line_for_each_row(tmp_path, capsys):
     with logger(tmp_path) as writing:
         writing.write(4, {"loss": 1.5, "tokens_per_second": 12_345.0})
-    assert "step 4/10  loss 1.500  12,345 tokens/s" in capsys.readouterr().err
-
-
-def test_zero_and_unknown_numbers_are_not_shown():
-    assert describe({"loss": 2.0, "mfu": None, "nonfinite_steps": 0}) == "loss 2.000"
-    assert describe({"mfu": 0.25, "nonfinite_steps": 2}) == "MFU 25.0%  2 non-finite"
-
-
-def test_an_evaluation_is_shown_with_its_metrics():
-    losses = {"eval/loss": 2.5, "eval/loss_text": 2.25, "eval/accuracy": 12.5, "eval/squad/em": 0.0}
-    shown = describe(losses | {"eval/unigram_text": 3.0})
-    assert shown == "held-out loss 2.500  on text 2.250  (unigram entropy 3.000)  accuracy 12.50  squad/em 0.00"
-
-
-MIXTURE = {
-    "eval/loss": 2.0,
-    "eval/loss_text": 1.5,
-    "eval/a/loss": 1.0,
-    "eval/a/squad/em": 7.0,
-    "eval/a/deep/loss": 3.0,
-    "eval/a/deep/accuracy": 50.0,
-}
-
-
-def test_the_tasks_of_a_mixture_have_lines_of_their_own():
-    assert describe(MIXTURE).splitlines() == [
-        "held-out loss 2.000  on text 1.500",
-        "    a       loss 1.000  squad/em 7.00",
-        "    a/deep  loss 3.000  accuracy 50.00",
-    ]
-
-
-def test_slashes_in_metrics_differ_from_slashes_in_tasks():
-    assert by_task(MIXTURE) == {
-        "": {"loss": 2.0, "loss_text": 1.5},
-        "a": {"loss": 1.0, "squad/em": 7.0},
-        "a/deep": {"loss": 3.0, "accuracy": 50.0},
-    }
-    assert by_task({"loss": 3.0, "eval/loss": 1.0}) == {"": {"loss": 1.0}}
+        writing.write(5, {"eval/loss": 2.5}, learning_rate=0.25)
+    first, second = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"step 4/10  loss 1.500  12,345 tokens/s  0:00:0\d elapsed", first)
+    assert re.fullmatch(r"step 5/10  held-out loss 2.500  learning rate 0.25  0:00:0\d elapsed", second)
 
 
 def test_a_mixture_is_logged_in_several_lines(tmp_path, capsys, monkeypatch):
     texts = []
     monkeypatch.setattr(ProgressBar, "update", lambda self, text: texts.append(text))
     with logger(tmp_path) as writing:
-        writing.write(4, MIXTURE)
-    assert texts == ["held-out loss 2.000  on text 1.500"]
+        writing.write(4, {"eval/loss": 2.0, "eval/a/loss": 1.0, "eval/deep/loss": 3.0})
+    assert texts == ["held-out loss 2.000"]
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "step 4/10  held-out loss 2.000  on text 1.500"
-    assert lines[2] == "    a/deep  loss 3.000  accuracy 50.00"
+    assert lines[0].startswith("step 4/10  held-out loss 2.000  0:00:0")
+    assert lines[2] == "    deep  loss 3.000"
+
+
+def test_the_time_left_follows_from_the_steps_after_the_first(monkeypatch):
+    times = iter([100.0, 160.0, 170.0, 180.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    clock = Clock(num_steps=50)
+    clock.advance(11)  # after a minute of compilation
+    assert clock.describe(11) == "0:01:10 elapsed"
+    clock.advance(15)
+    assert clock.describe(15) == "0:01:20 elapsed, 0:02:55 left"

@@ -58,6 +58,13 @@ def test_only_models_trained_on_blanks_fill_them(tmp_path, task, use):
 
 def test_the_loss_curve_has_a_line_for_each_loss():
     rows = [{"step": 1, "loss": 2.5}, {"step": 2, "loss": "nan", "eval/loss": math.pi}, {"step": 3, "loss": 1.5}]
-    document = loss_curve(rows)
-    assert [len(points) for points in lines(document)] == [2, 1, 0, 0]
+    document = loss_curve(rows, with_unigrams=True)
+    assert [len(points) for points in lines(document)] == [2, 1]
     assert "held-out loss" in "".join(ElementTree.fromstring(document).itertext())
+
+
+def test_the_unigram_entropy_is_drawn_for_text_alone():
+    rows = [{"step": 2, "loss": 2.5, "eval/loss": 3.5, "eval/unigram_text": 4.5}]
+    for with_unigrams in (True, False):
+        document = loss_curve(rows, with_unigrams=with_unigrams)
+        assert ("unigram entropy" in document) == with_unigrams
