@@ -253,6 +253,8 @@ class ServeConfig:
       max_programs: maximum number of compiled programs to keep; those not used for longest are freed.
       pooling: embedding of a text: mean, over its tokens' last hidden states, or first, that of the first token; null
         follows the model's directory, or else is mean.
+      chat_template: file with the Jinja template that turns a conversation into a prompt; null takes that of the
+        model's directory; without one, a conversation is a single message.
       api_key: bearer token that requests must carry; null uses the environment variable T5X_LITE_API_KEY, if set.
       allowed_hosts: without a key, names under which clients may address the server besides localhost, its host and IP
         addresses, such as [models.example.org]; ["*"] allows all.
@@ -278,6 +280,7 @@ class ServeConfig:
     warm_up_tokens: int = 32
     max_programs: int = 64
     pooling: Literal["mean", "first"] | None = None
+    chat_template: str | None = None
     api_key: str | None = None
     allowed_hosts: tuple[str, ...] = ()
     log_requests: bool = True
@@ -288,6 +291,7 @@ class ServeConfig:
             not_empty("use 127.0.0.1 for this machine only"): "host",
             Rule(lambda port: 0 <= port < 2**16, "use a number from 1 to 65535, or 0 for a free port"): "port",
             not_empty("give a name, or leave it out"): "model_name",
+            not_empty("name a file with a Jinja template, or leave it out"): "chat_template",
             not_empty("give a secret, or leave it out"): "api_key",
             POSITIVE: "batch_size max_queue max_input_tokens max_new_tokens max_body_bytes",
             Rule(lambda number: number > 0, "use a number above 0"): "max_connections max_programs",
@@ -302,7 +306,7 @@ class ServeConfig:
             ): "shutdown_seconds batch_wait_ms",
         }
         check_fields(self, "--", rules)
-        expand_home(self, "--", "checkpoint")
+        expand_home(self, "--", "checkpoint chat_template")
         require(
             self.warm_up_tokens <= self.max_input_tokens,
             f"--warm_up_tokens is {self.warm_up_tokens}: use at most --max_input_tokens, {self.max_input_tokens}",

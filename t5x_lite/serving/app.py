@@ -5,7 +5,7 @@ import asyncio
 import functools
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from starlette.applications import Starlette
@@ -20,22 +20,29 @@ from t5x_lite.config.commands import ServeConfig
 from t5x_lite.model.sentence_head import shortened
 from t5x_lite.serving import schema
 from t5x_lite.serving.batch import Embedded, Job, Progress
+from t5x_lite.serving.chat import ChatForm, Render, parse_chat
 from t5x_lite.serving.choices import Choice, Delta
 from t5x_lite.serving.engine import Engine, NotServing
 from t5x_lite.serving.middleware import BearerToken, BodyTooLarge, SameSite, error_response
-from t5x_lite.serving.request_log import RequestLog, write_to_stderr
+from t5x_lite.serving.request_log import ROUTES, RequestLog, write_to_stderr
 from t5x_lite.serving.schema import Completion, RequestError, Served
 from t5x_lite.serving.subscription import ClientDisconnected, Subscription
 from t5x_lite.serving.telemetry import Telemetry
 
 CLIENT_CLOSED_REQUEST = 499  # nginx's status; only metrics see it
 QUEUED_BATCHES = 4  # of one embeddings request at a time, to leave room for other requests
+Form = schema.CompletionForm | ChatForm
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, model_name: str) -> Starlette:
-    """Returns the ASGI application; clients know the model as `model_name`."""
-    service = Service(engine, options, telemetry, model_name)
+def make_app(
+    engine: Engine, options: ServeConfig, telemetry: Telemetry, *, model_name: str, render: Render | None = None
+) -> Starlette:
+    """Returns the ASGI application; clients know the model as `model_name`.
+
+    `render` turns messages into a prompt; None takes the text of a single message.
+    """
+    service = Service(engine, options, telemetry, model_name, render)
     telemetry.watch_programs(lambda: len(engine.programs), lambda: engine.programs.num_compiled)
     if options.api_key is None:
         access = Middleware(SameSite, names=(options.host, *options.allowed_hosts))
@@ -44,6 +51,7 @@ def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, mode
     return Starlette(
         routes=[
             Route("/v1/completions", service.completions, methods=["POST"]),
+            Route("/v1/chat/completions", service.chat, methods=["POST"]),
             Route("/v1/embeddings", service.embeddings, methods=["POST"]),
             Route("/v1/models", service.models),
             Route("/v1/models/{name:path}", service.one_model),
@@ -61,15 +69,28 @@ def make_app(engine: Engine, options: ServeConfig, telemetry: Telemetry, *, mode
 class Service:
     """Handlers of the routes."""
 
-    def __init__(self, engine: Engine, options: ServeConfig, telemetry: Telemetry, model_name: str):
+    def __init__(
+        self, engine: Engine, options: ServeConfig, telemetry: Telemetry, model_name: str, render: Render | None
+    ):
+        self._render = render
         self._engine, self._options, self._telemetry, self._name = engine, options, telemetry, model_name
         self._description = schema.ModelReply(id=model_name, created=int(time.time())).model_dump()
 
     async def completions(self, request: Request) -> Response:
         """POST /v1/completions."""
+        return await self._complete(request, schema.parse_completion, schema.CompletionForm(self._name))
+
+    async def chat(self, request: Request) -> Response:
+        """POST /v1/chat/completions."""
+        parse = functools.partial(parse_chat, render=self._render)
+        return await self._complete(request, parse, ChatForm(self._name))
+
+    async def _complete(
+        self, request: Request, parse: Callable[[dict[str, Any], Served], Completion], form: Form
+    ) -> Response:
         begin = time.monotonic()
         fields = await self._fields(request)
-        completion = await asyncio.to_thread(schema.parse_completion, fields, self._served())
+        completion = await asyncio.to_thread(parse, fields, self._served())
         subscription = self._subscription(request)
         try:
             choices = await asyncio.to_thread(self._choices, completion)
@@ -81,7 +102,7 @@ class Service:
             await subscription.close()
             raise
         if completion.request.stream:
-            return EventStream(self._events(completion, choices, first, deltas), subscription)
+            return EventStream(self._events(completion, choices, form, chain(first, deltas)), subscription)
         try:
             of_choices: list[list[Delta]] = [[] for _ in choices]
             of_choices[first[0]].append(first[1])
@@ -89,9 +110,7 @@ class Service:
                 of_choices[index].append(delta)
         finally:
             await subscription.close()
-        whole = [schema.ChoiceReply.of(Delta.join(parts), index) for index, parts in enumerate(of_choices)]
-        usage = self._usage(completion, choices)
-        return JSONResponse(schema.CompletionReply(model=self._name, choices=whole, usage=usage).model_dump())
+        return JSONResponse(form.whole([Delta.join(parts) for parts in of_choices], self._usage(completion, choices)))
 
     async def embeddings(self, request: Request) -> Response:
         """POST /v1/embeddings."""
@@ -178,26 +197,16 @@ class Service:
         return self._engine.pretrained.tokenizer.surfaces()
 
     async def _events(
-        self,
-        completion: Completion,
-        choices: list[Choice],
-        first: tuple[int, Delta],
-        deltas: AsyncIterator[tuple[int, Delta]],
+        self, completion: Completion, choices: list[Choice], form: Form, deltas: AsyncIterator[tuple[int, Delta]]
     ) -> AsyncIterator[dict[str, Any]]:
         """Yields the JSON objects of a stream."""
         include_usage = completion.request.stream_options.include_usage
-        reply = schema.CompletionReply(model=self._name)
-
-        def event(index: int, delta: Delta) -> dict[str, Any]:
-            part = reply.model_copy(update={"choices": [schema.ChoiceReply.of(delta, index)]})
-            return part.model_dump(exclude=None if include_usage else {"usage"})
-
-        yield event(*first)
         async for index, delta in deltas:
-            yield event(index, delta)
+            # OpenAI's: an event has a usage only if the last one will have it.
+            yield form.event(index, delta) | ({"usage": None} if include_usage else {})
         usage = self._usage(completion, choices)
         if include_usage:
-            yield reply.model_copy(update={"usage": usage}).model_dump()
+            yield form.last_event(usage)
 
     def _usage(self, completion: Completion, choices: list[Choice]) -> schema.CompletionUsage:
         num_input = sum(prompt.num_tokens for prompt in completion.request.prompt)
@@ -206,6 +215,13 @@ class Service:
         return schema.CompletionUsage(
             prompt_tokens=num_input, completion_tokens=num_new, total_tokens=num_input + num_new
         )
+
+
+async def chain(first: tuple[int, Delta], deltas: AsyncIterator[tuple[int, Delta]]) -> AsyncIterator[tuple[int, Delta]]:
+    """Yields the first delta and the others."""
+    yield first
+    async for delta in deltas:
+        yield delta
 
 
 class EventStream(Response):
@@ -280,7 +296,7 @@ async def _report(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         return error_response(RequestError(500, f"the server failed ({type(error).__name__}): see its log"))
     allowed = (error.headers or {}).get("Allow", "")
-    hint = f"use {allowed}" if allowed else "see /v1/models, /v1/completions, /v1/embeddings, /health, /metrics"
+    hint = f"use {allowed}" if allowed else f"see {', '.join(ROUTES)}"
     message = f"{request.method} {request.url.path} is not served: {hint}"
     response = error_response(RequestError(error.status_code, message))
     if allowed:

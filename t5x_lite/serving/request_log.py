@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from t5x_lite.serving.telemetry import Telemetry
 
-ROUTES = ("/v1/completions", "/v1/embeddings", "/v1/models", "/health", "/metrics")
+ROUTES = ("/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/models", "/health", "/metrics")
 POLLED = ("/health", "/metrics")  # every few seconds, so that they are logged only if they fail
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
 ID_HEADER = "X-Request-Id"

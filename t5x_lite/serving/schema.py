@@ -9,7 +9,7 @@ import dataclasses
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -87,7 +87,7 @@ class Prompt(NamedTuple):
 def _check_model(name: str, info: ValidationInfo) -> str:
     served: Any = info.context
     if name != served.model_name:
-        message = f"model is {_shown(name)}: this server has {served.model_name!r}"
+        message = f"model is {shown(name)}: this server has {served.model_name!r}"
         raise RequestError(404, message, "model", code="model_not_found")
     return name
 
@@ -100,7 +100,7 @@ def _tokenize_prompts(given: Any, info: ValidationInfo) -> list[Prompt]:
     if isinstance(given, str) or (isinstance(given, list) and given and all(map(_is_id, given))):
         given = [given]
     if not isinstance(given, list) or not given:
-        raise RequestError(400, f"{field} is {_shown(given)}: give a string, or a list of strings", field)
+        raise RequestError(400, f"{field} is {shown(given)}: give a string, or a list of strings", field)
     if len(given) > limit:
         raise RequestError(400, f"{field} has {len(given)} items: give at most {limit} at once", field)
     return [_tokenize(item, field, served) for item in given]
@@ -123,7 +123,7 @@ def _tokenize(item: Any, field: str, served: Served) -> Prompt:
         ids = item[:-1] if item[-1] == tokenizer.eos_id else item
         text = tokenizer.decode(ids)
     else:
-        raise RequestError(400, f"{field} has the item {_shown(item)}: give strings, or lists of ids", field)
+        raise RequestError(400, f"{field} has the item {shown(item)}: give strings, or lists of ids", field)
     architecture = served.pretrained.architecture
     num_tokens = len(ids) + (architecture.traits.has_encoder or architecture.keeps_eos)
     if num_tokens > limit:
@@ -146,7 +146,7 @@ Stops = Annotated[
 ]
 
 
-class _Request(BaseModel, strict=True, extra="forbid", allow_inf_nan=False):
+class RequestBody(BaseModel, strict=True, extra="forbid", allow_inf_nan=False):
     """A JSON object with strict types and no unknown fields; null fields count as absent."""
 
     @model_validator(mode="before")
@@ -157,18 +157,17 @@ class _Request(BaseModel, strict=True, extra="forbid", allow_inf_nan=False):
         return {name: value for name, value in fields.items() if value is not None or name not in cls.model_fields}
 
 
-class StreamOptions(_Request):
+class StreamOptions(RequestBody):
     """Options of a streamed completion."""
 
     include_usage: bool = False
     include_obfuscation: Any = None  # ignored
 
 
-class CompletionRequest(_Request):
-    """Body of POST /v1/completions."""
+class Generation(RequestBody):
+    """Fields of the requests that generate text."""
 
     model: ModelName
-    prompt: Prompts
     max_tokens: int | None = Field(None, ge=1)
     n: int = Field(1, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
@@ -177,8 +176,6 @@ class CompletionRequest(_Request):
     stop: Stops = []
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    logprobs: int | None = Field(None, ge=0, le=5)
-    echo: bool = False
     user: str = ""
     # Extensions.
     num_beams: int = Field(1, ge=1, le=MOST_BEAMS)
@@ -191,9 +188,23 @@ class CompletionRequest(_Request):
     # Not supported: only values without effect are accepted.
     presence_penalty: Literal[0] = 0
     frequency_penalty: Literal[0] = 0
-    best_of: int = Field(1, ge=1)  # 1, or `n`
-    suffix: Literal[""] = ""
     logit_bias: dict[str, Any] = Field({}, max_length=0)
+
+    @model_validator(mode="after")
+    def _check_stream(self) -> "Generation":
+        if "stream_options" in self.model_fields_set and not self.stream:
+            raise RequestError(400, "stream_options is given without stream: leave it out", "stream_options")
+        return self
+
+
+class CompletionRequest(Generation):
+    """Body of POST /v1/completions."""
+
+    prompt: Prompts
+    logprobs: int | None = Field(None, ge=0, le=5)
+    echo: bool = False
+    best_of: int = Field(1, ge=1)  # 1, or `n`
+    suffix: Literal[""] = ""  # not supported
 
     @model_validator(mode="after")
     def _check_combinations(self) -> "CompletionRequest":
@@ -209,12 +220,10 @@ class CompletionRequest(_Request):
                 "and this server computes none, so leave out one of them; t5x_lite.score gives those of targets"
             )
             raise RequestError(400, message, "logprobs")
-        if "stream_options" in self.model_fields_set and not self.stream:
-            raise RequestError(400, "stream_options is given without stream: leave it out", "stream_options")
         return self
 
 
-class EmbeddingRequest(_Request):
+class EmbeddingRequest(RequestBody):
     """Body of POST /v1/embeddings."""
 
     model: ModelName
@@ -242,12 +251,12 @@ def parse_body(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RequestError(400, f"the body is not JSON ({error}): send one JSON object, in UTF-8") from error
     if not isinstance(fields, dict):
-        raise RequestError(400, f"the body is {_shown(fields)}: send one JSON object")
+        raise RequestError(400, f"the body is {shown(fields)}: send one JSON object")
     for field, value in fields.items() if b"\\u" in body else ():
         # JSON can write half of a surrogate pair, which is no character and in no encoding.
         if not _is_unicode(field) or not _is_unicode(json.dumps(value, ensure_ascii=False)):
             name = field if _is_unicode(field) else None
-            raise RequestError(400, f"{_shown(field)} has an unpaired surrogate: send valid Unicode", name)
+            raise RequestError(400, f"{shown(field)} has an unpaired surrogate: send valid Unicode", name)
     return fields
 
 
@@ -261,7 +270,7 @@ def _is_unicode(text: str) -> bool:
 
 def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:
     """Validates the body of a completions request; raises RequestError."""
-    request = _validate(CompletionRequest, fields, served)
+    request = validate(CompletionRequest, fields, served)
     architecture = served.pretrained.architecture
     if not architecture.traits.decodes:
         message = f"the model is {architecture.with_article}, which generates no text: use /v1/embeddings"
@@ -271,7 +280,7 @@ def parse_completion(fields: Mapping[str, Any], served: Served) -> Completion:
 
 def parse_embedding(fields: Mapping[str, Any], served: Served) -> EmbeddingRequest:
     """Validates the body of an embeddings request; raises RequestError."""
-    request = _validate(EmbeddingRequest, fields, served)
+    request = validate(EmbeddingRequest, fields, served)
     architecture = served.pretrained.architecture
     if not architecture.traits.has_encoder:
         message = f"the model is {architecture.with_article}, which has no encoder: use /v1/completions"
@@ -283,10 +292,11 @@ def parse_embedding(fields: Mapping[str, Any], served: Served) -> EmbeddingReque
     return request
 
 
-Request = TypeVar("Request", bound=_Request)
+Request = TypeVar("Request", bound=RequestBody)
 
 
-def _validate(kind: type[Request], fields: Mapping[str, Any], served: Served) -> Request:
+def validate(kind: type[Request], fields: Mapping[str, Any], served: Served) -> Request:
+    """Returns a request's body as a model; raises RequestError."""
     try:
         return kind.model_validate(fields, context=served)
     except ValidationError as error:
@@ -295,10 +305,10 @@ def _validate(kind: type[Request], fields: Mapping[str, Any], served: Served) ->
     if first["type"] == "missing":
         message = f"{field} is missing: this field is required"
     elif first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-        message = f"{_shown(field)} is not a field of this request: use {', '.join(sorted(kind.model_fields))}"
+        message = f"{shown(field)} is not a field of this request: use {', '.join(sorted(kind.model_fields))}"
     else:
         problem = first["msg"]
-        message = f"{field} is {_shown(fields[field])}: {problem[0].lower()}{problem[1:]}"
+        message = f"{field} is {shown(fields[field])}: {problem[0].lower()}{problem[1:]}"
     raise RequestError(400, message, field)
 
 
@@ -347,7 +357,8 @@ def _check_limit(field: str, value: int, limit: int) -> None:
         raise RequestError(400, f"{field} is {value}: input should be less than or equal to {limit}", field)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Returns a value as JSON, cut to a length that fits in a message."""
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
@@ -391,15 +402,41 @@ class CompletionUsage(BaseModel):
     total_tokens: int
 
 
+def new_id(kind: str) -> str:
+    """Returns the id of a reply."""
+    return f"{kind}-{secrets.token_hex(16)}"
+
+
 class CompletionReply(BaseModel):
     """Response to a completions request; the events of a stream are copies with other choices."""
 
-    id: str = Field(default_factory=lambda: f"cmpl-{secrets.token_hex(16)}")
-    object: Literal["text_completion"] = "text_completion"
+    id: str = Field(default_factory=lambda: new_id("cmpl"))
+    object: Literal["text_completion", "chat.completion"] = "text_completion"
     created: int = Field(default_factory=lambda: int(time.time()))  # seconds since 1970
     model: str
     choices: list[ChoiceReply] = []
     usage: CompletionUsage | None = None
+
+
+class CompletionForm:
+    """The replies to one completions request."""
+
+    def __init__(self, model: str):
+        self._reply = CompletionReply(model=model)
+
+    def whole(self, choices: Sequence[Delta], usage: CompletionUsage) -> dict[str, Any]:
+        """Returns the reply with all choices."""
+        replies = [ChoiceReply.of(delta, index) for index, delta in enumerate(choices)]
+        return self._reply.model_copy(update={"choices": replies, "usage": usage}).model_dump()
+
+    def event(self, index: int, delta: Delta) -> dict[str, Any]:
+        """Returns the event of a stream for a part of a choice."""
+        part = self._reply.model_copy(update={"choices": [ChoiceReply.of(delta, index)]})
+        return part.model_dump(exclude={"usage"})
+
+    def last_event(self, usage: CompletionUsage) -> dict[str, Any]:
+        """Returns the event of a stream that has the usage."""
+        return self._reply.model_copy(update={"usage": usage}).model_dump()
 
 
 class EmbeddingReply(BaseModel):

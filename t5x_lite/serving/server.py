@@ -19,6 +19,7 @@ from t5x_lite.config.encoding import EncodingConfig
 from t5x_lite.inference.encode import make_plan
 from t5x_lite.parallel.mesh import local_mesh
 from t5x_lite.serving.app import make_app
+from t5x_lite.serving.chat import find_template
 from t5x_lite.serving.connections import Connection, end_late, most_connections
 from t5x_lite.serving.engine import Engine
 from t5x_lite.serving.middleware import is_ip_address
@@ -37,9 +38,9 @@ def serve(options: ServeConfig) -> None:
     """
     telemetry = Telemetry(lambda: engine.num_waiting)
     engine = Engine(options, on_batch=telemetry.batch_sizes.observe)
-    name = model_name(options)
+    name, render = model_name(options), find_template(options, say)
     with listening_socket(options) as listener:
-        app = make_app(engine, options, telemetry, model_name=name)
+        app = make_app(engine, options, telemetry, model_name=name, render=render)
         server = Server(app, engine, options)
 
         def loaded() -> None:

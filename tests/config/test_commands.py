@@ -68,6 +68,7 @@ def test_reading_it_needs_the_standard_library_alone():
         ({"host": ""}, r"--host is empty: use 127.0.0.1"),
         ({"port": -1}, r"--port is -1: use a number from 1 to 65535"),
         ({"port": 65536}, r"--port is 65536: use"),
+        ({"chat_template": ""}, r"--chat_template is empty: name a file"),
         ({"model_name": ""}, r"--model_name is empty: give a name"),
         ({"api_key": ""}, r"--api_key is empty: give a secret"),
         ({"batch_size": 0}, r"--batch_size is 0: use a number above 0"),

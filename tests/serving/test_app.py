@@ -151,6 +151,22 @@ def test_a_stream_without_include_usage_has_none(server):
     assert all("usage" not in event for event in events_of(server.post(RIGHT | {"stream": True})))
 
 
+def test_a_chat_is_the_completion_of_its_prompt(server):
+    fields = {"model": "mine", "messages": [{"role": "user", "content": "one"}], "temperature": 0, "max_tokens": NEW}
+    body = server.post(fields, "/v1/chat/completions").json()
+    [choice] = body["choices"]
+    assert choice["message"]["content"] == alone("one", max_new_tokens=NEW)
+    assert (body["object"], choice["finish_reason"], body["usage"]["completion_tokens"]) == (
+        "chat.completion",
+        "length",
+        NEW,
+    )
+    streamed = fields | {"stream": True, "stream_options": {"include_usage": True}}
+    *events, last = events_of(server.post(streamed, "/v1/chat/completions"))
+    parts = [event["choices"][0]["delta"].get("content", "") for event in events]
+    assert ("".join(parts), last["usage"]) == (choice["message"]["content"], body["usage"])
+
+
 def test_a_beam_search_is_streamed_at_its_end(server):
     events = events_of(
         server.post({"model": "mine", "prompt": "one", "max_tokens": NEW, "num_beams": 2, "stream": True})

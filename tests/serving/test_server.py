@@ -183,6 +183,12 @@ def test_openais_client_works_unchanged(running):
         assert "".join(part.choices[0].text for part in parts[:-1]) == expected
         assert parts[-1].usage.completion_tokens == NEW
         assert [model.id for model in client.models.list()] == ["mine"]
+        del settings["prompt"]
+        settings["messages"] = [{"role": "user", "content": "one"}]
+        assert client.chat.completions.create(**settings).choices[0].message.content == expected
+        parts = list(client.chat.completions.create(**settings, stream=True))
+        assert "".join(part.choices[0].delta.content or "" for part in parts) == expected
+        settings = {"model": "mine", "prompt": "one", "max_tokens": NEW, "temperature": 0}
         # Unless it is told otherwise, it asks for base64 and decodes it.
         vectors = [
             client.embeddings.create(model="mine", input="one", **encoding).data[0].embedding
