@@ -2,8 +2,8 @@
 # Runs several processes on this machine's CPU, as a cluster would, to try a multi-host job.
 #   NUM_PROCESSES=2 DEVICES=4 bash scripts/launch/local_cpu.sh train --config configs/smoke/cpu.yaml --run_dir runs/two
 # NUM_PROCESSES (default 2) processes share DEVICES fake devices (default: one per process). Ctrl-C and SIGTERM reach all
-# processes, which save and stop. When one fails the others follow; those still running after GRACE (default 60) seconds
-# are killed. The exit status is the first that is not 0.
+# processes, which save and stop with status 75: the same command resumes. When one fails the others follow; those still
+# running after GRACE (default 60) seconds are killed. The exit status is that of the first failure, or else 75 or 0.
 set -euo pipefail
 num_processes=${NUM_PROCESSES:-2}
 devices=${DEVICES:-$num_processes}
@@ -32,7 +32,7 @@ while ((${#processes[@]})); do
       running+=("$process")
     else
       wait "$process" && ended=0 || ended=$?
-      if ((status == 0)); then status=$ended; fi
+      if ((status == 0 || (status == 75 && ended))); then status=$ended; fi
     fi
   done
   processes=(${running[@]+"${running[@]}"}) # old versions of bash treat an empty array as unset

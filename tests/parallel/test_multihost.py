@@ -264,7 +264,7 @@ def test_sigterm_to_one_saves_once_for_all_and_another_number_of_processes_goes_
     wait_for_step(tmp_path / "run", SIGNAL_AT)
     processes[2].send_signal(signal.SIGTERM)
     printed, statuses = ended(processes)
-    assert statuses == [0] * 4, printed
+    assert statuses == [75] * 4, printed
     last = last_step(tmp_path / "run")
     assert last < UNTIL_STOPPED
     assert steps_saved(tmp_path / "run")[-1] == last
@@ -310,22 +310,30 @@ def test_infer_and_eval_are_shared(undisturbed, tmp_path):
     assert found[1] == pytest.approx(found[0], rel=1e-5)
 
 
+ECHO, RUNNING = "#!/bin/sh\necho scontrol $*\n", "#!/bin/sh\necho RUNNING\n"
+
+
 @pytest.fixture
 def program(tmp_path):
     """A directory with bin/t5x-lite, as an environment has it, and bin/srun, as a node of SLURM with two tasks."""
     (tmp_path / "bin").mkdir()
     shim = f'#!/usr/bin/env bash\nexec {sys.executable} -c "{START}" "$@"\n'
     srun = """#!/usr/bin/env bash
-shift
+while [[ $1 == --* ]]; do shift; done
 trap 'kill -TERM $(jobs -p)' TERM
 for index in 0 1; do
   SLURM_STEP_NODELIST=localhost SLURM_NTASKS=2 SLURM_PROCID=$index SLURM_LOCALID=$index SLURM_STEP_NUM_NODES=1 "$@" &
 done
+highest=0
 for task in $(jobs -p); do
-  wait "$task" || while kill -0 "$task" 2> /dev/null; do wait "$task"; done
+  wait "$task" && status=0 || status=$?
+  while kill -0 "$task" 2> /dev/null; do wait "$task" && status=0 || status=$?; done
+  wait "$task" && status=0 || status=$?
+  if ((status > highest)); then highest=$status; fi
 done
+exit "$highest"
 """
-    for name, text in {"t5x-lite": shim, "srun": srun, "scontrol": "#!/bin/sh\necho scontrol $*\n"}.items():
+    for name, text in {"t5x-lite": shim, "srun": srun, "scontrol": ECHO, "squeue": RUNNING}.items():
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
     return tmp_path
@@ -351,7 +359,7 @@ def assert_stops_and_goes_on(start, run_dir, undisturbed):
     wait_for_step(run_dir, SIGNAL_AT)
     first.send_signal(signal.SIGTERM)
     printed, _ = first.communicate(timeout=300)
-    assert first.returncode == 0, printed
+    assert first.returncode == 75, printed
     assert "Stopped by SIGTERM" in printed
     num_steps = last_step(run_dir) + 10
     second = start(num_steps)

@@ -156,10 +156,14 @@ def test_a_run_stopped_by_a_signal_resumes_to_the_same_bits(finished, tmp_path, 
 
     with monkeypatch.context() as patch:
         patch.setattr(loop.StepLogger, "add", signal_at_step_five)
-        assert loop.train(runs.config(run_dir))["eval/loss"] > 0  # of step 4
+        stopped = loop.train(runs.config(run_dir))
+    assert stopped["eval/loss"] > 0  # of step 4
+    assert (stopped.step, stopped.is_complete) == (5, False)
     assert "Stopped by SIGTERM at step 5, saved. Run the same command again to resume" in capsys.readouterr().err
     assert (run_dir / "checkpoints" / "5").is_dir()
-    assert loop.train(runs.config(run_dir)) == finished[1]
+    resumed = loop.train(runs.config(run_dir))
+    assert resumed == finished[1]
+    assert (resumed.step, resumed.is_complete) == (8, True)
     assert_same_arrays(run_dir, finished[0])
     steps = [row["step"] for row in read_rows(run_dir / "metrics.jsonl") if "loss" in row]
     assert steps == list(range(1, 9))
