@@ -103,13 +103,13 @@ def test_a_kill_while_a_checkpoint_is_written_changes_no_bit(undisturbed, tmp_pa
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_told_to_stop_saves_exits_with_zero_and_goes_on(number, undisturbed, tmp_path):
+def test_a_run_told_to_stop_saves_exits_with_75_and_goes_on(number, undisturbed, tmp_path):
     run_dir = tmp_path / "run"
     process = start(run_dir)
     wait_until(lambda: last_step(run_dir) >= 40, process)
     os.kill(process.pid, number)
     output = process.communicate(timeout=TIMEOUT_SECONDS)[0]
-    assert process.returncode == 0, output
+    assert process.returncode == 75, output
     assert "Run the same command again to resume" in output
     finish(run_dir)
     assert_ended_like(run_dir, undisturbed)

@@ -4,7 +4,6 @@ import json
 import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ import yaml
 from t5x_lite.parallel import multihost
 from t5x_lite.parallel.multihost import ADDRESS, COUNT, INDEX, process_0_first, settings
 from tests.paths import ROOT
+from tests.processes import START, ended, environment, started
 
 HERE = {ADDRESS: "localhost:1234", COUNT: "4", INDEX: "2"}
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "a", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
@@ -118,7 +118,6 @@ def test_a_single_process_does_its_work_at_once():
 
 # Real processes from here on: two or four, which share four devices.
 
-START = "import sys; from t5x_lite.cli import main; sys.exit(main(sys.argv[1:]))"
 FIELDS = {
     "task.packages": "[optax]",
     "task.tokenizer.kind": "bytes",
@@ -139,41 +138,8 @@ SIGNAL_AT, NUM_STEPS = 15, 50
 UNTIL_STOPPED = 5_000
 
 
-def environment(num_processes, **more):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "SLURM_"))}
-    devices = f"--xla_force_host_platform_device_count={4 // num_processes}"
-    return kept | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": devices, "PYTHONPATH": str(ROOT)} | more
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("localhost", 0))
-        return taken.getsockname()[1]
-
-
-def started(num_processes, *arguments, own=None):
-    """The processes of a command; `own` has more arguments for each."""
-    address = f"localhost:{free_port()}"
-    return [
-        subprocess.Popen(
-            [sys.executable, "-c", START, *arguments, *(own[index] if own else ())],
-            env=environment(num_processes, **{ADDRESS: address, COUNT: str(num_processes), INDEX: str(index)}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for index in range(num_processes)
-    ]
-
-
 def training(run_dir, num_processes, num_steps=NUM_STEPS):
     return started(num_processes, "train", "--run_dir", str(run_dir), *TINY, "--train.num_steps", str(num_steps))
-
-
-def ended(processes, timeout=300):
-    """What each has printed, and their statuses."""
-    printed = [process.communicate(timeout=timeout)[0] for process in processes]
-    return printed, [process.returncode for process in processes]
 
 
 def rows(run_dir):

@@ -24,7 +24,7 @@ exec "$@"
 FAKE_GCLOUD = """#!/usr/bin/env bash
 case "$*" in
   *" describe "*) echo "${STATE:-ACTIVE}" ;;
-  *" ssh "*" 0 "*) [[ ! -e $FAKE/lost ]] && cd "$HOME" && bash -c "${!#}" ;;
+  *" ssh "*" --worker 0 "*) [[ ! -e $FAKE/lost ]] && cd "$HOME" && bash -c "${!#}" ;;
   *" ssh "*) cd "$HOME" && bash -c "${!#}" ;;
 esac
 """
@@ -76,11 +76,13 @@ def test_slurm_does_not_queue_a_job_again_that_is_being_cancelled(launch):
 TPU = {"NAME": "t5", "ZONE": "z", "TYPE": "v5litepod-64", "REPOSITORY": "https://example.org/t5x_lite"}
 
 
+@pytest.mark.slow  # it follows the log for a second each time
 @pytest.mark.parametrize("status", [0, 2, 70])
 def test_a_tpu_pod_starts_a_run_that_was_stopped_again_until_it_ends_otherwise(launch, status):
     assert launch("tpu_pod.sh", STOPPED, STOPPED, status, **TPU) == (status, "", [RUN] * 3)
 
 
+@pytest.mark.slow
 def test_a_tpu_pod_whose_status_is_unknown_is_a_failure(launch, tmp_path):
     (tmp_path / "lost").touch()
     status, error, calls = launch("tpu_pod.sh", STOPPED, **TPU)
