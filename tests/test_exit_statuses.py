@@ -25,6 +25,7 @@ FIELDS = {
 }
 TINY = [f"--{name}={value}" for name, value in FIELDS.items()]
 ENDLESS = 100_000
+TO_PIPE = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
 both = pytest.mark.parametrize("num_processes", [1, 2])
 
 
@@ -134,14 +135,15 @@ def test_train_and_convert_does_not_convert_half_a_model(tmp_path):
     def shell(num_steps):
         run = " ".join(train(tmp_path / "run", num_steps)).replace("[", "'[").replace("]", "]'")
         line = f"{program} {run} && {program} convert {tmp_path / 'run'} {model}"
-        return subprocess.Popen(["bash", "-c", line], env=environment(1), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(["bash", "-c", line], env=environment(1), cwd=ROOT, **TO_PIPE)
 
     first = shell(ENDLESS)
     wait_for(tmp_path / "run" / "metrics.jsonl", 3)
     subprocess.run(["pkill", "-TERM", "-P", str(first.pid)], check=True)
-    assert first.wait() == 75, first.communicate()
+    (printed,), found = ended([first])
+    assert found == [75], printed
     assert not model.exists()
     num_steps = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])["step"] + 2
-    second = shell(num_steps)
-    assert second.wait() == 0, second.communicate()
+    (printed,), found = ended([shell(num_steps)])
+    assert found == [0], printed
     assert (model / "model.safetensors").is_file()

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import yaml
 
 from t5x_lite.config import RunConfig, TaskConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.files.messages import listed
 from t5x_lite.files.run_config import HISTORY, RUN_CONFIG, read_run_config
+from t5x_lite.files.yaml_text import load_yaml
 
 # The checkpoints cannot be used if one of these changes; those of the model, but for MODEL_FIELDS, are fixed too.
 FIXED_FIELDS = ("revision", "task.tokenizer", "optimizer.name", "optimizer.beta1", "optimizer.factored")
@@ -116,7 +116,7 @@ def with_history(run_dir: pathlib.Path, asked: Mapping[str, Any], step: int) -> 
 
 def read_history(run_dir: pathlib.Path) -> list[dict[str, Any]]:
     """Returns the recorded changes, oldest first: `step`, `time`, `field`, `old` and `new`."""
-    return yaml.safe_load((run_dir / RUN_CONFIG).read_text()).get(HISTORY, [])
+    return load_yaml((run_dir / RUN_CONFIG).read_text(encoding="utf-8")).get(HISTORY, [])
 
 
 def _differences(name: str, old: Any, new: Any, default: Any) -> Iterator[Change]:
