@@ -11,7 +11,13 @@ from t5x_lite.data.tokenizers.train import train_sentencepiece_model
 from tests import tiny
 from tests.paths import ROOT
 
-FEWER_STEPS = ["--train.num_steps=3", "--train.log_every_steps=1", "--eval.num_batches=1", "--optimizer.warmup_steps=2"]
+FEWER_STEPS = [
+    "--train.num_steps=3",
+    "--train.num_epochs=null",
+    "--train.log_every_steps=1",
+    "--eval.num_batches=1",
+    "--optimizer.warmup_steps=2",
+]
 TEXT = ["Translate to German: Good morning. summarize: what is the boiling point of water? 100 degrees <of> that."] * 9
 COMMAND = """#!{python}
 import sys

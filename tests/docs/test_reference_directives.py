@@ -33,8 +33,8 @@ def test_every_field_of_every_config_has_a_text():
 
 
 def test_a_field_has_its_dotted_name_type_and_default():
-    assert "`train.num_steps`\n: " in config_sections()["train"]
-    assert "*int, default `10000`*" in config_sections()["train"]
+    assert "`train.inputs_length`\n: " in config_sections()["train"]
+    assert "*int, default `512`*" in config_sections()["train"]
     assert "float32 | bfloat16, default `float32`" in config_sections()["optimizer"]
 
 

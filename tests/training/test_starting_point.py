@@ -5,8 +5,10 @@ from unittest.mock import ANY
 
 import pytest
 
+from t5x_lite import cli
 from t5x_lite.checkpoints import load
 from t5x_lite.checkpoints.load import open_pretrained, save_hf
+from t5x_lite.commands import train
 from t5x_lite.config import ModelOptions, OptimizerConfig, TokenizerConfig, TrainConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.data.tokenizers import build_tokenizer
@@ -18,6 +20,7 @@ from t5x_lite.files.yaml_text import dump_yaml
 from t5x_lite.training.resolve import resolve_run
 from t5x_lite.training.starting_point import tokenizer_config
 from tests import runs, tiny
+from tests.paths import ROOT
 
 CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
 
@@ -117,3 +120,15 @@ def test_the_defaults_of_fine_tuning_are_told_for_what_a_new_run_does_not_give(t
     )
     (tmp_path / "config.yaml").write_text(dump_yaml(as_plain(run.config)))
     assert resolve_run(bare) == run._replace(notes=(), pretrained=ANY)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs" / "finetune").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_for_fine_tuning_takes_a_model_as_it_is(path, tmp_path, directory, monkeypatch):
+    found = []
+    monkeypatch.setattr(train, "run", lambda cfg, **options: found.append(resolve_run(cfg)))
+    given = ["--model.pretrained", str(directory), "--run_dir", str(tmp_path / "run")]
+    cli.main(["train", "--config", str(path), *given])
+    (run,) = found
+    assert "optimizer.learning_rate 0.001, optimizer.schedule constant, optimizer.warmup_steps 0" in run.notes[0]
+    assert (run.config.train.batch_size, run.config.model.dropout_rate) == (16, 0.1)
+    assert run.pretrained.config.emb_dim == CFG.emb_dim
