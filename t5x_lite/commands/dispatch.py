@@ -12,7 +12,9 @@ from t5x_lite.config.plain import pick
 from t5x_lite.files.run_path import run_and_step
 from t5x_lite.files.same_file import refuse_overwriting
 
-PATHS = ("checkpoint", "output", "source", "destination", "tokenizer", "trust")  # options outside the config classes
+# Options and arguments outside the config classes.
+PATHS = ("checkpoint", "directory", "output", "source", "destination", "tokenizer", "trust")
+ARGUMENTS = {"directory": "DIR", "source": "SOURCE", "destination": "DESTINATION"}
 
 
 def call(command: str, options: Namespace) -> None:
@@ -54,6 +56,10 @@ def call(command: str, options: Namespace) -> None:
 
             lengths = {name: options[name] for name in ("inputs_length", "targets_length")}
             models.run(options.names, as_json=options.json, **lengths)
+        case "runs":
+            from t5x_lite.commands import runs
+
+            runs.run(options.directory, as_json=options.json)
         case "convert":
             from t5x_lite.commands import convert
 
@@ -129,8 +135,7 @@ def _expand_paths(options: Namespace) -> None:
     """Expands `~` in the options that are paths, in place; configs expand their own fields."""
     for name in PATHS:
         if isinstance(options.get(name), str):
-            named = name.upper() if name in ("source", "destination") else f"--{name}"
-            options[name] = home_expanded(options[name], named)
+            options[name] = home_expanded(options[name], ARGUMENTS.get(name, f"--{name}"))
 
 
 def _split_checkpoint(options: Namespace) -> None:

@@ -6,9 +6,12 @@ import fcntl
 import os
 import pathlib
 import socket
+import time
 from typing import IO
 
 LOCK = ".lock"  # in a directory that one process at a time fills
+
+GLANCE_SECONDS = 0.05  # within which `t5x-lite runs`, which holds a lock to see whether another does, lets it go
 
 
 def locked(path: pathlib.Path, what: str, remedy: str) -> IO[bytes]:
@@ -21,7 +24,7 @@ def locked(path: pathlib.Path, what: str, remedy: str) -> IO[bytes]:
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(path.open("ab+", buffering=0))
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _take(file)
             except BlockingIOError:
                 from t5x_lite.files.lock_holder import holder
 
@@ -33,3 +36,11 @@ def locked(path: pathlib.Path, what: str, remedy: str) -> IO[bytes]:
                         file.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
                     stack.pop_all()
                     return file
+
+
+def _take(file: IO[bytes]) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(GLANCE_SECONDS)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

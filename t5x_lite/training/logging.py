@@ -2,7 +2,6 @@
 """Logging to the terminal, `metrics.jsonl` and TensorBoard; the metrics of each step are read one step late."""
 
 import json
-import pathlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
@@ -13,7 +12,7 @@ import numpy as np
 from t5x_lite.config import OptimizerConfig, TrainConfig
 from t5x_lite.evaluation.results import PREFIX, as_json
 from t5x_lite.evaluation.words import describe, duration
-from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.metrics_file import keep_rows, read_rows
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.optim import make_schedule
 from t5x_lite.parallel.multihost import as_process_0
@@ -99,25 +98,6 @@ class RunLogger:
     def print(self, text: str) -> None:
         """Prints a line above the progress bar."""
         self._bar.print(text)
-
-
-def read_rows(path: pathlib.Path) -> list[dict]:
-    """Returns the rows of a metrics file without a last line truncated by a kill; ValueError if another is damaged."""
-    rows, lines = [], path.read_bytes().split(b"\n") if path.exists() else []
-    for number, line in enumerate(lines, start=1):
-        try:
-            row = json.loads(line or "null")
-            rows += [row] if line and row["step"] >= 0 else []
-        except (ValueError, KeyError, TypeError):
-            if number < len(lines):
-                raise ValueError(f"{path}, line {number}, is damaged: restore or delete that line") from None
-    return rows
-
-
-def keep_rows(path: pathlib.Path, step: int) -> None:
-    """Drops the rows of a metrics file after a step."""
-    rows = read_rows(path)
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
 
 
 class StepLogger:

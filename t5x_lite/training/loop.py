@@ -18,11 +18,12 @@ from t5x_lite.data.dataset import RunExamples, make_examples, row_lengths
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.evaluation.evaluator import Evaluation, check_metrics
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.metrics_file import read_rows
 from t5x_lite.parallel.mesh import device_batches, local_rows, make_mesh
 from t5x_lite.parallel.multihost import Watchdog, process_0_first
 from t5x_lite.parallel.preemption import StopSignal
 from t5x_lite.training.init import restore_or_init, to_items
-from t5x_lite.training.logging import RunLogger, StepLogger, read_rows
+from t5x_lite.training.logging import RunLogger, StepLogger
 from t5x_lite.training.program import Program, make_program
 from t5x_lite.training.resolve import Run, resolve_run
 from t5x_lite.training.run_dir import RunDirectory

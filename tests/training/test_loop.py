@@ -24,10 +24,10 @@ from t5x_lite.config import (
     TokenizerConfig,
 )
 from t5x_lite.evaluation.api import evaluate
+from t5x_lite.files.metrics_file import read_rows
 from t5x_lite.inference.api import generate
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.training import loop
-from t5x_lite.training.logging import read_rows
 from t5x_lite.training.resolve import resolve_run
 from tests import runs
 

@@ -101,6 +101,11 @@ COMMANDS = {
         "t5x-lite models t5_1_1_small t5_1_1_base",
         "models:add_models",
     ),
+    "runs": Command(
+        "Lists the runs in a directory: their state, last loss and best result.",
+        "t5x-lite runs runs",
+        "runs:add_runs",
+    ),
     "attention": Command(
         "Visualises attention maps and token probabilities of a text. Writes a page and a picture, and prints a table.",
         "t5x-lite attention --checkpoint runs/first --text 'Returns the <extra_id_0> of the array.'",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of `train` and `compile`, and those that several commands have."""
+"""Options of `train`, `compile` and `runs`, and those that several commands have."""
 
 import pkgutil
 from collections.abc import Set
@@ -31,6 +31,13 @@ def add_step(parser: Parser) -> None:
     """Adds the option of a run's checkpoint."""
     about = "step of the checkpoint of a run; null is the newest"
     parser.add_argument("--step", type=NonNegativeInt | None, metavar="N", help=about)
+
+
+def add_runs(parser: Parser) -> None:
+    """Adds the options of `runs`."""
+    about = "directory to look for runs in, at any depth; runs by default"
+    parser.add_argument("directory", nargs="?", default="runs", metavar="DIR", help=about)
+    add_json(parser, "a table")
 
 
 def add_train(parser: Parser) -> None:
