@@ -9,7 +9,7 @@ import pytest
 
 import t5x_lite
 from t5x_lite.checkpoints.hf.config import read_json
-from t5x_lite.commands import options
+from t5x_lite.commands.options.overview import COMMANDS
 from t5x_lite.parallel.param_paths import named_leaves
 from tests.docs.pages import make_command, make_flan
 from tests.paths import ROOT
@@ -66,4 +66,4 @@ def test_it_is_short_and_what_it_links_to_exists():
 
 def test_its_table_lists_the_commands():
     commands = re.findall(r"^\| `t5x-lite (\w+)` \|", section("Commands"), re.MULTILINE)
-    assert sorted(commands) == sorted(options.COMMANDS)
+    assert sorted(commands) == sorted(COMMANDS)

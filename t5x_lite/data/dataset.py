@@ -18,7 +18,6 @@ from t5x_lite.data.tokenizers import Tokenizer
 
 # Held-out text is corrupted independently of the run's seed, so that runs can be compared.
 EVAL_SEED = 20_191_023
-CHECKED_EXAMPLES = 20_000  # evenly spaced, per split of a classifier's task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,8 +87,10 @@ def make_examples(spec: ExampleSpec, corpora: Corpora) -> RunExamples:
     held_out = held_out_examples(spec, corpora)
     convert = spec.converter(tokenizer_of(corpora))
     if spec.architecture.labels:
+        from t5x_lite.data.labels import check_labels
+
         for examples in (*train.values(), *held_out.values()):
-            _check_labels(examples, convert)
+            check_labels(examples, convert)
     if spec.tasks.whole.mixture is None:
         return RunExamples(train[""], held_out, train, convert)
     from t5x_lite.data.mixing import Mixed, example_rates
@@ -128,11 +129,3 @@ def _examples(spec: ExampleSpec, corpus: Corpus, *, held_out: bool) -> Examples:
     from t5x_lite.data.mixing import Mixed
 
     return Mixed(chunks, [rate for rate, _ in mixture], seed=seed)
-
-
-def _check_labels(examples: Examples, convert: Converter) -> None:
-    """Raises ValueError, before training, if any targets are not labels."""
-    count = min(len(examples), CHECKED_EXAMPLES)
-    numbers = np.arange(count) * len(examples) // count
-    for some in np.array_split(numbers, -(-count // 1_000)):
-        convert(examples(some, some))

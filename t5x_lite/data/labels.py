@@ -11,7 +11,10 @@ import numpy as np
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.architectures import Architecture
 from t5x_lite.data.converters import Converter, mismatch
+from t5x_lite.data.examples import Examples
 from t5x_lite.data.tokenizers import Tokenizer
+
+CHECKED_EXAMPLES = 20_000  # evenly spaced, per split of a classifier's task
 
 
 def label_converter(architecture: Architecture, tasks: Mapping[str, TaskConfig], tokenizer: Tokenizer) -> Converter:
@@ -142,3 +145,11 @@ def _numbered(labels: Sequence[str], ids: Sequence[tuple[int, ...]]) -> dict[tup
 
 def _unknown(label: str, known: Mapping[tuple[int, ...], int]) -> ValueError:
     return ValueError(f"the targets {label[:80]!r} are not among the {len(known)} task.labels: add them")
+
+
+def check_labels(examples: Examples, convert: Converter) -> None:
+    """Raises ValueError, before training, if any targets are not labels."""
+    count = min(len(examples), CHECKED_EXAMPLES)
+    numbers = np.arange(count) * len(examples) // count
+    for some in np.array_split(numbers, -(-count // 1_000)):
+        convert(examples(some, some))

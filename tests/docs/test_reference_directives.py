@@ -7,7 +7,7 @@ import pytest
 
 import t5x_lite
 from t5x_lite import config
-from t5x_lite.commands import options
+from t5x_lite.commands.options.overview import COMMANDS
 from t5x_lite.config import commands, generation
 from tests.paths import ROOT
 
@@ -40,7 +40,7 @@ def test_a_field_has_its_dotted_name_type_and_default():
 
 def test_every_command_has_a_section():
     names = {name.split()[1] for name, _ in directives.CommandReference.sections(None)}
-    assert names == set(options.COMMANDS)
+    assert names == set(COMMANDS)
 
 
 def test_run_fields_are_not_repeated_for_each_command():

@@ -9,11 +9,8 @@ import dataclasses
 import json
 import pathlib
 import shutil
-import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from multiprocessing import get_context
 from typing import NamedTuple
 
 from t5x_lite.config import TaskConfig
@@ -122,11 +119,9 @@ def tokenize_portions(
     progress(len(portions) - len(missing), len(portions))
     with ExitStack() as stack:
         if num_workers and len(missing) > 1:
-            pool = ProcessPoolExecutor(
-                min(num_workers, len(missing)), get_context("spawn"), initializer=_start, initargs=(preparation,)
-            )
-            stack.callback(pool.shutdown, cancel_futures=True)
-            made = pool.map(_tokenize, missing)
+            from t5x_lite.data.corpus.workers import tokenized
+
+            made = tokenized(preparation, missing, min(num_workers, len(missing)), stack)
         else:
             made = map(PortionTokenizer(preparation).tokenize, missing)
         for done, (portion, part) in enumerate(zip(missing, made, strict=True), len(portions) - len(missing) + 1):
@@ -214,17 +209,3 @@ def _batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-_tokenizer: PortionTokenizer | None = None  # in each worker process
-
-
-def _start(preparation: Preparation) -> None:
-    global _tokenizer
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process shuts the workers down
-    _tokenizer = PortionTokenizer(preparation)
-
-
-def _tokenize(portion: Portion) -> Part:
-    assert _tokenizer is not None
-    return _tokenizer.tokenize(portion)

@@ -4,8 +4,9 @@ import shlex
 
 import pytest
 
-from t5x_lite.commands.options import COMMANDS, make_parser
+from t5x_lite.commands.options import make_parser
 from t5x_lite.commands.options.data import DATA_COMMANDS, TOKENIZER_COMMANDS
+from t5x_lite.commands.options.overview import COMMANDS
 
 NESTED = {"data": DATA_COMMANDS, "tokenizer": TOKENIZER_COMMANDS}
 PATHS = [(name,) for name in COMMANDS] + [(name, action) for name in NESTED for action in NESTED[name]]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from t5x_lite.commands.options import COMMANDS, make_parser
+from t5x_lite.commands.options import make_parser
 from t5x_lite.commands.options.data import DATA_COMMANDS, TOKENIZER_COMMANDS
+from t5x_lite.commands.options.overview import COMMANDS
 from t5x_lite.commands.options.text import TEXT_LIST, TEXT_MAPPING, NotText, attach_values, hint_of, text_type
 
 ODD = [

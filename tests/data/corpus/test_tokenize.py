@@ -89,13 +89,6 @@ def test_the_stream_does_not_depend_on_the_number_of_shards(task, tmp_path):
     assert streams[:4] == streams[4:]
 
 
-def test_worker_processes_write_the_same_bytes(task, tmp_path):
-    _, _, here = prepared(task, tmp_path / "here")
-    _, _, there = prepared(task, tmp_path / "there", num_workers=2)
-    assert here == there
-    assert contents(tmp_path / "here") == contents(tmp_path / "there")
-
-
 def test_finished_portions_are_not_tokenised_again(task, tmp_path, monkeypatch):
     preparation, portions, parts = prepared(task, tmp_path / "run")
     monkeypatch.setattr(PortionTokenizer, "tokenize", lambda *_: pytest.fail("made again"))
