@@ -116,7 +116,8 @@ def _run(command: str, options: "Namespace") -> int:
         from t5x_lite.config import RunConfig
         from t5x_lite.config.plain import pick
 
-        return train.run(pick(RunConfig, options), profile=options.profile, allow_changes=options.allow_changes)
+        how = {name: options[name] for name in ("profile", "allow_changes", "from_step")}
+        return train.run(pick(RunConfig, options), **how)
     from t5x_lite.commands.dispatch import call
 
     call(command, options)

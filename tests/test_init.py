@@ -48,7 +48,7 @@ PARAMETERS = {
     "rank": "pretrained inputs choices by_token batch_size",
     "save_hf": "model tokenizer directory dtype",
     "score": "pretrained inputs targets batch_size",
-    "train": "cfg profile allow_changes",
+    "train": "cfg profile allow_changes from_step",
 }
 CALLS = {
     "Decoder": "inputs_BT prefix_BT segments_BT dropout_key",

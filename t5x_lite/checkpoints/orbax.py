@@ -9,7 +9,7 @@ import json
 import pathlib
 import shutil
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -71,18 +71,35 @@ class Checkpoints:
     """The checkpoints in a directory.
 
     Args:
-      keep: the number of newest checkpoints to keep; None opens the directory read-only.
+      keep: the number of newest checkpoints to keep, beside the one whose step `spare` returns, given all steps in
+        order; None opens the directory read-only.
     """
 
+    spare: Callable[[list[int]], int | None] | None = None
+
     def __init__(self, directory: pathlib.Path, *, keep: int | None = None):
-        self.directory = directory.absolute()
+        self.directory, self._num_newest = directory.absolute(), keep or 0
         writes = keep is not None  # otherwise a reader would delete what another process is writing
-        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=writes, create=writes)
+        policy = self if writes else None
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policy, cleanup_tmp_directories=writes, create=writes
+        )
         self.manager = ocp.CheckpointManager(self.directory, options=options, handler_registry=_handlers())
 
     def latest_step(self) -> int | None:
         """Returns the step of the newest complete checkpoint, or None."""
         return self.manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """Returns the steps of the complete checkpoints, in order."""
+        return sorted(self.manager.all_steps())
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """Returns which checkpoints to keep, as a policy of Orbax's, in the order of their steps."""
+        del context
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        spared = self.spare(steps) if self.spare and len(steps) > self._num_newest else None
+        return [step == spared or step in steps[-self._num_newest :] for step in steps]
 
     def save(self, step: int, items: Mapping[str, Any], meta: Mapping[str, Any]) -> None:
         """Copies trees of arrays and writes them in the background, once the previous write is done.

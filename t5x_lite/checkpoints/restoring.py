@@ -19,8 +19,6 @@ from t5x_lite.checkpoints.orbax import BFLOAT16, CHECKSUMS, DIGEST, META, SHAPES
 from t5x_lite.files.messages import first_line
 from t5x_lite.parallel.param_paths import from_pure_dict, named_leaves, to_pure_dict
 
-MAX_DETAIL = 200  # characters of the reasons of storage layers, which go on for pages
-
 
 def restore(checkpoints: Checkpoints, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
     """Restores some items of a checkpoint onto devices.
@@ -82,8 +80,9 @@ def read_quietly(item: str, read: Callable[[], Any]) -> Any:
     try:
         found = read()
     except Exception as error:  # Orbax raises whatever its storage layers raise
-        detail = f" ({first_line(error, MAX_DETAIL)})" if isinstance(error, (OSError, ValueError)) else ""
-        reason = f"its {item} cannot be read{detail}"
+        # TensorStore's messages go on for pages after a code such as DATA_LOSS.
+        detail = first_line(error).partition(": Error")[0] if isinstance(error, (OSError, ValueError)) else ""
+        reason = f"its {item} cannot be read{f' ({detail})' if detail else ''}"
     else:
         sys.unraisablehook = heard
         return found

@@ -30,6 +30,7 @@ def newest_whole(directory: pathlib.Path) -> int | None:
 
 def damage(checkpoint: pathlib.Path) -> str | None:
     """Returns what is damaged in a checkpoint; None if all of it is as it was saved."""
+    checkpoint = checkpoint.absolute()  # as Orbax requires
     try:
         facts = read_facts(checkpoint)
         for item in sorted({name.partition("/")[0] for name in facts[SHAPES]}):
@@ -46,7 +47,10 @@ def describe_whole(directory: pathlib.Path, damaged: int) -> str:
     steps = [step for step in steps_in(directory) if step != damaged and damage(directory / str(step)) is None]
     if not steps:
         return "No other checkpoint of this run is whole: restore it from a copy, or start another run"
-    return f"Whole: {', '.join(map(str, steps))}. Move {directory / str(damaged)} away to use the newest of them"
+    return (
+        f"Whole: {', '.join(map(str, steps))}. To use it, add --from_step {steps[-1]} to train, or move "
+        f"{directory / str(damaged)} away"
+    )
 
 
 def _bit_sums(checkpoint: pathlib.Path, item: str, shapes: dict[str, Any]) -> dict[str, int]:

@@ -3,11 +3,18 @@
 
 import json
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 from t5x_lite.files.atomic_write import write_atomically
 
 METRICS = "metrics.jsonl"
+LOSSES = "loss", "eval/loss"
+
+
+def losses_of(step: int, scalars: Mapping[str, Any]) -> dict[tuple[int, str], float]:
+    """Returns the losses in a row, by step and name."""
+    return {(step, name): float(scalars[name]) for name in LOSSES if name in scalars}
 
 
 def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -15,8 +22,10 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
     rows, lines = [], path.read_bytes().split(b"\n") if path.exists() else []
     for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(line or "null")
-            rows += [row] if line and row["step"] >= 0 else []
+            if line:
+                row = json.loads(line)
+                losses_of(row["step"] + 0, row)  # raises an error if they are no numbers
+                rows.append(row)
         except (ValueError, KeyError, TypeError):
             if number < len(lines):
                 raise ValueError(f"{path}, line {number}, is damaged: restore or delete that line") from None

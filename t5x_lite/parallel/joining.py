@@ -7,20 +7,38 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from t5x_lite.parallel.multihost import ADDRESS, Result
+from t5x_lite.parallel.multihost import ADDRESS, COUNT, INDEX, Result, integer
 
 SHUTDOWN_SECONDS, CONNECT_SECONDS = 60, 300
 POLL_SECONDS = 0.2
 LOST_PEER_WORDS = ("gloo", "nccl", "unavailable", "deadline", "aborted", "coordination")  # in JAX's error messages
 # Prints its argument at end of file, which means a crash; a normal exit sends a byte first.
 CRASH_REPORTER = "import sys; sys.stdin.buffer.read(1) or print(sys.argv[1], file=sys.stderr, flush=True)"
+
+
+def checked(given: Mapping[str, str]) -> dict[str, str | int] | None:
+    """Returns the arguments for the addresses in the environment, None for a single process; ValueError if wrong."""
+    missing = [name for name in (ADDRESS, COUNT, INDEX) if name not in given]
+    if missing:
+        raise ValueError(
+            f"{', '.join(given)} is set, but {', '.join(missing)} is not set: set {ADDRESS} (host:port of process 0), "
+            f"{COUNT} and {INDEX} in every process, or none of them"
+        )
+    count, index = integer(given, COUNT), integer(given, INDEX)
+    if not 0 <= index < count:
+        raise ValueError(f"{INDEX} is {index} and {COUNT} is {count}: use numbers from 0 to {COUNT} - 1")
+    if not given[ADDRESS].rpartition(":")[2].isdigit() or ":" not in given[ADDRESS]:
+        raise ValueError(f"{ADDRESS} is {given[ADDRESS]!r}: use host:port, such as 10.0.0.1:1234")
+    if count == 1:
+        return None
+    return {"coordinator_address": given[ADDRESS], "num_processes": count, "process_id": index}
 
 
 def join(arguments: dict[str, str | int], *, heartbeat_seconds: int, saves_on_sigterm: bool) -> None:

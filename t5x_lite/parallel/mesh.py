@@ -12,11 +12,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from t5x_lite.config import MeshConfig
-from t5x_lite.parallel.param_paths import named_leaves
 from t5x_lite.parallel.rules import MESH_AXES, RULES, partition_spec
-
-# Limits on replicated state: vectors and small tables per layer are replicated by design.
-MAX_REPLICATED_SHARE, MAX_REPLICATED_BYTES = 0.02, 2**24
 
 
 def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
@@ -105,22 +101,6 @@ def shardings(mesh: Mesh, shapes: Any, axes: Any) -> Any:
         return NamedSharding(mesh, partition_spec(names))
 
     return jax.tree.map(sharding, shapes, axes)
-
-
-def check_sharded(shapes: Any, mesh: Mesh) -> None:
-    """Raises ValueError if large arrays are replicated on a mesh that could shard them; `shapes` have shardings."""
-    if all(mesh.shape[axis] == 1 for axis in MESH_AXES if axis != "data"):
-        return
-    leaves = named_leaves(shapes)
-    sizes = {name: math.prod(leaf.shape) * leaf.dtype.itemsize for name, leaf in leaves.items()}
-    whole = {name: sizes[name] for name, leaf in leaves.items() if leaf.sharding.is_fully_replicated}
-    share = sum(whole.values()) / sum(sizes.values())
-    if sum(whole.values()) > MAX_REPLICATED_BYTES and share > MAX_REPLICATED_SHARE:
-        largest = max(whole, key=lambda name: whole[name])
-        raise ValueError(
-            f"mesh {dict(mesh.shape)} replicates {share:.0%} of the parameters and the optimizer state on every "
-            f"device, most of all {largest}: shard over fsdp or tensor, or name its dimensions in parallel.rules.RULES"
-        )
 
 
 def check_divides(mesh: Mesh, name: str | None, size: int) -> None:

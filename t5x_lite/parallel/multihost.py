@@ -36,9 +36,9 @@ def settings(environment: Mapping[str, str]) -> dict[str, str | int] | None:
     if COUNT in given or INDEX in given:
         return _checked(given)
     if all(name in environment for name in SLURM):
-        return {} if _integer(environment, "SLURM_NTASKS") > 1 else None
+        return {} if integer(environment, "SLURM_NTASKS") > 1 else None
     if OPEN_MPI_4 in environment:
-        return {} if _integer(environment, OPEN_MPI[0]) > 1 else None
+        return {} if integer(environment, OPEN_MPI[0]) > 1 else None
     is_pod = "," in environment.get("TPU_WORKER_HOSTNAMES", "") or "MEGASCALE_COORDINATOR_ADDRESS" in environment
     has_tpu = is_pod or any(pathlib.Path(device).exists() for device in TPU_DEVICES)
     if has_tpu and "TPU_SKIP_MDS_QUERY" not in environment and environment.get("JAX_PLATFORMS") != "cpu":
@@ -47,23 +47,13 @@ def settings(environment: Mapping[str, str]) -> dict[str, str | int] | None:
 
 
 def _checked(given: Mapping[str, str]) -> dict[str, str | int] | None:
-    missing = [name for name in (ADDRESS, COUNT, INDEX) if name not in given]
-    if missing:
-        raise ValueError(
-            f"{', '.join(given)} is set, but {', '.join(missing)} is not set: set {ADDRESS} (host:port of process 0), "
-            f"{COUNT} and {INDEX} in every process, or none of them"
-        )
-    count, index = _integer(given, COUNT), _integer(given, INDEX)
-    if not 0 <= index < count:
-        raise ValueError(f"{INDEX} is {index} and {COUNT} is {count}: use numbers from 0 to {COUNT} - 1")
-    if not given[ADDRESS].rpartition(":")[2].isdigit() or ":" not in given[ADDRESS]:
-        raise ValueError(f"{ADDRESS} is {given[ADDRESS]!r}: use host:port, such as 10.0.0.1:1234")
-    if count == 1:
-        return None
-    return {"coordinator_address": given[ADDRESS], "num_processes": count, "process_id": index}
+    from t5x_lite.parallel.joining import checked
+
+    return checked(given)
 
 
-def _integer(environment: Mapping[str, str], name: str) -> int:
+def integer(environment: Mapping[str, str], name: str) -> int:
+    """Returns a variable of the environment as a number; raises ValueError if it is not a whole one."""
     value = environment.get(name, "")
     if not value.isdigit():
         raise ValueError(f"{name} is {value!r}: use a whole number")

@@ -4,23 +4,22 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 import jax
 import numpy as np
 
-from t5x_lite.config import OptimizerConfig, TrainConfig
+from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.config import RunConfig
 from t5x_lite.evaluation.results import PREFIX, as_json
 from t5x_lite.evaluation.words import describe, duration
-from t5x_lite.files.metrics_file import keep_rows, read_rows
+from t5x_lite.files.metrics_file import LOSSES, keep_rows, losses_of, read_rows
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.optim import make_schedule
 from t5x_lite.parallel.multihost import as_process_0
 from t5x_lite.training.program import Program
 from t5x_lite.training.run_dir import RunDirectory
 from t5x_lite.training.tensorboard import Events, Example
-
-LOSSES = "loss", f"{PREFIX}loss"
 
 
 class RunLogger:
@@ -44,7 +43,7 @@ class RunLogger:
         self.losses: dict[tuple[int, str], float] = {}  # by step and name, in the order they were logged
         for row in read_rows(directory.metrics):
             if row["step"] <= start:
-                self._remember(row["step"], row)
+                self.losses |= losses_of(row["step"], row)
         if enabled:
             keep_rows(directory.metrics, start)
             self._file = directory.metrics.open("a")
@@ -74,7 +73,7 @@ class RunLogger:
         self, step: int, scalars: Mapping[str, float | int | None], *, learning_rate: float | None = None
     ) -> None:
         """Records a row of metrics, and shows it with the learning rate; None is an unknown value, null in the row."""
-        self._remember(step, scalars)
+        self.losses |= losses_of(step, scalars)
         first, line_break, others = describe({**scalars, "learning_rate": learning_rate}).partition("\n")
         self._bar.update(text=first)
         if not self._bar.visible or any(name.startswith(PREFIX) for name in scalars):
@@ -92,8 +91,11 @@ class RunLogger:
         """Returns whether the evaluation after a step is logged, in process 0."""
         return as_process_0((step, LOSSES[1]) in self.losses)
 
-    def _remember(self, step: int, scalars: Mapping[str, Any]) -> None:
-        self.losses |= {(step, name): float(scalars[name]) for name in LOSSES if name in scalars}
+    def newest_sane(self, steps: Sequence[int]) -> int | None:
+        """Returns the newest of the steps after which the model had a sane loss; None if there is none."""
+        from t5x_lite.training.health import newest_sane
+
+        return newest_sane(steps, self.losses)
 
     def print(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -106,22 +108,24 @@ class StepLogger:
     Args:
       logger: where rows of metrics go.
       program: the run's program.
-      train: the training options.
-      optimizer: the optimizer's options.
+      cfg: the run's config.
       lengths: the numbers of encoder and decoder tokens per example, for the speed.
+      checkpoints: those to go on from if the run diverges.
     """
+
+    is_skipping = False  # whether the update of the last step flushed was skipped
 
     def __init__(
         self,
         logger: RunLogger,
         program: Program,
-        train: TrainConfig,
-        optimizer: OptimizerConfig,
+        cfg: RunConfig,
         lengths: tuple[int, int],
+        checkpoints: Checkpoints,
     ):
-        self._logger, self._program, self._train, self._optimizer = logger, program, train, optimizer
-        self._learning_rate = make_schedule(optimizer, train.num_steps)
-        self._lengths = lengths
+        self._logger, self._program, self._cfg, self._train = logger, program, cfg, cfg.train
+        self._learning_rate = make_schedule(cfg.optimizer, cfg.train.num_steps)
+        self._lengths, self._checkpoints = lengths, checkpoints
         self._stopwatch = Stopwatch()
         self._num_timed = 0
         self._pending: tuple[int, dict[str, jax.Array]] | None = None
@@ -137,7 +141,7 @@ class StepLogger:
         self._num_timed = 0
 
     def flush(self) -> None:
-        """Waits for the last step and logs its metrics; raises FloatingPointError if gradients stay non-finite."""
+        """Waits for the last step and logs its metrics; raises FloatingPointError if the run has diverged."""
         if self._pending is None:
             return
         step, metrics = self._pending[0], jax.device_get(self._pending[1])
@@ -146,17 +150,19 @@ class StepLogger:
         self._logger.advance(step)
         cfg = self._train
         in_a_row = int(metrics.pop("nonfinite_in_a_row"))
-        if step % cfg.log_every_steps == 0 or step == cfg.num_steps or in_a_row == cfg.max_nonfinite_steps:
+        self.is_skipping = in_a_row > 0
+        is_over = in_a_row >= cfg.max_nonfinite_steps or (self.is_skipping and step == cfg.num_steps)
+        if step % cfg.log_every_steps == 0 or step == cfg.num_steps or is_over:
             scalars = {name: float(value) for name, value in metrics.items()} | self._speed()
             counts = {"nonfinite_steps": int(metrics["nonfinite_steps"])}
             rate = self._rate_of(step)
             self._logger.write(step, scalars | counts | {"learning_rate": rate}, learning_rate=rate)
-        if in_a_row >= cfg.max_nonfinite_steps:
-            raise FloatingPointError(
-                f"the gradients of the last {in_a_row} steps up to step {step} were not finite, so their updates were "
-                f"skipped (train.max_nonfinite_steps is {cfg.max_nonfinite_steps}): lower optimizer.learning_rate "
-                f"({self._optimizer.learning_rate}) or set optimizer.clip_norm, and run again"
-            )
+        elif (step - 1) % self._cfg.checkpoint.every_steps == 0:  # the first that judges a checkpoint
+            self._logger.losses |= losses_of(step, metrics)
+        if is_over:
+            from t5x_lite.training.health import divergence
+
+            raise divergence(self._cfg, self._checkpoints, self._logger.losses, step, in_a_row)
 
     def write_evaluation(self, step: int, results: Mapping[str, float]) -> None:
         """Logs the results of an evaluation after a step; its time is not that of the next steps."""
@@ -167,28 +173,20 @@ class StepLogger:
         return float(np.asarray(self._learning_rate(step - 1)))  # schedules count from 0
 
     def _speed(self) -> dict[str, float | None]:
-        batch_size = self._train.batch_size
+        program, batch_size = self._program, self._train.batch_size
         seconds_per_step = self._stopwatch.lap() / max(self._num_timed, 1)
-        self._num_timed = 0
+        self._num_timed, mfu = 0, None
+        if (device := program.mesh.devices.flat[0]).platform != "cpu":
+            from t5x_lite.perf.flops import peak_flops, train_flops
+
+            flops = batch_size * train_flops(program.model, *self._lengths, program.architecture)
+            peak = peak_flops(device.device_kind)  # None for unknown devices
+            mfu = peak and flops / seconds_per_step / (peak * program.mesh.size)
         return {
             "seconds_per_step": seconds_per_step,
             "tokens_per_second": batch_size * sum(self._lengths) / seconds_per_step,
-            "mfu": self._mfu(seconds_per_step),
+            "mfu": mfu,
         }
-
-    def _mfu(self, seconds_per_step: float) -> float | None:
-        """Returns the share of the devices' peak FLOP/s; None for CPUs and other devices whose peak is unknown."""
-        mesh = self._program.mesh
-        device = mesh.devices.flat[0]
-        if device.platform == "cpu":
-            return None
-        from t5x_lite.perf.chips import chip_of
-        from t5x_lite.perf.flops import train_flops
-
-        if (chip := chip_of(device.device_kind)) is None:
-            return None
-        flops = self._train.batch_size * train_flops(self._program.model, *self._lengths, self._program.architecture)
-        return flops / seconds_per_step / (chip.flops * mesh.size)
 
 
 class Clock:

@@ -5,7 +5,7 @@ import contextlib
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import Mesh
@@ -48,7 +48,9 @@ class Results(dict[str, float]):
         self.step, self.is_complete = step, is_complete
 
 
-def train(cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False) -> Results:
+def train(
+    cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False, from_step: int | str | None = None
+) -> Results:
     """Trains until `train.num_steps`, resuming from the newest checkpoint in `run_dir` if there is one.
 
     On SIGTERM, and on SIGINT once the first step has begun, finishes the current step, saves a checkpoint and returns.
@@ -57,6 +59,7 @@ def train(cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False)
       cfg: the config of the run.
       profile: whether to write a profiler trace of a few steps to `run_dir/profile`.
       allow_changes: whether an existing run may continue with a config that changes its numbers.
+      from_step: the step to go back to, whose checkpoint must exist, or `latest_whole`; what is newer is set aside.
 
     Returns:
       The results of the last evaluation; their `is_complete` is False if a signal stopped the run.
@@ -66,14 +69,14 @@ def train(cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False)
       FloatingPointError: if the gradients of the last `train.max_nonfinite_steps` steps were not finite.
       OSError: if the run directory cannot be written.
     """
+    check_from_step(cfg, from_step)
     run = resolve_run(cfg)
     results, is_first = {}, jax.process_index() == 0
     with contextlib.ExitStack() as stack:
         directory, stop = stack.enter_context(RunDirectory(cfg.run_dir)), stack.enter_context(StopSignal())
         job = prepare(run, directory, allow_changes=allow_changes)
         run, cfg, num_steps = job.run, job.run.config, job.run.config.train.num_steps
-        checkpoints = Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep)
-        stack.callback(checkpoints.close)
+        checkpoints = stack.enter_context(open_checkpoints(directory, cfg, from_step))
         stack.enter_context(jax.set_mesh(job.program.mesh))
         state, first_example = restore_or_init(job.program, checkpoints)
         start = int(state.step)
@@ -81,7 +84,8 @@ def train(cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False)
         logger = stack.enter_context(RunLogger(directory, start=start, num_steps=num_steps, enabled=is_first))
         watchdog = stack.enter_context(Watchdog())
         logger.print(describe_start(job, start))
-        step_logger = StepLogger(logger, job.program, cfg.train, cfg.optimizer, row_lengths(job.examples))
+        checkpoints.spare = logger.newest_sane
+        step_logger = StepLogger(logger, job.program, cfg, row_lengths(job.examples), checkpoints)
         evaluate = make_evaluation(job, watchdog, logger)
         batches = open_batches(job, first_example, directory.profile if profile else None)
         stop.begin()
@@ -93,20 +97,15 @@ def train(cfg: RunConfig, *, profile: bool = False, allow_changes: bool = False)
             step_logger.add(step, metrics)
             stops = stop.reached(step)
             if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stops:
-                step_logger.flush()
                 next_example = first_example + (step - start) * cfg.train.batch_size
-                checkpoints.save(step, to_items(state), {"next_example": next_example} | job.program.description)
-                step_logger.restart_clock()
+                save(checkpoints, state, {"next_example": next_example} | job.program.description, step_logger)
             if cfg.evaluates_at(step):  # after saving, so that a kill meanwhile costs no steps
                 results = record_evaluation(evaluate, state, step_logger)
             if stops:
                 break
-        step_logger.flush()
         checkpoints.wait()
-        logger.print(describe_end(run, int(state.step), stop.requested))
-        if is_first:
-            is_text = not any(corpus.has_pairs for corpus in job.corpora.values())
-            write_atomically(directory.plot, loss_curve(read_rows(directory.metrics), with_unigrams=is_text))
+        logger.print(describe_end(run, int(state.step), stop.requested, checkpoints.steps()))
+        draw_losses(job, directory)
     return Results(results, step=int(state.step), is_complete=int(state.step) >= num_steps)
 
 
@@ -156,12 +155,46 @@ def make_evaluation(job: Job, watchdog: Watchdog, logger: RunLogger) -> Evaluati
     )
 
 
+def check_from_step(cfg: RunConfig, from_step: int | str | None) -> None:
+    """Raises ValueError if a run cannot go back to a step; writes nothing."""
+    if from_step is not None:
+        from t5x_lite.training.going_back import check
+
+        check(cfg, from_step)
+
+
+def open_checkpoints(
+    directory: RunDirectory, cfg: RunConfig, from_step: int | str | None
+) -> contextlib.closing[Checkpoints]:
+    """Opens the checkpoints of a run, of which that of `from_step`, if given, becomes the newest."""
+    if from_step is not None:
+        from t5x_lite.training.going_back import go_back
+
+        process_0_first(lambda: go_back(directory, cfg, from_step))
+    return contextlib.closing(Checkpoints(directory.checkpoints, keep=cfg.checkpoint.keep))
+
+
+def save(checkpoints: Checkpoints, state: TrainState, meta: Mapping[str, Any], step_logger: StepLogger) -> None:
+    """Saves a state, unless its last update was skipped: the parameters that lead nowhere must not replace others."""
+    step_logger.flush()
+    if not step_logger.is_skipping:
+        checkpoints.save(int(state.step), to_items(state), meta)
+    step_logger.restart_clock()
+
+
 def record_evaluation(evaluate: Evaluation, state: TrainState, step_logger: StepLogger) -> dict[str, float]:
     """Logs and returns the results of a state's model on the held-out examples."""
     step_logger.flush()
     results = evaluate(state.model)
     step_logger.write_evaluation(int(state.step), results)
     return results
+
+
+def draw_losses(job: Job, directory: RunDirectory) -> None:
+    """Draws the loss curves of a run, in process 0 only."""
+    if jax.process_index() == 0:
+        is_text = not any(corpus.has_pairs for corpus in job.corpora.values())
+        write_atomically(directory.plot, loss_curve(read_rows(directory.metrics), with_unigrams=is_text))
 
 
 def open_batches(job: Job, first_example: int, profile: pathlib.Path | None) -> Iterator[Mapping[str, jax.Array]]:

@@ -21,7 +21,6 @@ from t5x_lite.parallel import xla_options
 from t5x_lite.parallel.mesh import (
     batch_sharding,
     check_batch_size,
-    check_sharded,
     parameter_axes,
     replicated,
     shardings,
@@ -68,7 +67,10 @@ def make_program(run: Run, mesh: Mesh, vocab_size: int, ids: tuple[int, int] = (
     tx = make_optimizer(_optimizer(cfg), cfg.train.num_steps, axes)
     random_state = functools.partial(init_state, model, tx, cfg.seed, architecture)
     shapes = with_shardings(jax.eval_shape(random_state), axes, mesh)
-    check_sharded(shapes, mesh)
+    if mesh.size > mesh.shape["data"]:
+        from t5x_lite.parallel.replication import check_sharded
+
+        check_sharded(shapes, mesh)
     placed = jax.tree.map(lambda leaf: leaf.sharding, shapes)
     step = jax.jit(
         functools.partial(train_step, tx=tx, cfg=cfg.train, seed=cfg.seed),

@@ -62,11 +62,18 @@ def _describe_examples(examples: Examples, corpus: Corpus) -> str:
     return f"{len(pairs):,} pairs{rows}{truncated}"
 
 
-def describe_end(run: Run, step: int, signal: str | None) -> str:
-    """Returns one line on how a run ended and what to do next; `signal` is the signal that stopped it, if any."""
+def describe_end(run: Run, step: int, signal: str | None, saved: Sequence[int]) -> str:
+    """Returns one line on how a run ended and what to do next.
+
+    Args:
+      signal: the signal that stopped the run, if any.
+      saved: the steps of the checkpoints, in order.
+    """
     cfg = run.config
     if signal and step < cfg.train.num_steps:
-        return f"Stopped by {signal} at step {step}, saved. Run the same command again to resume."
+        is_saved = f", saved up to step {saved[-1] if saved else 0}: updates are being skipped"
+        is_saved = ", saved" if step in saved else is_saved
+        return f"Stopped by {signal} at step {step}{is_saved}. Run the same command again to resume."
     use = "fills in blanks" if _fills_blanks(run) else "answers each line of its input"
     return (
         f"Complete at step {step}. Raise train.num_steps to continue; t5x-lite infer --checkpoint {cfg.run_dir} {use}."

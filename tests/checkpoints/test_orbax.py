@@ -76,6 +76,16 @@ def test_the_newest_are_kept(checkpoints):
     assert sorted(path.name for path in checkpoints.directory.iterdir()) == ["2", "3"]
 
 
+def test_one_is_spared_beside_the_newest(checkpoints):
+    asked = []
+    checkpoints.spare = lambda steps: asked.append(steps) or 3
+    for step in (1, 3, 5, 7, 9):
+        checkpoints.save(step, tree(), {})
+    checkpoints.wait()
+    assert checkpoints.steps() == [3, 7, 9]
+    assert asked == [[1, 3, 5], [3, 5, 7], [3, 5, 7, 9]]  # never while all are kept
+
+
 def test_a_checkpoint_that_does_not_fit_the_disk_is_not_begun(checkpoints, monkeypatch):
     free = shutil.disk_usage(checkpoints.directory)._replace(free=50)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)

@@ -12,8 +12,8 @@ def calls(monkeypatch):
     """What the training loop is called with; it is complete if it may change the run."""
     calls = []
 
-    def call(cfg, *, profile, allow_changes):
-        calls.append((cfg, profile, allow_changes))
+    def call(cfg, *, profile, allow_changes, from_step):
+        calls.append((cfg, profile, allow_changes, from_step))
         return Results({}, step=3, is_complete=allow_changes)
 
     monkeypatch.setattr(train, "train", call)
@@ -23,8 +23,8 @@ def calls(monkeypatch):
 def test_the_run_and_its_options_reach_the_training_loop(calls):
     cfg = RunConfig(run_dir="runs/x", seed=7)
     train.run(cfg, profile=True)
-    train.run(cfg, allow_changes=True)
-    assert calls == [(cfg, True, False), (cfg, False, True)]
+    train.run(cfg, allow_changes=True, from_step=40)
+    assert calls == [(cfg, True, False, None), (cfg, False, True, 40)]
 
 
 def test_the_exit_status_tells_a_complete_run_from_one_that_was_stopped(calls):

@@ -12,16 +12,13 @@ from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import MaskedLM, SequenceClassifier, TokenClassifier
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import (
-    batch_sharding,
     by_slice,
     check_batch_size,
-    check_sharded,
     device_batches,
     local_mesh,
     local_rows,
     make_mesh,
     parameter_axes,
-    replicated,
     shardings,
 )
 from t5x_lite.parallel.rules import partition_spec
@@ -84,18 +81,6 @@ def test_the_slices_that_devices_tell_of_are_taken():
         by_slice(devices, 3)
     with pytest.raises(ValueError, match=r"the 5 devices are in slices of 3, 2"):
         by_slice(devices[:5])
-
-
-def test_replicating_large_arrays_is_refused_on_a_mesh_that_could_shard_them():
-    mesh = make_mesh(MeshConfig(data=1, fsdp=8))
-    shapes = {
-        "cut": jax.ShapeDtypeStruct((2**22, 8), np.float32, sharding=batch_sharding(mesh)),
-        "whole": jax.ShapeDtypeStruct((2**23,), np.float32, sharding=replicated(mesh)),
-    }
-    with pytest.raises(ValueError, match=r"replicates 20% of the parameters .* most of all whole: shard over fsdp"):
-        check_sharded(shapes, mesh)
-    check_sharded(shapes, make_mesh(MeshConfig()))  # which has nothing to cut with
-    check_sharded({"cut": shapes["cut"]}, mesh)
 
 
 def test_every_parameter_has_a_name_for_each_dimension():

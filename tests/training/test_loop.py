@@ -245,15 +245,39 @@ def test_another_model_in_the_same_directory_is_refused(finished):
 
 
 @pytest.mark.slow
-def test_several_nonfinite_gradients_in_a_row_end_the_run(finished, tmp_path):
+def test_divergence_leaves_the_checkpoint_from_before_and_the_way_back_to_it(finished, tmp_path, capsys):
     run_dir = started_like(finished, tmp_path / "diverged")
-    cfg = dataclasses.replace(
-        runs.config(run_dir, max_nonfinite_steps=3),
-        optimizer=OptimizerConfig(name="adamw", learning_rate=1e38, schedule="constant", warmup_steps=0),
-    )
-    with pytest.raises(FloatingPointError, match=r"last 3 steps .* lower optimizer.learning_rate \(1e\+38\)"):
+    cfg = runs.config(run_dir, num_steps=3)
+    loop.train(cfg)
+    fast = OptimizerConfig(learning_rate=1e30, schedule="constant", warmup_steps=0)
+    cfg = dataclasses.replace(runs.config(run_dir, num_steps=30, max_nonfinite_steps=13), optimizer=fast)
+    with pytest.raises(FloatingPointError, match=r"last 13 steps up to step 17 .*--from_step 3 .*learning_rate 0.01"):
+        loop.train(cfg, allow_changes=True)
+    assert [path.name for path in (run_dir / "checkpoints").iterdir()] == ["3"]
+    assert [row["nonfinite_steps"] for row in read_rows(run_dir / "metrics.jsonl") if "loss" in row][-1] == 13
+    loop.train(runs.config(run_dir), from_step=3, allow_changes=True)
+    assert_same_arrays(run_dir, finished[0])
+    assert [row["step"] for row in read_rows(run_dir / "metrics.jsonl") if "loss" in row] == list(range(1, 9))
+    assert "18 rows of metrics.jsonl after it are now in" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_run_whose_last_update_is_skipped_is_not_complete(finished, tmp_path):
+    run_dir = started_like(finished, tmp_path / "diverged")
+    fast = OptimizerConfig(name="adamw", learning_rate=1e38, schedule="constant", warmup_steps=0)
+    cfg = dataclasses.replace(runs.config(run_dir, num_steps=2), optimizer=fast)
+    with pytest.raises(FloatingPointError, match=r"gradients of the last step, up to step 2 .* raise train.num_steps"):
         loop.train(cfg)
-    assert [row["nonfinite_steps"] for row in read_rows(run_dir / "metrics.jsonl") if "loss" in row][-1] == 3
+    assert not list((run_dir / "checkpoints").iterdir())
+
+
+@pytest.mark.slow
+def test_a_checkpoint_from_before_the_loss_rose_is_spared(finished, tmp_path):
+    run_dir = started_like(finished, tmp_path / "worse")
+    loop.train(runs.config(run_dir, num_steps=3))
+    fast = OptimizerConfig(learning_rate=3.0, schedule="constant", warmup_steps=0)
+    loop.train(dataclasses.replace(runs.config(run_dir, num_steps=10), optimizer=fast), allow_changes=True)
+    assert sorted(int(path.name) for path in (run_dir / "checkpoints").iterdir()) == [3, 9, 10]
 
 
 @pytest.mark.slow

@@ -16,9 +16,9 @@ from tests.svg import lines
 
 def test_the_end_of_a_run_says_how_to_continue_and_what_the_model_does(tmp_path):
     run = resolve_run(runs.config(tmp_path))
-    stopped = describe_end(run, 3, "SIGTERM")
+    stopped = describe_end(run, 3, "SIGTERM", [2, 3])
     assert stopped == "Stopped by SIGTERM at step 3, saved. Run the same command again to resume."
-    assert describe_end(run, 8, "SIGTERM").startswith("Complete at step 8. Raise train.num_steps to continue")
+    assert describe_end(run, 8, "SIGTERM", [8]).startswith("Complete at step 8. Raise train.num_steps to continue")
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_a_warmup_that_is_longer_than_the_run_is_told(tmp_path, schedule, warmup
 )
 def test_only_models_trained_on_blanks_fill_them(tmp_path, task, use):
     run = resolve_run(dataclasses.replace(runs.config(tmp_path), task=TaskConfig(**task)))
-    assert describe_end(run, 8, None).endswith(f"{tmp_path} {use}.")
+    assert describe_end(run, 8, None, [8]).endswith(f"{tmp_path} {use}.")
 
 
 def test_the_loss_curve_has_a_line_for_each_loss():

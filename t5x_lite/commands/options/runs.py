@@ -3,6 +3,7 @@
 
 import pkgutil
 from collections.abc import Set
+from typing import Literal
 
 from jsonargparse.typing import NonNegativeInt
 
@@ -48,6 +49,13 @@ def add_train(parser: Parser) -> None:
         "--allow_changes",
         action="store_true",
         help="continue the run in run_dir with changes to what decides its numbers; config.yaml records them",
+    )
+    parser.add_argument(
+        "--from_step",
+        type=int | Literal["latest_whole"] | None,
+        metavar="STEP",
+        help="go back to the checkpoint of this step, or to latest_whole, the newest that is not damaged; what is "
+        "newer is moved to run_dir/set_aside",
     )
     parser.add_class_arguments(RunConfig)
 
