@@ -2,17 +2,22 @@
 """Benchmarks `t5x-lite serve` with one client, then with many at once; prints JSON.
 
     python scripts/bench_serve.py --checkpoint flan-t5-small --seconds 60
+    python scripts/bench_serve.py --checkpoint flan-t5-small --attack --seconds 600
 
-First requests the greedy completion of each prompt alone; a later completion that differs counts as mixed up.
+First requests the greedy completion of each prompt alone; a later completion that differs counts as mixed up. With
+--attack, measures the clients without and with attackers beside them, and exits with 1 unless every request of theirs
+is answered, the slowest take at most 3 times as long, /health always answers, and the memory does not grow.
 """
 
 import argparse
 import collections
+import contextlib
 import http.client
 import json
 import pathlib
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -37,7 +42,10 @@ WORDS = (
 )
 START = "import sys; from t5x_lite.cli import main; sys.exit(main())"
 URL = re.compile(r"http://([^:]+):(\d+)/v1")
-SECONDS_TO_STOP = 60
+SECONDS_TO_STOP, WARM_UP_SECONDS = 60, 10
+ATTACK = pathlib.Path(__file__).with_name("attack_serve.py")
+MOST_SLOWER, MOST_GROWTH = 3, 1.05  # of the 99th percentile of seconds, and of resident memory
+CALM_SECONDS = 60  # at most
 
 
 def prompt_of(number: int) -> str:
@@ -57,14 +65,15 @@ class Clients:
     """
 
     def __init__(self, address: tuple[str, int], model: str, max_tokens: int):
-        self._address, self._model, self._max_tokens = address, model, max_tokens
+        self.address, self.model, self._max_tokens = address, model, max_tokens
         self._lock = threading.Lock()
         self.expected: dict[str, str] = {}
         self.counts: collections.Counter[str] = collections.Counter()
+        self.seconds: list[float] = []  # of each answer
 
     def ask(self, connection: http.client.HTTPConnection, prompt: str) -> tuple[str, int]:
         """Returns the greedy answer and its number of tokens."""
-        body = {"model": self._model, "prompt": prompt, "temperature": 0, "max_tokens": self._max_tokens}
+        body = {"model": self.model, "prompt": prompt, "temperature": 0, "max_tokens": self._max_tokens}
         connection.request("POST", "/v1/completions", json.dumps(body), {"Content-Type": "application/json"})
         response = connection.getresponse()
         answer = json.loads(response.read())
@@ -74,7 +83,7 @@ class Clients:
 
     def connect(self) -> http.client.HTTPConnection:
         """Returns a persistent connection."""
-        return http.client.HTTPConnection(*self._address, timeout=300)
+        return http.client.HTTPConnection(*self.address, timeout=300)
 
     def keep_asking(self, first: int, until: float) -> None:
         """Sends prompts one after another."""
@@ -83,6 +92,7 @@ class Clients:
         while time.monotonic() < until:
             prompt = prompts[number % len(prompts)]
             number += 1
+            begin = time.monotonic()
             try:
                 text, num_tokens = self.ask(connection, prompt)
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -92,6 +102,7 @@ class Clients:
                 connection = self.connect()
                 continue
             with self._lock:
+                self.seconds.append(time.monotonic() - begin)
                 self.counts["requests"] += 1
                 self.counts["new_tokens"] += num_tokens
                 self.counts["mixed_up"] += text != self.expected[prompt]
@@ -99,6 +110,7 @@ class Clients:
     def measure(self, num_clients: int, seconds: float) -> dict[str, Any]:
         """Returns the throughput of `num_clients` concurrent clients."""
         self.counts.clear()
+        self.seconds.clear()
         begin = time.monotonic()
         threads = [
             threading.Thread(target=self.keep_asking, args=(7 * number, begin + seconds))
@@ -109,12 +121,14 @@ class Clients:
         for thread in threads:
             thread.join()
         took = time.monotonic() - begin
+        percentiles = statistics.quantiles([*self.seconds, *self.seconds], n=100)
         return {
             "clients": num_clients,
             "seconds": round(took, 1),
             "requests": self.counts["requests"],
             "requests_per_second": round(self.counts["requests"] / took, 2),
             "new_tokens_per_second": round(self.counts["new_tokens"] / took, 1),
+            **{f"p{percent}_seconds": round(percentiles[percent - 1], 3) for percent in (50, 95, 99)},
             "errors": self.counts["errors"],
             "mixed_up": self.counts["mixed_up"],
         }
@@ -124,6 +138,87 @@ def resident_mib(pid: int) -> float:
     """Returns the resident memory of a process."""
     status = pathlib.Path(f"/proc/{pid}/status").read_text()
     return round(int(re.findall(r"VmRSS:\s+(\d+)", status)[0]) / 1024, 1)
+
+
+class Watch:
+    """Notes each second how much memory a server has, and whether /health answers a new connection."""
+
+    def __init__(self, pid: int, address: tuple[str, int]):
+        self._pid, self._address = pid, address
+        self._ended = threading.Event()
+        self.resident_mib: list[float] = []
+        self.health: list[float | None] = []  # seconds; None without an answer
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(1):
+            self.resident_mib.append(resident_mib(self._pid))
+            begin = time.monotonic()
+            answered = get(self._address, "/health") is not None
+            self.health.append(time.monotonic() - begin if answered else None)
+
+    def growth(self) -> float:
+        """Returns the ratio of the memory in the last quarter of the time to that in the second."""
+        quarter = max(1, len(self.resident_mib) // 4)
+        return statistics.median(self.resident_mib[-quarter:]) / statistics.median(
+            self.resident_mib[quarter : 2 * quarter] or self.resident_mib
+        )
+
+
+def get(address: tuple[str, int], path: str) -> str | None:
+    """Returns a response's text, None without status 200."""
+    with contextlib.closing(http.client.HTTPConnection(*address, timeout=30)) as connection:
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.read().decode() if response.status == 200 else None
+        except (OSError, http.client.HTTPException):
+            return None
+
+
+def programs(address: tuple[str, int]) -> dict[str, int]:
+    """Returns the numbers of compiled programs that are kept, and that were ever compiled."""
+    text = get(address, "/metrics") or ""
+    found = dict(re.findall(r"^t5x_lite_(programs(?:_compiled)?) (\d+)", text, re.MULTILINE))
+    return {"kept": int(found["programs"]), "compiled": int(found["programs_compiled"])}
+
+
+def attacked(server: "subprocess.Popen[str]", clients: Clients, options: argparse.Namespace) -> dict[str, Any]:
+    """Measures the clients of a server without, and then with, attackers beside them."""
+    calm = clients.measure(options.clients, min(CALM_SECONDS, options.seconds))
+    host, port = clients.address
+    arguments = ["--host", host, "--port", str(port), "--model", clients.model, "--seconds", str(options.seconds)]
+    before = programs(clients.address)
+    attack = subprocess.Popen([sys.executable, str(ATTACK), *arguments], stdout=subprocess.PIPE, text=True)
+    with Watch(server.pid, clients.address) as watch:
+        beside = clients.measure(options.clients, options.seconds)
+    attacks = json.loads(attack.communicate()[0])
+    slower = beside["p99_seconds"] / calm["p99_seconds"]
+    answered = [seconds for seconds in watch.health if seconds is not None]
+    failures = beside["errors"] + beside["mixed_up"] + len(watch.health) - len(answered)
+    return {
+        "calm": calm,
+        "attacked": beside,
+        "attacks": attacks,
+        "ratio_of_p99": round(slower, 2),
+        "health": {"asked": len(watch.health), "answered": len(answered), "slowest_seconds": round(max(answered), 3)},
+        "programs": {"before": before, "after": programs(clients.address)},
+        "resident_mib": {
+            "begin": watch.resident_mib[0],
+            "most": max(watch.resident_mib),
+            "end": watch.resident_mib[-1],
+        },
+        "growth": round(watch.growth(), 3),
+        "withstood": failures == 0 and slower <= MOST_SLOWER and watch.growth() <= MOST_GROWTH,
+    }
 
 
 def measure(server: "subprocess.Popen[str]", options: argparse.Namespace) -> dict[str, Any]:
@@ -142,7 +237,9 @@ def measure(server: "subprocess.Popen[str]", options: argparse.Namespace) -> dic
     connection = clients.connect()
     for number in range(options.prompts):
         clients.expected[prompt_of(number)] = clients.ask(connection, prompt_of(number))[0]
-    clients.measure(options.clients, 3)  # compiles the remaining programs
+    clients.measure(options.clients, WARM_UP_SECONDS)  # compiles the remaining programs
+    if options.attack:
+        return attacked(server, clients, options)
     memory = [resident_mib(server.pid)]
     alone = clients.measure(1, options.seconds)
     memory.append(resident_mib(server.pid))
@@ -169,8 +266,10 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=64, help="number of different prompts")
     parser.add_argument("--max_tokens", type=int, default=16)
     parser.add_argument("--batch_size", type=int, default=16)
+    parser.add_argument("--attack", action="store_true", help="measure the clients beside attackers")
     options = parser.parse_args()
     arguments = ["serve", "--checkpoint", options.checkpoint, "--port", "0", "--batch_size", str(options.batch_size)]
+    arguments += ["--log_requests", "false"]
     server = subprocess.Popen([sys.executable, "-c", START, *arguments], stderr=subprocess.PIPE, text=True)
     try:
         measured = measure(server, options)
@@ -178,6 +277,7 @@ def main() -> None:
         server.send_signal(signal.SIGTERM)
         status = server.wait(SECONDS_TO_STOP)
     print(json.dumps({**measured, "exit_status": status}, indent=2))
+    sys.exit(0 if measured.get("withstood", True) else 1)
 
 
 if __name__ == "__main__":

@@ -204,7 +204,7 @@ def _decode(
     kept = ("scores", "num_top", "beam_variant", "pad_id", "start_id")
     shared = DecodeSpec(None, spec.num_steps, spec.num_sequences, **{name: getattr(spec, name) for name in kept})
     state, placed = prefill(model, pretrained.architecture, inputs_BS, params, shared, devices)
-    if not program.beam_variant:  # rows and sequences that nobody asked for
+    if not isinstance(state, beam_search.Beams):  # rows and sequences that nobody asked for
         numbers = [config.num_return_sequences for config in configs] + [0] * (len(inputs_BS) - len(jobs))
         state = state._replace(
             finished_BK=state.finished_BK | (np.arange(spec.num_sequences)[None] >= np.asarray(numbers)[:, None])
@@ -287,4 +287,4 @@ def _snapshot(state: State, spec: DecodeSpec) -> _Snapshot:
         log_probs = log_probs_BKT[row, k, : len(ids)].tolist()
         return Output(ids, log_probs, len(ids) + stopped, "stop" if stopped else "length", top(row, k, len(ids)))
 
-    return _Snapshot(finished_BK, is_number_B, is_search, output)
+    return _Snapshot(finished_BK, np.asarray(is_number_B), is_search, output)

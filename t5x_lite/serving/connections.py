@@ -44,7 +44,7 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         if len(self.connections) <= self.most:
             return
-        others: Iterable[Any] = self.connections - {self}
+        others: Iterable[Any] = [other for other in self.connections if other is not self]
         idle = [other for other in others if not other.has_request and not other.transport.is_closing()]
         # Clients that were answered before are the last to go, and among equals the oldest is the first.
         chosen = min(idle, key=lambda other: (other._num_answered > 0, other._since), default=None)
