@@ -14,8 +14,8 @@ from t5x_lite.config.commands import TokenizerTrainConfig
 from t5x_lite.data.records.rows import LeftOut, read_rows
 from t5x_lite.data.sources import named, open_source
 from t5x_lite.data.sources.named_files import source_files
-from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer
-from t5x_lite.data.tokenizers.train import Sample, fit_sentencepiece_model, pieces_and_scores, sample_lines
+from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer, parse_model
+from t5x_lite.data.tokenizers.train import Sample, fit_sentencepiece_model, sample_lines
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.same_file import refuse_overwriting
@@ -118,3 +118,8 @@ def report(cfg: TokenizerTrainConfig, sample: Sample, tokenizer: SentencePieceTo
 def options_named(message: str) -> str:
     """Returns a message with `--input` in place of `task.source`, and so on."""
     return FIELD.sub(lambda field: f"--{OPTIONS[field[1]]}", message)
+
+
+def pieces_and_scores(model: bytes) -> str:
+    """Returns the content of SentencePiece's .vocab file: one piece and its score per line."""
+    return "".join(f"{piece.piece}\t{piece.score:g}\n" for piece in parse_model(model).pieces)

@@ -16,9 +16,19 @@ import numpy as np
 from t5x_lite.model.attention import Attention
 from t5x_lite.model.blocks import DecoderBlock, EncoderBlock
 from t5x_lite.model.cache import Cache, KeysValues, keys_values, no_prompts, with_room
-from t5x_lite.model.kernels.attention import cached_attention
+from t5x_lite.model.kernels.attention import biased_softmax
 from t5x_lite.model.position import RelativePositionBias
 from t5x_lite.model.stacks import DecoderStack, Stack, layer_biases
+
+
+def cached_attention(q_BKNH, keys_BNHC, values_BNHC, bias_1N1C=None, mask_B1KC=None) -> jax.Array:
+    """Attends from a decoding step's queries to the cache; returns [B, K, N, H]. See `dot_product_attention`.
+
+    Places come last because XLA on a CPU would first transpose a [B, S, N, H] layout: 38 ms instead of 6 for 50 MB.
+    """
+    logits_BNKC = jnp.einsum("BKNH,BNHC->BNKC", q_BKNH, keys_BNHC, preferred_element_type=jnp.float32)
+    weights_BNKC = biased_softmax(logits_BNKC, bias_1N1C, mask_B1KC).astype(values_BNHC.dtype)
+    return jnp.einsum("BNKC,BNHC->BKNH", weights_BNKC, values_BNHC)
 
 
 def attention_step(

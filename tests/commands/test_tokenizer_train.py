@@ -8,6 +8,7 @@ import sys
 import types
 
 import pytest
+import sentencepiece
 
 from t5x_lite.commands import tokenizer_train
 from t5x_lite.config.commands import TokenizerTrainConfig
@@ -191,3 +192,12 @@ def test_no_source_is_overwritten_even_on_request(folder, source, output):
     with pytest.raises(ValueError, match=r"^--output .* is .*, which is read"):
         tokenizer_train.run(cfg)
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_the_pieces_are_listed_as_sentencepiece_lists_them(tmp_path):
+    options = {"vocab_size": 40, "pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "minloglevel": 2}
+    prefix = tmp_path / "theirs"
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=iter(SENTENCES), model_prefix=str(prefix), **options)
+    listing = tokenizer_train.pieces_and_scores(prefix.with_suffix(".model").read_bytes())
+    assert listing == prefix.with_suffix(".vocab").read_text()
+    assert listing.count("\n") == 40

@@ -5,7 +5,6 @@ Reads the text once, in bounded memory. Training is deterministic: the same text
 """
 
 import io
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
@@ -13,7 +12,6 @@ import sentencepiece
 
 from t5x_lite.config import VOCABULARY_BYTES
 from t5x_lite.data.tokenizers.base import T5_IDS
-from t5x_lite.data.tokenizers.sentencepiece import parse_model
 
 # Fixed, because SentencePiece sums expected counts per thread: the number of threads changes the last bits.
 TRAINING_THREADS = 4
@@ -129,25 +127,7 @@ def fit_sentencepiece_model(
             minloglevel=2,  # errors only
         )
     except (RuntimeError, ValueError) as error:
-        raise _cannot_train(str(error), vocab_size, num_sentinels) from error
+        from t5x_lite.data.tokenizers.train_errors import cannot_train
+
+        raise cannot_train(str(error), vocab_size, num_sentinels) from error
     return model.getvalue()
-
-
-def pieces_and_scores(model: bytes) -> str:
-    """Returns the content of SentencePiece's .vocab file: one piece and its score per line."""
-    return "".join(f"{piece.piece}\t{piece.score:g}\n" for piece in parse_model(model).pieces)
-
-
-def _cannot_train(message: str, vocab_size: int, num_sentinels: int) -> ValueError:
-    """Rephrases a SentencePiece error in terms of config fields."""
-    too_high = re.search(r"value <= (\d+)", message)
-    too_low = re.search(r"required_chars\. \d+ vs (\d+)", message)
-    if too_high:
-        fits = f"the text supports at most {int(too_high[1]) + num_sentinels}; use that or less, or more text"
-    elif too_low:
-        fits = f"the text's characters alone need {int(too_low[1]) + num_sentinels}; use that or more"
-    else:
-        fits = f"SentencePiece says: {message}"
-    return ValueError(
-        f"cannot train a vocabulary of task.tokenizer.vocab_size {vocab_size} ids ({num_sentinels} sentinels): {fits}"
-    )

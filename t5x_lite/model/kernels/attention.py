@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attention with T5's additive bias.
 
-Shape letters: B batch, T queries, S keys, K decoding queries, C cache places, N heads, H head; 1 if broadcast.
+Shape letters: B batch, T queries, S keys, N heads, H head; 1 if broadcast.
 """
 
 from collections.abc import Callable
@@ -44,20 +44,11 @@ def reference_attention(
 def attention_weights(q_BTNH, k_BSNH, bias_1NTS=None, mask_B1TS=None) -> jax.Array:
     """Returns the softmax of `dot_product_attention`, float32 [B, N, T, S]."""
     logits_BNTS = jnp.einsum("BTNH,BSNH->BNTS", q_BTNH, k_BSNH, preferred_element_type=jnp.float32)
-    return _softmax(logits_BNTS, bias_1NTS, mask_B1TS)
+    return biased_softmax(logits_BNTS, bias_1NTS, mask_B1TS)
 
 
-def cached_attention(q_BKNH, keys_BNHC, values_BNHC, bias_1N1C=None, mask_B1KC=None) -> jax.Array:
-    """Attends from a decoding step's queries to the cache; returns [B, K, N, H]. See `dot_product_attention`.
-
-    Places come last because XLA on a CPU would first transpose a [B, S, N, H] layout: 38 ms instead of 6 for 50 MB.
-    """
-    logits_BNKC = jnp.einsum("BKNH,BNHC->BNKC", q_BKNH, keys_BNHC, preferred_element_type=jnp.float32)
-    weights_BNKC = _softmax(logits_BNKC, bias_1N1C, mask_B1KC).astype(values_BNHC.dtype)
-    return jnp.einsum("BNKC,BNHC->BKNH", weights_BNKC, values_BNHC)
-
-
-def _softmax(logits_BNTS, bias_1NTS, mask_B1TS) -> jax.Array:
+def biased_softmax(logits_BNTS, bias_1NTS, mask_B1TS) -> jax.Array:
+    """Returns the softmax of logits, with an additive bias and a mask, or None."""
     if bias_1NTS is not None:
         logits_BNTS = logits_BNTS + bias_1NTS
     if mask_B1TS is not None:

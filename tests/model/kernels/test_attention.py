@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from t5x_lite.model.decoding import cached_attention
 from t5x_lite.model.kernels.attention import (
     attention_weights,
-    cached_attention,
     dot_product_attention,
     reference_attention,
 )
