@@ -64,11 +64,17 @@ def changed_fields(run_dir: pathlib.Path, asked: Mapping[str, Any]) -> list[Chan
     """Returns the fields of the config asked for that differ from the recorded one; none if there are no results yet.
 
     Fields that the record does not have, because it is older, had their default values.
+
+    Raises:
+      ValueError: if there are results without a record.
     """
     recorded, metrics = read_run_config(run_dir), run_dir / "metrics.jsonl"
-    has_results = any((run_dir / "checkpoints").glob("*/")) or (metrics.is_file() and metrics.stat().st_size > 0)
-    if recorded is None or not has_results:
+    if not any((run_dir / "checkpoints").glob("*/")) and not (metrics.is_file() and metrics.stat().st_size):
         return []
+    if recorded is None:
+        raise ValueError(
+            f"{run_dir} holds the results of a run, but not its {RUN_CONFIG}: restore it, or name another run_dir"
+        )
     return list(_differences("", recorded, asked, as_plain(RunConfig(run_dir="."))))
 
 

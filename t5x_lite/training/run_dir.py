@@ -63,7 +63,7 @@ class RunDirectory:
 
     def check(self, cfg: RunConfig, *, allow_changes: bool = False) -> None:
         """Raises ValueError if a field that decides the numbers differs from the recorded config."""
-        if self.config.is_file():
+        if self.config.is_file() or self.checkpoints.is_dir():
             from t5x_lite.training.changed_fields import check_changes
 
             check_changes(self.path, as_plain(cfg), allow_changes=allow_changes)

@@ -144,6 +144,11 @@ def test_a_run_without_results_may_change_at_will(tmp_path):
         check_changes(tmp_path, asked, allow_changes=True)
 
 
+def test_results_without_a_config_are_refused(run_dir):
+    with pytest.raises(ValueError, match=r"holds the results of a run, but not its config.yaml: restore it, or name"):
+        check_changes(run_dir, as_plain(BEGAN), allow_changes=True)
+
+
 def test_the_history_grows_by_the_changes_and_tells_them(run_dir, capsys):
     record(run_dir, as_plain(BEGAN))
     steps = [dataclasses.replace(BEGAN, seed=4), dataclasses.replace(BEGAN, seed=4, eval=EvalConfig(every_steps=7))]
