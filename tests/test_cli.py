@@ -330,12 +330,12 @@ def test_data_stats_passes_its_options_on(monkeypatch, tmp_path):
     (tmp_path / "config.yaml").write_text(TASK_OF_YAML.format(folder=tmp_path))
     command = ["data", "stats", "--config", str(tmp_path / "config.yaml"), "--run_dir", str(tmp_path / "run")]
     assert cli.main([*command, "--train.targets_length", "9"]) == 0
-    assert cli.main([*command, "--json", "--output", "x.svg"]) == 0
+    assert cli.main([*command, "--json", "--output", "x.svg", "--quantile", "0.5"]) == 0
     (cfg, options), (_, more) = calls
     assert isinstance(cfg, RunConfig)
     assert (cfg.train.targets_length, cfg.train.inputs_length) == (9, 32)
-    assert options == {"as_json": False, "output": None, "draws": True}
-    assert more == {"as_json": True, "output": "x.svg", "draws": True}
+    assert options == {"as_json": False, "output": None, "draws": True, "quantile": 0.99}
+    assert more == {"as_json": True, "output": "x.svg", "draws": True, "quantile": 0.5}
 
 
 def test_data_stats_prints_tables_and_draws(tmp_path, capsys):

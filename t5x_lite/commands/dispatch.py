@@ -94,7 +94,8 @@ def _call_data(command: str, options: Namespace) -> None:
             from t5x_lite.commands import data_stats
 
             draws = options.output is not None or options.given.get("run_dir") is not None
-            data_stats.run(pick(RunConfig, options), as_json=options.json, output=options.output, draws=draws)
+            how = {name: options[name] for name in ("output", "quantile")}
+            data_stats.run(pick(RunConfig, options), as_json=options.json, draws=draws, **how)
 
 
 def _infer(options: Namespace) -> None:

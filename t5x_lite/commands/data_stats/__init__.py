@@ -7,7 +7,7 @@ import pathlib
 import sys
 
 from t5x_lite.commands.data_stats.histogram import histogram
-from t5x_lite.commands.data_stats.lengths import side_lengths
+from t5x_lite.commands.data_stats.lengths import QUANTILE, side_lengths
 from t5x_lite.commands.data_stats.statistics import Statistics, measure
 from t5x_lite.commands.data_stats.table import print_tables
 from t5x_lite.commands.data_stats.timing import prepare_timed
@@ -23,12 +23,22 @@ from t5x_lite.training.resolve import Run, resolve_run
 PICTURE = "lengths.svg"  # in the run directory
 
 
-def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None, draws: bool = True) -> None:
+def run(
+    cfg: RunConfig,
+    *,
+    as_json: bool = False,
+    output: str | None = None,
+    draws: bool = True,
+    quantile: float = QUANTILE,
+) -> None:
     """Prints statistics of the text and, if it `draws` and matplotlib is installed, writes a histogram of its lengths.
 
-    Missing text is prepared in `run_dir`, where training will reuse it. For tasks with targets, the recommended length
-    replaces a null `train.targets_length`. JSON output has the fields of `statistics.Statistics`.
+    Missing text is prepared in `run_dir`, where training will reuse it. For tasks with targets, the recommended lengths
+    hold `quantile` of the inputs and of the targets whole; that of the targets replaces a null `train.targets_length`.
+    JSON output has the fields of `statistics.Statistics`.
     """
+    if not 0 < quantile <= 1:
+        raise ValueError(f"--quantile is {quantile:g}: use a fraction above 0 and at most 1, such as 0.99 for 99%")
     path = pathlib.Path(output if output is not None else pathlib.Path(cfg.run_dir) / PICTURE)
     if path.suffix != ".svg" or path.is_dir():
         raise ValueError(f"--output is {str(path)!r}: name a file that ends in .svg")
@@ -38,12 +48,12 @@ def run(cfg: RunConfig, *, as_json: bool = False, output: str | None = None, dra
     for task in resolved.tasks.each.values():
         refuse_overwriting([path], task_files(task), "--output")
     with one_writer(output, "--output"):
-        _measure(resolved, path if draws else None, as_json=as_json)
+        _measure(resolved, path if draws else None, quantile, as_json=as_json)
 
 
-def _measure(resolved: Run, path: pathlib.Path | None, *, as_json: bool) -> None:
+def _measure(resolved: Run, path: pathlib.Path | None, quantile: float, *, as_json: bool) -> None:
     corpora, timings = prepare_timed(resolved)
-    statistics = measure(resolved, corpora, timings)
+    statistics = measure(resolved, corpora, timings, quantile)
     if as_json:
         print(json.dumps(dataclasses.asdict(statistics), ensure_ascii=False, indent=2))
     else:

@@ -13,8 +13,10 @@ from t5x_lite.data.packing import PLANS, packed_lengths
 from t5x_lite.data.pairs import pair_lengths
 
 QUANTILES = {"min": 0.0, "p5": 0.05, "p25": 0.25, "p50": 0.5, "p75": 0.75, "p95": 0.95, "p99": 0.99, "max": 1.0}
+UNPACKED = "unpacked"
 PACKED_PAIRS = 10_000  # evenly spaced pairs, packed to measure padding in 0.2 seconds
-MOST_CUT = 0.01  # maximum fraction of targets truncated by a recommended length
+QUANTILE = 0.99  # fraction of examples whose inputs, and whose targets, a recommended length holds whole
+MULTIPLE = 8  # of which recommended lengths are
 MOST_CANDIDATES = 9  # from half to twice the length at which inputs and targets fill rows equally
 
 
@@ -54,6 +56,18 @@ class Candidate:
     padding: Padding
 
 
+@dataclasses.dataclass(frozen=True)
+class Recommended:
+    """Lengths for a quantile of the examples, what they cut, and the padding at these lengths by packing."""
+
+    quantile: float
+    inputs_length: int
+    targets_length: int | None  # None for classifiers, whose targets are never truncated
+    cut: dict[str, Cut]  # training examples truncated at these lengths, by side
+    padding: dict[str, Padding]  # by packing method, `unpacked` included; empty for classifiers
+    packing: str | None  # value of `data.packing` with the least padding
+
+
 def side_lengths(ends_EF: np.ndarray) -> dict[str, np.ndarray]:
     """Returns int64 [E] lengths of `documents`, or of `inputs` and `targets` including EOS, from end offsets."""
     if ends_EF.shape[1] == 1:
@@ -87,18 +101,42 @@ def padding_by_packing(lengths_E2: np.ndarray, capacity: Sequence[int], *, joine
     """
     cut_E2 = np.minimum(lengths_E2, capacity)
     packed = {method: _packed(method, lengths_E2, capacity, joined) for method in PLANS}
-    return {"unpacked": padding(cut_E2, capacity, len(cut_E2))} | packed
+    return {UNPACKED: padding(cut_E2, capacity, len(cut_E2))} | packed
 
 
-def candidates(lengths_E2: np.ndarray, inputs_length: int, *, joined: bool = False) -> list[Candidate]:
-    """Returns values of `train.targets_length` that truncate at most MOST_CUT of the targets, in ascending order.
+def recommend(
+    lengths_E2: np.ndarray, quantile: float, *, has_labels: bool = False, joined: bool = False
+) -> Recommended:
+    """Returns the shortest lengths, in multiples of MULTIPLE, that hold a quantile of the inputs and targets whole.
+
+    Args:
+      lengths_E2: lengths of inputs and targets.
+      quantile: a fraction of the examples.
+      has_labels: whether the model is a classifier, for which only the inputs count.
+      joined: that of `PackedPairs`.
+    """
+    shortest = np.quantile(lengths_E2, quantile, axis=0, method="inverted_cdf").astype(np.int64)
+    capacity = (-(-shortest // MULTIPLE) * MULTIPLE).tolist()
+    sides = ("inputs",) if has_labels else ("inputs", "targets")
+    cut = {side: cut_off(lengths_E2[:, i], capacity[i]) for i, side in enumerate(sides)}
+    if has_labels:
+        return Recommended(quantile, capacity[0], None, cut, {}, None)
+    paddings = padding_by_packing(lengths_E2, capacity, joined=joined)
+    best = min(paddings, key=lambda method: paddings[method].both)
+    return Recommended(quantile, *capacity, cut, paddings, {UNPACKED: "none"}.get(best, best))
+
+
+def candidates(
+    lengths_E2: np.ndarray, inputs_length: int, *, quantile: float = QUANTILE, joined: bool = False
+) -> list[Candidate]:
+    """Returns values of `train.targets_length` that hold a quantile of the targets whole, in ascending order.
 
     They are round numbers around the length at which inputs and targets fill rows equally. `joined` is that of
     `PackedPairs`.
     """
     mean_inputs, mean_targets = np.minimum(lengths_E2, (inputs_length, np.inf)).mean(axis=0)
     equal = inputs_length * mean_targets / mean_inputs
-    shortest = np.quantile(lengths_E2[:, 1], 1 - MOST_CUT, method="inverted_cdf")
+    shortest = np.quantile(lengths_E2[:, 1], quantile, method="inverted_cdf")
     # Four lengths per doubling, multiples of 8 from 32 on: 8, 10, 12, 14, 16, 20 and so on.
     round_lengths = [quarters << shift for shift in range(1, 40) for quarters in (4, 5, 6, 7)]
     first = next(length for length in round_lengths if length >= max(shortest, equal / 2))
@@ -111,11 +149,6 @@ def candidates(lengths_E2: np.ndarray, inputs_length: int, *, joined: bool = Fal
         )
         for length in tried[:MOST_CANDIDATES]
     ]
-
-
-def recommended(tried: Sequence[Candidate]) -> Candidate:
-    """Returns the candidate with the least padding; the shortest in a tie."""
-    return min(tried, key=lambda candidate: candidate.padding.both)
 
 
 def _packed(method: str, lengths_E2: np.ndarray, capacity: Sequence[int], joined: bool) -> Padding:

@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 
 from t5x_lite.commands.data_stats.lengths import (
+    QUANTILE,
     Candidate,
     Cut,
     Lengths,
     Padding,
+    Recommended,
     candidates,
     cut_off,
     describe_lengths,
     padding,
     padding_by_packing,
-    recommended,
+    recommend,
     side_lengths,
 )
 from t5x_lite.commands.data_stats.timing import Making, Timings
@@ -95,8 +97,9 @@ class Task:
     rate: float  # fraction of the run's examples
     num_steps_per_epoch: float  # to see the whole task once
     num_epochs: float  # in `train.num_steps`
-    targets_lengths: list[Candidate]  # candidates for `train.targets_length`; empty for text
-    recommended_targets_length: int | None  # the candidate with the least padding
+    recommended: Recommended | None  # lengths and packing; None for text
+    targets_lengths: list[Candidate]  # values of `train.targets_length` for best_fit; empty for text
+    recommended_targets_length: int | None  # that of `recommended`
     making: Making | None  # None if the text was prepared before
     batches: Batches  # of this task alone
 
@@ -106,7 +109,7 @@ class Statistics:
     """The text of a run."""
 
     inputs_length: int  # `train.inputs_length`
-    targets_length: int | None  # `train.targets_length` or the recommended one; None leaves it to the objective
+    targets_length: int | None  # `train.targets_length` or a recommended one; None leaves it to the objective
     targets_length_is_recommended: bool
     batch_size: int  # `train.batch_size`
     packing: str  # `data.packing`
@@ -119,21 +122,22 @@ class Statistics:
     checking_s: float  # time to open the text and verify its checksums
 
 
-def measure(run: Run, corpora: Corpora, timings: Timings) -> Statistics:
-    """Returns the statistics of a run."""
+def measure(run: Run, corpora: Corpora, timings: Timings, quantile: float = QUANTILE) -> Statistics:
+    """Returns the statistics of a run, and recommends lengths that hold a quantile of the examples whole."""
     cfg, architecture = run.config, run.examples.architecture
-    tried = {
-        name: candidates(pair_lengths(corpus.train.ends_EF), cfg.train.inputs_length, joined=architecture.keeps_eos)
+    how = {"has_labels": bool(architecture.labels), "joined": architecture.keeps_eos}
+    advice = {
+        name: recommend(pair_lengths(corpus.train.ends_EF), quantile, **how)
         for name, corpus in corpora.items()
-        if corpus.has_pairs and not architecture.labels  # classifiers never truncate targets
+        if corpus.has_pairs
     }
-    spec = with_targets_length(run.examples, corpora, tried)
+    spec = with_targets_length(run.examples, corpora, advice)
     examples = make_examples(spec, corpora)
     if cfg.train.num_epochs is not None:
         run = with_num_steps(run, examples)
         cfg = run.config
     tasks = {
-        name or SINGLE: _task(name, run, corpus, examples, tried.get(name, []), timings)
+        name or SINGLE: _task(name, run, corpus, examples, advice.get(name), timings)
         for name, corpus in corpora.items()
     }
     if run.tasks.whole.mixture is None:
@@ -156,14 +160,14 @@ def measure(run: Run, corpora: Corpora, timings: Timings) -> Statistics:
     )
 
 
-def with_targets_length(spec: ExampleSpec, corpora: Corpora, tried: Mapping[str, list[Candidate]]) -> ExampleSpec:
+def with_targets_length(spec: ExampleSpec, corpora: Corpora, advice: Mapping[str, Recommended]) -> ExampleSpec:
     """Returns the spec with a missing `targets_length` set to the longest that any task needs.
 
-    Leaves it None if `tried`, the candidates of each task with targets, is empty.
+    Leaves it None if `advice`, the recommendation for each task with targets, has no length of targets.
     """
-    if spec.targets_length is not None or not tried:
+    needed = [lengths.targets_length for lengths in advice.values() if lengths.targets_length is not None]
+    if spec.targets_length is not None or not needed:
         return spec
-    needed = [recommended(lengths).targets_length for lengths in tried.values()]
     for corpus in corpora.values():
         if not corpus.has_pairs:
             lengths = {"inputs_length": spec.inputs_length, "targets_length": None}
@@ -172,7 +176,9 @@ def with_targets_length(spec: ExampleSpec, corpora: Corpora, tried: Mapping[str,
     return dataclasses.replace(spec, targets_length=max(needed))
 
 
-def _task(name: str, run: Run, corpus: Corpus, examples: RunExamples, tried: list[Candidate], timings: Timings) -> Task:
+def _task(
+    name: str, run: Run, corpus: Corpus, examples: RunExamples, advice: Recommended | None, timings: Timings
+) -> Task:
     cfg, task, rows, held_out = run.config, corpus.task, examples.tasks[name], examples.eval[name]
     directory = corpus_directory(pathlib.Path(cfg.run_dir) / CORPUS, name, task)
     manifest = read_manifest(directory)
@@ -194,11 +200,21 @@ def _task(name: str, run: Run, corpus: Corpus, examples: RunExamples, tried: lis
         rate=example_rates(run.tasks.whole, counts)[name],
         num_steps_per_epoch=num_steps,
         num_epochs=cfg.train.num_steps / num_steps,
-        targets_lengths=tried,
-        recommended_targets_length=recommended(tried).targets_length if tried else None,
+        recommended=advice,
+        targets_lengths=_candidates(
+            corpus, cfg.train.inputs_length, advice, joined=run.examples.architecture.keeps_eos
+        ),
+        recommended_targets_length=advice.targets_length if advice else None,
         making=timings.making.get(str(directory)),
         batches=batches,
     )
+
+
+def _candidates(corpus: Corpus, inputs_length: int, advice: Recommended | None, *, joined: bool) -> list[Candidate]:
+    if advice is None or advice.targets_length is None:
+        return []
+    lengths_E2 = pair_lengths(corpus.train.ends_EF)
+    return candidates(lengths_E2, inputs_length, quantile=advice.quantile, joined=joined)
 
 
 def _side(corpus: Corpus, name: str, rows: Examples, manifest: Mapping[str, Any], paddings: dict[str, Padding]) -> Side:

@@ -2,12 +2,12 @@
 """Prints statistics as tables and remarks."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from t5x_lite.commands.data_stats.lengths import MOST_CUT, PACKED_PAIRS, QUANTILES, Cut, Padding
+from t5x_lite.commands.data_stats.lengths import PACKED_PAIRS, QUANTILES, UNPACKED, Cut, Padding, Recommended
 from t5x_lite.commands.data_stats.statistics import Batches, Statistics, Task
 
 WIDTH = 200  # wider than any table: narrow terminals wrap lines instead of losing numbers
@@ -30,7 +30,7 @@ def print_tables(statistics: Statistics) -> None:
 
 
 def tables(task: Task) -> Iterable[Table]:
-    """Yields tables of sizes, lengths, truncation, padding and candidates for `train.targets_length`."""
+    """Yields tables of sizes, lengths, truncation, and padding, as configured and at other lengths."""
     sides = {"train": task.train, "held-out": task.eval}
     yield _table(("", *sides), _sizes(task))
     columns = (f"{name[1:]}%" if name.startswith("p") else name for name in QUANTILES)
@@ -54,15 +54,12 @@ def tables(task: Task) -> Iterable[Table]:
         (f"padding at {task.inputs_length:,} + {task.targets_length:,}", "rows", "of inputs", "of targets", "of both"),
         ((f"{title} {kind}", *_padding(made)) for title, side in sides.items() for kind, made in side.padding.items()),
     )
-    best = task.recommended_targets_length
-    yield _table(
-        ("best_fit with targets_length", "rows", "padding of inputs", "of targets", "of both", "targets truncated"),
-        (
-            (f"{length:,}" + " *" * (length == best), *_padding(tried.padding), f"{tried.num_cut:,}")
-            for tried in task.targets_lengths
-            for length in [tried.targets_length]
-        ),
-    )
+    if task.recommended is not None and task.recommended.padding:
+        lengths = f"{task.recommended.inputs_length:,} + {task.recommended.targets_length:,}"
+        yield _table(
+            (f"padding at {lengths}", "rows", "of inputs", "of targets", "of both"),
+            ((f"train {kind}", *_padding(made)) for kind, made in task.recommended.padding.items()),
+        )
 
 
 def _sizes(task: Task) -> Iterable[Iterable[str]]:
@@ -94,13 +91,8 @@ def remarks(task: Task, run: Statistics) -> Iterable[str]:
             f"{task.objective}: the text is one stream, divided into chunks of {chunks} tokens; no document is "
             "truncated, and padding is measured on a few batches."
         )
-    if task.recommended_targets_length is not None:
-        best = next(t for t in task.targets_lengths if t.targets_length == task.recommended_targets_length)
-        yield (
-            f"* With data.packing best_fit and train.inputs_length {run.inputs_length:,}, train.targets_length "
-            f"{best.targets_length:,} has the least padding, {best.padding.both:.1%}, of those that truncate at most "
-            f"{MOST_CUT:.0%} of the targets."
-        )
+    if task.recommended is not None:
+        yield from _advice(task, task.recommended)
         if task.train.num_examples > PACKED_PAIRS:
             yield f"  Packings that the run does not use were measured on {PACKED_PAIRS:,} pairs."
     if task.num_short:
@@ -123,6 +115,34 @@ def remarks(task: Task, run: Statistics) -> Iterable[str]:
             f"(estimated), tokenising and writing {making.tokenising_s:.2f} s, in one process."
         )
     yield f"Batches of it: {_speed(task.batches)}."
+
+
+def _advice(task: Task, advice: Recommended) -> Iterable[str]:
+    """Yields the recommended lengths and packing, and what the lengths of the run cut."""
+    number = task.train.num_examples
+    lengths = [f"train.inputs_length {advice.inputs_length:,}"]
+    if advice.targets_length is not None:
+        lengths.append(f"train.targets_length {advice.targets_length:,}")
+    yield (
+        f"Recommended for {100 * advice.quantile:.6g}% of the examples: {' and '.join(lengths)}, which cut "
+        f"{_all_cut(advice.cut, number)}."
+    )
+    if advice.packing is not None:
+        best, unpacked = advice.padding.get(advice.packing), advice.padding[UNPACKED]
+        yield (
+            f"With them, rows have {unpacked.both:.1%} padding, which packing does not reduce."
+            if best is None
+            else f"With them, data.packing {advice.packing} has the least padding, {best.both:.1%}, against "
+            f"{unpacked.both:.1%} unpacked."
+        )
+    yield (
+        f"The lengths of this run, {task.inputs_length:,} + {task.targets_length:,}, cut "
+        f"{_all_cut(task.train.cut, number)}."
+    )
+
+
+def _all_cut(cut: Mapping[str, Cut], number: int) -> str:
+    return " and ".join(f"{one.num_examples:,} {side} ({one.num_examples / number:.1%})" for side, one in cut.items())
 
 
 def run_remarks(run: Statistics) -> Iterable[str]:

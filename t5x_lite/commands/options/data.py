@@ -39,6 +39,8 @@ def add_stats(parser: Parser) -> None:
     """Adds the options of `data stats`."""
     add_config(parser)
     add_json(parser, "tables")
+    about = "fraction of the inputs, and of the targets, that the recommended lengths are to hold whole"
+    parser.add_argument("--quantile", type=float, default=0.99, metavar="X", help=about)
     about = "SVG file for the histogram; null is lengths.svg in run_dir, or none without one"
     parser.add_argument("--output", type=str | None, metavar="FILE", help=about)
     _add_run(parser)

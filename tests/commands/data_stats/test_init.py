@@ -125,12 +125,16 @@ def test_a_null_targets_length_is_read_as_the_one_recommended(cfg, measured):
     null = dataclasses.replace(cfg, train=dataclasses.replace(cfg.train, targets_length=None))
     found = measured(null)[0]
     task = found["tasks"]["task"]
-    best = min(task["targets_lengths"], key=lambda tried: tried["padding"]["both"])
     assert found["targets_length_is_recommended"]
     assert found["targets_length"] == task["targets_length"] == task["recommended_targets_length"]
-    assert task["recommended_targets_length"] == best["targets_length"] == 8  # no target is longer
-    assert best["padding"]["both"] == pytest.approx(1 - (5 + 3 + 8 + 3 + 2 + 8) / (2 * 16))
+    assert task["recommended_targets_length"] == task["recommended"]["targets_length"] == 8  # no target is longer
     assert not measured(cfg)[0]["targets_length_is_recommended"]
+
+
+def test_a_quantile_is_a_fraction(cfg):
+    for quantile in (0.0, 99.0, float("nan")):
+        with pytest.raises(ValueError, match=r"^--quantile is .*: use a fraction above 0 and at most 1, such as 0.99"):
+            data_stats.run(cfg, quantile=quantile)
 
 
 def test_text_is_chunked_and_its_padding_is_measured(cfg, text, measured, tmp_path):

@@ -10,7 +10,7 @@ from t5x_lite.commands.data_stats.lengths import (
     describe_lengths,
     padding,
     padding_by_packing,
-    recommended,
+    recommend,
 )
 
 PAIRS = np.array([[5, 3], [3, 2], [11, 8]])  # inputs and targets
@@ -73,20 +73,19 @@ def test_of_many_pairs_a_sample_stands_for_all(monkeypatch):
     assert found["best_fit"].inputs == pytest.approx(1 - 4 / 6)
 
 
-def test_the_recommended_length_fills_inputs_and_targets_alike():
+def test_candidates_are_around_the_length_that_fills_inputs_and_targets_alike():
     pairs = np.tile([[4, 8]], (20, 1))
     tried = candidates(pairs, 16)  # four inputs a row
     assert [candidate.targets_length for candidate in tried] == [16, 20, 24, 28, 32, 40, 48, 56, 64]
-    best = recommended(tried)
+    best = min(tried, key=lambda candidate: candidate.padding.both)
     assert (best.targets_length, best.padding.num_rows, best.padding.both) == (32, 5, 0.0)
     assert tried[0].padding.num_rows == 10
     assert tried[0].padding.inputs == pytest.approx(0.5)
 
 
-def test_inputs_count_in_a_recommendation_as_they_are_cut():
+def test_inputs_count_for_candidates_as_they_are_cut():
     tried = candidates(np.tile([[400, 8]], (20, 1)), 16)  # rows of one pair: twice what fills one is enough to try
     assert [candidate.targets_length for candidate in tried] == [8, 10, 12, 14, 16]
-    assert recommended(tried).targets_length == 8
 
 
 @pytest.mark.parametrize(("num_long", "shortest"), [(1, 8), (2, 64)])
@@ -97,8 +96,36 @@ def test_a_candidate_cuts_one_target_in_a_hundred_at_most(num_long, shortest):
     assert tried[0].num_cut == (1 if num_long == 1 else 0)
 
 
-def test_of_equal_candidates_the_shortest_is_recommended():
-    def candidate(length):
-        return lengths.Candidate(length, 0, lengths.Padding(1, 0.0, 0.0, 0.25))
+def test_the_shortest_lengths_that_hold_a_quantile_are_recommended():
+    pairs = np.array([[90, 7]] * 95 + [[93, 17]] * 3 + [[300, 9]] + [[10, 400]])
+    advice = recommend(pairs, 0.98)
+    assert (advice.inputs_length, advice.targets_length) == (96, 24)
+    assert {side: (cut.limit, cut.num_examples) for side, cut in advice.cut.items()} == {
+        "inputs": (96, 1),
+        "targets": (24, 1),
+    }
+    whole = recommend(pairs, 1.0)
+    assert (whole.inputs_length, whole.targets_length) == (304, 400)
+    assert [cut.num_examples for cut in whole.cut.values()] == [0, 0]
 
-    assert recommended([candidate(8), candidate(10)]).targets_length == 8
+
+def test_the_packing_with_the_least_padding_at_these_lengths_is_recommended():
+    pairs = np.array([[2, 2], [2, 2], [5, 5], [6, 6], [6, 6]])
+    advice = recommend(pairs, 1.0)
+    assert {method: made.num_rows for method, made in advice.padding.items()} == {
+        "unpacked": 5,
+        "first_fit": 4,
+        "best_fit": 3,
+    }
+    assert advice.packing == "best_fit"
+    assert advice.padding["best_fit"].both == pytest.approx(1 - 21 / 24)
+
+
+def test_packing_that_helps_nobody_is_not_recommended():
+    assert recommend(np.tile([[8, 8]], (5, 1)), 0.99).packing == "none"
+
+
+def test_for_classifiers_only_the_inputs_count():
+    advice = recommend(np.array([[3, 1], [19, 1]]), 1.0, has_labels=True)
+    assert (advice.inputs_length, advice.targets_length, list(advice.cut)) == (24, None, ["inputs"])
+    assert (advice.padding, advice.packing) == ({}, None)

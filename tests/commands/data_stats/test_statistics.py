@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.commands.data_stats import statistics
-from t5x_lite.commands.data_stats.lengths import Candidate, Padding
+from t5x_lite.commands.data_stats.lengths import Padding, Recommended
 from t5x_lite.commands.data_stats.statistics import (
     decoded_sample,
     held_out_padding,
@@ -147,17 +147,17 @@ def test_a_null_targets_length_is_the_longest_that_a_task_of_a_mixture_asks_for(
 
     pairs, text = pair_task(tmp_path), text_task(tmp_path, objective="causal_lm")
     found, _ = measured(mixture(pairs=pairs, text=text), tmp_path / "long", inputs_length=48)
-    assert found.tasks["pairs"].recommended_targets_length == 96  # twice the inputs, as the targets are
-    assert (found.targets_length, found.targets_length_is_recommended) == (96, True)
+    assert found.tasks["pairs"].recommended_targets_length == 8
+    assert (found.targets_length, found.targets_length_is_recommended) == (48, True)  # causal_lm's
     assert found.tasks["text"].recommended_targets_length is None
 
-    tried = {"pairs": [Candidate(8, 0, Padding(1, 0.0, 0.0, 0.1)), Candidate(10, 0, Padding(1, 0.0, 0.0, 0.0))]}
+    advice = {"pairs": Recommended(0.99, 16, 64, {}, {}, "none"), "labels": Recommended(0.99, 16, None, {}, {}, None)}
     task, directory = mixture(pairs=pairs, text=text), tmp_path / "short"
     run = resolve_run(RunConfig(run_dir=str(directory), task=task, train=TrainConfig(inputs_length=48)))
     corpora = prepare_corpora(run.tasks, directory)
-    assert with_targets_length(run.examples, corpora, tried).targets_length == 48  # causal_lm's
+    assert with_targets_length(run.examples, corpora, advice).targets_length == 64
     given = dataclasses.replace(run.examples, targets_length=7)
-    assert with_targets_length(given, corpora, tried) == given
+    assert with_targets_length(given, corpora, advice) == given
 
 
 def test_the_packing_of_the_run_is_counted_and_not_sampled(tmp_path, monkeypatch):
