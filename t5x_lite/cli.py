@@ -116,7 +116,7 @@ def _run(command: str, options: "Namespace") -> int:
         from t5x_lite.config import RunConfig
         from t5x_lite.config.plain import pick
 
-        how = {name: options[name] for name in ("profile", "allow_changes", "from_step")}
+        how = {name: options[name] for name in ("profile", "allow_changes", "from_step", "check")}
         return train.run(pick(RunConfig, options), **how)
     from t5x_lite.commands.dispatch import call
 

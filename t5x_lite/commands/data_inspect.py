@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from t5x_lite.config import RunConfig
 from t5x_lite.config.architectures import ENCODER_DECODER
 from t5x_lite.data.converters import Batch, make_converter
+from t5x_lite.data.corpus.first_look import check_text
 from t5x_lite.data.corpus.open import Corpora, is_prepared, tokenizer_of
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import make_examples
@@ -38,6 +39,7 @@ def open_corpora(run: Run) -> Corpora:
     path = pathlib.Path(run.config.run_dir)
     if is_prepared(run.tasks, path):
         return prepare_corpora(run.tasks, path)
+    check_text(run.tasks)
     with RunDirectory(path) as directory:
         return prepare_corpora(run.tasks, directory.path, announce=lambda stage: print(stage, file=sys.stderr))
 

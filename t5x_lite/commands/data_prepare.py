@@ -7,12 +7,14 @@ import sys
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import PrepareConfig
+from t5x_lite.data.corpus.first_look import check_text
 from t5x_lite.data.corpus.manifest import MANIFEST, Part
 from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.data.corpus.prepare import prepare_text
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
 from t5x_lite.data.sources.named_files import task_files
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
+from t5x_lite.files.half_made import remove_half_made
 from t5x_lite.files.lock import LOCK
 from t5x_lite.files.messages import rounded
 from t5x_lite.files.one_writer import one_filler
@@ -32,8 +34,16 @@ def run(task: TaskConfig, cfg: PrepareConfig) -> None:
         raise ValueError(f"--output {directory} holds other files: name a new or empty directory")
     for single in tasks.each.values():
         refuse_nesting(directory, task_files(single), "--output")
+    is_new = not (directory / MANIFEST).is_file()
+    if is_new:
+        check_text(tasks)
     with one_filler(directory, "--output"):
-        _prepare(tasks, directory, cfg)
+        try:
+            _prepare(tasks, directory, cfg)
+        except BaseException as error:
+            if is_new:
+                remove_half_made(directory, (), error)
+            raise
 
 
 def _is_foreign(path: pathlib.Path) -> bool:

@@ -122,9 +122,7 @@ def _targets_length(spec: "ExampleSpec", corpus: Corpus) -> int:
     sides = [side.ends_EF for side in (corpus.train, corpus.eval) if side.num_documents]
     longest = max(int(np.max(pair_lengths(ends_E2)[:, 1])) for ends_E2 in sides)
     if spec.architecture.labels:
-        if asked is not None:
-            name = spec.architecture.name
-            raise ValueError(f"train.targets_length is {asked}, but model.architecture is {name}: leave it out")
+        check_targets_length(spec)
         return longest
     if asked is None:
         raise ValueError(
@@ -132,6 +130,20 @@ def _targets_length(spec: "ExampleSpec", corpus: Corpus) -> int:
             f"{longest} tokens, EOS included"
         )
     return asked
+
+
+def check_targets_length(spec: "ExampleSpec") -> None:
+    """Raises ValueError unless `train.targets_length` is set, or is null for a classifier."""
+    asked, architecture = spec.targets_length, spec.architecture
+    if architecture.labels and asked is not None:
+        raise ValueError(
+            f"train.targets_length is {asked}, but model.architecture is {architecture.name}: leave it out"
+        )
+    if not architecture.labels and asked is None:
+        raise ValueError(
+            "train.targets_length is null, but a task with task.targets needs it: set it; t5x-lite data stats "
+            "recommends a length"
+        )
 
 
 def _check_lengths(pairs: Pairs, tokenizer: Tokenizer) -> None:

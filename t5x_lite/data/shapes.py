@@ -10,7 +10,7 @@ from t5x_lite.config import TokenizerConfig
 from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.tokenizers import Tokenizer, build_tokenizer
-from t5x_lite.data.tokenizers.base import T5_IDS, VOCAB_MULTIPLE
+from t5x_lite.data.tokenizers.base import T5_IDS, padded_rows
 from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer
 
 
@@ -23,7 +23,7 @@ def vocab_rows(cfg: TokenizerConfig) -> int:
             f"task.tokenizer.path {cfg.path} does not exist: assuming task.tokenizer.vocab_size, {cfg.vocab_size}",
             file=sys.stderr,
         )
-    return -(-(cfg.vocab_size + len(cfg.added_tokens or ())) // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+    return padded_rows(cfg.vocab_size + len(cfg.added_tokens or ()))
 
 
 def padding_and_eos(cfg: TokenizerConfig) -> tuple[int, int]:

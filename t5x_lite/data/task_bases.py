@@ -36,3 +36,8 @@ def tasks_of_mixture(task: TaskConfig, mixture: MixtureConfig) -> dict[str, Task
         else:
             tasks |= {f"{name}/{inner}": one for inner, one in tasks_of_mixture(single, member.mixture).items()}
     return tasks
+
+
+def of_task(name: str, error: ValueError) -> ValueError:
+    """Returns an error of a task, with the field of the task in front if it is one of a mixture."""
+    return ValueError(f"task.mixture.tasks.{name.replace('/', '.mixture.tasks.')}: {error}") if name else error

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
 
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import RunConfig
@@ -16,15 +15,16 @@ from t5x_lite.data.corpus.open import Corpora, tokenizer_of
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import RunExamples, make_examples, row_lengths
 from t5x_lite.data.pipeline import train_batches
-from t5x_lite.evaluation.evaluator import Evaluation, check_metrics
+from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.metrics_file import read_rows
-from t5x_lite.parallel.mesh import device_batches, local_rows, make_mesh
+from t5x_lite.parallel.mesh import device_batches, local_rows
 from t5x_lite.parallel.multihost import Watchdog, process_0_first
 from t5x_lite.parallel.preemption import StopSignal
 from t5x_lite.training.init import restore_or_init, to_items
 from t5x_lite.training.logging import RunLogger, StepLogger
-from t5x_lite.training.program import Program, make_program
+from t5x_lite.training.preflight import Programs, check_start
+from t5x_lite.training.program import Program
 from t5x_lite.training.resolve import Run, resolve_run
 from t5x_lite.training.run_dir import RunDirectory
 from t5x_lite.training.step import TrainState
@@ -70,11 +70,11 @@ def train(
       OSError: if the run directory cannot be written.
     """
     check_from_step(cfg, from_step)
-    run = resolve_run(cfg)
+    run, directory = resolve_run(cfg), RunDirectory(cfg.run_dir)
+    programs = check_start(run, directory, allow_changes=allow_changes)
     results, is_first = {}, jax.process_index() == 0
-    with contextlib.ExitStack() as stack:
-        directory, stop = stack.enter_context(RunDirectory(cfg.run_dir)), stack.enter_context(StopSignal())
-        job = prepare(run, directory, allow_changes=allow_changes)
+    with directory, StopSignal() as stop, contextlib.ExitStack() as stack:
+        job = prepare(run, directory, programs, allow_changes=allow_changes)
         run, cfg, num_steps = job.run, job.run.config, job.run.config.train.num_steps
         checkpoints = stack.enter_context(open_checkpoints(directory, cfg, from_step))
         stack.enter_context(jax.set_mesh(job.program.mesh))
@@ -109,13 +109,11 @@ def train(
     return Results(results, step=int(state.step), is_complete=int(state.step) >= num_steps)
 
 
-def prepare(run: Run, directory: RunDirectory, *, allow_changes: bool = False) -> Job:
-    """Checks the config against the run directory and prepares the text."""
-    directory.check(run.config, allow_changes=allow_changes)
-    mesh = make_mesh(run.config.mesh)  # rejects an invalid mesh before the slow preparation of the text
-    check_metrics(run.tasks)
+def prepare(run: Run, directory: RunDirectory, programs: Programs, *, allow_changes: bool) -> Job:
+    """Prepares the text of a run in its locked directory."""
+    directory.check(run.config, allow_changes=allow_changes)  # again, now that no other process writes to it
     corpora = process_0_first(lambda: prepare_corpora(run.tasks, directory.path, announce=_announce))
-    return make_job(run, mesh, corpora)
+    return make_job(run, programs, corpora)
 
 
 def _announce(stage: str) -> None:
@@ -123,7 +121,7 @@ def _announce(stage: str) -> None:
         print(stage, file=sys.stderr)
 
 
-def make_job(run: Run, mesh: Mesh, corpora: Corpora) -> Job:
+def make_job(run: Run, programs: Programs, corpora: Corpora) -> Job:
     """Assembles the parts of a run from its prepared text; compiles nothing yet."""
     examples = make_examples(run.examples, corpora)
     if run.config.train.num_epochs is not None:
@@ -131,7 +129,7 @@ def make_job(run: Run, mesh: Mesh, corpora: Corpora) -> Job:
 
         run = with_num_steps(run, examples)
     tokenizer = tokenizer_of(corpora)
-    program = make_program(run, mesh, tokenizer.padded_vocab_size, tokenizer.special_ids[:2])
+    program = programs(tokenizer.padded_vocab_size, tokenizer.special_ids[:2], run.config.train.num_steps)
     if run.pretrained is not None:
         from t5x_lite.training.pretrained import pretrained_init
 

@@ -37,18 +37,14 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.profile = self.path / "profile"
         self._lock = None
+        self._is_new, self._made = False, []
 
     def __enter__(self) -> Self:
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"run_dir {self.path} is a file: name a directory")
+        self.check_place()
         try:
+            self._is_new = not (self.path / LOCK).exists()
+            self._made = [directory for directory in (self.path, *self.path.parents) if not directory.exists()]
             self.path.mkdir(parents=True, exist_ok=True)
-            foreign = sorted(entry.name for entry in self.path.iterdir())
-            if foreign and not (self.path / LOCK).exists():
-                raise ValueError(
-                    f"run_dir {self.path} contains {foreign[0]!r} and was not made by t5x-lite: "
-                    "name a new or empty directory"
-                )
             # Only process 0 writes to the directory, so only it takes the lock.
             if jax.process_index() == 0:
                 self._lock = locked(self.path / LOCK, f"run_dir {self.path}", "name another run_dir")
@@ -56,10 +52,32 @@ class RunDirectory:
             raise OSError(f"cannot write to run_dir {self.path}: {error.strerror}; name another directory") from error
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if self._lock is not None:
+            if error is not None and self._is_new and not self.config.is_file():
+                from t5x_lite.files.half_made import remove_half_made
+
+                remove_half_made(self.path, self._made, error)
             self._lock.close()  # releases the lock, as does the end of the process
             self._lock = None
+
+    def check_place(self) -> None:
+        """Raises ValueError or OSError if the directory is another's, or cannot be made or written to."""
+        nearest = self.nearest()
+        try:
+            if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
+                foreign = sorted(entry.name for entry in self.path.iterdir()) if nearest == self.path else []
+                if not foreign or (self.path / LOCK).exists():
+                    return
+            from t5x_lite.training.place import place_error
+
+            raise place_error(self.path, nearest)
+        except OSError as error:
+            raise OSError(f"cannot write to run_dir {self.path}: {error.strerror}; name another directory") from error
+
+    def nearest(self) -> pathlib.Path:
+        """Returns the directory or, if it is not there yet, the nearest one above it that is."""
+        return next(place for place in (self.path, *self.path.absolute().parents) if os.path.lexists(place))
 
     def check(self, cfg: RunConfig, *, allow_changes: bool = False) -> None:
         """Raises ValueError if a field that decides the numbers differs from the recorded config."""

@@ -19,6 +19,7 @@ from t5x_lite.model.architectures import abstract
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.param_paths import named_leaves
 from t5x_lite.training import loop
+from t5x_lite.training.preflight import programs_of
 from t5x_lite.training.pretrained import pretrained_model, pretrained_optimizer, source_names
 from t5x_lite.training.resolve import resolve_run
 from tests import runs, tiny
@@ -43,7 +44,7 @@ def made(cfg):
     """The run's parts, with its text prepared."""
     run, run_dir = resolve_run(cfg), pathlib.Path(cfg.run_dir)
     run_dir.mkdir()
-    return loop.make_job(run, make_mesh(cfg.mesh), prepare_corpora(run.tasks, run_dir))
+    return loop.make_job(run, programs_of(run), prepare_corpora(run.tasks, run_dir))
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from t5x_lite.data.corpus.first_look import check_text
 from t5x_lite.data.corpus.open import CORPUS, Corpora, is_prepared
 from t5x_lite.data.corpus.prepare import prepare_corpora, prepare_text
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
@@ -41,6 +42,7 @@ def prepare_timed(run: Run) -> tuple[Corpora, Timings]:
     path = pathlib.Path(run.config.run_dir)
     if is_prepared(run.tasks, path):
         return _open_timed(run, None, {})
+    check_text(run.tasks)
     making: dict[str, Making] = {}
     whole, tokenizing = Stopwatch(), []
 

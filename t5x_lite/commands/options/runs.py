@@ -45,6 +45,8 @@ def add_train(parser: Parser) -> None:
     """Adds the options of `train`."""
     add_config(parser)
     parser.add_argument("--profile", action="store_true", help="write a profiler trace of a few steps to run_dir")
+    about = "look for mistakes, print what the run would be, and end; nothing is written"
+    parser.add_argument("--check", action="store_true", help=about)
     parser.add_argument(
         "--allow_changes",
         action="store_true",

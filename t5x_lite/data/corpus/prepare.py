@@ -97,9 +97,9 @@ def prepare_text(
             try:
                 _prepare_task(preparation, _prefixed(name, announce), tokenize)
             except ValueError as error:
-                if not name:
-                    raise
-                raise ValueError(f"task.mixture.tasks.{name.replace('/', '.mixture.tasks.')}: {error}") from error
+                from t5x_lite.data.task_bases import of_task
+
+                raise of_task(name, error) from error
 
 
 def _begin(

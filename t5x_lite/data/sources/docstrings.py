@@ -38,7 +38,7 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
     was_enabled = gc.isenabled()
     gc.disable()  # it takes 30% of the time, although syntax trees have no cycles
     try:
-        paths = itertools.chain.from_iterable(map(_python_files, packages))
+        paths = itertools.chain.from_iterable(map(python_files, packages))
         # A dict serves as an ordered set.
         documents = dict.fromkeys(text for path in paths for text in _docstrings_of_file(path, min_characters))
     finally:
@@ -54,7 +54,7 @@ def read_docstrings(packages: Sequence[str] | None = None, min_characters: int =
     return list(documents)
 
 
-def _python_files(package: str) -> Iterator[pathlib.Path]:
+def python_files(package: str) -> Iterator[pathlib.Path]:
     """Yields the source files of a package, sorted by path."""
     if package == STDLIB:
         roots = [sysconfig.get_path("stdlib")]

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Finds the files of a source and opens them by suffix."""
 
+import contextlib
 import functools
 import gzip
 import pathlib
 import re
 import shutil
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow
@@ -89,6 +90,14 @@ def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path, open_te
         content = cache / f"{file_key(path)}{kind}"
         if not content.is_file():
             _decompress(path, content)
+    return open_plain(content, path, task, cache, open_text)
+
+
+def open_plain(
+    content: pathlib.Path, path: pathlib.Path, task: TaskConfig, cache: pathlib.Path, open_text: OpenText | None = None
+) -> Source:
+    """Opens the `content` of a text, JSON or delimited file, which may be compressed itself; otherwise `open_file`."""
+    kind = suffix(path)
     if kind == JSON:
         from t5x_lite.data.sources.json_array import open_json
 
@@ -144,12 +153,19 @@ def _matching(pattern: pathlib.Path, field: str) -> list[pathlib.Path]:
 
 
 def _decompress(path: pathlib.Path, plain: pathlib.Path) -> None:
+    with opened(path) as file, written_atomically(plain) as temporary, temporary.open("wb") as out:
+        shutil.copyfileobj(file, out)
+
+
+@contextlib.contextmanager
+def opened(path: pathlib.Path) -> Iterator[Any]:
+    """Opens a file, which is decompressed if its name says so; raises ValueError if that fails."""
     compression = _compression(path)
     zstd = functools.partial(pyarrow.input_stream, compression="zstd")
-    open_compressed: Callable[[str], Any] = gzip.open if compression == ".gz" else zstd
+    how: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".zst": zstd, "": functools.partial(open, mode="rb")}
     try:
-        with open_compressed(str(path)) as file, written_atomically(plain) as temporary, temporary.open("wb") as out:
-            shutil.copyfileobj(file, out)
+        with how[compression](str(path)) as file:
+            yield file
     except (EOFError, zlib.error, OSError) as error:
         if isinstance(error, OSError) and error.errno:  # an I/O error; decompression errors have no errno
             raise

@@ -37,7 +37,7 @@ def open_names(
     """Opens sources; arguments and errors as in `open_source`."""
     opened, skipped, files = [], [], []
     for name in (names,) if isinstance(names, str) else names:
-        if (source := _open_named(name, field)) is not None:
+        if (source := open_one(name, field)) is not None:
             opened.append(source)
         else:
             files.append(name)
@@ -56,7 +56,7 @@ def open_names(
     return Opened(Concatenated(opened), skipped)
 
 
-def _open_named(name: str, field: str) -> Source | None:
+def open_one(name: str, field: str) -> Source | None:
     """Opens a dataset or a Python object; returns None if the name refers to files."""
     if name.startswith(TFDS):
         from t5x_lite.data.sources.tfds import open_named

@@ -38,6 +38,11 @@ SENTINEL_PATTERN = re.compile(f"\u2581?{SENTINEL}")  # with or without SentenceP
 USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # vocabulary files in model directories
 
 
+def padded_rows(vocab_size: int) -> int:
+    """Returns the number of embedding rows of a vocabulary."""
+    return -(-vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+
+
 class Tokenizer(abc.ABC):
     """Maps text to ids and back."""
 
@@ -82,7 +87,7 @@ class Tokenizer(abc.ABC):
     @property
     def padded_vocab_size(self) -> int:
         """Number of embedding rows: `vocab_size` rounded up to a multiple of 128."""
-        return -(-self.vocab_size // VOCAB_MULTIPLE) * VOCAB_MULTIPLE
+        return padded_rows(self.vocab_size)
 
     @abc.abstractmethod
     def extended(self, tokens: "Sequence[AddedToken]") -> Self:

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at the text of tasks before anything is written, trained or unpacked."""
+
+import pathlib
+
+from t5x_lite.config import DOCSTRINGS, TaskConfig
+from t5x_lite.data.corpus.shards import SPLITS
+from t5x_lite.data.task_specs import TaskSpecs
+
+
+def check_text(tasks: TaskSpecs, splits: tuple[str, ...] = SPLITS) -> None:
+    """Raises ValueError if the sources of tasks, their templates, or the first records are invalid.
+
+    A task with prepared text must be that of the text. `splits` are those that are needed.
+    """
+    for name, single in tasks.each.items():
+        try:
+            _check_task(single, splits)
+        except ValueError as error:
+            from t5x_lite.data.task_bases import of_task
+
+            raise of_task(name, error) from error
+
+
+def _check_task(task: TaskConfig, splits: tuple[str, ...]) -> None:
+    if task.prepared is not None:
+        from t5x_lite.data.corpus.same_task import check_prepared
+        from t5x_lite.data.corpus.tokenize import Preparation
+
+        directory = pathlib.Path(task.prepared)
+        check_prepared(Preparation(task, directory, directory, splits))
+    elif task.source == DOCSTRINGS and task.text == TaskConfig.text and task.preprocess is None:
+        from t5x_lite.data.sources.docstrings import python_files
+
+        for package in task.packages or ():  # all of them take seconds to read
+            next(python_files(package), None)
+    else:
+        from t5x_lite.data.corpus.first_records import check_first_records
+
+        check_first_records(task, splits)
