@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of config fields and arguments. Each error names the field, its value and the remedy."""
 
+import contextlib
 import dataclasses
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -57,21 +58,17 @@ def require(condition: bool, message: str) -> None:
 def as_texts(texts: Iterable[str], name: str) -> list[str]:
     """Returns an argument called `name` as a list of texts; it may be any iterable of them, such as a generator.
 
-    Raises TypeError for a single text, whose letters would be taken for texts, and for anything but ordered texts.
+    Raises TypeError for a single text, whose letters would be taken for texts, and for anything but ordered texts;
+    ValueError for a text that holds half of a character.
     """
-    if isinstance(texts, (str, bytes)):
-        shown = repr(texts if len(texts) <= 40 else texts[:40]) + ("" if len(texts) <= 40 else "...")
-        raise TypeError(f"{name} is a single text, {shown}: pass a list, even of one text, [{shown}]")
-    try:
-        if isinstance(texts, (Mapping, set, frozenset)):
-            raise TypeError
-        listed = list(texts)
-    except TypeError:
-        raise TypeError(f"{name} is of type {type(texts).__name__}: pass a list of texts") from None
-    for number, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise TypeError(f"{name}[{number}] is of type {type(text).__name__}: pass a list of texts, each a str")
-    return listed
+    with contextlib.suppress(UnicodeEncodeError):
+        if isinstance(texts, list) and all(
+            isinstance(text, str) and (text.isascii() or text.encode()) for text in texts
+        ):
+            return list(texts)
+    from t5x_lite.config.texts import listed_texts
+
+    return listed_texts(texts, name)
 
 
 def _allows_none(annotation: Any) -> bool:

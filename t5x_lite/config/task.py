@@ -2,13 +2,11 @@
 """Configuration of tasks: text, objective and tokenizer of one task, or a mixture of several."""
 
 import dataclasses
-import re
 from typing import TYPE_CHECKING, Any, Literal
 
 from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, check_fields, not_empty, require
 from t5x_lite.config.paths import expand_home
 
-TASK_NAME = re.compile(r"[\w-]+")  # in a mixture: also names a directory and metrics
 DOCSTRINGS = "docstrings"  # the source available in every installation
 # Text to train a vocabulary on. Training time is proportional to it, and a vocabulary of 8,192 trained on 2 MB of
 # docstrings needs only 0.8% more tokens than one trained on 4 MB.
@@ -143,7 +141,11 @@ class TaskConfig:
         # Sources are recorded as they are written and expanded when they are opened, as in earlier versions.
         expand_home(self, "task.", "prepared")
         _check_objective(self)
-        _check_mixture(self)
+        if self.mixture is not None or self.labels is not None:
+            from t5x_lite.config.task_checks import check_labels, check_mixture
+
+            check_mixture(self)
+            check_labels(self)
         require(
             (self.inputs is None) == (self.targets is None) or self.base is not None,
             f"task.inputs is {self.inputs!r} and task.targets is {self.targets!r}: give both, or neither to train on "
@@ -159,7 +161,6 @@ class TaskConfig:
             self.choices is None or self.targets is not None or self.base is not None,
             "task.choices is given without task.targets, whose values it replaces: give both",
         )
-        _check_labels(self)
         docstrings = DOCSTRINGS in (self.source, self.eval_source)
         require(
             not docstrings or (self.inputs is None and self.eval_source is None) or self.is_elsewhere(),
@@ -198,56 +199,9 @@ class MixtureConfig:
     temperature: float = 1.0
 
     def __post_init__(self):
-        require(bool(self.tasks), "task.mixture.tasks is empty: name at least one task")
-        for name, task in self.tasks.items():
-            require(
-                TASK_NAME.fullmatch(name) is not None,
-                f"task.mixture.tasks has the name {name!r}: use only letters, digits, _ and -",
-            )
-            require(
-                task.tokenizer == TokenizerConfig(),
-                f"task.mixture.tasks.{name} has its own tokenizer: set task.tokenizer, which all tasks share",
-            )
-        check_fields(self, "task.mixture.", {POSITIVE: "cap temperature"})
-        if self.rates is None:
-            return
-        require(
-            self.rates.keys() == self.tasks.keys(),
-            f"task.mixture.rates is for {', '.join(self.rates) or 'no tasks'}, but the tasks are "
-            f"{', '.join(self.tasks)}: give each task a rate",
-        )
-        for name, rate in self.rates.items():
-            require(rate > 0, f"task.mixture.rates.{name} is {rate}: use a number above 0, or leave out the task")
-        require(
-            self.cap is None and self.temperature == 1.0,
-            "task.mixture.rates is given together with cap or temperature, which only apply to proportional rates: "
-            "leave out one of them",
-        )
+        from t5x_lite.config.task_checks import check_tasks
 
-
-# The fields that a mixture may set itself; all others belong to its tasks.
-READ_BY_MIXTURE = frozenset({"mixture", "tokenizer", "prepared"})
-
-
-def _check_mixture(task: TaskConfig) -> None:
-    if task.mixture is None:
-        return
-    for field in task.given().keys() - READ_BY_MIXTURE:
-        raise ValueError(
-            f"task.{field} is {getattr(task, field)!r} and task.mixture is given: set the field of a task, "
-            f"task.mixture.tasks.{next(iter(task.mixture.tasks))}.{field}"
-        )
-
-
-def _check_labels(task: TaskConfig) -> None:
-    if task.labels is None:
-        return
-    require(
-        task.targets is not None or task.base is not None,
-        "task.labels is given without task.targets, whose classes they are: give both",
-    )
-    words = {label for label in task.labels if label.strip()}
-    require(len(words) == len(task.labels) > 1, f"task.labels is {list(task.labels)}: use two or more different labels")
+        check_tasks(self)
 
 
 def _check_objective(task: TaskConfig) -> None:

@@ -24,7 +24,8 @@ from t5x_lite.data.corpus.same_task import OBJECTIVE_FIELDS
 from t5x_lite.data.dataset import ExampleSpec, held_out_examples
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer, tokenizer_hash
-from t5x_lite.evaluation.evaluator import Evaluation, check_metrics
+from t5x_lite.evaluation.evaluator import Evaluation
+from t5x_lite.evaluation.metric_checks import check_metrics
 from t5x_lite.evaluation.results import prefix
 from t5x_lite.files.run_config import read_run_config, resolved
 from t5x_lite.model.architectures import Architecture, Model

@@ -20,7 +20,6 @@ from t5x_lite.data.converters import Batch, Converter
 from t5x_lite.data.corpus.open import Corpora, tokenizer_of
 from t5x_lite.data.examples import Examples, spread
 from t5x_lite.data.pipeline import eval_batches, unigram_entropy
-from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.evaluation.results import prefix
 from t5x_lite.model.architectures import Architecture, Model
@@ -69,24 +68,6 @@ def held_out_loss(sums: Iterable[HeldOutSums], task: str = "") -> dict[str, floa
     return loss | {f"{prefix(task)}target_accuracy": num_correct / max(tokens, 1.0)}
 
 
-def check_metrics(tasks: TaskSpecs) -> None:
-    """Raises ValueError unless the metrics of all tasks are known, installed and suitable."""
-    for name, single in tasks.each.items():
-        if single.metrics:
-            from t5x_lite.evaluation.metrics import check_names
-
-            check_names(single.metrics)
-            if single.prepared is None and single.inputs is None:
-                raise _needs_pairs(name, single.metrics)
-
-
-def _needs_pairs(name: str, metrics: Sequence[str]) -> ValueError:
-    return ValueError(
-        f"task.metrics{f' of {name}' if name else ''} is {', '.join(metrics)}, but the task is plain text and has no "
-        "answers to score: give task.inputs and task.targets, or leave task.metrics out"
-    )
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """Evaluates models, each task separately, always on the same held-out examples."""
@@ -105,7 +86,9 @@ class Evaluation:
     def __post_init__(self) -> None:
         for name, corpus in self.corpora.items():
             if corpus.task.metrics and not corpus.has_pairs:  # for prepared text, known only now
-                raise _needs_pairs(name, corpus.task.metrics)
+                from t5x_lite.evaluation.metric_checks import needs_pairs
+
+                raise needs_pairs(name, corpus.task.metrics)
 
     def __call__(self, model: Model, predictions: Mapping[str, Sequence[str]] | None = None) -> dict[str, float]:
         """Returns `eval/...` for a single task; for a mixture `eval/TASK/...`, and the loss over all tasks.

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of a start, before anything is written, trained or tokenised.
-
-They see whatever the config, the run directory, the first records and the devices show to be wrong.
-"""
+"""Checks of a start, before anything is written, trained or tokenised."""
 
 import dataclasses
 import functools
@@ -23,7 +20,6 @@ from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer
 from t5x_lite.data.tokenizers.base import T5_IDS, padded_rows
-from t5x_lite.evaluation.evaluator import check_metrics
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.multihost import process_0_first
 from t5x_lite.training.init import to_items
@@ -43,7 +39,10 @@ def check_start(run: Run, directory: RunDirectory, *, allow_changes: bool = Fals
     directory.check_place()
     directory.check(run.config, allow_changes=allow_changes)
     programs = programs_of(run)
-    check_metrics(run.tasks)
+    if any(single.metrics for single in run.tasks.each.values()):
+        from t5x_lite.evaluation.metric_checks import check_metrics
+
+        check_metrics(run.tasks)
     tokenizer = known_tokenizer(run.tasks, directory.path)
     check_space(expected_program(run, tokenizer, programs).shapes, run.config, directory)
     check_lengths(run.examples, tokenizer)

@@ -62,18 +62,13 @@ class RunDirectory:
             self._lock = None
 
     def check_place(self) -> None:
-        """Raises ValueError or OSError if the directory is another's, or cannot be made or written to."""
+        """Raises ValueError if the directory is not a run's, or cannot be made or written to."""
         nearest = self.nearest()
-        try:
-            if nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK):
-                foreign = sorted(entry.name for entry in self.path.iterdir()) if nearest == self.path else []
-                if not foreign or (self.path / LOCK).exists():
-                    return
+        is_usable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+        if not is_usable or (nearest == self.path and not (self.path / LOCK).exists() and any(self.path.iterdir())):
             from t5x_lite.training.place import place_error
 
             raise place_error(self.path, nearest)
-        except OSError as error:
-            raise OSError(f"cannot write to run_dir {self.path}: {error.strerror}; name another directory") from error
 
     def nearest(self) -> pathlib.Path:
         """Returns the directory or, if it is not there yet, the nearest one above it that is."""

@@ -255,15 +255,10 @@ def trim(ids: np.ndarray, stop_ids: Collection[int] = (), *, pad_id: int = 0) ->
 def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
     """Returns the bytes of a vocabulary file; raises ValueError for a directory, FileNotFoundError if missing."""
     path = pathlib.Path(path)
-    if path.is_dir():
-        inside = next((path / name for name in USUAL_NAMES if (path / name).is_file()), None)
-        hint = f"use {inside}" if inside else "name the .model or tokenizer.json file in it"
-        raise ValueError(f"task.tokenizer.path {path} is a directory: {hint}")
     if not path.is_file():
-        raise FileNotFoundError(
-            f"task.tokenizer.path {path} does not exist: name a SentencePiece .model file or a Hugging Face "
-            "tokenizer.json, or leave the field out to train a vocabulary on the task's text"
-        )
+        from t5x_lite.data.tokenizers.file_errors import no_vocabulary
+
+        raise no_vocabulary(path)
     check_downloaded(path)
     return path.read_bytes()
 
@@ -271,10 +266,9 @@ def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
 def check_special_ids(ids: SpecialIds, vocab_size: int, name: str, remedy: str) -> None:
     """Raises ValueError unless padding and EOS are two ids of the vocabulary."""
     if ids.pad == ids.eos or not all(0 <= i < vocab_size for i in ids[:2]):
-        raise ValueError(
-            f"{name} has the padding id {ids.pad} and the EOS id {ids.eos} (-1: none), but t5x_lite needs two "
-            f"different ids below {vocab_size}: {remedy}"
-        )
+        from t5x_lite.data.tokenizers.file_errors import wrong_special_ids
+
+        raise wrong_special_ids(ids, vocab_size, name, remedy)
 
 
 def count_sentinels(ids: dict[int, int], vocab_size: int, name: str) -> int:
@@ -286,8 +280,7 @@ def count_sentinels(ids: dict[int, int], vocab_size: int, name: str) -> int:
       ValueError: if the sentinels do not descend from the last id.
     """
     if any(i != vocab_size - 1 - n for n, i in ids.items()) or sorted(ids) != list(range(len(ids))):
-        raise ValueError(
-            f"{name} has <extra_id_N> pieces that do not descend from its last id: t5x_lite needs <extra_id_0> as the "
-            "last piece, <extra_id_1> before it and so on; remove them, and t5x_lite appends its own"
-        )
+        from t5x_lite.data.tokenizers.file_errors import wrong_sentinels
+
+        raise wrong_sentinels(name)
     return len(ids)
