@@ -16,7 +16,8 @@ import jax
 from t5x_lite.checkpoints.model_files import model_files
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.commands import InferConfig
-from t5x_lite.data.records.rows import convert, input_maker, is_held_out
+from t5x_lite.data.records.inputs import input_maker
+from t5x_lite.data.records.rows import convert, is_held_out
 from t5x_lite.data.records.templates import Template
 from t5x_lite.data.sources import named, open_source
 from t5x_lite.data.sources.base import Located, Record

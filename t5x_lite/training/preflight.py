@@ -85,13 +85,10 @@ def known_tokenizer(tasks: TaskSpecs, run_dir: pathlib.Path) -> Tokenizer | None
 def check_lengths(spec: ExampleSpec, tokenizer: Tokenizer | None) -> None:
     """Raises ValueError unless the lengths and the architecture suit the objectives of all tasks."""
     asked = spec.tasks.tokenizer
-    stand_in: Any = tokenizer or SimpleNamespace(
-        vocab_size=asked.vocab_size,
-        num_sentinels=asked.num_sentinels,
-        sentinel_id=lambda n: asked.vocab_size - 1 - n,
-        encode=lambda text: [T5_IDS.unk],
-        **{f"{name}_id": value for name, value in T5_IDS._asdict().items()},
-    )
+    sizes = {"vocab_size": asked.vocab_size, "num_sentinels": asked.num_sentinels}
+    functions = {"sentinel_id": lambda n: asked.vocab_size - 1 - n, "encode": lambda text: [T5_IDS.unk]}
+    ids = {f"{name}_id": value for name, value in T5_IDS._asdict().items()}
+    stand_in: Any = tokenizer or SimpleNamespace(**sizes, **functions, **ids)
     if tokenizer is not None or not spec.architecture.labels:
         spec.converter(stand_in)
     for task in spec.tasks.each.values():

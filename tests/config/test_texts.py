@@ -12,6 +12,7 @@ def test_half_of_a_character_is_refused_by_name(texts):
         as_texts(texts, "prompts")
 
 
-def test_whole_characters_are_accepted(texts=("é\U0001f600",)):
+def test_whole_characters_are_accepted():
+    texts = ("é\U0001f600",)
     check_whole(texts[0], "text")
     assert as_texts(texts, "texts") == as_texts(list(texts), "texts") == list(texts)

@@ -7,7 +7,7 @@ import pytest
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.commands import InferConfig
-from t5x_lite.data.records.rows import input_maker
+from t5x_lite.data.records.inputs import input_maker
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.inference.few_shot import Prompt, PromptMaker, draw_shots, make_prompter, read_shots, template_task
 from tests import tiny

@@ -6,7 +6,7 @@ from typing import Any
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.commands import InferConfig
-from t5x_lite.data.records.rows import input_maker
+from t5x_lite.data.records.inputs import input_maker
 from t5x_lite.data.sources.file_content import json_object
 from t5x_lite.inference.few_shot import Pair, line_field, make_prompter, read_shots, template_task
 

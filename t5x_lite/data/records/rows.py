@@ -42,7 +42,7 @@ def read_rows(task: TaskConfig, source: Source, numbers: Iterable[int], left_out
 
         make_row = pair_maker(task)
     min_characters = max(1, task.min_characters if task.inputs is None else 1)
-    for row in convert(task, source.read(numbers), _preprocessed(task, make_row), left_out.skipped):
+    for row in convert(task, source.read(numbers), maker(task, make_row), left_out.skipped):
         if min(len(text.strip()) for text in row.texts) < min_characters:
             left_out.num_short += 1
         else:
@@ -74,17 +74,7 @@ def is_held_out(text: str, eval_percent: float) -> bool:
     return int.from_bytes(digest, "big") / 2**48 < eval_percent / 100
 
 
-def input_maker(task: TaskConfig, name: str = "task.inputs") -> Callable[[Record, str], list[str]]:
-    """Returns a function from a record and its location to its inputs; the record needs no targets.
-
-    Errors call the template `name`.
-    """
-    return _preprocessed(task, Template(task.inputs or "", name))
-
-
-def _preprocessed(
-    task: TaskConfig, make: Callable[[Mapping[str, Any], str], Made]
-) -> Callable[[Record, str], list[Made]]:
+def maker(task: TaskConfig, make: Callable[[Mapping[str, Any], str], Made]) -> Callable[[Record, str], list[Made]]:
     """Returns a function that applies `task.preprocess` to a record, and `make` to each result."""
     if task.preprocess is None:
         return lambda record, where: [make(record, where)]
