@@ -10,7 +10,7 @@ import pytest
 from t5x_lite.config import CheckpointConfig, ModelOptions, OptimizerConfig, TaskConfig, TokenizerConfig
 from t5x_lite.data.corpus import prepare
 from t5x_lite.training import loop
-from t5x_lite.training.preflight import check_start, checkpoint_bytes, expected_program, programs_of
+from t5x_lite.training.preflight import check_space, check_start, checkpoint_bytes, expected_program, programs_of
 from t5x_lite.training.resolve import resolve_run
 from t5x_lite.training.run_dir import RunDirectory
 from tests import runs
@@ -76,18 +76,16 @@ def test_the_program_that_is_expected_is_the_one_that_is_trained(tmp_path):
 
 def test_a_disk_without_room_for_the_checkpoints_is_refused(tmp_path, monkeypatch):
     run = resolve_run(config(tmp_path / "run", {"checkpoint": CheckpointConfig(every_steps=3, keep=2)}))
-    size = checkpoint_bytes(expected_program(run, None, programs_of(run)).shapes)
-    disk = collections.namedtuple("Disk", "free")
+    directory, shapes = RunDirectory(tmp_path / "run"), expected_program(run, None, programs_of(run)).shapes
+    disk, size = collections.namedtuple("Disk", "free"), checkpoint_bytes(shapes)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(free=2 * size))
-    check_start(run, RunDirectory(tmp_path / "run"))
+    check_space(shapes, run.config, directory)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(free=2 * size - 1))
     with pytest.raises(ValueError, match=r"2 checkpoints of 0\.0 GB are to be kept: lower checkpoint\.keep"):
-        check_start(run, RunDirectory(tmp_path / "run"))
-    held = tmp_path / "run" / "checkpoints" / "3"
-    held.mkdir(parents=True)
-    (tmp_path / "run" / ".lock").write_text("")
-    (held / "array").write_bytes(b"x")
-    check_start(run, RunDirectory(tmp_path / "run"))
+        check_space(shapes, run.config, directory)
+    (directory.checkpoints / "3").mkdir(parents=True)
+    (directory.checkpoints / "3" / "array").write_bytes(b"x")  # which the run may replace
+    check_space(shapes, run.config, directory)
 
 
 def test_a_pair_task_needs_a_targets_length(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from t5x_lite.config import TaskConfig
 from t5x_lite.data.records.inputs import input_maker
 
-TASK = TaskConfig(inputs="add {a} and {b}", targets="{sum}")
+TASK = TaskConfig(source="sums.jsonl", inputs="add {a} and {b}", targets="{sum}")
 
 
 def test_inputs_need_no_targets():
