@@ -15,6 +15,7 @@ def preprocessed(
     task: TaskConfig, make: Callable[[Mapping[str, Any], str], Made]
 ) -> Callable[[Record, str], list[Made]]:
     """Returns a function that applies `task.preprocess` to a record, and `make` to each result."""
+    assert task.preprocess is not None
     preprocess = import_object(task.preprocess, "task.preprocess")
 
     def preprocess_and_make(record: Record, where: str) -> list[Made]:
