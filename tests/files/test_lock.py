@@ -1,11 +1,13 @@
 """Tests t5x_lite/files/lock.py"""
 
+import fcntl
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -51,6 +53,14 @@ def test_a_lock_ends_with_its_process(path, holder):
 
 def test_a_lock_ends_when_its_file_is_closed(path):
     locked(path, "it", "go away").close()
+    locked(path, "it", "go away").close()
+
+
+def test_a_glance_at_a_lock_is_not_in_the_way(path, monkeypatch):
+    """`t5x-lite runs` shares it for an instant, to see whether it is held."""
+    glance = path.open("a+")
+    fcntl.flock(glance, fcntl.LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda seconds: glance.close())
     locked(path, "it", "go away").close()
 
 

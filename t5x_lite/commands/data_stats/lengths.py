@@ -116,14 +116,16 @@ def recommend(
       joined: that of `PackedPairs`.
     """
     shortest = np.quantile(lengths_E2, quantile, axis=0, method="inverted_cdf").astype(np.int64)
-    capacity = (-(-shortest // MULTIPLE) * MULTIPLE).tolist()
+    inputs_length, targets_length = (-(-shortest // MULTIPLE) * MULTIPLE).tolist()
+    capacity = inputs_length, targets_length
     sides = ("inputs",) if has_labels else ("inputs", "targets")
     cut = {side: cut_off(lengths_E2[:, i], capacity[i]) for i, side in enumerate(sides)}
     if has_labels:
-        return Recommended(quantile, capacity[0], None, cut, {}, None)
+        return Recommended(quantile, inputs_length, None, cut, {}, None)
     paddings = padding_by_packing(lengths_E2, capacity, joined=joined)
     best = min(paddings, key=lambda method: paddings[method].both)
-    return Recommended(quantile, *capacity, cut, paddings, {UNPACKED: "none"}.get(best, best))
+    packing = "none" if best == UNPACKED else best
+    return Recommended(quantile, inputs_length, targets_length, cut, paddings, packing)
 
 
 def candidates(

@@ -94,7 +94,10 @@ def remarks(task: Task, run: Statistics) -> Iterable[str]:
     if task.recommended is not None:
         yield from _advice(task, task.recommended)
         if task.train.num_examples > PACKED_PAIRS:
-            yield f"  Packings that the run does not use were measured on {PACKED_PAIRS:,} pairs."
+            yield (
+                "  Packings that the run does not use, and those at the recommended lengths, were measured on "
+                f"{PACKED_PAIRS:,} pairs."
+            )
     if task.num_short:
         why = "pairs with empty inputs or targets" if task.train.cut else "documents shorter than task.min_characters"
         yield f"Left out: {task.num_short:,} {why}."

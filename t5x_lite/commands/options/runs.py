@@ -31,7 +31,8 @@ def add_json(parser: Parser, instead_of: str) -> None:
 def add_step(parser: Parser) -> None:
     """Adds the option of a run's checkpoint."""
     about = "step of the checkpoint of a run; null is the newest"
-    parser.add_argument("--step", type=NonNegativeInt | None, metavar="N", help=about)
+    number = NonNegativeInt | None  # type: ignore[operator]
+    parser.add_argument("--step", type=number, metavar="N", help=about)
 
 
 def add_runs(parser: Parser) -> None:
