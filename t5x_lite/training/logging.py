@@ -75,8 +75,10 @@ class RunLogger:
         """Records a row of metrics, and shows it with the learning rate; None is an unknown value, null in the row."""
         self.losses |= losses_of(step, scalars)
         first, line_break, others = describe({**scalars, "learning_rate": learning_rate}).partition("\n")
-        self._bar.update(text=first)
-        if not self._bar.visible or any(name.startswith(PREFIX) for name in scalars):
+        is_evaluation = any(name.startswith(PREFIX) for name in scalars)
+        if not is_evaluation:  # whose numbers are too many for the bar
+            self._bar.update(text=first)
+        if not self._bar.visible or is_evaluation:
             self.print(f"step {step}/{self._num_steps}  {first}  {self._clock.describe(step)}{line_break}{others}")
         if self._file is None:
             return
