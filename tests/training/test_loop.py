@@ -236,6 +236,30 @@ def test_a_finished_run_is_not_changed(finished, capsys):
     assert (finished[0] / "metrics.jsonl").read_text() == before
 
 
+def test_a_finished_run_is_not_recorded_as_trained_with_another_config(finished):
+    cfg = runs.config(finished[0])
+    changed = dataclasses.replace(cfg, optimizer=dataclasses.replace(cfg.optimizer, learning_rate=0.1))
+    before = (finished[0] / "config.yaml").read_text()
+    for allow_changes, problem in ((False, "--allow_changes"), (True, "is complete at step 8, so nothing would be")):
+        with pytest.raises(ValueError, match=rf"^optimizer.learning_rate is 0.1, but .* with 0.02.*{problem}"):
+            loop.train(changed, allow_changes=allow_changes)
+    assert (finished[0] / "config.yaml").read_text() == before
+
+
+@pytest.mark.slow
+def test_a_change_that_is_allowed_is_recorded_with_its_step(finished, tmp_path):
+    run_dir = started_like(finished, tmp_path / "changed")
+    cfg = runs.config(run_dir)
+    loop.train(cfg)
+    longer = runs.with_steps(dataclasses.replace(cfg, seed=7), 9)
+    assert loop.train(longer, allow_changes=True).is_complete
+    recorded = yaml.safe_load((run_dir / "config.yaml").read_text())
+    changes = [(row["step"], row["field"], row["old"], row["new"]) for row in recorded["history"]]
+    assert changes == [(8, "seed", 0, 7), (8, "train.num_steps", 8, 9)]
+    starts = json.loads((run_dir / "environment.json").read_text())["starts"]
+    assert [start["step"] for start in starts] == [0, 8]
+
+
 def test_another_model_in_the_same_directory_is_refused(finished):
     cfg = dataclasses.replace(runs.config(finished[0]), model=ModelOptions(emb_dim=48))
     before = runs.arrays(finished[0]).keys()
