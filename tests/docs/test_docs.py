@@ -97,6 +97,16 @@ def apply_diff(code: str, folder: pathlib.Path) -> tuple[pathlib.Path, str]:
     return path, text
 
 
+def quick_start(folder: pathlib.Path) -> t5x_lite.RunConfig:
+    """The run of the quick start, which the commands of `make_command` continue: but for the steps, as they have it."""
+    cfg = runs.config(folder / "runs" / "quickstart", num_steps=2)
+    optimizer, evaluation = (
+        dataclasses.replace(cfg.optimizer, warmup_steps=2),
+        dataclasses.replace(cfg.eval, num_batches=1),
+    )
+    return dataclasses.replace(cfg, optimizer=optimizer, eval=evaluation)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_the_code_of_a_page_runs(page, folder):
@@ -104,7 +114,7 @@ def test_the_code_of_a_page_runs(page, folder):
     if any(block.language == "diff" for block in code):
         shutil.copytree(ROOT / "t5x_lite", folder / "t5x_lite", ignore=shutil.ignore_patterns("__pycache__"))
     if page == "tutorials/first_run.md":
-        t5x_lite.train(runs.config(folder / "runs" / "quickstart"))
+        t5x_lite.train(quick_start(folder))
     environment, names = make_command(folder), {}
     for block in code:
         if NOT_RUN.match(block.code):
