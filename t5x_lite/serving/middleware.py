@@ -76,9 +76,10 @@ class SameSite:
 def host_name(header: str) -> str:
     """Returns the name or IP address in a Host header, without its port; empty if it is none."""
     try:
-        return (urllib.parse.urlsplit(f"//{header}").hostname or "").rstrip(".")
+        parts = urllib.parse.urlsplit(f"//{header}")
     except ValueError:
         return ""
+    return (parts.hostname or "").rstrip(".") if parts.username is None else ""
 
 
 def is_ip_address(name: str) -> bool:

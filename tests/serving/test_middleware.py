@@ -75,6 +75,7 @@ def test_only_v1_needs_the_key():
         ("localhost.evil.example", 403),
         ("127.0.0.1.evil.example", 403),
         ("evil.example#localhost", 403),
+        ("evil.example@localhost", 403),
         ("[::1", 403),
         ("", 403),
     ],
