@@ -57,6 +57,11 @@ def meta(checkpoints: Checkpoints, step: int) -> dict[str, Any]:
     return _facts(checkpoints, step)[META]
 
 
+def has_item(checkpoints: Checkpoints, step: int, item: str) -> bool:
+    """Returns whether a checkpoint has arrays of an item; raises ValueError if it is damaged."""
+    return any(name.startswith(f"{item}/") for name in _facts(checkpoints, step)[SHAPES])
+
+
 def read_facts(checkpoint: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Returns the metadata in a checkpoint's directory, by item; raises ValueError with the reason if it is damaged."""
     reader = ocp.JsonCheckpointHandler()

@@ -20,7 +20,7 @@ from t5x_lite.files.jsonl_output import Share, resumable_lines
 from t5x_lite.inference.encode import Embedding, Plan, cut_message, embed_all, make_plan, num_features
 from t5x_lite.inference.engine import WINDOW_BATCHES
 from t5x_lite.inference.inputs import Inputs, open_inputs
-from t5x_lite.parallel.mesh import local_mesh
+from t5x_lite.parallel.local import local_mesh
 
 # Options that do not affect the vectors, or that are recorded otherwise.
 NOT_IDENTIFYING = ("checkpoint", "step", "input", "output", "batch_size", "mesh", "trust")

@@ -18,7 +18,7 @@ from t5x_lite.inference.engine import SENTINEL, WINDOW_BATCHES, Answer, Request,
 from t5x_lite.inference.few_shot import make_prompter, read_shots
 from t5x_lite.inference.inputs import Inputs, open_inputs
 from t5x_lite.inference.loop import devices_of
-from t5x_lite.parallel.mesh import local_mesh
+from t5x_lite.parallel.local import local_mesh
 
 # Options that do not affect the rows, or that `_identity` records in more detail.
 NOT_IDENTIFYING = ("checkpoint", "step", "interactive", "input", "output", "batch_size", "mesh", "trust")

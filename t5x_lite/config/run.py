@@ -62,6 +62,8 @@ class TrainConfig:
       label_smoothing: probability mass moved from the target token to all others.
       log_every_steps: number of steps between rows of metrics.jsonl.
       max_nonfinite_steps: number of consecutive steps with NaN or infinite gradients, each skipped, that stops the run.
+      skip_spikes_above: skip updates whose gradient norm is above this many times the median of the last 100 steps,
+        such as 10; null skips none.
     """
 
     num_steps: FilledInt = NULL
@@ -76,6 +78,7 @@ class TrainConfig:
     label_smoothing: float = 0.0
     log_every_steps: int = 10
     max_nonfinite_steps: int = 5
+    skip_spikes_above: float | None = None
 
     def __post_init__(self):
         counts = (
@@ -83,6 +86,7 @@ class TrainConfig:
         )
         epochs = Rule(lambda value: 0 < value < math.inf, "use a finite number above 0")
         rules = {POSITIVE: counts, NON_NEGATIVE: "z_loss", FRACTION: "label_smoothing", epochs: "num_epochs"}
+        rules |= {Rule(lambda value: 1 < value < math.inf, "use a finite number above 1"): "skip_spikes_above"}
         check_fields(self, "train.", rules)
         require(
             self.num_steps is None or self.num_epochs is None,

@@ -44,6 +44,7 @@ def describe(scalars: Mapping[str, float | int | None]) -> str:
         "tokens_per_second": "{:,.0f} tokens/s",
         "mfu": "MFU {:.1%}",
         "nonfinite_steps": "{:d} non-finite",
+        "spike_steps": "{:d} spikes skipped",
     }
     shown = {name: value for name, value in scalars.items() if value or (name == "learning_rate" and value == 0)}
     texts = [form.format(shown[name]) for name, form in formats.items() if name in shown]

@@ -114,7 +114,7 @@ def wait_for_process_0(work: Callable[[], Result]) -> Result:
 
 
 def broadcast(flag: bool) -> bool:
-    """Returns the flag of process 0 in all processes."""
+    """Returns the flag of process 0 in all processes, of which there may be only one."""
     return bool(np.asarray(multihost_utils.broadcast_one_to_all(np.int32(flag))))
 
 

@@ -26,7 +26,11 @@ def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
       ValueError: if the product of the sizes is not the number of devices, or the sizes do not match the slices.
     """
     devices = jax.devices() if devices is None else list(devices)
-    slices = by_slice(devices, cfg.slices)
+    slices = [devices]
+    if cfg.slices is not None or any(getattr(device, "slice_index", 0) for device in devices):
+        from t5x_lite.parallel.slices import by_slice
+
+        slices = by_slice(devices, cfg.slices)
     shape = mesh_shape(cfg, len(devices))
     if shape[0] % len(slices):
         raise ValueError(
@@ -37,12 +41,6 @@ def make_mesh(cfg: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     # Uses whole axes of the torus if possible, but fsdp 512 and data 8 on 16 x 16 x 16 chips, say, must split one.
     parts = [mesh_utils.create_device_mesh(shape, part, allow_split_physical_axes=True) for part in slices]
     return Mesh(np.concatenate(parts), MESH_AXES, axis_types=(AxisType.Auto,) * len(MESH_AXES))
-
-
-def local_mesh(cfg: MeshConfig) -> Mesh | None:
-    """Returns the mesh of this process's devices, or None if the job has only one; raises ValueError as `make_mesh`."""
-    mesh = make_mesh(cfg, jax.local_devices())
-    return mesh if jax.device_count() > 1 else None
 
 
 def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
@@ -61,25 +59,6 @@ def mesh_shape(cfg: MeshConfig, num_devices: int) -> tuple[int, ...]:
             f"{shown} need {known} devices, but there are {num_devices}: set one of them to -1 to use all devices"
         )
     return tuple(sizes.values())
-
-
-def by_slice(devices: Sequence[Any], num_slices: int | None = None) -> list[list[Any]]:
-    """Groups the devices by slice: the TPU slice or GPU host within which the network is fast.
-
-    Raises ValueError unless there are `num_slices` slices (None: any number) of equal size.
-    """
-    by_index: dict[int, list[Any]] = {}
-    for device in devices:
-        by_index.setdefault(getattr(device, "slice_index", 0) or 0, []).append(device)
-    slices = [by_index[index] for index in sorted(by_index)]
-    if num_slices is not None and len(slices) == 1:  # without slice_index, devices are split in order
-        slices = [list(part) for part in np.array_split(np.array(devices, object), num_slices)]
-    if num_slices not in (None, len(slices)) or len({len(part) for part in slices}) > 1:
-        raise ValueError(
-            f"mesh.slices is {num_slices}, but the {len(devices)} devices are in slices of "
-            f"{', '.join(str(len(part)) for part in slices)}: leave mesh.slices out, or use the number of slices"
-        )
-    return slices
 
 
 def parameter_axes(model: nnx.Module) -> Any:

@@ -114,12 +114,3 @@ def process_0_first(work: Callable[[], Result]) -> Result:
     from t5x_lite.parallel.joining import wait_for_process_0
 
     return wait_for_process_0(work)
-
-
-def as_process_0(flag: bool) -> bool:
-    """Returns the flag of process 0, in all processes, which must all call it."""
-    if jax.process_count() == 1:
-        return flag
-    from t5x_lite.parallel.joining import broadcast
-
-    return broadcast(flag)

@@ -17,7 +17,7 @@ from t5x_lite.checkpoints.load import Pretrained, load
 from t5x_lite.config.commands import ServeConfig
 from t5x_lite.config.encoding import EncodingConfig
 from t5x_lite.inference.encode import make_plan
-from t5x_lite.parallel.mesh import local_mesh
+from t5x_lite.parallel.local import local_mesh
 from t5x_lite.serving.app import make_app
 from t5x_lite.serving.chat import find_template
 from t5x_lite.serving.connections import Connection, end_late, most_connections

@@ -16,7 +16,6 @@ from t5x_lite.evaluation.words import describe, duration
 from t5x_lite.files.metrics_file import LOSSES, keep_rows, losses_of, read_rows
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.optim import make_schedule
-from t5x_lite.parallel.multihost import as_process_0
 from t5x_lite.training.program import Program
 from t5x_lite.training.run_dir import RunDirectory
 from t5x_lite.training.tensorboard import Events, Example
@@ -91,7 +90,9 @@ class RunLogger:
 
     def has_evaluation(self, step: int) -> bool:
         """Returns whether the evaluation after a step is logged, in process 0."""
-        return as_process_0((step, LOSSES[1]) in self.losses)
+        from t5x_lite.parallel.joining import broadcast
+
+        return broadcast((step, LOSSES[1]) in self.losses)
 
     def newest_sane(self, steps: Sequence[int]) -> int | None:
         """Returns the newest of the steps after which the model had a sane loss; None if there is none."""
@@ -156,7 +157,7 @@ class StepLogger:
         is_over = in_a_row >= cfg.max_nonfinite_steps or (self.is_skipping and step == cfg.num_steps)
         if step % cfg.log_every_steps == 0 or step == cfg.num_steps or is_over:
             scalars = {name: float(value) for name, value in metrics.items()} | self._speed()
-            counts = {"nonfinite_steps": int(metrics["nonfinite_steps"])}
+            counts = {name: int(metrics[name]) for name in ("nonfinite_steps", "spike_steps") if name in metrics}
             rate = self._rate_of(step)
             self._logger.write(step, scalars | counts | {"learning_rate": rate}, learning_rate=rate)
         elif (step - 1) % self._cfg.checkpoint.every_steps == 0:  # the first that judges a checkpoint

@@ -17,6 +17,7 @@ from t5x_lite.config.architectures import ENCODER_DECODER, FROM_ENCODER, Archite
 from t5x_lite.parallel import xla_options
 from t5x_lite.parallel.param_paths import from_named_leaves, named_leaves
 from t5x_lite.training.program import Program
+from t5x_lite.training.spikes import no_spikes
 from t5x_lite.training.step import TrainState, state_of
 
 ENCODER = "encoder/"  # the prefix that encoder-only models add to a T5's parameter names
@@ -31,12 +32,13 @@ def pretrained_init(program: Program, pretrained: LazyModel, *, with_optimizer: 
     placed = jax.tree.map(lambda leaf: leaf.sharding, shapes)
 
     def init() -> TrainState:
+        spikes = None if shapes.spikes is None else no_spikes()
         model = pretrained_model(shapes.model, program.architecture, pretrained, lambda: program.init().model)
         if with_optimizer:
             step, opt_state = pretrained_optimizer(shapes.opt_state, pretrained)
             zero = jnp.zeros_like(step)
-            return jax.device_put(TrainState(step, model, opt_state, zero, zero), placed)
-        make_state = functools.partial(state_of, tx=program.tx)
+            return jax.device_put(TrainState(step, model, opt_state, zero, zero, spikes), placed)
+        make_state = functools.partial(state_of, tx=program.tx, spikes=spikes)
         options = xla_options.for_init(platform)
         return jax.jit(make_state, donate_argnums=0, out_shardings=placed, compiler_options=options)(model)
 

@@ -65,7 +65,12 @@ def make_program(run: Run, mesh: Mesh, vocab_size: int, ids: tuple[int, int] = (
     )
     axes = parameter_axes(abstract(model, architecture))
     tx = make_optimizer(_optimizer(cfg), cfg.train.num_steps, axes)
-    random_state = functools.partial(init_state, model, tx, cfg.seed, architecture)
+    spikes = None
+    if cfg.train.skip_spikes_above is not None:
+        from t5x_lite.training.spikes import no_spikes
+
+        spikes = no_spikes()
+    random_state = functools.partial(init_state, model, tx, cfg.seed, architecture, spikes)
     shapes = with_shardings(jax.eval_shape(random_state), axes, mesh)
     if mesh.size > mesh.shape["data"]:
         from t5x_lite.parallel.replication import check_sharded
@@ -98,6 +103,7 @@ def with_shardings(state: TrainState, axes: Any, mesh: Mesh) -> TrainState:
         opt_state=shardings(mesh, state.opt_state, state_axes(state.opt_state, state.model, axes)),
         nonfinite_steps=replicated(mesh),
         nonfinite_in_a_row=replicated(mesh),
+        spikes=jax.tree.map(lambda _: replicated(mesh), state.spikes),
     )
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state, placed

@@ -25,19 +25,24 @@ class TrainState(NamedTuple):
     opt_state: optax.OptState
     nonfinite_steps: jax.Array  # skipped updates
     nonfinite_in_a_row: jax.Array  # consecutive skipped updates up to now
+    spikes: Any = None  # the state of the spike guard, `spikes.Spikes`, if it is on
 
 
 def init_state(
-    cfg: ModelConfig, tx: optax.GradientTransformation, seed: int, architecture: Architecture = ENCODER_DECODER
+    cfg: ModelConfig,
+    tx: optax.GradientTransformation,
+    seed: int,
+    architecture: Architecture = ENCODER_DECODER,
+    spikes: Any = None,
 ) -> TrainState:
     """Returns a random initial state."""
-    return state_of(make_model(cfg, architecture, rngs=nnx.Rngs(seed)), tx)
+    return state_of(make_model(cfg, architecture, rngs=nnx.Rngs(seed)), tx, spikes)
 
 
-def state_of(model: Model, tx: optax.GradientTransformation) -> TrainState:
+def state_of(model: Model, tx: optax.GradientTransformation, spikes: Any = None) -> TrainState:
     """Returns the initial state for a model's parameters."""
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, model, tx.init(cast(Any, model)), zero, zero)
+    return TrainState(zero, model, tx.init(cast(Any, model)), zero, zero, spikes)
 
 
 def loss_sums(
@@ -73,22 +78,15 @@ def gradients(model: Model, batch: Mapping[str, jax.Array], cfg: TrainConfig, dr
     if M == 1:
         grads, sums = microbatch_gradients(batch, dropout_key)
     else:
-        # Microbatch m takes rows m, m + M, ..., some from every device's shard, so that no row moves between devices.
-        split = jax.tree.map(lambda rows: rows.reshape(-1, M, *rows.shape[1:]).swapaxes(0, 1), dict(batch))
-        keys = None if dropout_key is None else jax.random.split(dropout_key, M)
+        from t5x_lite.training.microbatches import accumulated
 
-        def accumulate(total, microbatch_and_key):
-            return jax.tree.map(jnp.add, total, microbatch_gradients(*microbatch_and_key)), None
-
-        first = jax.tree.map(lambda rows: rows[0], (split, keys))
-        zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(microbatch_gradients, *first))
-        (grads, sums), _ = jax.lax.scan(accumulate, zeros, (split, keys))
+        grads, sums = accumulated(microbatch_gradients, batch, M, dropout_key)
     tokens = jnp.maximum(sums.weight, 1.0)
     return jax.tree.map(lambda grad: grad / tokens, grads), sums
 
 
 def train_step(state: TrainState, batch: Mapping[str, jax.Array], *, tx, cfg: TrainConfig, seed: int):
-    """Makes one update, or skips and counts it if the gradient or the loss is not finite.
+    """Makes one update, or skips and counts it if the gradient or the loss is not finite, or the gradient a spike.
 
     Returns (the next state, scalar metrics).
     """
@@ -97,11 +95,17 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array], *, tx, cfg: Tr
     grads, sums = gradients(state.model, batch, cfg, dropout_key)
     grad_norm = optax.tree.norm(grads)
     finite = jnp.isfinite(grad_norm) & jnp.isfinite(sums.loss)
+    is_applied, spikes = finite, state.spikes
+    if cfg.skip_spikes_above is not None:
+        from t5x_lite.training.spikes import watch
+
+        is_spike, spikes = watch(spikes, grad_norm, finite, cfg.skip_spikes_above)
+        is_applied = finite & ~is_spike
 
     updates, opt_state = tx.update(grads, state.opt_state, state.model)
     updated = (optax.apply_updates(cast(Any, state.model), updates), opt_state)
     model, opt_state = jax.tree.map(
-        lambda new, old: jnp.where(finite, new, old), updated, (state.model, state.opt_state)
+        lambda new, old: jnp.where(is_applied, new, old), updated, (state.model, state.opt_state)
     )
     skipped = jnp.where(finite, 0, 1)
     in_a_row = jnp.where(finite, 0, state.nonfinite_in_a_row + 1)
@@ -114,5 +118,5 @@ def train_step(state: TrainState, batch: Mapping[str, jax.Array], *, tx, cfg: Tr
         "target_tokens": sums.weight,
         "nonfinite_steps": state.nonfinite_steps + skipped,
         "nonfinite_in_a_row": in_a_row,
-    }
-    return TrainState(state.step + 1, model, opt_state, state.nonfinite_steps + skipped, in_a_row), metrics
+    } | ({} if spikes is None else {"spike_steps": spikes.num_skipped})
+    return TrainState(state.step + 1, model, opt_state, state.nonfinite_steps + skipped, in_a_row, spikes), metrics

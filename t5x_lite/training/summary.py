@@ -2,18 +2,17 @@
 """Summaries at the start and the end of a run, and the loss curve."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpus
-from t5x_lite.data.examples import Examples, unpacked
+from t5x_lite.data.examples import Examples
 from t5x_lite.files.svg_chart import line_chart
 from t5x_lite.training.resolve import Run
 
 if TYPE_CHECKING:
-    from t5x_lite.data.pairs import Pairs
     from t5x_lite.training.loop import Job
 
 SPAN_FILLING = ("span_corruption", "iid_denoising", "ul2")  # objectives whose inputs have blanks to fill
@@ -43,23 +42,19 @@ def _revision(cfg: RunConfig) -> str:
 
 
 def _long_warmup(cfg: RunConfig) -> str:
-    warmup, num_steps = cfg.optimizer.warmup_steps, cfg.train.num_steps
-    if cfg.optimizer.schedule != "constant" or warmup <= num_steps:  # the other schedules refuse it, or have no warmup
-        return ""
-    return (
-        f"\noptimizer.warmup_steps is {warmup} and train.num_steps is {num_steps}: the learning rate does not reach "
-        "optimizer.learning_rate, unless there are fewer warmup steps"
-    )
+    if cfg.optimizer.schedule != "constant" or cfg.optimizer.warmup_steps <= cfg.train.num_steps:
+        return ""  # the other schedules refuse it, or have no warmup
+    from t5x_lite.training.remarks import on_long_warmup
+
+    return on_long_warmup(cfg)
 
 
 def _describe_examples(examples: Examples, corpus: Corpus) -> str:
     if not corpus.has_pairs:
         return f"{len(corpus.train.tokens):,} tokens of text"
-    pairs = cast("Pairs", unpacked(examples))
-    rows = "" if pairs is examples else f" in {len(examples):,} rows"
-    inputs, targets = pairs.too_long().sum(axis=0)
-    truncated = f" (truncated: {inputs:,} inputs, {targets:,} targets)" if inputs or targets else ""
-    return f"{len(pairs):,} pairs{rows}{truncated}"
+    from t5x_lite.training.remarks import describe_pairs
+
+    return describe_pairs(examples)
 
 
 def describe_end(run: Run, step: int, signal: str | None, saved: Sequence[int]) -> str:
@@ -71,9 +66,8 @@ def describe_end(run: Run, step: int, signal: str | None, saved: Sequence[int]) 
     """
     cfg = run.config
     if signal and step < cfg.train.num_steps:
-        is_saved = f", saved up to step {saved[-1] if saved else 0}: updates are being skipped"
-        is_saved = ", saved" if step in saved else is_saved
-        return f"Stopped by {signal} at step {step}{is_saved}. Run the same command again to resume."
+        until = "" if step in saved else f" up to step {max(saved, default=0)}, since when updates are skipped"
+        return f"Stopped by {signal} at step {step}, saved{until}. Run the same command again to resume."
     use = "fills in blanks" if _fills_blanks(run) else "answers each line of its input"
     return (
         f"Complete at step {step}. Raise train.num_steps to continue; t5x-lite infer --checkpoint {cfg.run_dir} {use}."

@@ -1,7 +1,5 @@
 """Tests t5x_lite/parallel/mesh.py on eight fake devices."""
 
-from typing import NamedTuple
-
 import jax
 import numpy as np
 import pytest
@@ -12,10 +10,8 @@ from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import MaskedLM, SequenceClassifier, TokenClassifier
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import (
-    by_slice,
     check_batch_size,
     device_batches,
-    local_mesh,
     local_rows,
     make_mesh,
     parameter_axes,
@@ -23,11 +19,6 @@ from t5x_lite.parallel.mesh import (
 )
 from t5x_lite.parallel.rules import partition_spec
 from tests import tiny
-
-
-class FakeDevice(NamedTuple):
-    id: int
-    slice_index: int
 
 
 def test_minus_one_takes_the_devices_that_are_left():
@@ -51,16 +42,6 @@ def test_a_mesh_that_does_not_fit_the_devices_is_refused(cfg, message):
         make_mesh(cfg)
 
 
-def test_a_job_with_one_device_has_no_mesh_but_its_sizes_are_checked(monkeypatch):
-    assert local_mesh(MeshConfig(data=4, fsdp=2)).size == 8
-    device = jax.local_devices()[:1]
-    monkeypatch.setattr(jax, "local_devices", lambda: device)
-    monkeypatch.setattr(jax, "device_count", lambda: 1)
-    assert local_mesh(MeshConfig()) is None
-    with pytest.raises(ValueError, match=r"mesh.data 1, mesh.fsdp 8, .* need 8 devices, but there are 1"):
-        local_mesh(MeshConfig(data=1, fsdp=8))
-
-
 def test_devices_without_a_slice_index_are_split_in_order():
     mesh = make_mesh(MeshConfig(data=4, fsdp=2, slices=2))
     assert dict(mesh.shape) == {"data": 4, "fsdp": 2, "context": 1, "tensor": 1}
@@ -70,17 +51,6 @@ def test_devices_without_a_slice_index_are_split_in_order():
 def test_only_data_spans_slices():
     with pytest.raises(ValueError, match=r"mesh.data is 1, but the devices are in 2 slices, which only data can span"):
         make_mesh(MeshConfig(data=1, fsdp=8, slices=2))
-
-
-def test_the_slices_that_devices_tell_of_are_taken():
-    devices = [FakeDevice(index, index % 2) for index in range(6)]
-    assert [[device.id for device in part] for part in by_slice(devices)] == [[0, 2, 4], [1, 3, 5]]
-    with pytest.raises(
-        ValueError, match=r"mesh.slices is 3, but the 6 devices are in slices of 3, 3: leave mesh.slices"
-    ):
-        by_slice(devices, 3)
-    with pytest.raises(ValueError, match=r"the 5 devices are in slices of 3, 2"):
-        by_slice(devices[:5])
 
 
 def test_every_parameter_has_a_name_for_each_dimension():

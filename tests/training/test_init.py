@@ -32,6 +32,12 @@ def test_the_items_of_a_checkpoint_are_the_state():
     assert set(to_items(STATE)) == {"model", "optimizer", "counters"}
 
 
+def test_the_spike_guard_is_an_item_only_if_it_is_on():
+    guarded = STATE._replace(spikes="s")
+    assert to_items(guarded) == to_items(STATE) | {"spikes": "s"}
+    assert from_items(to_items(guarded)) == guarded
+
+
 def restore(checkpoints, step, shapes):
     assert shapes == to_items(STATE)
     return checkpoints.items[step]

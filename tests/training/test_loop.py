@@ -27,7 +27,7 @@ from t5x_lite.evaluation.api import evaluate
 from t5x_lite.files.metrics_file import read_rows
 from t5x_lite.inference.api import generate
 from t5x_lite.parallel.mesh import make_mesh
-from t5x_lite.training import loop
+from t5x_lite.training import loop, spikes
 from t5x_lite.training.resolve import resolve_run
 from tests import runs
 
@@ -302,6 +302,28 @@ def test_a_checkpoint_from_before_the_loss_rose_is_spared(finished, tmp_path):
     fast = OptimizerConfig(learning_rate=3.0, schedule="constant", warmup_steps=0)
     loop.train(dataclasses.replace(runs.config(run_dir, num_steps=10), optimizer=fast), allow_changes=True)
     assert sorted(int(path.name) for path in (run_dir / "checkpoints").iterdir()) == [3, 9, 10]
+
+
+@pytest.mark.slow
+def test_the_spike_guard_resumes_to_the_same_bits_and_may_be_turned_on_later(finished, tmp_path, monkeypatch):
+    monkeypatch.setattr(spikes, "MIN_NORMS", 2)
+    whole, cut, late = (started_like(finished, tmp_path / name) for name in ("whole", "cut", "late"))
+    fast = OptimizerConfig(learning_rate=1.0, schedule="constant", warmup_steps=0)
+
+    def config(run_dir, factor=1.01, **options):
+        cfg = runs.config(run_dir, skip_spikes_above=factor, **options)
+        return dataclasses.replace(cfg, optimizer=fast)
+
+    loop.train(config(whole))
+    loop.train(config(cut, num_steps=5))
+    loop.train(config(cut))
+    assert_same_arrays(cut, whole)
+    counts = [row["spike_steps"] for row in read_rows(cut / "metrics.jsonl") if "loss" in row]
+    assert counts == [row["spike_steps"] for row in read_rows(whole / "metrics.jsonl") if "loss" in row]
+    assert 0 < counts[-1] < 7
+    loop.train(config(late, factor=None, num_steps=5))
+    loop.train(config(late), allow_changes=True)
+    loop.train(config(late, factor=None, num_steps=9), allow_changes=True)  # and off again
 
 
 @pytest.mark.slow

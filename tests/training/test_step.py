@@ -14,6 +14,7 @@ from t5x_lite.data.converters import autoregressive_inputs, encoder_decoder
 from t5x_lite.data.packing import fill_rows
 from t5x_lite.optim import make_optimizer
 from t5x_lite.parallel.mesh import parameter_axes
+from t5x_lite.training.spikes import Spikes, W
 from t5x_lite.training.step import TrainState, gradients, init_state, loss_sums, train_step
 from tests import tiny
 
@@ -113,6 +114,20 @@ def test_a_nonfinite_gradient_is_skipped_and_counted():
         assert state.step == skipped
     state, metrics = step(state._replace(model=model), batch())
     assert (metrics["nonfinite_steps"], metrics["nonfinite_in_a_row"]) == (2, 0)
+
+
+@pytest.mark.slow
+def test_a_spike_is_skipped_and_counted():
+    cfg = dataclasses.replace(CFG, skip_spikes_above=2.0)
+    tx, step = compiled(cfg=cfg)
+    small = Spikes(jnp.full(W, 1e-3), jnp.asarray(W), jnp.asarray(4))
+    before = started(tx)._replace(spikes=small)
+    state, metrics = step(before, batch())
+    assert (metrics["spike_steps"], metrics["nonfinite_steps"], state.step) == (5, 0, 1)
+    jax.tree.map(np.testing.assert_array_equal, (state.model, state.opt_state), (before.model, before.opt_state))
+    state, metrics = step(before._replace(spikes=small._replace(norms_W=jnp.full(W, 1e3))), batch())
+    assert metrics["spike_steps"] == 4
+    assert not np.array_equal(state.model.logits_kernel[...], before.model.logits_kernel[...])
 
 
 @pytest.mark.slow

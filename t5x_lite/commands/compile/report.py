@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from t5x_lite.commands.compile.compiling import Compiled
 from t5x_lite.config import RunConfig, TrainConfig
 from t5x_lite.data.converters import stack_lengths
-from t5x_lite.parallel.mesh import by_slice
+from t5x_lite.parallel.slices import by_slice
 from t5x_lite.perf.chips import GIB, chip_of
 from t5x_lite.perf.collectives import Traffic, traffic
 from t5x_lite.perf.flops import generate_flops, recompute_flops, train_flops

@@ -8,6 +8,7 @@ so a manifest with `parts` is finished.
 import itertools
 import json
 import pathlib
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ from t5x_lite.files.messages import rounded
 
 MANIFEST = "manifest.json"
 FORMAT = 1  # version of the shards and the manifest
+DIGEST = "digest"  # key of the checksum of the manifest's other fields
 
 Part = dict[str, Any]  # the counts and files of a portion
 Manifest = dict[str, Any]
@@ -48,22 +50,33 @@ def is_finished(manifest: Manifest) -> bool:
 
 
 def read_manifest(directory: pathlib.Path) -> Manifest:
-    """Returns the manifest of a directory, or {} if it has none; raises ValueError if its format is unsupported."""
+    """Returns the manifest of a directory, or {} if it has none; ValueError if it is damaged or of another format."""
     path = directory / MANIFEST
     if not path.is_file():
         return {}
-    manifest = json.loads(path.read_text())
-    if manifest.get("format") != FORMAT:
+    try:
+        manifest = json.loads(path.read_text())
+        written, found = manifest.pop(DIGEST, None), manifest.get("format")
+    except (ValueError, AttributeError, TypeError):
+        written, manifest, found = 0, {}, FORMAT
+    if found != FORMAT:
         raise ValueError(
-            f"{path} has format {manifest.get('format')}, and t5x_lite {__version__} reads {FORMAT}: delete "
-            f"{directory} and prepare the text again"
+            f"{path} has format {found}, and t5x_lite {__version__} reads {FORMAT}: delete {directory} and prepare the "
+            "text again"
         )
+    if written not in (None, _digest(manifest)):  # earlier versions wrote none
+        raise ValueError(f"{path} is damaged: restore it, or delete {directory} and prepare the text again")
     return manifest
 
 
 def write_manifest(directory: pathlib.Path, manifest: Manifest) -> None:
     """Writes the manifest of a directory."""
-    write_atomically(directory / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+    content = json.dumps({**manifest, DIGEST: _digest(manifest)}, indent=2)
+    write_atomically(directory / MANIFEST, content + "\n")
+
+
+def _digest(manifest: Manifest) -> int:
+    return zlib.crc32(json.dumps(manifest).encode())
 
 
 def in_words(task: TaskConfig, fields: Sequence[str] = ("source", "eval_source")) -> str:
