@@ -22,7 +22,7 @@ class Command(NamedTuple):
 TRAIN = Command(
     "Pretrains or fine-tunes a model. The same command resumes an interrupted run.",
     "t5x-lite train --config configs/smoke/cpu.yaml --run_dir runs/first --train.num_steps 500",
-    "runs:add_train",
+    "train:add_train",
 )
 
 

@@ -5,7 +5,8 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from t5x_lite.commands.options import Command, add_commands
 from t5x_lite.commands.options.parser import Parser
-from t5x_lite.commands.options.runs import add_config, add_fields, add_json
+from t5x_lite.commands.options.runs import add_fields, add_json
+from t5x_lite.commands.options.train import add_config
 from t5x_lite.config import RunConfig
 
 

@@ -11,8 +11,9 @@ from jsonargparse import Namespace
 from jsonargparse.typing import PositiveInt
 
 from t5x_lite.commands.options.parser import Parser
-from t5x_lite.commands.options.runs import add_config, add_json, add_step
+from t5x_lite.commands.options.runs import add_json, add_step
 from t5x_lite.commands.options.text import StoreText, TextType
+from t5x_lite.commands.options.train import add_config
 from t5x_lite.config import CheckpointConfig, RunConfig, TaskConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.files.run_config import RUN_CONFIG
