@@ -11,11 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from t5x_lite.checkpoints.orbax import CHECKSUMS, SHAPES
 from t5x_lite.checkpoints.restoring import read_facts, read_quietly
-
-
-def steps_in(directory: pathlib.Path) -> list[int]:
-    """Returns the steps of the checkpoints in a directory, oldest first."""
-    return sorted(int(path.name) for path in directory.glob("[0-9]*") if path.name.isdigit())
+from t5x_lite.files.run_path import steps_in
 
 
 def whole_steps(directory: pathlib.Path) -> list[int]:

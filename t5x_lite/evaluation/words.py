@@ -31,6 +31,8 @@ OTHER_SCALES = {"auc": "of 1", "score_auc": "of 1", "edit_distance": "", "cased_
 
 def unit_of(name: str) -> str:
     """Returns the unit or the scale of a result, given its name without prefix; "" if it has none."""
+    if name.endswith("/word_error_rate"):
+        return "%"
     if name in UNITS:
         return UNITS[name]
     return OTHER_SCALES.get(name.removeprefix("group_mean/").partition("/")[0], "of 100")

@@ -34,13 +34,19 @@ def is_step(name: str) -> bool:
 
 def saved_steps(run: str | os.PathLike[str]) -> list[int]:
     """Returns the steps of a run's complete checkpoints, in ascending order."""
-    directory = pathlib.Path(run) / CHECKPOINTS
+    return steps_in(pathlib.Path(run) / CHECKPOINTS)
+
+
+def steps_in(directory: pathlib.Path) -> list[int]:
+    """Returns the steps of the complete checkpoints in a directory, in ascending order."""
     entries = directory.iterdir() if directory.is_dir() else ()
     return sorted(int(entry.name) for entry in entries if is_step(entry.name) and entry.is_dir())
 
 
 def checked_step(run: str | os.PathLike[str], step: int | None) -> int:
     """Returns a step, or the newest if it is None; raises ValueError if the run has no checkpoint of it."""
+    if step is not None and type(step) is not int:
+        raise TypeError(f"step is {step!r}: pass a whole number, or None for the newest checkpoint")
     steps = saved_steps(run)
     if not steps:
         raise ValueError(f"{os.fspath(run)} has no checkpoint yet: wait until the run has saved its first one")

@@ -9,11 +9,12 @@ from typing import Any
 
 import jax
 
-from t5x_lite.checkpoints.whole import damage, newest_whole, steps_in, whole_steps
+from t5x_lite.checkpoints.whole import damage, newest_whole, whole_steps
 from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.metrics_file import keep_rows, read_rows
+from t5x_lite.files.run_path import steps_in
 from t5x_lite.training.run_dir import RunDirectory
 
 LATEST_WHOLE = "latest_whole"

@@ -65,6 +65,7 @@ def test_a_learning_rate_is_shown_even_if_it_is_zero():
         ("score_auc/pr", "of 1"),
         ("target_accuracy", "of 1"),
         ("edit_distance/mean", ""),
+        ("edit_distance/word_error_rate", "%"),
         ("sklearn/r2_score", ""),
         ("loss", "nats per token"),
         ("perplexity", ""),

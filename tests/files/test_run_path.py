@@ -54,3 +54,8 @@ def test_a_step_without_a_checkpoint_is_refused_with_those_there_are(run):
 def test_a_run_without_checkpoints_is_refused(tmp_path):
     with pytest.raises(ValueError, match="has no checkpoint yet"):
         checked_step(tmp_path, 7)
+
+
+def test_a_step_that_is_no_number_is_refused(run):
+    with pytest.raises(TypeError, match=r"^step is '3': pass a whole number"):
+        checked_step(run, "3")

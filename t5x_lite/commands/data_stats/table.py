@@ -145,7 +145,9 @@ def _advice(task: Task, advice: Recommended) -> Iterable[str]:
 
 
 def _all_cut(cut: Mapping[str, Cut], number: int) -> str:
-    return " and ".join(f"{one.num_examples:,} {side} ({one.num_examples / number:.1%})" for side, one in cut.items())
+    counts = {side: one.num_examples for side, one in cut.items()}
+    names = {side: side[:-1] if count == 1 else side for side, count in counts.items()}
+    return " and ".join(f"{count:,} {names[side]} ({count / number:.1%})" for side, count in counts.items())
 
 
 def run_remarks(run: Statistics) -> Iterable[str]:

@@ -81,7 +81,7 @@ def test_remarks_explain_the_numbers(printed):
     text = "\n".join(printed("pairs", making=Making(0.25, 1.5, 2.75)))
     assert "Recommended for 99% of the examples: train.inputs_length 16 and train.targets_length 8, which cut" in text
     assert "which cut 0 inputs (0.0%) and 0 targets (0.0%)." in text
-    assert "The lengths of this run, 8 + 6, cut 1 inputs (33.3%) and 1 targets (33.3%)." in text
+    assert "The lengths of this run, 8 + 6, cut 1 input (33.3%) and 1 target (33.3%)." in text
     assert "in 0.5 steps of 4 rows, and 12.0 times in train.num_steps 6" in text
     assert "opening the source 0.25 s, reading it 1.50 s (estimated), tokenising and writing 2.75 s" in text
     assert "tokens per second in one process, over 1" in text
