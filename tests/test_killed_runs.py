@@ -102,6 +102,33 @@ def test_a_kill_while_a_checkpoint_is_written_changes_no_bit(undisturbed, tmp_pa
     assert_ended_like(run_dir, undisturbed)
 
 
+HANG_IN_THE_THIRD_EVALUATION = """
+import time
+from t5x_lite.training import loop
+evaluate, calls = loop.Evaluation.__call__, []
+def hang(*arguments):
+    calls.append(arguments)
+    return time.sleep(1000) if len(calls) == 3 else evaluate(*arguments)
+loop.Evaluation.__call__ = hang
+"""
+
+
+def test_a_kill_in_an_evaluation_costs_no_step_and_the_evaluation_is_made_up_for(undisturbed, tmp_path):
+    run_dir = tmp_path / "run"
+    python, option, main, *arguments = command(run_dir)
+    hanging = [python, option, HANG_IN_THE_THIRD_EVALUATION + main, *arguments]
+    process = subprocess.Popen(hanging, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_until((run_dir / "checkpoints" / "12").is_dir, process)  # the third step with an evaluation
+    kill(process)
+    assert "Resuming from step 12" in finish(run_dir)
+    assert_ended_like(run_dir, undisturbed)
+    evaluated, expected = (
+        [(row["step"], row["eval/loss"]) for row in read_rows(path / "metrics.jsonl") if "eval/loss" in row]
+        for path in (run_dir, undisturbed)
+    )
+    assert evaluated == expected
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_told_to_stop_saves_exits_with_75_and_goes_on(number, undisturbed, tmp_path):
     run_dir = tmp_path / "run"

@@ -64,7 +64,7 @@ def has_item(checkpoints: Checkpoints, step: int, item: str) -> bool:
 
 def read_facts(checkpoint: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Returns the metadata in a checkpoint's directory, by item; raises ValueError with the reason if it is damaged."""
-    reader = ocp.JsonCheckpointHandler()
+    reader: Any = ocp.JsonCheckpointHandler()  # which takes other paths, too, than its annotation says
     facts = {
         item: read_quietly(item, lambda item=item: reader.restore(checkpoint / item))
         for item in (META, SHAPES, CHECKSUMS)

@@ -43,10 +43,8 @@ def describe_whole(directory: pathlib.Path, damaged: int) -> str:
     steps = [step for step in steps_in(directory) if step != damaged and damage(directory / str(step)) is None]
     if not steps:
         return "No other checkpoint of this run is whole: restore it from a copy, or start another run"
-    return (
-        f"Whole: {', '.join(map(str, steps))}. To use it, add --from_step {steps[-1]} to train, or move "
-        f"{directory / str(damaged)} away"
-    )
+    shown, newest = ", ".join(map(str, steps)), steps[-1]
+    return f"Whole: {shown}. To use it, add --from_step {newest} to train, or --step {newest} to other commands"
 
 
 def _bit_sums(checkpoint: pathlib.Path, item: str, shapes: dict[str, Any]) -> dict[str, int]:
@@ -55,9 +53,10 @@ def _bit_sums(checkpoint: pathlib.Path, item: str, shapes: dict[str, Any]) -> di
     as_numpy = unflatten_dict(dict.fromkeys(paths, ocp.RestoreArgs(restore_type=np.ndarray)))
     empty = jax.tree.map(lambda _: 0, as_numpy)
     args = ocp.args.PyTreeRestore(empty, restore_args=as_numpy)
-    arrays = read_quietly(item, lambda: ocp.PyTreeCheckpointHandler().restore(checkpoint / item, args=args))
+    reader: Any = ocp.PyTreeCheckpointHandler()
+    arrays: Any = flatten_dict(read_quietly(item, lambda: reader.restore(checkpoint / item, args=args)))
     sums = {}
-    for path, array in flatten_dict(arrays).items():
+    for path, array in arrays.items():
         bits = np.atleast_1d(array).view(f"uint{8 * array.dtype.itemsize}")
         sums["/".join((item, *path))] = int(np.sum(bits, dtype=np.uint32))
     return sums

@@ -51,7 +51,9 @@ def test_damage_of_any_item_is_found(saved, broken, item, how):
 def test_the_newest_whole_checkpoint_is_offered(saved, broken):
     broken(lose, "meta")
     assert whole.newest_whole(saved) == 10
-    assert whole.describe_whole(saved, 11).startswith("Whole: 9, 10. To use it, add --from_step 10 to train")
+    assert whole.describe_whole(saved, 11).startswith(
+        "Whole: 9, 10. To use it, add --from_step 10 to train, or --step 10 to"
+    )
 
 
 def test_without_another_whole_checkpoint_none_is_offered(tmp_path):
