@@ -102,7 +102,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _is_multiprocess(subcommand: str) -> bool:
-    if subcommand not in MULTI_PROCESS:
+    if subcommand not in MULTI_PROCESS or "jax" not in sys.modules:  # which takes a second to import
         return False
     from t5x_lite.parallel.multihost import is_multiprocess
 

@@ -35,7 +35,7 @@ def test_a_config_file_and_dotted_overrides_make_a_run(train_calls, tmp_path):
     ((cfg, options),) = train_calls
     assert isinstance(cfg, RunConfig)
     assert (cfg.run_dir, cfg.train.num_steps) == (str(tmp_path), 3)
-    assert options == {"profile": True, "allow_changes": False, "from_step": None}
+    assert options == {"profile": True, "allow_changes": False, "from_step": None, "check": False}
 
 
 def test_lists_in_a_config_become_tuples(train_calls, tmp_path):

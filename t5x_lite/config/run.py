@@ -311,6 +311,10 @@ class RunConfig:
             f"run_dir is {self.run_dir!r}, not a local directory: mount the bucket (gcsfuse, s3fs) and use its path",
         )
         expand_home(self, "", "run_dir")
+        require(
+            not self.optimizer.from_pretrained or self.model.pretrained is not None,
+            "optimizer.from_pretrained is true without model.pretrained: name a T5X checkpoint, or leave it out",
+        )
 
     @property
     def follows_t5x(self) -> bool:

@@ -20,6 +20,7 @@ from t5x_lite.data.objectives import make_objectives
 from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer
 from t5x_lite.data.tokenizers.base import T5_IDS, padded_rows
+from t5x_lite.data.tokenizers.train import count_pieces
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.multihost import process_0_first
 from t5x_lite.training.init import to_items
@@ -44,8 +45,8 @@ def check_start(run: Run, directory: RunDirectory, *, allow_changes: bool = Fals
 
         check_metrics(run.tasks)
     tokenizer = known_tokenizer(run.tasks, directory.path)
-    check_space(expected_program(run, tokenizer, programs).shapes, run.config, directory)
     check_lengths(run.examples, tokenizer)
+    check_space(expected_program(run, tokenizer, programs).shapes, run.config, directory)
     if not is_prepared(run.tasks, directory.path):
         from t5x_lite.data.corpus.first_look import check_text
 
@@ -68,6 +69,7 @@ def expected_program(run: Run, tokenizer: Tokenizer | None, programs: Programs) 
     """Returns the program of a run whose tokenizer may still be untrained, and whose steps may not be counted yet."""
     cfg, num_steps = run.tasks.tokenizer, run.config.train.num_steps or MAX_STEP
     if tokenizer is None:
+        count_pieces(cfg.vocab_size, cfg.num_sentinels)
         return programs(padded_rows(cfg.vocab_size + len(cfg.added_tokens or ())), T5_IDS[:2], num_steps)
     return programs(tokenizer.padded_vocab_size, tokenizer.special_ids[:2], num_steps)
 

@@ -23,7 +23,11 @@ def open_starting_point(cfg: RunConfig, asked: TokenizerConfig) -> tuple[LazyMod
     Raises:
       ValueError: if the tokenizer asked for is not the model's, or the model has none and none is asked for.
     """
-    pretrained = load.open_pretrained(cfg.model.pretrained or "")
+    name = cfg.model.pretrained or ""
+    try:
+        pretrained = load.open_pretrained(name)
+    except ValueError as error:
+        raise ValueError(f"model.pretrained{'' if str(error).startswith(name) else ':'} {error}") from error
     asked = _tokenizer_for(cfg.model, pretrained.tokenizer, asked)
     if cfg.model.added_tokens:
         pretrained = _extended(cfg, pretrained, asked)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+from typing import Any
 
 from t5x_lite.data.sources.base import BadRecord, Record
 
@@ -26,7 +27,7 @@ def decoded(content: bytes, where: str) -> str:
 def json_object(text: str, where: str) -> Record:
     """Parses a JSON object, or raises BadRecord."""
     try:
-        record = json.loads(text)
+        record = json.loads(text, object_pairs_hook=_with_different_keys)
     except (ValueError, RecursionError) as error:  # ValueError also for integers of over 4,300 digits
         reason = str(error).partition(";")[0]  # without Python's advice to raise the limit
         if isinstance(error, json.JSONDecodeError):
@@ -34,6 +35,16 @@ def json_object(text: str, where: str) -> Record:
         raise BadRecord(f"{where} is not valid JSON ({reason}): fix or remove the record") from error
     if not isinstance(record, dict):
         raise BadRecord(f"{where} is a JSON {type(record).__name__}: make each record an object, {{...}}")
+    return record
+
+
+def _with_different_keys(pairs: list[tuple[str, Any]]) -> Record:
+    """Returns a JSON object; raises ValueError for a key that is given twice, of which Python would keep the last."""
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in record if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is given twice")
     return record
 
 

@@ -133,6 +133,11 @@ class TextLines(TextFile):
 
     def _parse(self, text: str, where: str) -> Record:
         """Returns the text and the names of its file and folder, which may serve as labels."""
+        if "\0" in text:
+            raise BadRecord(
+                f"{where} contains NUL bytes, so it is no UTF-8 text: if it is UTF-16, convert the file with iconv -f "
+                "utf-16le -t utf-8"
+            )
         path = pathlib.PurePath(self.name)
         return {"text": text, "file": path.name, "folder": path.parent.name}
 

@@ -80,6 +80,17 @@ def train_sentencepiece_model(texts: Iterable[str], *, vocab_size: int, num_sent
     return fit_sentencepiece_model(sample_lines(texts).lines, vocab_size=vocab_size, num_sentinels=num_sentinels)
 
 
+def count_pieces(vocab_size: int, num_sentinels: int) -> int:
+    """Returns the number of pieces beside the sentinels; raises ValueError if these leave too few."""
+    num_pieces = vocab_size - num_sentinels
+    if num_pieces < 4:
+        raise ValueError(
+            f"task.tokenizer.vocab_size {vocab_size} leaves {num_pieces} pieces beside {num_sentinels} sentinels: "
+            "raise vocab_size or lower num_sentinels"
+        )
+    return num_pieces
+
+
 def fit_sentencepiece_model(
     lines: Sequence[str],
     *,
@@ -102,12 +113,7 @@ def fit_sentencepiece_model(
     Raises:
       ValueError: if there is no text, or `vocab_size` is too large or too small for it.
     """
-    num_pieces = vocab_size - num_sentinels
-    if num_pieces < 4:
-        raise ValueError(
-            f"task.tokenizer.vocab_size {vocab_size} leaves {num_pieces} pieces beside {num_sentinels} sentinels: "
-            "raise vocab_size or lower num_sentinels"
-        )
+    num_pieces = count_pieces(vocab_size, num_sentinels)
     if not lines:
         raise ValueError("there is no text to train a vocabulary on: name a source with lines that are not empty")
     model = io.BytesIO()

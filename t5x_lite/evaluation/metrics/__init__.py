@@ -4,6 +4,7 @@
 As in T5, all metrics are multiplied by 100 but edit distances, `auc`, `score_auc` and scikit-learn's.
 """
 
+import difflib
 import importlib.util
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -71,8 +72,10 @@ def check_names(names: Sequence[str]) -> None:
         name, colon, argument = _parsed(full_name)
         if name not in _METRICS:
             known = [f"{name}{_shown(metric)}" for name, metric in _METRICS.items()] + [f"{OF_GROUPS}:METRIC"]
+            near = difflib.get_close_matches(name, _METRICS, n=1)
             raise ValueError(
                 f"task.metrics has {full_name!r}, which is not a metric: use one of {', '.join(sorted(known))}"
+                + (f"; did you mean {near[0]}?" if near else "")
             )
         metric = _METRICS[name]
         usage = f"write {name}{_shown(metric)}"

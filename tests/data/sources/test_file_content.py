@@ -8,8 +8,14 @@ from t5x_lite.data.sources.base import BadRecord
 from t5x_lite.data.sources.file_content import check_unchanged, decoded, file_key, json_object, state_of
 
 
-def test_a_json_object_is_a_record_and_the_last_of_two_values_counts():
-    assert json_object('{"a": [1, null], "b": "\\u00e9", "a": 2}', "here") == {"a": 2, "b": "\u00e9"}
+def test_a_json_object_is_a_record():
+    assert json_object('{"a": [1, null], "b": "\\u00e9"}', "here") == {"a": [1, None], "b": "\u00e9"}
+
+
+@pytest.mark.parametrize("text", ['{"b": 1, "a": 2, "a": 2}', '{"c": [{"a": 1, "a": 2}]}'])
+def test_a_key_that_is_given_twice_is_refused(text):
+    with pytest.raises(BadRecord, match=r"^here is not valid JSON \(the key 'a' is given twice\): fix or remove"):
+        json_object(text, "here")
 
 
 @pytest.mark.parametrize(

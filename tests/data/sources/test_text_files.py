@@ -360,3 +360,10 @@ def test_invalid_quotes_and_line_ends_are_named(monkeypatch, content, message):
     monkeypatch.setattr(text_files, "MAX_CHARACTERS", 8)
     with pytest.raises(ValueError, match=message):
         list(split_csv_rows(io.BytesIO(content), 1, "t.csv"))
+
+
+def test_utf_16_without_a_mark_is_refused_by_name(tmp_path):
+    (tmp_path / "a.txt").write_bytes("Some words.".encode("utf-16-le"))
+    (located,) = WholeText(tmp_path / "a.txt").read([0])
+    assert isinstance(located.record, BadRecord)
+    assert f"{tmp_path / 'a.txt'} contains NUL bytes, so it is no UTF-8 text" in str(located.record)
