@@ -3,7 +3,6 @@
 
 import contextlib
 import dataclasses
-import numbers
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -16,7 +15,6 @@ class Rule(NamedTuple):
     remedy: str
 
 
-NUMBERS = {int: numbers.Integral, float: numbers.Real, bool: bool, str: str}  # what is accepted, NumPy's too
 POSITIVE = Rule(lambda value: value > 0, "use a number above 0")
 NON_NEGATIVE = Rule(lambda value: value >= 0, "use 0 or more")
 FRACTION = Rule(lambda value: 0 <= value < 1, "use a number from 0 up to, but not including, 1")
@@ -47,14 +45,8 @@ def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None
     for rule, fields in rules.items():
         for field in fields.split():
             value = getattr(config, field)
-            with contextlib.suppress(TypeError):  # of a value of another type, which is told below
-                if value is not None and not rule.holds(value):
-                    raise ValueError(f"{prefix}{field} is {_shown(value)}: {rule.remedy}")
-    for field in dataclasses.fields(config) if dataclasses.is_dataclass(config) else ():
-        if not _suits(getattr(config, field.name), field.type):
-            from t5x_lite.config.wrong_types import wrong_type
-
-            raise wrong_type(f"{prefix}{field.name}", getattr(config, field.name), field.type)
+            if value is not None and not rule.holds(value):
+                raise ValueError(f"{prefix}{field} is {_shown(value)}: {rule.remedy}")
 
 
 def require(condition: bool, message: str) -> None:
@@ -82,14 +74,6 @@ def as_texts(texts: Iterable[str], name: str) -> list[str]:
 def _allows_none(annotation: Any) -> bool:
     """Returns whether an annotation, which may be a string, is of a type or None."""
     return annotation.endswith("| None") if isinstance(annotation, str) else type(None) in typing.get_args(annotation)
-
-
-def _suits(value: Any, annotation: Any) -> bool:
-    """Returns whether a value has the type of a number, truth value or text; True for other types."""
-    kinds = set(typing.get_args(annotation) or (annotation,)) - {type(None)}
-    if value is None or not kinds <= NUMBERS.keys():
-        return True
-    return isinstance(value, tuple(NUMBERS[kind] for kind in kinds)) and (bool in kinds or not isinstance(value, bool))
 
 
 def _holds_several(annotation: Any) -> bool:

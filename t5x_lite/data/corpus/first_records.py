@@ -29,7 +29,8 @@ def check_first_records(task: TaskConfig, splits: tuple[str, ...] = SPLITS) -> l
     with tempfile.TemporaryDirectory(prefix="t5x_lite_look_") as temporary:
         cache, left_out = pathlib.Path(temporary), LeftOut()
         fields = Preparation(task, cache, cache, splits).fields
-        counts, references, is_whole = dict.fromkeys(SPLITS, 0), [], True
+        references, is_whole = [], True
+        counts: dict[str, int] = dict.fromkeys(SPLITS, 0)
         list(read_rows(task, InMemory([], ""), (), left_out))  # checks the templates if no record can be read
         for field, divided in fields.items():
             for source, count in _looked_at(task, getattr(task, field), field, cache):

@@ -48,7 +48,10 @@ def few_of_each(
             files.append(name)
     found = find_files(files, field) if files else []
     if len(files) == len(names) and _is_small(found):
-        yield open_names(task, names if len(names) > 1 else names[0], cache, field=field, open_text=None).records, None
+        yield (
+            open_names(task, tuple(names) if len(names) > 1 else names[0], cache, field=field, open_text=None).records,
+            None,
+        )
         return
     for path in {suffix(path): path for path in reversed(found) if path.stat().st_size}.values():
         yield from _few_of(path, task, cache)
