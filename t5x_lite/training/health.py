@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import RunConfig
-from t5x_lite.files.metrics_file import read_rows
+from t5x_lite.files.metrics_file import METRICS, losses_of, read_rows
 
 MARGIN = 1.0  # nats per token above the lowest loss so far; a model that has forgotten everything is further away
 SLOWER = 0.5  # factor of the learning rate in the suggested command
@@ -52,6 +52,20 @@ def divergence(
     )
 
 
+def on_risen_loss(cfg: RunConfig, steps: Sequence[int]) -> str:
+    """Returns a line on the last checkpoint with a sane loss, if it is kept beside the newest; "" if it is not."""
+    rows, losses = read_rows(pathlib.Path(cfg.run_dir) / METRICS), {}
+    for row in rows:
+        losses |= losses_of(row["step"], row)
+    step = newest_sane(steps, losses)
+    if step is None or step in steps[-cfg.checkpoint.keep :]:
+        return ""
+    return (
+        f"\nThe loss has risen: step {step} is the last one with a sane loss, and its checkpoint is kept. Lower "
+        f"optimizer.learning_rate {_go_on(cfg, step)}"
+    )
+
+
 def _go_on(cfg: RunConfig, step: int | None) -> str:
     """Returns the end of a sentence on how to go on from the checkpoint of a step."""
     if step is None:
@@ -65,7 +79,7 @@ def _go_on(cfg: RunConfig, step: int | None) -> str:
 
 def _share(cfg: RunConfig, step: int) -> float:
     """Returns the learning rate at a step as a share of the last one, at most 1."""
-    rows = read_rows(pathlib.Path(cfg.run_dir) / "metrics.jsonl")
+    rows = read_rows(pathlib.Path(cfg.run_dir) / METRICS)
     rates = [(row["step"], row["learning_rate"]) for row in rows if "learning_rate" in row]
     before = [rate for logged, rate in rates if logged <= step]
     return min(1.0, before[-1] / rates[-1][1]) if before and rates[-1][1] else 1.0

@@ -69,8 +69,14 @@ def describe_end(run: Run, step: int, signal: str | None, saved: Sequence[int]) 
         until = "" if step in saved else f" up to step {max(saved, default=0)}, since when updates are skipped"
         return f"Stopped by {signal} at step {step}, saved{until}. Run the same command again to resume."
     use = "fills in blanks" if _fills_blanks(run) else "answers each line of its input"
+    risen = ""
+    if len(saved) > cfg.checkpoint.keep:
+        from t5x_lite.training.health import on_risen_loss
+
+        risen = on_risen_loss(cfg, saved)
     return (
         f"Complete at step {step}. Raise train.num_steps to continue; t5x-lite infer --checkpoint {cfg.run_dir} {use}."
+        + risen
     )
 
 

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from t5x_lite.training.health import divergence, newest_sane
+from t5x_lite.training.health import divergence, newest_sane, on_risen_loss
 from tests import runs
 
 INF, NAN = math.inf, math.nan
@@ -74,3 +74,14 @@ def test_without_a_sane_checkpoint_the_message_names_none(tmp_path):
 def test_at_the_last_step_training_longer_is_offered(tmp_path):
     cfg = runs.config(tmp_path, max_nonfinite_steps=3)
     assert "or to train past them raise train.num_steps" in str(divergence(cfg, Checkpoints(), {}, 8, 1))
+
+
+def test_a_risen_loss_is_told_at_the_end_with_the_checkpoint_from_before(tmp_path):
+    cfg = runs.config(tmp_path)  # which keeps 2
+    losses = {36: 3.0, 41: 9.0, 46: 9.0}
+    rows = [{"step": step, "loss": loss, "learning_rate": 0.02} for step, loss in losses.items()]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = on_risen_loss(cfg, [35, 40, 45])
+    assert told.startswith("\nThe loss has risen: step 35 is the last one with a sane loss")
+    assert told.endswith("--from_step 35 --optimizer.learning_rate 0.01 --allow_changes")
+    assert on_risen_loss(cfg, [30, 31, 35]) == ""
