@@ -4,7 +4,7 @@
 import math
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import ml_dtypes
@@ -87,6 +87,11 @@ def whole(shape: Sequence[int]) -> Index:
 def num_bytes(shape: Sequence[int], dtype: np.dtype) -> int:
     """Returns the size of an array in bytes."""
     return math.prod(shape) * dtype.itemsize
+
+
+def num_elements(arrays: Mapping[str, LazyArray]) -> int:
+    """Returns the number of elements of all arrays."""
+    return sum(math.prod(array.shape) for array in arrays.values())
 
 
 def mapped(path: pathlib.Path, begin: int, size: int, name: str) -> np.ndarray:

@@ -18,6 +18,7 @@ from t5x_lite.config.architectures import ENCODER, ENCODER_DECODER, Architecture
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.config.paths import home_expanded
 from t5x_lite.data.tokenizers import Tokenizer
+from t5x_lite.files.reading import reading
 from t5x_lite.files.run_config import RUN_CONFIG, read_run_config
 from t5x_lite.files.run_path import run_and_step
 from t5x_lite.model.encoder import Encoder
@@ -90,15 +91,18 @@ def open_pretrained(
     """Opens a model like `load`, without reading its parameters."""
     run, step = run_and_step(local_path(directory), step)
     path = pathlib.Path(run)
-    reader_module = _reader_module(path)
-    if step is None:
-        lazy: LazyModel = reader_module.open_checkpoint(path, tokenizer)
-    elif (path / RUN).is_file():
-        lazy = reader_module.open_checkpoint(path, tokenizer, step)
-    else:
-        raise ValueError(f"{path} is not a run directory, so it has no checkpoint of step {step}: leave out the step")
-    if lazy.tokenizer is not None:
-        check_ids(lazy.config, lazy.tokenizer, str(path))
+    with reading(path):
+        reader_module = _reader_module(path)
+        if step is None:
+            lazy: LazyModel = reader_module.open_checkpoint(path, tokenizer)
+        elif (path / RUN).is_file():
+            lazy = reader_module.open_checkpoint(path, tokenizer, step)
+        else:
+            raise ValueError(
+                f"{path} is not a run directory, so it has no checkpoint of step {step}: leave out the step"
+            )
+        if lazy.tokenizer is not None:
+            check_ids(lazy.config, lazy.tokenizer, str(path))
     return lazy
 
 
@@ -143,13 +147,17 @@ def trained_length(directory: str | os.PathLike[str]) -> int | None:
     """Returns the input length, in tokens, that a model was trained with; None if unknown."""
     path = run_path(directory)
     if (recorded := read_run_config(path)) is not None:
-        return (recorded.get("train") or {}).get("inputs_length")
+        section = recorded.get("train")
+        return _length(section.get("inputs_length") if isinstance(section, dict) else None)
     if (path / HF).is_file():
         from t5x_lite.files.json_object import read_json
 
-        length = read_json(path / HF).get("n_positions")
-        return length if isinstance(length, int) else None
+        return _length(read_json(path / HF).get("n_positions"))
     return None
+
+
+def _length(value: Any) -> int | None:
+    return value if type(value) is int and value > 0 else None
 
 
 def generation_config(
@@ -164,7 +172,8 @@ def generation_config(
         return GenerationConfig()
     from t5x_lite.checkpoints.hf.generation import read_generation_config
 
-    return read_generation_config(path, tell=tell)
+    with reading(path):
+        return read_generation_config(path, tell=tell)
 
 
 def save_hf(

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from t5x_lite.checkpoints import safetensors
-from t5x_lite.checkpoints.arrays import PART_SIZE, Index, parts_of, whole
+from t5x_lite.checkpoints.arrays import PART_SIZE, Index, num_elements, parts_of, whole
 from t5x_lite.checkpoints.param_names import check_arrays
 from t5x_lite.checkpoints.sentence import read_head, write_head
+from t5x_lite.checkpoints.sizes import check_sizes
 from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, param_shapes
 from t5x_lite.config import ModelConfig
@@ -41,6 +42,7 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     """
     config, architecture, step = _parsed(read_json(path / MODEL_FILE), path / MODEL_FILE)
     tensors = open_weights(path)
+    check_sizes(config, architecture, num_elements(tensors), f"{path / MODEL_FILE}")
     check_arrays(tensors, param_shapes(config, architecture), f"{path} does not match its {MODEL_FILE}: it")
     dtype = next(iter(tensors.values())).dtype
 
@@ -88,29 +90,29 @@ def architecture_from_json(fields: dict[str, Any]) -> Architecture:
     """Returns the architecture in a JSON object; raises ValueError if its name or labels are invalid."""
     name, labels, keeps_eos = fields["name"], fields["labels"], fields.get("keeps_eos", False)
     if not isinstance(name, str) or not isinstance(labels, list) or not isinstance(keeps_eos, bool):
-        raise ValueError(f"its architecture is {fields}")
+        raise ValueError(f"its architecture is {fields!s:.80}")
     labels = tuple(labels)
     if name not in ARCHITECTURES:
-        raise ValueError(f"it has the unknown architecture {name!r}")
+        raise ValueError(f"it has the unknown architecture {name!r:.80}")
     if (ARCHITECTURES[name].labels_per is not None) != (len(labels) > 1) or not all(
         isinstance(label, str) for label in labels
     ):
-        raise ValueError(f"a {name} cannot have the labels {list(labels)}")
+        raise ValueError(f"a {name} cannot have the labels {list(labels)!s:.80}")
     return Architecture(name, labels, keeps_eos)
 
 
 def _parsed(description: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfig, Architecture, int]:
     try:
         if description.get("format") != FORMAT:
-            raise ValueError(f"its format is {description.get('format')!r}, not {FORMAT!r}")
+            raise ValueError(f"its format is {description.get('format')!r:.80}, not {FORMAT!r}")
         cfg, step = model_config_from_json(description["model"]), description["step"]
         default = ModelConfig()
         for field in dataclasses.fields(ModelConfig):
             value = getattr(cfg, field.name)
             if not _alike(value, getattr(default, field.name), *ALSO.get(field.name, ())):
-                raise ValueError(f"its {field.name} is {value!r}")
+                raise ValueError(f"its {field.name} is {value!r:.80}")
         if type(step) is not int or step < 0:
-            raise ValueError(f"its step is {step!r}")
+            raise ValueError(f"its step is {step!r:.80}")
         return cfg, architecture_from_json(description["architecture"]), step
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not describe a model ({error}): download it again") from error

@@ -19,10 +19,11 @@ import numpy as np
 from t5x_lite.checkpoints.arrays import DAMAGED, DTYPES, Index, checked_index, mapped, num_bytes
 from t5x_lite.checkpoints.weights import IGNORE, Progress
 from t5x_lite.files.atomic_write import write_atomically, written_atomically
+from t5x_lite.files.json_object import parse_json
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 2 * 10**9  # per file; only a single larger array exceeds it
-MAX_HEADER_BYTES = 100_000_000  # the format's limit
+MAX_HEADER_BYTES = 2**23  # 80 times that of T5 XXL; the format allows 100 MB, which take a minute to read
 METADATA = "__metadata__"
 CODES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 NAMES = {DTYPES[name]: code for code, name in CODES.items()}
@@ -58,12 +59,14 @@ def read_header(path: pathlib.Path) -> dict[str, Tensor]:
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, MAX_HEADER_BYTES):
+        if size < 8 or length > size - 8:
             raise ValueError(f"{path} has {size:,} bytes but claims a header of {length:,}: {TRUNCATED}")
+        if length > MAX_HEADER_BYTES:
+            raise ValueError(f"{path} has a header of {length:,} bytes, more than any model's: {DAMAGED}")
         content = file.read(length)
     try:
-        header = json.loads(content)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        header = parse_json(content, path)
+    except ValueError as error:
         raise ValueError(f"{path} has a header that is not JSON: {TRUNCATED}") from error
     if not isinstance(header, dict):
         raise ValueError(f"{path} has a header that is not a JSON object: {TRUNCATED}")
@@ -72,7 +75,7 @@ def read_header(path: pathlib.Path) -> dict[str, Tensor]:
     tensors = {name: _tensor(path, name, entry, end) for name, entry in header.items()}
     for tensor in sorted(tensors.values(), key=lambda tensor: (tensor.begin, tensor.num_bytes)):
         if tensor.begin != end:
-            raise ValueError(f"{path} has a gap or an overlap before the tensor {tensor.name}: {DAMAGED}")
+            raise ValueError(f"{path} has a gap or an overlap before the tensor {tensor.name!r:.100}: {DAMAGED}")
         end += tensor.num_bytes
     if end != size:
         raise ValueError(f"{path} has {size:,} bytes but its header says {end:,}: {TRUNCATED}")
@@ -86,12 +89,16 @@ def _tensor(path: pathlib.Path, name: str, entry: Any, offset: int) -> Tensor:
     except (TypeError, KeyError, ValueError):
         valid, shape, begin, end, code = False, (), 0, 0, None
     if not valid:
-        raise ValueError(f"{path} has an invalid entry for the tensor {name!r}, {entry!r:.200}: {DAMAGED}")
+        raise ValueError(f"{path} has an invalid entry for the tensor {name!r:.100}, {entry!r:.200}: {DAMAGED}")
     if not isinstance(code, str) or code not in CODES:
-        raise ValueError(f"{path} has the tensor {name!r} of type {code!r}: use weights of type {', '.join(CODES)}")
+        raise ValueError(
+            f"{path} has the tensor {name!r:.100} of type {code!r:.80}: use weights of type {', '.join(CODES)}"
+        )
     dtype = DTYPES[CODES[code]]
     if num_bytes(shape, dtype) != end - begin:
-        raise ValueError(f"{path} has {end - begin:,} bytes for the tensor {name!r} of shape {list(shape)}: {DAMAGED}")
+        raise ValueError(
+            f"{path} has {end - begin:,} bytes for the tensor {name!r:.100} of shape {list(shape)!s:.80}: {DAMAGED}"
+        )
     return Tensor(path, name, dtype, shape, offset + begin)
 
 

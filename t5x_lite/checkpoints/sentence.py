@@ -19,7 +19,7 @@ from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.files.json_object import read_json, read_json_if_there
+from t5x_lite.files.json_object import MAX_BYTES, parse_json, read_bytes, read_json, read_json_if_there
 from t5x_lite.files.messages import listed
 from t5x_lite.model.sentence_head import Dense, SentenceHead
 
@@ -110,16 +110,16 @@ def write_head(directory: pathlib.Path, model: LazyModel, dtype: np.dtype) -> No
 def _modules(path: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
     """Returns the class and the directory of each module, the Transformer first."""
     where = path / MODULES_FILE
+    modules = parse_json(read_bytes(where, MAX_BYTES), where)
     try:
-        modules = json.loads(where.read_text(encoding="utf-8"))
         pairs = [(module["type"].rpartition(".")[2], module["path"]) for module in modules]
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+    except (TypeError, LookupError, AttributeError) as error:
         raise ValueError(f"{where} is not a list of modules with a type and a path: download it again") from error
     if not pairs or pairs[0][0] != "Transformer":
         raise ValueError(f"{where} does not begin with a Transformer: only encoders of text are supported")
     for _, place in pairs:
         if not isinstance(place, str) or place == ".." or (place and place != pathlib.PurePath(place).name):
-            raise ValueError(f"{where} has the path {place!r}: only directories inside its own are read")
+            raise ValueError(f"{where} has the path {place!r:.80}: only directories inside its own are read")
     return [(name, path / place) for name, place in pairs]
 
 
@@ -131,7 +131,7 @@ def _pooling(path: pathlib.Path) -> Literal["mean", "first"]:
         mode = [OLD_MODES.get(name, name) for name in modes] or ["mean"]
     mode = mode[0] if isinstance(mode, list) and len(mode) == 1 else mode
     if not isinstance(mode, str) or mode not in POOLING_MODES:
-        raise ValueError(f"{path} has the pooling mode {mode!r}: only {' and '.join(POOLING_MODES)} are supported")
+        raise ValueError(f"{path} has the pooling mode {mode!r:.80}: only {' and '.join(POOLING_MODES)} are supported")
     if fields.get("include_prompt") is False:
         raise ValueError(f"{path} has include_prompt false, which is not supported: the mean is over all tokens")
     return POOLING_MODES[mode]
@@ -143,7 +143,7 @@ def _dense(directory: pathlib.Path, num_features: int) -> Dense:
     activation = str(fields.get("activation_function", "Tanh")).rpartition(".")[2]
     features = {fields.get(name, SENTENCE_FEATURE) for name in ("module_input_name", "module_output_name")}
     if activation not in ACTIVATIONS:
-        raise ValueError(f"{where} has activation_function {activation!r}: use one of {', '.join(ACTIVATIONS)}")
+        raise ValueError(f"{where} has activation_function {activation!r:.80}: use one of {', '.join(ACTIVATIONS)}")
     if fields.get("use_residual") or not features <= {SENTENCE_FEATURE, None}:
         raise ValueError(f"{where} has a residual connection or other features than {SENTENCE_FEATURE}: not supported")
     if "linear.weight" not in tensors or tensors.keys() - {"linear.weight", "linear.bias"}:
@@ -181,7 +181,7 @@ def _max_tokens(transformer: pathlib.Path) -> int | None:
         limit: Any = fields.get(field)
         if limit is not None:
             if type(limit) not in (int, float) or not limit >= 1:
-                raise ValueError(f"{transformer / name} has {field} {limit!r}: it must be a number of tokens")
+                raise ValueError(f"{transformer / name} has {field} {limit!r:.80}: it must be a number of tokens")
             return int(limit) if limit < NO_LIMIT else None
     return None
 
@@ -196,7 +196,7 @@ def _prompt(path: pathlib.Path) -> str:
     prompts = fields.get("prompts")
     prompt = prompts.get(name) if isinstance(prompts, dict) and isinstance(name, str) else None
     if not isinstance(prompt, str):
-        raise ValueError(f"{where} has default_prompt_name {name!r}, which is not one of its prompts: correct it")
+        raise ValueError(f"{where} has default_prompt_name {name!r:.80}, which is not one of its prompts: correct it")
     return prompt
 
 

@@ -10,13 +10,17 @@ from t5x_lite.config.wrong_types import check_types
 
 MOST_BEAMS = 64
 MOST_NGRAM = 16
+MOST_NEW_TOKENS = 2**16  # each takes memory in the cache of every layer
+MOST_SEQUENCES = 1_024
 RENAMED = {"beam_rules": "beam_variant"}  # old names, which stay valid as options and keywords
 INT32_LIMIT = 2**31  # compiled programs use int32
 RULES = {
     POSITIVE: "max_new_tokens num_beams num_return_sequences",
     NON_NEGATIVE: "min_new_tokens top_k seed no_repeat_ngram_size",
     Rule(lambda value: value < 2**32, "use a number below 2**32"): "seed",
-    Rule(lambda value: value < INT32_LIMIT, "use a number below 2**31"): "max_new_tokens top_k",
+    Rule(lambda value: value <= MOST_NEW_TOKENS, f"use at most {MOST_NEW_TOKENS:,}"): "max_new_tokens",
+    Rule(lambda value: value <= MOST_SEQUENCES, f"use at most {MOST_SEQUENCES:,}"): "num_return_sequences",
+    Rule(lambda value: value < INT32_LIMIT, "use a number below 2**31"): "top_k",
     Rule(lambda value: 0 <= value < math.inf, "use 0 (greedy) or a finite number above 0"): "temperature",
     Rule(lambda value: 0 < value <= 1, "use a probability above 0 and at most 1"): "top_p",
     Rule(lambda value: 0 <= value < 1, "use a probability from 0 up to, but not including, 1"): "min_p",

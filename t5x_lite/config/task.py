@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 else:
     ObjectiveName = Literal[tuple(READ_BY_OBJECTIVE)]
 SOURCE = not_empty("name files, directories, patterns or another source that the help of task.source lists")
+FEW_SENTINELS = Rule(lambda value: value <= 2**16, "use at most 65,536")
 RULES = {
     Rule(lambda value: 0 < value < 1, "use a number between 0 and 1; T5 uses 0.15"): "noise_density",
     Rule(lambda value: value >= 1, "use 1 or more; T5 uses 3"): "mean_noise_span_length",
@@ -58,7 +59,7 @@ class TokenizerConfig:
     added_tokens: tuple[str, ...] | None = None
 
     def __post_init__(self):
-        check_fields(self, "task.tokenizer.", {POSITIVE: "vocab_size num_sentinels"})
+        check_fields(self, "task.tokenizer.", {POSITIVE: "vocab_size num_sentinels", FEW_SENTINELS: "num_sentinels"})
         expand_home(self, "task.tokenizer.", "path")
         require(
             self.kind != "huggingface" or self.path is not None,

@@ -110,7 +110,7 @@ def test_a_file_that_is_cut_anywhere_is_refused(tmp_path):
         ({"x": None}, "an invalid entry for the tensor 'x'"),
         ({"x": entry(dtype="I64", offsets=(0, 16))}, "of type 'I64': use weights of type F64, F32, F16, BF16"),
         ({"x": entry(dtype=[])}, r"of type \[\]"),
-        ({"x": entry(offsets=(8, 16))}, "gap or an overlap before the tensor x"),
+        ({"x": entry(offsets=(8, 16))}, "gap or an overlap before the tensor 'x'"),
         ({"x": entry(), "y": entry()}, "gap or an overlap"),
     ],
 )

@@ -14,7 +14,7 @@ NAN, INF = float("nan"), float("inf")
     ("fields", "message"),
     [
         ({"max_new_tokens": 0}, "max_new_tokens is 0: use a number above 0"),
-        ({"max_new_tokens": 2**31}, "max_new_tokens is 2147483648: use a number below 2**31"),
+        ({"max_new_tokens": 2**31}, "max_new_tokens is 2147483648: use at most 65,536"),
         ({"num_beams": 0}, "num_beams is 0: use a number above 0"),
         ({"num_beams": 65}, "num_beams is 65: use at most 64"),
         ({"num_return_sequences": -1}, "num_return_sequences is -1: use a number above 0"),

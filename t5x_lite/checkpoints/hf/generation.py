@@ -11,7 +11,7 @@ from typing import Any
 
 from t5x_lite.checkpoints.hf.config import CONFIG_FILE, GENERATION_FILE, eos_ids, id_fields
 from t5x_lite.config import ModelConfig
-from t5x_lite.config.generation import GenerationConfig
+from t5x_lite.config.generation import MOST_NEW_TOKENS, GenerationConfig
 from t5x_lite.files.json_object import read_json, read_json_if_there
 
 
@@ -23,13 +23,18 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float)
 
 
+def _is_length(value: Any) -> bool:
+    return type(value) is int and value <= MOST_NEW_TOKENS
+
+
 def _are_ids(value: Any) -> bool:
     return isinstance(value, list) and all(map(_is_whole, value))
 
 
 # Settings and what tells whether a value has their type. SAME have the same name and meaning in GenerationConfig.
 SAME: Mapping[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(("max_new_tokens", "min_new_tokens", "num_beams", "num_return_sequences"), _is_whole),
+    **dict.fromkeys(("max_new_tokens", "min_new_tokens"), _is_length),
+    **dict.fromkeys(("num_beams", "num_return_sequences"), _is_whole),
     **dict.fromkeys(("length_penalty", "repetition_penalty"), _is_number),
     "no_repeat_ngram_size": _is_whole,
 }
@@ -37,7 +42,7 @@ WHEN_SAMPLING = {"top_k": _is_whole} | dict.fromkeys(("temperature", "top_p", "m
 TYPES = {
     **SAME,
     **WHEN_SAMPLING,
-    **dict.fromkeys(("max_length", "min_length"), _is_whole),
+    **dict.fromkeys(("max_length", "min_length"), _is_length),
     "do_sample": lambda value: isinstance(value, bool),
     **dict.fromkeys(("eos_token_id", "suppress_tokens"), _are_ids),
     "bad_words_ids": lambda value: isinstance(value, list) and all(map(_are_ids, value)),

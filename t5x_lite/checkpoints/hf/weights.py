@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from t5x_lite.checkpoints import safetensors
-from t5x_lite.checkpoints.arrays import PART_SIZE, Index, parts_of, whole
+from t5x_lite.checkpoints.arrays import PART_SIZE, Index, num_elements, parts_of, whole
 from t5x_lite.checkpoints.hf.architecture import (
     architecture_fields,
     architecture_rows,
@@ -36,6 +36,7 @@ from t5x_lite.checkpoints.hf.settings import unfollowed_settings
 from t5x_lite.checkpoints.hf.tokenizer import read_tokenizer, save_tokenizer, tokenizer_directory
 from t5x_lite.checkpoints.param_names import Form, Row, check_arrays
 from t5x_lite.checkpoints.sentence import write_head
+from t5x_lite.checkpoints.sizes import check_sizes
 from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, param_shapes
 from t5x_lite.config import ModelConfig
@@ -63,6 +64,8 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None) -> LazyMode
     config = read_config(path, has_lm_head=LM_HEAD in tensors)
     if not architecture.traits.decodes:  # it ties nothing, but a masked_lm that starts from it ties as its family does
         config = dataclasses.replace(config, tie_embeddings=config.scales_logits)
+    described = str(path / CONFIG_FILE)
+    check_sizes(config, architecture, num_elements(tensors), described, num_arrays=len(tensors))
     expected = {name: hf_shape for name, (*_, hf_shape) in _layers(config, architecture).items()}
     check_arrays(tensors, expected, f"{path} does not match its {CONFIG_FILE}: it", ignored=UNUSED)
     rows_by_name = {row.ours: row for row in architecture_rows(config, architecture)}

@@ -17,7 +17,7 @@ from typing import Any
 from t5x_lite.data.tokenizers.added import FLAGS, AddedToken
 from t5x_lite.data.tokenizers.base import SENTINEL, FileTokenizer, Tokenizer
 from t5x_lite.data.tokenizers.huggingface import HuggingFaceTokenizer
-from t5x_lite.files.json_object import read_json_if_there
+from t5x_lite.files.json_object import MAX_BYTES_OF_A_VOCABULARY, read_json_if_there
 from t5x_lite.files.messages import listed
 
 CONFIG_FILE = "tokenizer_config.json"
@@ -92,7 +92,7 @@ def _numbered(
         return
     for text, i in read_json_if_there(directory / "added_tokens.json").items():
         yield _token(directory, {"content": text, "special": text in special}, id=i)
-    given = read_json_if_there(directory / "tokenizer.json").get("added_tokens", [])
+    given = read_json_if_there(directory / "tokenizer.json", MAX_BYTES_OF_A_VOCABULARY).get("added_tokens", [])
     for token in given if isinstance(given, list) else [given]:
         yield _token(directory, token, id=token.get("id") if isinstance(token, dict) else None)
 

@@ -16,6 +16,8 @@ import numpy as np
 from t5x_lite.config.checks import as_texts
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.git_lfs import check_downloaded
+from t5x_lite.files.json_object import MAX_BYTES_OF_A_VOCABULARY, read_bytes
+from t5x_lite.files.reading import reading
 
 if TYPE_CHECKING:
     from t5x_lite.data.tokenizers.added import AddedToken
@@ -35,6 +37,7 @@ UNKNOWN = " \u2047 "  # SentencePiece's text for the unknown token
 KIND_FILE = "vocabulary.json"
 SENTINEL = "<extra_id_(0|[1-9][0-9]{0,8})>"
 SENTINEL_PATTERN = re.compile(f"\u2581?{SENTINEL}")  # with or without SentencePiece's space marker
+MAX_SENTINELS = MAX_UNUSED_IDS = 2**16  # unused ids are those between the vocabulary's and those of added tokens
 USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # vocabulary files in model directories
 
 
@@ -165,6 +168,10 @@ class Tokenizer(abc.ABC):
 
             self.added_tokens = numbered(tokens, self.next_id, id_of, name)
             end = max([self.vocab_size, *(token.id + 1 for token in self.added_tokens if token.id is not None)])
+            if end > self.vocab_size + len(tokens) + MAX_UNUSED_IDS:
+                raise ValueError(
+                    f"{name} has {self.vocab_size:,} ids, and an added token the id {end - 1:,}: its files are damaged"
+                )
             self.vocab_size, self.num_above = end, self.num_above + end - self.vocab_size
 
 
@@ -194,6 +201,7 @@ class FileTokenizer(Tokenizer):
         special_ids: SpecialIds | None = None,
         added_tokens: "Sequence[AddedToken]" = (),
     ):
+        check_num_sentinels(num_sentinels, name)
         self.content, self.num_sentinels = content, num_sentinels
 
     @classmethod
@@ -206,8 +214,9 @@ class FileTokenizer(Tokenizer):
         added_tokens: "Sequence[AddedToken]" = (),
     ) -> Self:
         """Reads a vocabulary file; raises FileNotFoundError, and ValueError as the constructor does."""
-        name = f"task.tokenizer.path {path}"
-        return cls(read_vocabulary(path), num_sentinels, name=name, special_ids=special_ids, added_tokens=added_tokens)
+        name, special = f"task.tokenizer.path {path}", {"special_ids": special_ids, "added_tokens": added_tokens}
+        with reading(path):
+            return cls(read_vocabulary(path), num_sentinels, name=name, **special)
 
     @classmethod
     def load(
@@ -260,7 +269,13 @@ def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
 
         raise no_vocabulary(path)
     check_downloaded(path)
-    return path.read_bytes()
+    return read_bytes(path, MAX_BYTES_OF_A_VOCABULARY)
+
+
+def check_num_sentinels(num_sentinels: Any, name: str) -> None:
+    """Raises ValueError, with the name of the file or field, unless this is a possible number of sentinels."""
+    if type(num_sentinels) is not int or not 0 <= num_sentinels <= MAX_SENTINELS:
+        raise ValueError(f"{name} has num_sentinels {num_sentinels!r:.80}: use a number from 0 to {MAX_SENTINELS:,}")
 
 
 def check_special_ids(ids: SpecialIds, vocab_size: int, name: str, remedy: str) -> None:

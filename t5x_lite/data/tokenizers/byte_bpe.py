@@ -9,6 +9,8 @@ from typing import Any
 
 from t5x_lite.data.tokenizers.added_files import read_names, read_tokens, token_text
 from t5x_lite.data.tokenizers.huggingface import as_library_token, import_tokenizers
+from t5x_lite.data.tokenizers.rules import check_ids
+from t5x_lite.files.json_object import MAX_BYTES_OF_A_VOCABULARY, read_bytes, read_json
 
 FILES = ("vocab.json", "merges.txt")
 
@@ -21,6 +23,8 @@ def as_tokenizer_json(directory: pathlib.Path) -> bytes:
     """
     library = import_tokenizers(str(directory))
     vocab, merges = (str(directory / name) for name in FILES)
+    check_ids(read_json(directory / FILES[0], MAX_BYTES_OF_A_VOCABULARY), vocab)
+    read_bytes(directory / FILES[1], MAX_BYTES_OF_A_VOCABULARY)
     try:
         tokenizer = library.Tokenizer(library.models.BPE.from_file(vocab, merges))
     except Exception as error:  # the library raises nothing more specific

@@ -13,22 +13,23 @@ from typing import Any
 
 from t5x_lite.data.tokenizers import byte_bpe, load_tokenizer
 from t5x_lite.data.tokenizers.added_files import CONFIG_FILE, read_names, token_text, with_added_tokens
-from t5x_lite.data.tokenizers.base import KIND_FILE, SpecialIds, Tokenizer, read_vocabulary
+from t5x_lite.data.tokenizers.base import KIND_FILE, MAX_SENTINELS, SpecialIds, Tokenizer, read_vocabulary
 from t5x_lite.data.tokenizers.bytes import ByteTokenizer
 from t5x_lite.data.tokenizers.huggingface import SPECIAL_TOKENS, HuggingFaceTokenizer, vocabulary_of
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer, read_pieces
 from t5x_lite.files.json_object import read_json_if_there
+from t5x_lite.files.reading import reading
 
 MODEL_FILE, TOKENIZER_FILE, MODEL_CONFIG_FILE = "spiece.model", "tokenizer.json", "config.json"
 NAMES = {"pad_token": "pad_token_id", "eos_token": "eos_token_id", "unk_token": None}  # in config.json
-MAX_SENTINELS = 2**16
 
 
 def read_directory(directory: pathlib.Path) -> Tokenizer:
     """Reads the tokenizer of a model directory; raises ValueError if there is none of the T5 family."""
     if (directory / KIND_FILE).is_file():
         return load_tokenizer(directory)
-    return with_added_tokens(_read_vocabulary(directory), directory)
+    with reading(directory):
+        return with_added_tokens(_read_vocabulary(directory), directory)
 
 
 def _read_vocabulary(directory: pathlib.Path) -> Tokenizer:

@@ -19,6 +19,8 @@ from t5x_lite.data.tokenizers.base import (
     check_special_ids,
     count_sentinels,
 )
+from t5x_lite.data.tokenizers.rules import check_ids, check_rules
+from t5x_lite.files.reading import PANIC, reading
 
 SPACES = re.compile("[\u2581\u0120]")  # space markers of SentencePiece and byte-level BPE
 CONTINUED = "##"  # WordPiece's prefix for a token that continues a word
@@ -48,10 +50,23 @@ class HuggingFaceTokenizer(FileTokenizer):
         added_tokens: Sequence[AddedToken] = (),
     ):
         super().__init__(content, num_sentinels, name=name)
+        self._name = name
+        with reading(name, REMEDY):
+            self._open(content, num_sentinels, name, special_ids, added_tokens)
+
+    def _open(
+        self,
+        content: bytes,
+        num_sentinels: int,
+        name: str,
+        special_ids: SpecialIds | None,
+        added_tokens: Sequence[AddedToken],
+    ) -> None:
         self._tokenizer = _parse(content, name)
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         vocabulary = self._tokenizer.get_vocab()
+        check_ids(vocabulary, name)
         self.vocab_size = max(vocabulary.values(), default=-1) + 1
         special_ids = special_ids or SpecialIds(*(vocabulary.get(token, -1) for token in SPECIAL_TOKENS))
         check_special_ids(special_ids, self.vocab_size, name, REMEDY)
@@ -81,10 +96,13 @@ class HuggingFaceTokenizer(FileTokenizer):
         }
 
     def encode(self, text: str) -> list[int]:
-        return self.prefix_ids + self._tokenizer.encode(text, add_special_tokens=False).ids
+        with reading(self._name, REMEDY):
+            return self.prefix_ids + self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[np.ndarray]:
-        rows = self._tokenizer.encode_batch_fast(as_texts(texts, "texts"), add_special_tokens=False)
+        texts = as_texts(texts, "texts")
+        with reading(self._name, REMEDY):
+            rows = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         return [np.asarray(self.prefix_ids + row.ids, np.int32) for row in rows]
 
     def token_id(self, text: str) -> int | None:
@@ -111,7 +129,8 @@ class HuggingFaceTokenizer(FileTokenizer):
 
     def _decode_known(self, ids: list[int]) -> str:
         ids = [i for i in ids if i not in self.prefix_ids] if self.prefix_ids else ids
-        return self._tokenizer.decode(ids, skip_special_tokens=False)
+        with reading(self._name, REMEDY):
+            return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     def _append_sentinels(self) -> None:
         import tokenizers
@@ -170,6 +189,7 @@ def as_library_token(token: AddedToken) -> Any:
 
 def vocabulary_of(content: bytes, name: str) -> dict[str, int]:
     """Returns the ids of all tokens in a `tokenizer.json`, in a tenth of the time that the library takes."""
+    check_rules(content, name)
     with contextlib.suppress(KeyError, RecursionError, TypeError, ValueError):
         stored = json.loads(content)
         pieces = stored["model"]["vocab"]
@@ -182,12 +202,13 @@ def vocabulary_of(content: bytes, name: str) -> dict[str, int]:
 
 def _parse(content: bytes, name: str) -> Any:
     library = import_tokenizers(name)
+    check_rules(content, name)
     try:
         tokenizer = library.Tokenizer.from_buffer(content)
         tokenizer.encode("\uffff")  # which fails if unknown text has no id
         return tokenizer
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":  # the library's
+        if not isinstance(error, Exception) and type(error).__name__ != PANIC:
             raise
         reason = (str(error).partition("buffer: ")[2] or str(error))[:200]
         raise ValueError(

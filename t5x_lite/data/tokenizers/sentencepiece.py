@@ -27,6 +27,7 @@ from t5x_lite.data.tokenizers.base import (
     check_special_ids,
     count_sentinels,
 )
+from t5x_lite.data.tokenizers.charsmap import check_charsmap
 
 if TYPE_CHECKING:
     from t5x_lite.data.tokenizers.added import AddedToken
@@ -36,6 +37,7 @@ NORMAL, UNKNOWN, USER_DEFINED, UNUSED = 1, 2, 4, 5  # piece types; unused ones a
 # SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
 # so a long text may be tokenised differently when split into parts, with the same score or a higher one.
 PART_CHARACTERS = 2**20
+MAX_FIELDS = 3_000_000  # six times those of mT5's 250,000 pieces
 LONE_SPACE = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 REMEDY = "use a T5 vocabulary, or train one with pad_id=0, eos_id=1, unk_id=2 and bos_id=-1 (t5x-lite tokenizer train)"
 
@@ -159,15 +161,20 @@ class Pieces(NamedTuple):
 
 def read_pieces(content: bytes, name: str) -> Pieces:
     """Returns the pieces of a model; raises ValueError, with the name of the file, if it is not one."""
+    if content.count(b"\n") > MAX_FIELDS:  # each piece begins with this byte
+        raise ValueError(f"{name} has more pieces than any vocabulary: download it again")
     try:
-        return _read_pieces(content)
+        pieces, options = _read_pieces(content), parse_options(content)
     except DecodeError as error:
         raise _not_a_model(name) from error
+    for spec in (options.normalizer_spec, options.denormalizer_spec):
+        check_charsmap(spec.precompiled_charsmap, name)
+    return pieces
 
 
 def parse_options(content: bytes) -> Any:
     """Parses a model like `parse_model`, with its type and the options of its normaliser; not for serialising."""
-    return _declare_model(with_options=True).FromString(content)
+    return _options_class().FromString(content)
 
 
 def _not_a_model(name: str) -> ValueError:
@@ -207,6 +214,11 @@ def normaliser(content: bytes) -> Callable[[str], str]:
     return sentencepiece.SentencePieceNormalizer(model_proto=content, **keep).Normalize
 
 
+@functools.cache
+def _options_class() -> Any:
+    return _declare_model(with_options=True)
+
+
 def _declare_model(*, with_options: bool = False) -> Any:
     """Returns a protobuf class with the few fields of SentencePiece's ModelProto used here."""
     file = descriptor_pb2.FileDescriptorProto(name="t5x_lite/sentencepiece.proto", package="t5x_lite.sentencepiece")
@@ -231,6 +243,8 @@ def _declare_model(*, with_options: bool = False) -> Any:
     model.add(name="pieces", number=1, type_name=f".{file.package}.Piece", **message, **repeated)
     model.add(name="trainer_spec", number=2, type_name=f".{file.package}.Trainer", **message, **optional)
     model.add(name="normalizer_spec", number=3, type_name=f".{file.package}.Normalizer", **message, **optional)
+    if with_options:
+        model.add(name="denormalizer_spec", number=5, type_name=f".{file.package}.Normalizer", **message, **optional)
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{file.package}.Model"))
