@@ -156,6 +156,10 @@ def open_zarr(store: Folders | Database, name: str, declared: Mapping[str, Any] 
             f"{where} claims {claimed:,} bytes, more than its {stored_bytes:,} stored bytes can expand to: copy the "
             "checkpoint again"
         )
+    if isinstance(store, Folders) and stored_bytes > 2 * claimed + MAX_METADATA_BYTES:  # tensorstore reads whole files
+        raise ValueError(
+            f"{where} has {stored_bytes:,} stored bytes, but needs only {claimed:,}: copy the complete checkpoint again"
+        )
     spec = {"driver": "zarr", "kvstore": store.kvstore(name), "metadata": metadata}
     # `open` as an argument of ts.open instead would make tensorstore read the `.zarray` again.
     spec |= {"open": True, "assume_metadata": True}

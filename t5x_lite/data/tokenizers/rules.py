@@ -45,9 +45,9 @@ def check_rules(content: bytes, name: str) -> None:
 
 def check_ids(ids: Mapping[str, int], name: str) -> None:
     """Raises ValueError if the ids of tokens leave out so many others that arrays of all ids would be too large."""
-    wrong = next((i for i in ids.values() if type(i) is not int or not 0 <= i < len(ids) + MAX_UNUSED_IDS), None)
-    if wrong is not None:
-        raise ValueError(f"{name} has a token with the id {wrong!r:.80} among {len(ids):,}: download it again")
+    for i in ids.values():
+        if type(i) is not int or not 0 <= i < len(ids) + MAX_UNUSED_IDS:
+            raise ValueError(f"{name} has a token with the id {i!r:.80} among {len(ids):,}: download it again")
 
 
 def _check_counts(stored: Mapping[str, Any], name: str) -> None:
