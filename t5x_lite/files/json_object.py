@@ -6,10 +6,7 @@ import os
 import pathlib
 from typing import Any
 
-from t5x_lite.files.git_lfs import check_downloaded
-
-# Each value or key takes up to 100 bytes in memory, however short it is. The tokenizer.json of mT5 has 17 MB and 0.8
-# million separators, the largest index of a T5's weights 100 kB.
+# A value takes up to 100 bytes of memory. mT5's tokenizer.json has 17 MB and 0.8 million; T5's largest index 100 kB.
 MAX_BYTES, MAX_BYTES_OF_A_VOCABULARY, MAX_SEPARATORS = 2**23, 2**25, 4_000_000
 
 
@@ -21,24 +18,26 @@ def read_json_if_there(path: pathlib.Path, max_bytes: int = MAX_BYTES) -> dict[s
 def read_json(path: pathlib.Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     """Reads a JSON object; raises ValueError if the file is missing, too large, or holds anything else."""
     try:
-        if path.stat().st_size <= max_bytes:
-            check_downloaded(path)
-        content = read_bytes(path, max_bytes)
+        fields = parse_json(read_bytes(path, max_bytes), path)
     except FileNotFoundError as error:
         raise ValueError(f"{path} does not exist: name a directory that save_pretrained wrote") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error}): it is damaged; download it again") from error
-    fields = parse_json(content, path)
     if not isinstance(fields, dict):
         raise ValueError(f"{path} is not a JSON object: it is damaged; download it again")
     return fields
 
 
 def read_bytes(path: pathlib.Path, max_bytes: int) -> bytes:
-    """Returns the content of a file; raises ValueError if it is larger than any such file."""
+    """Returns the content of a file; raises ValueError if it is too large, or a pointer of Git LFS."""
     if (size := path.stat().st_size) > max_bytes:
         raise ValueError(f"{path} has {size:,} bytes, more than any such file, {max_bytes:,}: download it again")
-    return path.read_bytes()
+    content = path.read_bytes()
+    if content.startswith(b"version https://git-lfs"):
+        from t5x_lite.files.git_lfs import check_downloaded
+
+        check_downloaded(path)
+    return content
 
 
 def parse_json(content: bytes, path: str | os.PathLike[str]) -> Any:

@@ -48,10 +48,8 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
         description = read_json(path)
         kind, num_sentinels = description["kind"], description["num_sentinels"]
         if not isinstance(kind, str) or kind not in KINDS:
-            raise ValueError(
-                f"{path} has the kind {kind!r:.80}, but this version knows {', '.join(KINDS)}: use the version of "
-                "t5x_lite that wrote it"
-            )
+            known = ", ".join(KINDS)
+            raise ValueError(f"{path} has the kind {kind!r:.80}, not one of {known}: use the t5x_lite that wrote it")
         check_num_sentinels(num_sentinels, str(path))
         special_ids = SpecialIds(**description["special_ids"]) if "special_ids" in description else None
         if not all(type(i) is int for i in special_ids or ()):

@@ -15,7 +15,6 @@ import numpy as np
 
 from t5x_lite.config.checks import as_texts
 from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.files.git_lfs import check_downloaded
 from t5x_lite.files.json_object import MAX_BYTES_OF_A_VOCABULARY, read_bytes
 from t5x_lite.files.reading import reading
 
@@ -214,9 +213,9 @@ class FileTokenizer(Tokenizer):
         added_tokens: "Sequence[AddedToken]" = (),
     ) -> Self:
         """Reads a vocabulary file; raises FileNotFoundError, and ValueError as the constructor does."""
-        name, special = f"task.tokenizer.path {path}", {"special_ids": special_ids, "added_tokens": added_tokens}
+        more: Any = {"name": f"task.tokenizer.path {path}", "special_ids": special_ids, "added_tokens": added_tokens}
         with reading(path):
-            return cls(read_vocabulary(path), num_sentinels, name=name, **special)
+            return cls(read_vocabulary(path), num_sentinels, **more)
 
     @classmethod
     def load(
@@ -268,7 +267,6 @@ def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
         from t5x_lite.data.tokenizers.file_errors import no_vocabulary
 
         raise no_vocabulary(path)
-    check_downloaded(path)
     return read_bytes(path, MAX_BYTES_OF_A_VOCABULARY)
 
 

@@ -71,5 +71,5 @@ def test_a_directory_without_a_tokenizer_is_refused(tmp_path):
 
 def test_a_kind_that_is_not_known_is_refused(tmp_path):
     (tmp_path / "vocabulary.json").write_text('{"kind": "runes", "num_sentinels": 3}')
-    with pytest.raises(ValueError, match=r"vocabulary.json has the kind 'runes', but this version knows sentencepiece"):
+    with pytest.raises(ValueError, match=r"vocabulary.json has the kind 'runes', not one of sentencepiece"):
         load_tokenizer(tmp_path)
