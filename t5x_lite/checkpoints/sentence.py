@@ -19,8 +19,9 @@ from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.files.json_object import MAX_BYTES, parse_json, read_bytes, read_json, read_json_if_there
+from t5x_lite.files.json_object import MAX_BYTES, parse_json, read_json, read_json_if_there
 from t5x_lite.files.messages import listed
+from t5x_lite.files.reading import read_bytes
 from t5x_lite.model.sentence_head import Dense, SentenceHead
 
 MODULES_FILE, TRANSFORMER_FILE, PROMPTS_FILE = (

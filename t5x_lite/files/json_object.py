@@ -6,6 +6,8 @@ import os
 import pathlib
 from typing import Any
 
+from t5x_lite.files.reading import read_bytes
+
 # A value takes up to 100 bytes of memory. mT5's tokenizer.json has 17 MB and 0.8 million; T5's largest index 100 kB.
 MAX_BYTES, MAX_BYTES_OF_A_VOCABULARY, MAX_SEPARATORS = 2**23, 2**25, 4_000_000
 
@@ -26,18 +28,6 @@ def read_json(path: pathlib.Path, max_bytes: int = MAX_BYTES) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise ValueError(f"{path} is not a JSON object: it is damaged; download it again")
     return fields
-
-
-def read_bytes(path: pathlib.Path, max_bytes: int) -> bytes:
-    """Returns the content of a file; raises ValueError if it is too large, or a pointer of Git LFS."""
-    if (size := path.stat().st_size) > max_bytes:
-        raise ValueError(f"{path} has {size:,} bytes, more than any such file, {max_bytes:,}: download it again")
-    content = path.read_bytes()
-    if content.startswith(b"version https://git-lfs"):
-        from t5x_lite.files.git_lfs import check_downloaded
-
-        check_downloaded(path)
-    return content
 
 
 def parse_json(content: bytes, path: str | os.PathLike[str]) -> Any:

@@ -5,7 +5,6 @@ Source: YAML 1.2's core schema for numbers; YAML 1.1's booleans (yes, no, on, of
 true or false.
 """
 
-import itertools
 import re
 from typing import Any, ClassVar
 
@@ -20,9 +19,8 @@ NUMBERS = {
     FLOAT: r"[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9][0-9_]*[eE][-+]?[0-9]+"
     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
 }
-# No config comes near these limits; with them, a file of any content is read in about two seconds and 200 MB.
-MAX_CHARACTERS, MAX_DEPTH = 500_000, 64
-MAX_REPEATED = 10_000  # values that aliases add to those that are written
+MAX_CHARACTERS = 500_000  # with this limit and those of `yaml_limits`, any text is read within two seconds and 200 MB
+MAY_BE_LARGE = re.compile(r"\*|(?:[\[{][^\[{]*){30}| {30}|(?:[-?][ \t]+){9}")  # has aliases, or may be nested deeply
 READS_AS = {BOOL: "true or false", NULL: "null", INT: "a number", FLOAT: "a number"}
 
 
@@ -91,9 +89,10 @@ def _load(kind: Any, text: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return text
-        sizes: dict[int, int] = {}
-        if _size(node, sizes, 0) > len(sizes) + MAX_REPEATED:
-            raise Misread(f"line 1: aliases, such as *a, repeat more than {MAX_REPEATED:,} values: write fewer")
+        if MAY_BE_LARGE.search(text):
+            from t5x_lite.files.yaml_limits import check_size
+
+            check_size(node)
         _make_keys_text(node, None, {}, set())
         return loader.construct_document(node)
     except RecursionError as error:
@@ -102,26 +101,6 @@ def _load(kind: Any, text: str) -> Any:
         raise yaml.YAMLError(str(error)) from error
     finally:
         loader.dispose()
-
-
-def _size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
-    """Returns the number of values at and below a node, aliases written out; `sizes` has those of nodes so far.
-
-    Raises:
-      Misread: if a node is inside itself, or more than MAX_DEPTH deep.
-    """
-    if (known := sizes.get(id(node))) is not None:
-        if known:
-            return known
-        raise Misread(f"line {node.start_mark.line + 1}: an alias, such as *a, is inside what it stands for")
-    if depth > MAX_DEPTH:
-        raise Misread(f"line {node.start_mark.line + 1}: values are nested more than {MAX_DEPTH} deep")
-    sizes[id(node)] = 0  # until it is known
-    children: Any = () if isinstance(node, yaml.ScalarNode) else node.value
-    if isinstance(node, yaml.MappingNode):
-        children = itertools.chain.from_iterable(children)
-    sizes[id(node)] = 1 + sum(_size(child, sizes, depth + 1) for child in children)
-    return sizes[id(node)]
 
 
 def _make_keys_text(node: yaml.Node, name: str | None, lines: dict[str, int], done: set[int]) -> None:

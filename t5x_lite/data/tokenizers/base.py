@@ -15,8 +15,7 @@ import numpy as np
 
 from t5x_lite.config.checks import as_texts
 from t5x_lite.files.atomic_write import write_atomically
-from t5x_lite.files.json_object import MAX_BYTES_OF_A_VOCABULARY, read_bytes
-from t5x_lite.files.reading import reading
+from t5x_lite.files.reading import read_bytes, reading
 
 if TYPE_CHECKING:
     from t5x_lite.data.tokenizers.added import AddedToken
@@ -36,7 +35,7 @@ UNKNOWN = " \u2047 "  # SentencePiece's text for the unknown token
 KIND_FILE = "vocabulary.json"
 SENTINEL = "<extra_id_(0|[1-9][0-9]{0,8})>"
 SENTINEL_PATTERN = re.compile(f"\u2581?{SENTINEL}")  # with or without SentencePiece's space marker
-MAX_SENTINELS = MAX_UNUSED_IDS = 2**16  # unused ids are those between the vocabulary's and those of added tokens
+MAX_SENTINELS = 2**16
 USUAL_NAMES = ("spiece.model", "tokenizer.model", "tokenizer.json")  # vocabulary files in model directories
 
 
@@ -167,10 +166,6 @@ class Tokenizer(abc.ABC):
 
             self.added_tokens = numbered(tokens, self.next_id, id_of, name)
             end = max([self.vocab_size, *(token.id + 1 for token in self.added_tokens if token.id is not None)])
-            if end > self.vocab_size + len(tokens) + MAX_UNUSED_IDS:
-                raise ValueError(
-                    f"{name} has {self.vocab_size:,} ids, and an added token the id {end - 1:,}: its files are damaged"
-                )
             self.vocab_size, self.num_above = end, self.num_above + end - self.vocab_size
 
 
@@ -200,7 +195,8 @@ class FileTokenizer(Tokenizer):
         special_ids: SpecialIds | None = None,
         added_tokens: "Sequence[AddedToken]" = (),
     ):
-        check_num_sentinels(num_sentinels, name)
+        if type(num_sentinels) is not int or not 0 <= num_sentinels <= MAX_SENTINELS:
+            raise ValueError(f"{name} has num_sentinels {num_sentinels!r:.80}: use a number up to {MAX_SENTINELS:,}")
         self.content, self.num_sentinels = content, num_sentinels
 
     @classmethod
@@ -267,13 +263,7 @@ def read_vocabulary(path: str | os.PathLike[str]) -> bytes:
         from t5x_lite.data.tokenizers.file_errors import no_vocabulary
 
         raise no_vocabulary(path)
-    return read_bytes(path, MAX_BYTES_OF_A_VOCABULARY)
-
-
-def check_num_sentinels(num_sentinels: Any, name: str) -> None:
-    """Raises ValueError, with the name of the file or field, unless this is a possible number of sentinels."""
-    if type(num_sentinels) is not int or not 0 <= num_sentinels <= MAX_SENTINELS:
-        raise ValueError(f"{name} has num_sentinels {num_sentinels!r:.80}: use a number from 0 to {MAX_SENTINELS:,}")
+    return read_bytes(path, 2**25)
 
 
 def check_special_ids(ids: SpecialIds, vocab_size: int, name: str, remedy: str) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 from t5x_lite.data.tokenizers.added_files import read_names, read_tokens, token_text
 from t5x_lite.data.tokenizers.huggingface import as_library_token, import_tokenizers
 from t5x_lite.data.tokenizers.rules import check_ids
-from t5x_lite.files.json_object import MAX_BYTES_OF_A_VOCABULARY, read_bytes, read_json
+from t5x_lite.files.json_object import MAX_BYTES_OF_A_VOCABULARY, read_json
+from t5x_lite.files.reading import read_bytes
 
 FILES = ("vocab.json", "merges.txt")
 

@@ -20,7 +20,8 @@ from t5x_lite.data.tokenizers.base import (
     count_sentinels,
 )
 from t5x_lite.data.tokenizers.rules import check_ids, check_rules
-from t5x_lite.files.reading import PANIC, reading
+from t5x_lite.files.damage import PANIC
+from t5x_lite.files.reading import reading
 
 SPACES = re.compile("[\u2581\u0120]")  # space markers of SentencePiece and byte-level BPE
 CONTINUED = "##"  # WordPiece's prefix for a token that continues a word

@@ -37,9 +37,8 @@ NORMAL, UNKNOWN, USER_DEFINED, UNUSED = 1, 2, 4, 5  # piece types; unused ones a
 # SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
 # so a long text may be tokenised differently when split into parts, with the same score or a higher one.
 PART_CHARACTERS = 2**20
-# SHA-256 of the map of characters of T5, mT5 and every model trained here, which needs no check.
-NMT_NFKC = "1e2c7b43d3ee9755ceaa2ac335e253d8703604e0249ee1e81156c92b46423844"
-MAX_FIELDS = 3_000_000  # six times those of mT5's 250,000 pieces
+# SHA-256 of the map of characters of T5 and every model trained here, and six times the fields of mT5's 250,000 pieces.
+NMT_NFKC, MAX_FIELDS = "1e2c7b43d3ee9755ceaa2ac335e253d8703604e0249ee1e81156c92b46423844", 3_000_000
 LONE_SPACE = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 REMEDY = "use a T5 vocabulary, or train one with pad_id=0, eos_id=1, unk_id=2 and bos_id=-1 (t5x-lite tokenizer train)"
 
@@ -128,14 +127,9 @@ class SentencePieceTokenizer(FileTokenizer):
         return list(itertools.chain.from_iterable(of_parts))
 
     def surfaces(self) -> list[str]:
-        pieces = [self._processor.id_to_piece(i).replace(SPACE, " ") for i in range(self.vocab_size)]
-        for i in self._gaps:
-            pieces[i] = "\ufffd"
-        bytes_of = {f"<0x{byte:02X}>": chr(byte) if byte < 128 else "\ufffd" for byte in range(256)}
-        return [
-            "" if i in (self.pad_id, self.eos_id) else "\ufffd" if i == self.unk_id else bytes_of.get(piece, piece)
-            for i, piece in enumerate(pieces)
-        ]
+        from t5x_lite.data.tokenizers.surfaces import surfaces_of_pieces
+
+        return surfaces_of_pieces(self, self._processor.id_to_piece, self._gaps)
 
     def _decode_known(self, ids: list[int]) -> str:
         return self._processor.decode([self.unk_id if i in self._gaps else i for i in ids])
@@ -179,7 +173,7 @@ def read_pieces(content: bytes, name: str) -> Pieces:
 
 def parse_options(content: bytes) -> Any:
     """Parses a model like `parse_model`, with its type and the options of its normaliser; not for serialising."""
-    return _options_class().FromString(content)
+    return _declare_model(with_options=True).FromString(content)
 
 
 def _not_a_model(name: str) -> ValueError:
@@ -220,10 +214,6 @@ def normaliser(content: bytes) -> Callable[[str], str]:
 
 
 @functools.cache
-def _options_class() -> Any:
-    return _declare_model(with_options=True)
-
-
 def _declare_model(*, with_options: bool = False) -> Any:
     """Returns a protobuf class with the few fields of SentencePiece's ModelProto used here."""
     file = descriptor_pb2.FileDescriptorProto(name="t5x_lite/sentencepiece.proto", package="t5x_lite.sentencepiece")
