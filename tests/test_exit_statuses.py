@@ -117,13 +117,13 @@ def test_infer_that_is_told_to_stop_has_failed_and_the_same_command_completes_it
 
 
 def test_train_ends_with_130_when_it_is_interrupted_before_the_first_step(tmp_path):
-    code = f"import os, signal, time\nfrom t5x_lite.training import loop\n{INTERRUPTED}\n{START}"
+    code = f"import os, signal, time\nfrom t5x_lite.training.run_dir import RunDirectory\n{INTERRUPTED}\n{START}"
     command = [sys.executable, "-c", code, *train(tmp_path / "run", 3)]
     done = subprocess.run(command, env=environment(1), capture_output=True, text=True)
     assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "t5x-lite train: interrupted"), done.stderr
 
 
-INTERRUPTED = "loop.make_program = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60))"
+INTERRUPTED = "RunDirectory.record = lambda *_: (os.kill(os.getpid(), signal.SIGINT), time.sleep(60))"
 
 
 def test_train_and_convert_does_not_convert_half_a_model(tmp_path):
