@@ -24,7 +24,8 @@ def parameters(function) -> str:
 
 TASK = (
     "base mixture source eval_source prepared text inputs targets preprocess choices labels metrics text_unit columns "
-    "bad_records packages min_characters eval_percent objective noise_density mean_noise_span_length tokenizer"
+    "bad_records max_unpack_ratio packages min_characters eval_percent objective noise_density mean_noise_span_length "
+    "tokenizer"
 )
 MODEL_CONFIG = (
     "vocab_size emb_dim num_heads head_dim mlp_dim num_encoder_layers num_decoder_layers mlp_activations "

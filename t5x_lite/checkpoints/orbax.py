@@ -27,6 +27,7 @@ BFLOAT16 = "bfloat16"  # key in META of the paths of bfloat16 arrays; counts are
 # Orbax lets each device write a part of a replicated array, and compiles a slice per device. This pays off only for
 # large arrays: with small ones, a run of eight steps on 8 CPU devices took 41 seconds instead of 26.
 MIN_SHARED_WRITE = 2**22  # bytes per device
+METADATA_BYTES = 2**20  # of Orbax's descriptions of the arrays, and of directories
 
 
 def shapes(tree: Any) -> dict[str, list[int]]:
@@ -122,12 +123,12 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits for pending writes and stops the writer threads."""
-        self.manager.close()
+        self._write(self.manager.close)
 
     def _check_space(self, items: Mapping[str, Any]) -> None:
         """Raises OSError if this process's shards do not fit on disk, before Orbax prints many tracebacks."""
         shards = [shard for leaf in jax.tree.leaves(dict(items)) for shard in leaf.addressable_shards]
-        needed = sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
+        needed = METADATA_BYTES + sum(shard.data.nbytes for shard in shards if shard.replica_id == 0)
         free = shutil.disk_usage(self.directory).free
         if needed > free:
             raise OSError(

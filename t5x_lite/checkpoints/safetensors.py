@@ -19,6 +19,7 @@ import numpy as np
 from t5x_lite.checkpoints.arrays import DAMAGED, DTYPES, Index, checked_index, mapped, num_bytes
 from t5x_lite.checkpoints.weights import IGNORE, Progress
 from t5x_lite.files.atomic_write import write_atomically, written_atomically
+from t5x_lite.files.full_disk import check_space
 from t5x_lite.files.json_object import parse_json
 
 WEIGHTS_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
@@ -107,6 +108,7 @@ def write_weights(
 ) -> None:
     """Writes arrays, in the order of `shapes`, into one file, or into several with an index."""
     sizes = {name: num_bytes(shape, dtype) for name, shape in shapes.items()}
+    check_space(directory, sum(sizes.values()), "the model")
     shards: list[list[str]] = [[]]
     for name in shapes:
         if shards[-1] and sum(sizes[other] for other in shards[-1]) + sizes[name] > SHARD_BYTES:

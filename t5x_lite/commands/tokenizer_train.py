@@ -16,13 +16,13 @@ from t5x_lite.data.sources import named, open_source
 from t5x_lite.data.sources.named_files import source_files
 from t5x_lite.data.tokenizers.sentencepiece import SentencePieceTokenizer, parse_model
 from t5x_lite.data.tokenizers.train import Sample, fit_sentencepiece_model, sample_lines
-from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.atomic_write import written_atomically
 from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.same_file import refuse_overwriting
 
 EXAMPLE_CHARACTERS = 80
 # This command's options by the task fields that appear in errors.
-SHARED = ("text", "text_unit", "columns", "bad_records", "packages")
+SHARED = ("text", "text_unit", "columns", "bad_records", "max_unpack_ratio", "packages")
 OPTIONS = {"source": "input", "tokenizer.vocab_size": "vocab_size"} | {name: name for name in SHARED}
 FIELD = re.compile(rf"(?<![\w./-])task\.({'|'.join(map(re.escape, OPTIONS))})(?![\w./-])")
 
@@ -60,8 +60,9 @@ def train(cfg: TokenizerTrainConfig, model_path: pathlib.Path, listing_path: pat
         )
     except ValueError as error:
         raise ValueError(options_named(str(error))) from error
-    write_atomically(listing_path, pieces_and_scores(model))
-    write_atomically(model_path, model)
+    with written_atomically(listing_path) as listing, written_atomically(model_path) as written:
+        listing.write_text(pieces_and_scores(model), encoding="utf-8")  # both are on disk before either appears
+        written.write_bytes(model)
     print(report(cfg, sample, SentencePieceTokenizer(model, cfg.num_sentinels)))
 
 

@@ -377,6 +377,7 @@ class TokenizerTrainConfig:
       text_unit: unit of a text file that is one document: file, paragraph (separated by empty lines) or line.
       columns: column names of a .csv or .tsv without a header line.
       bad_records: treatment of records that cannot be read or lack a field: error stops the training, skip drops them.
+      max_unpack_ratio: size of the content of a .gz or .zst file relative to the file's at most, if it has over 64 MiB.
       packages: import names of packages for the docstrings source; null is a fixed list of packages that are always
         installed.
       overwrite: replace existing files.
@@ -394,13 +395,14 @@ class TokenizerTrainConfig:
     text_unit: Literal["file", "paragraph", "line"] = "file"
     columns: tuple[str, ...] | None = None
     bad_records: Literal["error", "skip"] = "error"
+    max_unpack_ratio: float = 100.0
     packages: tuple[str, ...] | None = None
     overwrite: bool = False
 
     def __post_init__(self):
         rules = {
             not_empty("name files, directories, patterns or another source listed for task.source"): "input",
-            POSITIVE: "vocab_size num_sentinels max_bytes",
+            POSITIVE: "vocab_size num_sentinels max_bytes max_unpack_ratio",
             between(0.98, 1): "character_coverage",
             Rule(
                 lambda path: bool(path) and not path.endswith((".vocab", ".json", "/")),

@@ -31,6 +31,7 @@ RULES = {
     Rule(lambda value: value >= 1, "use 1 or more; T5 uses 3"): "mean_noise_span_length",
     Rule(lambda value: 0 < value < 100, "use a number between 0 and 100"): "eval_percent",
     NON_NEGATIVE: "min_characters",
+    POSITIVE: "max_unpack_ratio",
     SOURCE: "source eval_source",
     Rule(lambda value: value in READ_BY_OBJECTIVE, f"use one of {', '.join(READ_BY_OBJECTIVE)}"): "objective",
 }
@@ -103,6 +104,7 @@ class TaskConfig:
       text_unit: unit of a text file that is one document: file, paragraph (separated by empty lines) or line.
       columns: column names of a .csv or .tsv without a header line.
       bad_records: treatment of records that cannot be read or lack a field: error stops the run, skip drops them.
+      max_unpack_ratio: size of the content of a .gz or .zst file relative to the file's at most, if it has over 64 MiB.
       packages: import names of packages for the docstrings source; null is a fixed list of packages that are always
         installed.
       min_characters: minimum length of a document in characters; supervised tasks only drop empty inputs or targets.
@@ -129,6 +131,7 @@ class TaskConfig:
     text_unit: Literal["file", "paragraph", "line"] = "file"
     columns: tuple[str, ...] | None = None
     bad_records: Literal["error", "skip"] = "error"
+    max_unpack_ratio: float = 100.0
     packages: tuple[str, ...] | None = None
     min_characters: int = 200
     eval_percent: float = 5.0

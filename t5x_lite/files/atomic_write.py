@@ -22,8 +22,11 @@ def written_atomically(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         yield temporary
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        from t5x_lite.files.full_disk import raise_named
+
+        raise_named(error, path)
         raise
 
 

@@ -15,12 +15,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from t5x_lite.files.atomic_write import written_atomically
 from t5x_lite.files.closed_pipe import opened_output
+from t5x_lite.files.full_disk import full_disk_named
 
 STDIO = "-"
 STATE_OF_INPUT = {"bytes of it", "time of it"}  # keys of an identity that follow the name of the input
 POLL_SECONDS = 0.2
-PARTS, MERGED = ("partial", "whole"), "merged"
+PARTS = "partial", "whole"
 Item = TypeVar("Item")
 
 
@@ -77,9 +79,10 @@ def resumable_lines(
     identity = {**(identity or {}), **({"lines in turn": share.block} if share.count > 1 else {})}
     if share.count > 1 and whole.exists():
         os.replace(whole, partial)
-    num_written = _resume(partial, identity, name)
-    with open(partial, "a", encoding="utf-8") as file:
-        yield LineFile(_line_writer(file), num_written)
+    with full_disk_named(partial):
+        num_written = _resume(partial, identity, name)
+        with open(partial, "a", encoding="utf-8") as file:
+            yield LineFile(_line_writer(file), num_written)
     if share.count == 1:
         _merge(partials, pathlib.Path(path), share.block)
         return
@@ -93,7 +96,7 @@ def resumable_lines(
 def paths_on_the_way(path: str) -> list[pathlib.Path]:
     """Returns an output file and the existing files that are written before it."""
     file = pathlib.Path(path)
-    unfinished = (f"{file.name}.{kind}" for kind in (*PARTS, MERGED))
+    unfinished = (f"{file.name}.{kind}" for kind in PARTS)
     patterns = (f"{glob.escape(name)}{suffix}" for name in unfinished for suffix in ("", "-*-of-*"))
     return [file, *(found for pattern in patterns for found in file.parent.glob(pattern))]
 
@@ -165,8 +168,7 @@ def _wait_until(condition: Callable[[], bool]) -> None:
 
 def _merge(parts: Sequence[pathlib.Path], path: pathlib.Path, block: int) -> None:
     """Interleaves the parts' blocks of lines, without their first lines."""
-    merged = pathlib.Path(f"{path}.{MERGED}")
-    with contextlib.ExitStack() as stack:
+    with written_atomically(path) as merged, contextlib.ExitStack() as stack:
         sources = [stack.enter_context(open(part, "rb")) for part in parts]
         destination = stack.enter_context(open(merged, "wb"))
         for source in sources:
@@ -175,6 +177,5 @@ def _merge(parts: Sequence[pathlib.Path], path: pathlib.Path, block: int) -> Non
         while any(lines):
             lines = [source.readline() for source in sources for _ in range(block)]
             destination.writelines(lines)
-    os.replace(merged, path)
     for part in parts:
         part.unlink()

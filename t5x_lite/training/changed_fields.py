@@ -23,6 +23,7 @@ MODEL_FIELDS = ("model.pretrained", "model.dropout_rate", "model.dtype")
 # steps is part of some schedules, but it is never changed by accident: it is how a run is continued.
 FREE_FIELDS = (
     "run_dir",
+    "task.max_unpack_ratio",
     "data.num_workers",
     "data.prefetch_batches",
     "train.num_steps",

@@ -23,6 +23,7 @@ from t5x_lite.checkpoints.t5x.model import SLOT_NAMES, SLOTS, TARGET, kept_dims,
 from t5x_lite.checkpoints.t5x.msgpack import ARRAY
 from t5x_lite.checkpoints.weights import IGNORE, LazyModel, Progress, Read, Slots, param_shapes
 from t5x_lite.config import ModelConfig
+from t5x_lite.files.full_disk import check_space
 from t5x_lite.files.messages import first_line
 from t5x_lite.files.new_directory import new_directory
 from t5x_lite.optim.adafactor import MIN_DIM_SIZE_TO_FACTOR, MIN_SQUARED_GRADIENT, UNUSED_SHAPE
@@ -30,6 +31,7 @@ from t5x_lite.optim.adafactor import MIN_DIM_SIZE_TO_FACTOR, MIN_SQUARED_GRADIEN
 VERSION = 3
 INDEX = "checkpoint"
 CHUNK_BYTES = 64 * 2**20
+COMPRESSED = 0.8  # of the size of float32 arrays at least
 MAX_STEP = 2**31 - 1  # T5X stores it as int32
 TOP = ("target", "state", "flax_mutables")
 
@@ -38,7 +40,9 @@ Source = Any | Callable[[], Any]
 
 def save_model(directory: pathlib.Path, model: LazyModel, slots: Slots | None, *, progress: Progress) -> None:
     """Writes a model, and its Adafactor slots if any, into a new directory, reading one array at a time."""
+    num_parameters = sum(math.prod(shape) for shape in param_shapes(model.config).values())
     with new_directory(directory) as temporary:
+        check_space(temporary, COMPRESSED * 4 * num_parameters, "the checkpoint")
         write_t5x(temporary, plain_arrays(model.config, model.read, slots), model.step, progress=progress)
 
 

@@ -90,16 +90,22 @@ def prepare_text(
 
             check_prepared(preparation)
     _begin(tasks.whole, root, tokenizer_directory, preparations)
-    if not (tokenizer_directory / KIND_FILE).is_file():  # keep an existing tokenizer: checkpoints may depend on it
-        _make_tokenizer(tasks.tokenizer, list(preparations.values()), tokenizer_directory, announce)
-    for name, preparation in preparations.items():
-        if preparation.task.prepared is None:
-            try:
-                _prepare_task(preparation, _prefixed(name, announce), tokenize)
-            except ValueError as error:
-                from t5x_lite.data.task_bases import of_task
+    try:
+        if not (tokenizer_directory / KIND_FILE).is_file():  # keep an existing tokenizer: checkpoints may depend on it
+            _make_tokenizer(tasks.tokenizer, list(preparations.values()), tokenizer_directory, announce)
+        for name, preparation in preparations.items():
+            if preparation.task.prepared is None:
+                try:
+                    _prepare_task(preparation, _prefixed(name, announce), tokenize)
+                except ValueError as error:
+                    from t5x_lite.data.task_bases import of_task
 
-                raise of_task(name, error) from error
+                    raise of_task(name, error) from error
+    except (ValueError, OSError, RuntimeError) as error:
+        from t5x_lite.data.corpus.room import make_room
+
+        make_room(preparations.values(), error)
+        raise
 
 
 def _begin(

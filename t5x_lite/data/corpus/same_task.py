@@ -11,6 +11,7 @@ from t5x_lite.data.corpus.tokenize import Preparation
 # Fields that affect only how the text is used, which may change after it is prepared.
 OBJECTIVE_FIELDS = frozenset(
     {"prepared", "objective", "noise_density", "mean_noise_span_length", "metrics", "rates", "cap", "temperature"}
+    | {"max_unpack_ratio"}
 )
 
 

@@ -2,16 +2,10 @@
 """Finds the files of a source and opens them by suffix."""
 
 import contextlib
-import functools
-import gzip
 import pathlib
 import re
-import shutil
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
-
-import pyarrow
 
 from t5x_lite.config import TaskConfig
 from t5x_lite.config.paths import home_expanded
@@ -20,7 +14,6 @@ from t5x_lite.data.sources.base import Source
 from t5x_lite.data.sources.file_content import file_key
 from t5x_lite.data.sources.parquet import ParquetRows
 from t5x_lite.data.sources.text_files import Delimited, JsonLines, OpenText, TextLines, TextParagraphs, WholeText
-from t5x_lite.files.atomic_write import written_atomically
 
 TEXT_SUFFIXES = (".txt", ".text", ".md")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -75,10 +68,17 @@ def find_files(patterns: Sequence[str], field: str = "task.source", *, any_type:
     return list(found)
 
 
-def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path, open_text: OpenText | None = None) -> Source:
+def open_file(
+    path: pathlib.Path,
+    task: TaskConfig,
+    cache: pathlib.Path,
+    open_text: OpenText | None = None,
+    *,
+    field: str = "task.source",
+) -> Source:
     """Opens a file; decompressed copies and the record offsets of large files are stored in `cache`.
 
-    `open_text` opens text files; None means the reader for `task.text_unit`.
+    `open_text` opens text files; None means the reader for `task.text_unit`. `field` is that of the file's name.
     """
     kind = suffix(path)
     if kind in ARRAY_RECORD_SUFFIXES:
@@ -89,7 +89,10 @@ def open_file(path: pathlib.Path, task: TaskConfig, cache: pathlib.Path, open_te
     if _compression(path):
         content = cache / f"{file_key(path)}{kind}"
         if not content.is_file():
-            _decompress(path, content)
+            from t5x_lite.data.sources.unpack import unpack
+
+            has_option = field.startswith("task.")
+            unpack(path, content, max_ratio=task.max_unpack_ratio, has_option=has_option)
     return open_plain(content, path, task, cache, open_text)
 
 
@@ -152,21 +155,14 @@ def _matching(pattern: pathlib.Path, field: str) -> list[pathlib.Path]:
     return [file for file in files if names_hidden or not _is_hidden(file, folder)]
 
 
-def _decompress(path: pathlib.Path, plain: pathlib.Path) -> None:
-    with opened(path) as file, written_atomically(plain) as temporary, temporary.open("wb") as out:
-        shutil.copyfileobj(file, out)
-
-
 @contextlib.contextmanager
 def opened(path: pathlib.Path) -> Iterator[Any]:
     """Opens a file, which is decompressed if its name says so; raises ValueError if that fails."""
-    compression = _compression(path)
-    zstd = functools.partial(pyarrow.input_stream, compression="zstd")
-    how: dict[str, Callable[[str], Any]] = {".gz": gzip.open, ".zst": zstd, "": functools.partial(open, mode="rb")}
-    try:
-        with how[compression](str(path)) as file:
+    with path.open("rb") as file:
+        if not _compression(path):
             yield file
-    except (EOFError, zlib.error, OSError) as error:
-        if isinstance(error, OSError) and error.errno:  # an I/O error; decompression errors have no errno
-            raise
-        raise ValueError(f"{path} is not a complete {compression} file ({error}): fetch or write it again") from error
+            return
+        from t5x_lite.data.sources.unpack import decompressed
+
+        with decompressed(file, path) as content:
+            yield content

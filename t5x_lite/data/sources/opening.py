@@ -45,7 +45,7 @@ def open_names(
         from t5x_lite.data.sources.files import find_files, open_file
 
         for path in find_files(files, field, any_type=open_text is not None):
-            source = open_file(path, task, cache, open_text)
+            source = open_file(path, task, cache, open_text, field=field)
             if len(source):
                 opened.append(source)
             else:
