@@ -56,7 +56,7 @@ MISTAKES = {
     PAIRS + "--task.eval_source empty.jsonl": "empty.jsonl is empty",
     PAIRS + "--train.targets_length null": "train.targets_length is null, but a task with task.targets needs it",
     PAIRS + "--task.preprocess nosuch.module:f": "task.preprocess 'nosuch.module:f' cannot be imported",
-    PAIRS + "--task.choices {yes:no}": "--task.choices",
+    PAIRS + "--task.choices {yes:no}": "but task.choices has only yes:no",
     PAIRS + "--model.architecture sequence_classifier": "task.labels is null, but a classifier needs labels",
     "eval --checkpoint model": "is not a run directory, so it has no task of its own",
     "data stats": "no task is named",
