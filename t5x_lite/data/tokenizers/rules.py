@@ -18,6 +18,7 @@ from t5x_lite.files.json_object import check_number_of_values
 COMPONENTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 MAX_TOKENS, MAX_MERGES, MAX_ADDED, MAX_SPECIAL = 1_000_000, 2_000_000, 100_000, 256
 MAX_UNUSED_IDS = 2**16  # among those of the tokens
+MAX_TOKEN = 1_000  # characters
 MAX_GROWTH = 1_000  # characters for one of a text
 MAX_PATTERN, MAX_COUNT, MAX_REPETITIONS = 2_000, 1_000, 16
 
@@ -60,6 +61,12 @@ def _check_counts(stored: Mapping[str, Any], name: str) -> None:
     ):
         if isinstance(held, (list, dict)) and len(held) > most:
             raise ValueError(f"{name} has {len(held):,} {what}, more than any tokenizer, {most:,}: download it again")
+    vocab = model.get("vocab")
+    vocab = vocab if isinstance(vocab, (list, dict)) else ()
+    texts = (item[0] if isinstance(item, list) and item else item for item in vocab)
+    longest = max((len(text) for text in texts if isinstance(text, str)), default=0)
+    if longest > MAX_TOKEN:  # the library follows a token by recursion, as deep as it is long
+        raise ValueError(f"{name} has a token of {longest:,} characters, more than any tokenizer: download it again")
 
 
 def _rules(value: Any) -> Iterator[Mapping[str, Any]]:

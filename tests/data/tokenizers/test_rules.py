@@ -76,6 +76,8 @@ def test_rules_of_published_tokenizers_are_allowed():
     [
         ({"model": {"vocab": [0] * 1_000_001}}, "1,000,001 tokens"),
         ({"model": {"merges": [0] * 2_000_001}}, "2,000,001 merges"),
+        ({"model": {"vocab": [["x" * 1_001, 0.0]]}}, "a token of 1,001 characters"),
+        ({"model": {"vocab": {"x" * 1_001: 0}}}, "a token of 1,001 characters"),
         ({"added_tokens": [0] * 100_001}, "100,001 added tokens"),
         ({"post_processor": {"single": [0] * 257}}, "adds 257 tokens to every text"),
         ({"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AAAA"}}, "damaged map of characters"),
