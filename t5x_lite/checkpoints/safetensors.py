@@ -79,7 +79,7 @@ def read_header(path: pathlib.Path) -> dict[str, Tensor]:
             raise ValueError(f"{path} has a gap or an overlap before the tensor {tensor.name!r:.100}: {DAMAGED}")
         end += tensor.num_bytes
     if end != size:
-        raise ValueError(f"{path} has {size:,} bytes but its header says {end:,}: {TRUNCATED}")
+        raise ValueError(f"{path} has {size:,} bytes but its header says {end!s:.40}: {TRUNCATED}")
     return tensors
 
 
@@ -98,7 +98,7 @@ def _tensor(path: pathlib.Path, name: str, entry: Any, offset: int) -> Tensor:
     dtype = DTYPES[CODES[code]]
     if num_bytes(shape, dtype) != end - begin:
         raise ValueError(
-            f"{path} has {end - begin:,} bytes for the tensor {name!r:.100} of shape {list(shape)!s:.80}: {DAMAGED}"
+            f"{path} has {end - begin!s:.40} bytes for the tensor {name!r:.100} of shape {list(shape)!s:.80}: {DAMAGED}"
         )
     return Tensor(path, name, dtype, shape, offset + begin)
 

@@ -34,5 +34,7 @@ def check_content(path: pathlib.Path, max_bytes: int) -> bytes:
     """Returns the content of a file; raises ValueError if it is larger than it can be, or a pointer of Git LFS."""
     if (size := path.stat().st_size) > max_bytes:
         raise ValueError(f"{path} has {size:,} bytes, more than any such file, {max_bytes:,}: download it again")
+    if not path.is_file():  # a device may have no end
+        raise ValueError(f"{path} is not a file: download it again")
     check_downloaded(path)
     return path.read_bytes()

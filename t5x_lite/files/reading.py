@@ -25,7 +25,11 @@ def reading(path: object, remedy: str = "download it again") -> Iterator[None]:
 
 def read_bytes(path: pathlib.Path, max_bytes: int) -> bytes:
     """Returns the content of a file; raises ValueError if it is too large, or a pointer of Git LFS."""
-    if path.stat().st_size > max_bytes or (content := path.read_bytes()).startswith(b"version https://git-lfs"):
+    if (
+        path.stat().st_size > max_bytes
+        or not path.is_file()
+        or (content := path.read_bytes()).startswith(b"version https://git-lfs")
+    ):
         from t5x_lite.files.damage import check_content
 
         content = check_content(path, max_bytes)

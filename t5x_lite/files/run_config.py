@@ -12,7 +12,8 @@ import yaml
 from t5x_lite.config import RunConfig
 from t5x_lite.config.defaults import FINE_TUNING, defaults_of, filled
 from t5x_lite.config.run import FIRST_REVISION, LATEST_REVISION
-from t5x_lite.files.yaml_text import load_yaml
+from t5x_lite.files.reading import read_bytes
+from t5x_lite.files.yaml_text import MAX_CHARACTERS, load_yaml
 
 RUN_CONFIG = "config.yaml"
 MISSING = object()
@@ -29,7 +30,7 @@ def read_run_config(run_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        fields = load_yaml(path.read_text(encoding="utf-8"))
+        fields = load_yaml(read_bytes(path, 4 * MAX_CHARACTERS).decode())
     except (yaml.YAMLError, UnicodeDecodeError):
         fields = None
     if not isinstance(fields, dict) or not isinstance(fields.pop(HISTORY, []), list):
