@@ -8,10 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def reading(path: object, remedy: str = "download it again") -> Iterator[None]:
-    """Turns errors of the block, which reads a file or a directory of files, into ValueError with its path.
-
-    Errors that name the path, or that are of the operating system, are passed on.
-    """
+    """Turns errors of the block, which reads files, into ValueError with its path, unless they name it or are OSError."""
     try:
         yield
     except BaseException as error:
