@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def reading(path: object, remedy: str = "download it again") -> Iterator[None]:
-    """Turns errors of the block, which reads files, into ValueError with its path, unless they name it or are OSError."""
+    """Turns errors of the block, which reads files, into ValueError with its path, but for those that name a file."""
     try:
         yield
     except BaseException as error:
