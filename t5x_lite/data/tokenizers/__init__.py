@@ -51,7 +51,6 @@ def load_tokenizer(directory: str | os.PathLike[str]) -> Tokenizer:
             raise ValueError(f"{path} has the kind {kind!r:.80}, not one of {', '.join(KINDS)}: use a newer t5x_lite")
         special_ids = SpecialIds(**description["special_ids"]) if "special_ids" in description else None
         added_tokens = _added_tokens(description.get("added_tokens", []))
-    with reading(directory):
         return _class_of(kind).load(directory, num_sentinels, special_ids, added_tokens)
 
 

@@ -37,7 +37,6 @@ NORMAL, UNKNOWN, USER_DEFINED, UNUSED = 1, 2, 4, 5  # piece types; unused ones a
 # SentencePiece's memory grows with the length of a text: 50 MB took 0.8 GB more. It also accumulates scores in float32,
 # so a long text may be tokenised differently when split into parts, with the same score or a higher one.
 PART_CHARACTERS = 2**20
-# SHA-256 of the map of characters of T5 and every model trained here, and six times the fields of mT5's 250,000 pieces.
 NMT_NFKC, MAX_FIELDS = "1e2c7b43d3ee9755ceaa2ac335e253d8703604e0249ee1e81156c92b46423844", 3_000_000
 LONE_SPACE = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 REMEDY = "use a T5 vocabulary, or train one with pad_id=0, eos_id=1, unk_id=2 and bos_id=-1 (t5x-lite tokenizer train)"
@@ -164,7 +163,7 @@ def read_pieces(content: bytes, name: str) -> Pieces:
     except DecodeError as error:
         raise _not_a_model(name) from error
     for charsmap in (options.normalizer_spec.precompiled_charsmap, options.denormalizer_spec.precompiled_charsmap):
-        if charsmap and hashlib.sha256(charsmap).hexdigest() != NMT_NFKC:
+        if charsmap and hashlib.sha256(charsmap).hexdigest() != NMT_NFKC:  # T5's is known
             from t5x_lite.data.tokenizers.charsmap import check_charsmap
 
             check_charsmap(charsmap, name)
