@@ -28,7 +28,8 @@ from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer
 from t5x_lite.evaluation.evaluator import held_out_sums
 from t5x_lite.inference.api import generate
 from t5x_lite.inference.score import score
-from t5x_lite.serving.batch import Job, run_batch
+from t5x_lite.serving.batch import Job, program_of, run_batch
+from t5x_lite.serving.programs import Programs
 from tests import tiny
 
 SWAPPED = {0: 3, 1: 5, 2: 1, 3: 0, 5: 2}  # by T5's ids; 3 and 5 are the bytes 0 and 2
@@ -212,7 +213,7 @@ def test_the_server_decodes_and_embeds_as_with_t5s_ids():
             Job(ids=row, notify=lambda event, b=b: events.append((b, event)), config=config)
             for b, row in enumerate(ids)
         ]
-        run_batch(pretrained, jobs, most_rows=2 * len(jobs))
+        run_batch(pretrained, jobs, program_of(jobs, 2 * len(jobs)), Programs(2))
         return dict(events)
 
     for config in (GenerationConfig(max_new_tokens=7), GenerationConfig(max_new_tokens=7, num_beams=2)):

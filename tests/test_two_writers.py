@@ -13,7 +13,8 @@ from t5x_lite.files.one_writer import one_writer
 from tests import tiny
 
 CFG = dataclasses.replace(tiny.T5_1_1, vocab_size=384)
-TASK = "--run_dir {0}/run --task.source {0}/lines.txt --task.tokenizer.kind bytes"
+TEXT = "--task.source {0}/lines.txt --task.text_unit line --task.min_characters 1 --task.tokenizer.kind bytes"
+TASK = f"--run_dir {{0}}/run {TEXT}"
 COMMANDS = {  # the output, and what writes it
     "infer": ("out.jsonl", "infer --checkpoint {0}/model --input {0}/lines.txt --output {1}"),
     "embed": ("out.jsonl", "embed --checkpoint {0}/model --input {0}/lines.txt --output {1}"),
@@ -38,7 +39,7 @@ FILLED = {  # directories that are filled file by file
 @pytest.fixture
 def folder(tmp_path):
     save_hf(tiny.drawn(tiny.T5, CFG), ByteTokenizer(), tmp_path / "model")
-    (tmp_path / "lines.txt").write_text("one\ntwo\n")
+    (tmp_path / "lines.txt").write_text("\n".join(map(str, range(99))))
     return tmp_path
 
 

@@ -27,13 +27,13 @@ def run(cfg: RunConfig, options: CompileConfig, *, as_json: bool = False) -> Com
 
     The run's text and devices need not exist.
     """
+    if options.output is not None and pathlib.Path(options.output).is_file():
+        raise ValueError(f"--output {options.output} is a file: name a directory")
     with one_filler(options.output, "--output"):
         return _compile(cfg, options, as_json=as_json)
 
 
 def _compile(cfg: RunConfig, options: CompileConfig, *, as_json: bool) -> CompileReport:
-    if options.output is not None and pathlib.Path(options.output).is_file():
-        raise ValueError(f"--output {options.output} is a file: name a directory")
     if options.output is not None and cfg.model.pretrained is not None:
         names = (HLO_FILE, PROGRAM_FILE, REPORT_FILE)  # which no model has, but an earlier program beside it may
         read = (file for file in model_files(cfg.model.pretrained) if file.name not in names)
