@@ -42,7 +42,7 @@ PARAMETERS = {
     "Task": TASK,
     "Tokenizer": "",
     "encode": "model texts tokenizer batch_size settings",
-    "evaluate": "model config num_batches",
+    "evaluate": "model config num_batches trust",
     "generate": "pretrained inputs batch_size settings",
     "load": "directory mesh tokenizer step",
     "presets": None,

@@ -14,6 +14,7 @@ from typing import Any
 
 from t5x_lite.data.sources.base import HUGGING_FACE, TFDS
 from t5x_lite.data.sources.python import OBJECT_PATTERN, is_object
+from t5x_lite.files.run_path import run_and_step
 
 OURS = re.compile(r"t5x_lite\.tasks(\.\w+)*")  # modules that are part of every installation
 ALWAYS_CODE, SOURCES = ("base", "preprocess"), ("source", "eval_source")
@@ -24,7 +25,13 @@ class UntrustedCode(ValueError):
 
 
 def check_trusted(
-    task: Mapping[str, Any], run_dir: str | os.PathLike[str], trust: str | None, *, given: str = "", instead: str
+    task: Mapping[str, Any],
+    run_dir: str | os.PathLike[str],
+    trust: str | os.PathLike[str] | None,
+    *,
+    given: str = "",
+    instead: str,
+    option: str = "add --trust",
 ) -> None:
     """Raises UntrustedCode if a run's task names code other than t5x_lite's own that the user does not vouch for.
 
@@ -32,12 +39,14 @@ def check_trusted(
 
     Args:
       task: fields of the task, as recorded in the run's config.yaml.
-      run_dir: the run directory.
-      trust: the run directory whose code is trusted; None if there is none.
+      run_dir: the run directory, or one of its checkpoints.
+      trust: the run directory whose code is trusted, or one of its checkpoints; None if there is none.
       given: what the user wrote, such as the command line; code that is named in it is the user's own.
       instead: the remedy besides trust, such as "give task.source yourself".
+      option: how trust is given, followed by the run directory.
     """
-    if trust is not None and os.path.realpath(trust) == os.path.realpath(run_dir):
+    run_dir = run_and_step(run_dir)[0]
+    if trust is not None and os.path.realpath(run_and_step(trust)[0]) == os.path.realpath(run_dir):
         return
     for field, name in code_names(task):
         module = name.partition(":")[0]
@@ -45,7 +54,7 @@ def check_trusted(
         if not OURS.fullmatch(module) and not is_given and _is_installed(module.partition(".")[0]):
             raise UntrustedCode(
                 f"{run_dir} has {field} {name:.200}, which would import the module {module:.200}: if you trust its "
-                f"code, add --trust {run_dir}; or {instead}"
+                f"code, {option} {run_dir}; or {instead}"
             )
 
 

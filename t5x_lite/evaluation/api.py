@@ -39,6 +39,7 @@ def evaluate(
     config: RunConfig | None = None,
     *,
     num_batches: int | None = None,
+    trust: str | os.PathLike[str] | None = None,
 ) -> dict[str, float]:
     """Evaluates a model on the held-out examples of its run's tasks or of a config's.
 
@@ -48,12 +49,15 @@ def evaluate(
       config: the config, whose task must be set; only its task, lengths, batch size and revision matter. None is the
         config of a run directory.
       num_batches: the maximum number of batches per task; None for all.
+      trust: the run directory whose config.yaml may name code to import, package.module:NAME, if config is None; None
+        imports no such code.
 
     Returns:
       `eval/loss`, `eval/target_accuracy` and so on; for a mixture `eval/TASK/...`, and `eval/loss` over all tasks.
 
     Raises:
-      ValueError: if the config or the data is invalid, or does not match the model.
+      ValueError: if the config or the data is invalid, or does not match the model; or if the run's config names code
+        that is not trusted.
       TypeError: if the model or the config is something else.
     """
     if (
@@ -61,7 +65,7 @@ def evaluate(
     ):  # the default of RunConfig: nobody asked for it
         from t5x_lite.evaluation.own_task import own_config
 
-        config = own_config(model, config)
+        config = own_config(model, config, trust)
     elif not isinstance(config, RunConfig):
         raise TypeError(f"config is of type {type(config).__name__}: pass a t5x_lite.RunConfig")
     tasks = checked_tasks(config.task, num_batches)

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from t5x_lite.data.trust import UntrustedCode, check_trusted, code_names
+from t5x_lite.evaluation.api import evaluate
 from tests.held_out import make_run
 from tests.paths import ROOT
 
@@ -70,6 +71,16 @@ def test_a_trusted_run_directory_may_name_code_under_whatever_path(tmp_path, mon
         check({"source": FOREIGN}, "run", trust=str(tmp_path))
 
 
+def test_a_checkpoint_of_a_run_stands_for_the_run(tmp_path):
+    (tmp_path / "checkpoints" / "3").mkdir(parents=True)
+    (tmp_path / "config.yaml").touch()
+    checkpoint = tmp_path / "checkpoints" / "3"
+    check({"source": FOREIGN}, tmp_path, trust=checkpoint)
+    check({"source": FOREIGN}, checkpoint, trust=tmp_path)
+    with pytest.raises(UntrustedCode, match=f"add --trust {tmp_path};"):
+        check({"source": FOREIGN}, checkpoint)
+
+
 @pytest.mark.parametrize(
     ("given", "is_own"),
     [
@@ -112,9 +123,14 @@ def strange_run(tmp_path_factory):
 
 def command(folder, *arguments):
     """Runs a command; returns its exit status, the last line of its errors, and whether the code was imported."""
+    return python(folder, "-m", "t5x_lite", *map(str, arguments))
+
+
+def python(folder, *arguments):
+    """Runs Python with the folder's code in its path; returns as `command` does."""
     (folder / "imported").unlink(missing_ok=True)
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{folder / 'code'}"}
-    line = [sys.executable, "-m", "t5x_lite", *map(str, arguments)]
+    line = [sys.executable, *arguments]
     done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     return done.returncode, done.stderr.strip().rpartition("\n")[2], (folder / "imported").exists()
 
@@ -130,8 +146,65 @@ def test_a_command_that_needs_the_code_of_a_run_asks_for_trust(strange_run, argu
     status, message, imported = command(strange_run, *arguments)
     assert (status, imported) == (2, False)
     assert "which would import the module canary: if you trust its code, add --trust run; or " in message
-    status, message, imported = command(strange_run, *arguments, "--trust", strange_run / "run")
+    checkpoint = strange_run / "run" / "checkpoints" / "12"
+    status, message, imported = command(strange_run, *arguments, "--trust", checkpoint)
     assert (status, imported) == (0, True), message
+
+
+@pytest.mark.parametrize("model", ["run", "run/checkpoints/12"])
+def test_evaluating_a_strange_run_in_python_asks_for_trust(strange_run, model, monkeypatch):
+    monkeypatch.chdir(strange_run)
+    monkeypatch.syspath_prepend(strange_run / "code")
+    (strange_run / "imported").unlink(missing_ok=True)
+    with pytest.raises(UntrustedCode, match=r"pass trust, the run directory run; or pass config"):
+        evaluate(model)
+    assert not (strange_run / "imported").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trust", ["run", "run/checkpoints/12"])
+def test_evaluating_a_trusted_run_in_python_imports_its_code(strange_run, trust):
+    status, message, imported = python(strange_run, "-c", f"import t5x_lite; t5x_lite.evaluate('run', trust={trust!r})")
+    assert (status, imported) == (0, True), message
+
+
+@pytest.mark.slow
+def test_loading_a_strange_run_in_python_imports_none_of_its_code(strange_run):
+    code = "import t5x_lite; t5x_lite.generate(t5x_lite.load('run'), ['a'], max_new_tokens=2)"
+    status, message, imported = python(strange_run, "-c", code)
+    assert (status, imported) == (0, False), message
+
+
+@pytest.mark.slow
+def test_serving_a_strange_run_imports_none_of_its_code(strange_run):
+    code = (
+        "import json, threading, time, urllib.request, t5x_lite.cli as cli\n"
+        "import os, signal, socket\n"
+        "s = socket.socket(); s.bind(('127.0.0.1', 0)); port = s.getsockname()[1]; s.close()\n"
+        "def ask():\n"
+        "    url = f'http://127.0.0.1:{port}/v1/completions'\n"
+        "    body = json.dumps({'model': 'run', 'prompt': 'a', 'max_tokens': 2}).encode()\n"
+        "    for _ in range(600):\n"
+        "        try:\n"
+        "            urllib.request.urlopen(urllib.request.Request(url, body, {'Content-Type': 'application/json'}))\n"
+        "            break\n"
+        "        except OSError: time.sleep(0.1)\n"
+        "    else: open('unanswered', 'w')\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "threading.Thread(target=ask).start()\n"
+        "cli.main(['serve', '--checkpoint', 'run', '--port', str(port)])\n"
+    )
+    pytest.importorskip("uvicorn")
+    _, message, imported = python(strange_run, "-c", code)
+    assert not imported, message
+    assert not (strange_run / "unanswered").exists(), message
+
+
+@pytest.mark.slow
+def test_training_from_a_strange_run_imports_none_of_its_code(strange_run):
+    own = ["--config", "mine.yaml", "--model.pretrained", "run", "--train.batch_size", 3, "--train.num_steps", 1]
+    status, message, imported = command(strange_run, "train", *own, "--run_dir", "tuned")
+    assert (status, imported) == (0, False), message
 
 
 @pytest.mark.slow
