@@ -85,10 +85,10 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         for name, corpus in self.corpora.items():
-            if corpus.task.metrics and not corpus.has_pairs:  # for prepared text, known only now
-                from t5x_lite.evaluation.metric_checks import needs_pairs
+            if corpus.task.metrics:  # for prepared text, known only now
+                from t5x_lite.evaluation.metric_checks import check_evaluated
 
-                raise needs_pairs(name, corpus.task.metrics)
+                check_evaluated(self, name)
 
     def __call__(self, model: Model, predictions: Mapping[str, Sequence[str]] | None = None) -> dict[str, float]:
         """Returns `eval/...` for a single task; for a mixture `eval/TASK/...`, and the loss over all tasks.

@@ -40,17 +40,19 @@ def check_start(run: Run, directory: RunDirectory, *, allow_changes: bool = Fals
     directory.check_place()
     directory.check(run.config, allow_changes=allow_changes)
     programs = programs_of(run)
+    more = {}
     if any(single.metrics for single in run.tasks.each.values()):
-        from t5x_lite.evaluation.metric_checks import check_metrics
+        from t5x_lite.evaluation.metric_checks import check_held_out, check_metrics
 
         check_metrics(run.tasks)
+        more["check_held_out"] = functools.partial(check_held_out, cfg=run.config)
     tokenizer = known_tokenizer(run.tasks, directory.path)
     check_lengths(run.examples, tokenizer)
     check_space(expected_program(run, tokenizer, programs).shapes, run.config, directory)
     if not is_prepared(run.tasks, directory.path):
         from t5x_lite.data.corpus.first_look import check_text
 
-        process_0_first(lambda: check_text(run.tasks))
+        process_0_first(lambda: check_text(run.tasks, **more))
     return programs
 
 

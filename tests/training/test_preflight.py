@@ -45,6 +45,16 @@ def test_a_mistake_is_found_before_anything_is_made(tmp_path, monkeypatch, name)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_pairs_that_a_metric_cannot_use_are_found_before_anything_is_made(tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"a": "{n}", "b": "yes"}}\n' for n in range(40)))
+    task = TaskConfig(source=str(rows), inputs="{a}", targets="{b}", tokenizer=BYTES, eval_percent=40.0)
+    task = dataclasses.replace(task, metrics=("rank_classification",))
+    with pytest.raises(ValueError, match="needs a group for each example"):
+        loop.train(config(tmp_path / "run", {"task": task}, {"targets_length": 8}))
+    assert list(tmp_path.iterdir()) == [rows]
+
+
 def test_a_start_that_fails_later_leaves_no_directory(tmp_path):
     cfg = config(
         tmp_path / "new" / "run", {"task": dataclasses.replace(TEXT, tokenizer=TokenizerConfig(vocab_size=9_999))}

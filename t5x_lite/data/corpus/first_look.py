@@ -2,27 +2,44 @@
 """Looks at the text of tasks before anything is written, trained or unpacked."""
 
 import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from t5x_lite.config import DOCSTRINGS, TaskConfig
 from t5x_lite.data.corpus.shards import SPLITS
 from t5x_lite.data.task_specs import TaskSpecs
 
+if TYPE_CHECKING:
+    from t5x_lite.data.corpus.first_records import HeldOut
 
-def check_text(tasks: TaskSpecs, splits: tuple[str, ...] = SPLITS) -> None:
+
+def check_text(
+    tasks: TaskSpecs,
+    splits: tuple[str, ...] = SPLITS,
+    *,
+    check_held_out: "Callable[[TaskConfig, HeldOut], object]" = lambda task, held_out: None,
+) -> None:
     """Raises ValueError if the sources of tasks, their templates, or the first records are invalid.
 
-    A task with prepared text must be that of the text. `splits` are those that are needed.
+    A task with prepared text must be that of the text.
+
+    Args:
+      tasks: the tasks.
+      splits: those that are needed.
+      check_held_out: is called with each task whose records are read, and those held out; may raise ValueError too.
     """
     for name, single in tasks.each.items():
         try:
-            _check_task(single, splits)
+            _check_task(single, splits, check_held_out)
         except ValueError as error:
             from t5x_lite.data.task_bases import of_task
 
             raise of_task(name, error) from error
 
 
-def _check_task(task: TaskConfig, splits: tuple[str, ...]) -> None:
+def _check_task(
+    task: TaskConfig, splits: tuple[str, ...], check_held_out: "Callable[[TaskConfig, HeldOut], object]"
+) -> None:
     if task.prepared is not None:
         from t5x_lite.data.corpus.same_task import check_prepared
         from t5x_lite.data.corpus.tokenize import Preparation
@@ -37,4 +54,4 @@ def _check_task(task: TaskConfig, splits: tuple[str, ...]) -> None:
     else:
         from t5x_lite.data.corpus.first_records import check_first_records
 
-        check_first_records(task, splits)
+        check_held_out(task, check_first_records(task, splits))

@@ -7,6 +7,7 @@ A small source is read as a whole, as preparing it would; of a large one, a few 
 import pathlib
 import tempfile
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from t5x_lite.config import DOCSTRINGS, TaskConfig
 from t5x_lite.data.corpus.manifest import check_not_empty
@@ -17,11 +18,16 @@ from t5x_lite.data.sources.base import InMemory, Source
 from t5x_lite.data.sources.glimpse import few_of_each
 
 
-def check_first_records(task: TaskConfig, splits: tuple[str, ...] = SPLITS) -> list[dict]:
-    """Reads the first records of a task that is not prepared.
+class HeldOut(NamedTuple):
+    """References of held-out pairs, as they will be written for metrics."""
 
-    Returns:
-      The references of the held-out records if these are all there are, and else none.
+    references: list[dict[str, Any]]
+    is_whole: bool  # whether there are no others
+
+
+def check_first_records(task: TaskConfig, splits: tuple[str, ...] = SPLITS) -> HeldOut:
+    """Reads the first records of a task that is not prepared, and returns those held out.
+
 
     Raises:
       ValueError: if a source, a template or one of these records is invalid, or a split is empty.
@@ -41,11 +47,11 @@ def check_first_records(task: TaskConfig, splits: tuple[str, ...] = SPLITS) -> l
                     counts[split] += 1
                     references += [row.reference] if split == SPLITS[-1] else []
         if not is_whole:
-            return []
+            return HeldOut(references, is_whole=False)
         totals = {f"num_{split}_documents": number for split, number in counts.items()}
         skipped = {"num_skipped": len(left_out.skipped), "parts": [{"first_skipped": left_out.skipped[:1]}]}
         check_not_empty(task, totals | skipped | {"num_short": left_out.num_short}, splits)
-        return references
+        return HeldOut(references, is_whole=True)
 
 
 def _looked_at(

@@ -6,6 +6,7 @@ As in T5, all metrics are multiplied by 100 but edit distances, `auc`, `score_au
 
 import difflib
 import importlib.util
+import warnings
 from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
@@ -34,11 +35,12 @@ class _Metric(NamedTuple):
     package: str = ""
     reads: Kind = "predictions"
     is_argument: Callable[[str], object] = bool  # None, False or a ValueError for a wrong argument
+    needs: bool = False  # something of the references that not all of them have
 
 
 _METRICS = {
     "accuracy": _Metric(classification.accuracy),
-    "auc": _Metric(ranking.auc, argument="[THRESHOLD]", is_argument=correlation.as_number),
+    "auc": _Metric(ranking.auc, argument="[THRESHOLD]", is_argument=correlation.as_number, needs=True),
     "bleu": _Metric(ngrams.bleu, package="sacrebleu"),
     "cased_edit_distance": _Metric(edit_distance.cased_edit_distance),
     "coqa_f1": _Metric(question_answering.coqa_f1),
@@ -48,21 +50,27 @@ _METRICS = {
     "f1": _Metric(classification.f1, argument="POSITIVE_LABEL"),
     "matthews": _Metric(classification.matthews),
     "mean_f1": _Metric(classification.mean_f1, argument="[LABEL,LABEL...]"),
-    "pearson": _Metric(correlation.pearson),
+    "pearson": _Metric(correlation.pearson, needs=True),
     "rank_classification": _Metric(
-        ranking.rank_classification, argument="[NUM_CLASSES]", reads="scores", is_argument=str.isdecimal
+        ranking.rank_classification, argument="[NUM_CLASSES]", reads="scores", is_argument=str.isdecimal, needs=True
     ),
     "rank_classification_by_token": _Metric(
-        ranking.rank_classification_by_token, argument="[NUM_CLASSES]", reads="scores", is_argument=str.isdecimal
+        ranking.rank_classification_by_token,
+        argument="[NUM_CLASSES]",
+        reads="scores",
+        is_argument=str.isdecimal,
+        needs=True,
     ),
     "rouge": _Metric(ngrams.rouge, package="rouge_score"),
-    "score_auc": _Metric(ranking.score_auc, argument="[THRESHOLD]", reads="scores", is_argument=correlation.as_number),
+    "score_auc": _Metric(
+        ranking.score_auc, argument="[THRESHOLD]", reads="scores", is_argument=correlation.as_number, needs=True
+    ),
     "sklearn": _Metric(scikit_learn.sklearn, argument="FUNCTION", package="sklearn", is_argument=scikit_learn.find),
     "span_squad": _Metric(question_answering.span_squad),
-    "spearman": _Metric(correlation.spearman),
+    "spearman": _Metric(correlation.spearman, needs=True),
     "squad": _Metric(question_answering.squad),
     "trivia_qa": _Metric(question_answering.trivia_qa),
-    "wsc_accuracy": _Metric(referent.wsc_accuracy),
+    "wsc_accuracy": _Metric(referent.wsc_accuracy, needs=True),
 }
 
 
@@ -132,6 +140,16 @@ def measure(
         else:
             results |= metric.function(read[metric.reads], references, *arguments)
     return results
+
+
+def check_references(names: Sequence[str], references: Sequence[Reference]) -> None:
+    """Raises the ValueError of `measure` for references that a metric cannot use, whatever the answers."""
+    names = [name for name in names if _METRICS[_parsed(name)[0]].needs]
+    if names and references:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the figures, which say nothing
+            answers = [reference.targets for reference in references]
+            measure(names, answers, references, [TargetScore(0.0, 1)] * len(references))
 
 
 def _of_groups(

@@ -37,7 +37,11 @@ def read_references(paths: Iterable[pathlib.Path]) -> list[Reference]:
     """Reads the references from a corpus's JSON-lines files."""
     # Not `splitlines`, which also splits at characters such as U+2028, which JSON leaves as they are.
     lines = (line for path in paths for line in path.read_text(encoding="utf-8").split("\n") if line)
-    rows = list(map(json.loads, lines))
+    return references_of([json.loads(line) for line in lines])
+
+
+def references_of(rows: Sequence[dict[str, Any]]) -> list[Reference]:
+    """Returns the references that rows of a corpus describe, which are all that there are."""
     sizes = Counter(row["group"] for row in rows if "group" in row)
     return [_reference(row, number, sizes[row.get("group")]) for number, row in enumerate(rows)]
 

@@ -19,8 +19,9 @@ def write(path, words):
 def test_the_references_of_a_small_source_are_its_held_out_ones(tmp_path):
     source = write(tmp_path / "all.jsonl", "abcdefghijklmnopqrstuvwxyz")
     found = check_first_records(TaskConfig(source=source, eval_percent=30.0, **PAIR))
-    assert 0 < len(found) < 26
-    assert set(found[0]) == {"targets"}
+    assert found.is_whole
+    assert 0 < len(found.references) < 26
+    assert set(found.references[0]) == {"targets"}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_mistakes_in_a_task_show_in_its_first_records(tmp_path, task, problem):
 def test_a_split_of_a_large_source_is_not_called_empty(tmp_path, monkeypatch):
     monkeypatch.setattr(glimpse, "WHOLE_BYTES", 64)
     source = write(tmp_path / "all.jsonl", "abcdefghijklmnopqrstuvwxyz")
-    assert check_first_records(TaskConfig(source=source, eval_percent=1e-9, **PAIR)) == []
+    assert check_first_records(TaskConfig(source=source, eval_percent=1e-9, **PAIR)) == ([], False)
 
 
 def test_templates_are_checked_even_if_no_record_can_be_read():
