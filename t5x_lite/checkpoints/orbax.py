@@ -22,6 +22,7 @@ from t5x_lite.parallel.param_paths import named_leaves, to_pure_dict
 
 META, SHAPES, CHECKSUMS = "meta", "shapes", "checksums"
 DIGEST = "digest"  # key in META of the checksum of all metadata, which checkpoints of early versions lack
+TOKENIZER = "tokenizer"  # key in META of the checksums of the run's tokenizer files
 BFLOAT16 = "bfloat16"  # key in META of the paths of bfloat16 arrays; counts are int32, all others float32
 
 # Orbax lets each device write a part of a replicated array, and compiles a slice per device. This pays off only for

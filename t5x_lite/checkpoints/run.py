@@ -4,6 +4,7 @@
 import contextlib
 import functools
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ import numpy as np
 from t5x_lite.checkpoints import restoring
 from t5x_lite.checkpoints.arrays import Index
 from t5x_lite.checkpoints.native import architecture_from_json, model_config_from_json
-from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.checkpoints.orbax import TOKENIZER, Checkpoints
 from t5x_lite.checkpoints.t5x.optimizer import slots_of
 from t5x_lite.checkpoints.weights import LazyModel, Read, Slots, placed, reader
-from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
+from t5x_lite.data.tokenizers import Tokenizer, file_checksums, load_tokenizer
 from t5x_lite.files.run_path import CHECKPOINTS, checked_step
 from t5x_lite.model.architectures import ENCODER_DECODER
 
@@ -29,6 +30,8 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None, step: int |
             raise ValueError(f"{manifest} has {manifest.stat().st_size:,} bytes, more than any manifest: it is damaged")
     with _opened(path) as checkpoints:
         meta = restoring.meta(checkpoints, step)
+    if tokenizer is None:
+        _check_tokenizer(path, step, meta)
     config, architecture = model_config_from_json(meta["model"]), ENCODER_DECODER
     if "architecture" in meta:  # absent in the first version, which had only encoder-decoders
         architecture = architecture_from_json(meta["architecture"])
@@ -46,6 +49,17 @@ def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None, step: int |
 
     tokenizer = tokenizer or load_tokenizer(path)
     return LazyModel(config, architecture, tokenizer, step, np.dtype(np.float32), read, restore=restore)
+
+
+def _check_tokenizer(path: pathlib.Path, step: int, meta: Mapping[str, Any]) -> None:
+    """Raises ValueError unless a run's tokenizer is the one that a checkpoint was trained with, as far as it tells."""
+    found = file_checksums(path)
+    for name, checksum in meta.get(TOKENIZER, {}).items():  # absent in early versions
+        if name in found and found[name] != checksum:
+            raise ValueError(
+                f"{path / name} is not as it was when the checkpoint of step {step} was saved (edited, or damaged): "
+                "restore it"
+            )
 
 
 def read_slots(path: pathlib.Path, step: int) -> Slots | None:

@@ -17,7 +17,7 @@ from rich.table import Table
 from t5x_lite.evaluation.results import PREFIX, by_task
 from t5x_lite.evaluation.words import LABELS, unit_of
 from t5x_lite.files.lock import LOCK
-from t5x_lite.files.metrics_file import METRICS, read_rows
+from t5x_lite.files.metrics_file import METRICS, check_rows, read_rows
 from t5x_lite.files.run_config import RUN_CONFIG, read_run_config
 from t5x_lite.files.run_path import CHECKPOINTS, saved_steps
 
@@ -102,8 +102,11 @@ def summarise(path: pathlib.Path) -> RunSummary:
 
 def _read(path: pathlib.Path) -> dict[str, Any]:
     """Returns the fields of a summary; raises ValueError or OSError if a file is damaged."""
-    steps, rows, metrics = saved_steps(path), read_rows(path / METRICS), path / METRICS
-    config, starts = read_run_config(path), _starts(path / ENVIRONMENT)
+    metrics = path / METRICS
+    check_rows(metrics)
+    steps, rows = saved_steps(path), read_rows(metrics)
+    config, environment = read_run_config(path), path / ENVIRONMENT
+    starts = _starts(environment) if config is not None or environment.is_file() else []
     if config is None and (steps or rows):
         raise ValueError(f"{path / RUN_CONFIG} is missing: restore it")
     train = (config or {}).get("train")
@@ -124,8 +127,6 @@ def _read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _starts(path: pathlib.Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        return []
     from t5x_lite.training.starts import read_starts
 
     starts = read_starts(path)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.checksum import crc, tell_changed
 
 METRICS = "metrics.jsonl"
 LOSSES = "loss", "eval/loss"
@@ -33,6 +34,54 @@ def read_rows(path: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def keep_rows(path: pathlib.Path, step: int) -> None:
-    """Drops the rows of a metrics file after a step."""
-    rows = read_rows(path)
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows if row["step"] <= step))
+    """Drops the rows of a metrics file after a step; tells if others were missing or changed."""
+    check_rows(path)
+    content = "".join(json.dumps(row) + "\n" for row in read_rows(path) if row["step"] <= step).encode()
+    # First, because what is kept is how the file begins before and after.
+    _write_checksum(path, len(content), crc(content))
+    write_atomically(path, content)
+
+
+class RowWriter:
+    """Appends rows to a metrics file, and keeps the checksum of all that is written beside it.
+
+    The checksum comes second: after a kill in between it is that of the beginning of the file, as `check_rows` expects.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        content = path.read_bytes()
+        self._path, self._size, self._crc = path, len(content), crc(content)
+        self._file = path.open("ab")
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Appends a row."""
+        line = json.dumps(row).encode() + b"\n"
+        self._file.write(line)
+        self._file.flush()
+        self._size, self._crc = self._size + len(line), crc(line, int(self._crc, 16))
+        _write_checksum(self._path, self._size, self._crc)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def check_rows(path: pathlib.Path) -> None:
+    """Prints a line if rows of a metrics file are missing or changed; those of earlier versions have no checksum."""
+    written = checksum_file(path)
+    if not written.is_file():
+        return
+    with written.open("rb") as file:  # before the rows, to which a run may add others
+        size, _, recorded = file.read(64).decode(errors="replace").strip().partition(" ")
+    content = path.read_bytes() if path.is_file() else b""
+    if not size.isdecimal() or len(content) < int(size) or crc(content[: int(size)]) != recorded:
+        tell_changed(path, "lacks rows, or was changed after the run wrote it")
+
+
+def checksum_file(path: pathlib.Path) -> pathlib.Path:
+    """Returns the file with the length and the checksum of a metrics file."""
+    return path.with_name(f".{path.name}.checksum")
+
+
+def _write_checksum(path: pathlib.Path, size: int, checksum: str) -> None:
+    write_atomically(checksum_file(path), f"{size} {checksum}\n")

@@ -12,6 +12,7 @@ import yaml
 from t5x_lite.config import RunConfig
 from t5x_lite.config.defaults import FINE_TUNING, defaults_of, filled
 from t5x_lite.config.run import FIRST_REVISION, LATEST_REVISION
+from t5x_lite.files.checksum import is_changed, tell_changed
 from t5x_lite.files.reading import read_bytes
 from t5x_lite.files.yaml_text import MAX_CHARACTERS, load_yaml
 
@@ -23,6 +24,8 @@ HISTORY = "history"  # the key of the changes since the run began
 def read_run_config(run_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
     """Returns the recorded fields, with the revision of a run that recorded none; None if there is no run.
 
+    Prints a line if the file was changed by anything but a start of the run.
+
     Raises:
       ValueError: if the file is corrupt.
     """
@@ -30,11 +33,14 @@ def read_run_config(run_dir: str | os.PathLike[str]) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        fields = load_yaml(read_bytes(path, 4 * MAX_CHARACTERS).decode())
+        content = read_bytes(path, 4 * MAX_CHARACTERS)
+        fields = load_yaml(content.decode())
     except (yaml.YAMLError, UnicodeDecodeError):
         fields = None
     if not isinstance(fields, dict) or not isinstance(fields.pop(HISTORY, []), list):
         raise ValueError(f"{path} is corrupt: restore it, or name another run_dir")
+    if is_changed(content):
+        tell_changed(path)
     return {"revision": FIRST_REVISION} | fields
 
 

@@ -12,6 +12,7 @@ import jax
 
 from t5x_lite.config import RunConfig, TaskConfig
 from t5x_lite.config.plain import as_plain
+from t5x_lite.files.checksum import is_changed
 from t5x_lite.files.messages import listed
 from t5x_lite.files.run_config import HISTORY, RUN_CONFIG, read_run_config
 from t5x_lite.files.yaml_text import load_yaml
@@ -69,8 +70,8 @@ def changed_fields(run_dir: pathlib.Path, asked: Mapping[str, Any]) -> list[Chan
     Raises:
       ValueError: if there are results without a record.
     """
-    recorded, metrics = read_run_config(run_dir), run_dir / "metrics.jsonl"
-    if not any((run_dir / "checkpoints").glob("*/")) and not (metrics.is_file() and metrics.stat().st_size):
+    recorded = read_run_config(run_dir)
+    if not has_results(run_dir):
         return []
     if recorded is None:
         raise ValueError(
@@ -79,9 +80,20 @@ def changed_fields(run_dir: pathlib.Path, asked: Mapping[str, Any]) -> list[Chan
     return list(_differences("", recorded, asked, as_plain(RunConfig(run_dir="."))))
 
 
+def has_results(run_dir: pathlib.Path) -> bool:
+    """Returns whether a run has a checkpoint or a row of metrics."""
+    metrics = run_dir / "metrics.jsonl"
+    return any((run_dir / "checkpoints").glob("*/")) or (metrics.is_file() and metrics.stat().st_size > 0)
+
+
 def check_changes(run_dir: pathlib.Path, asked: Mapping[str, Any], *, allow_changes: bool) -> None:
     """Raises ValueError, with the old and new values, if a run cannot, or must not without being told to, continue."""
     changes = changed_fields(run_dir, asked)
+    if has_results(run_dir) and _edit(run_dir) and not allow_changes:
+        raise ValueError(
+            f"{run_dir / RUN_CONFIG} was changed after the run wrote it (edited, or damaged): restore it, or continue "
+            "with what it says now by --allow_changes, which is recorded"
+        )
     fixed = [change for change in changes if change.is_fixed]
     if fixed:
         raise ValueError(
@@ -113,6 +125,7 @@ def with_history(run_dir: pathlib.Path, asked: Mapping[str, Any], step: int) -> 
             f"{_differs(deciding[0], run_dir)}{_and_also(deciding[1:])}, and is complete at step {step}, so nothing "
             f"would be trained with it: use the old value, or a train.num_steps above {step}"
         )
+    changes = [*_edit(run_dir), *changes]
     if changes and jax.process_index() == 0:
         print(f"From step {step} on: {listed(changes)}{_new_schedule(changes, asked)}", file=sys.stderr)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -124,6 +137,13 @@ def with_history(run_dir: pathlib.Path, asked: Mapping[str, Any], step: int) -> 
 def read_history(run_dir: pathlib.Path) -> list[dict[str, Any]]:
     """Returns the recorded changes, oldest first: `step`, `time`, `field`, `old` and `new`."""
     return load_yaml((run_dir / RUN_CONFIG).read_text(encoding="utf-8")).get(HISTORY, [])
+
+
+def _edit(run_dir: pathlib.Path) -> list[Change]:
+    """Returns the change of `config.yaml` as a whole since the run wrote it; none if it is unchanged."""
+    path = run_dir / RUN_CONFIG
+    content = path.read_bytes() if path.is_file() else b""
+    return [Change(RUN_CONFIG, "as written", "as edited")] if is_changed(content) else []
 
 
 def _differences(name: str, old: Any, new: Any, default: Any) -> Iterator[Change]:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Logging to the terminal, `metrics.jsonl` and TensorBoard; the metrics of each step are read one step late."""
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Self
@@ -13,7 +12,7 @@ from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.config import RunConfig
 from t5x_lite.evaluation.results import PREFIX, as_json
 from t5x_lite.evaluation.words import describe, duration
-from t5x_lite.files.metrics_file import LOSSES, keep_rows, losses_of, read_rows
+from t5x_lite.files.metrics_file import LOSSES, RowWriter, keep_rows, losses_of, read_rows
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.optim import make_schedule
 from t5x_lite.training.program import Program
@@ -45,7 +44,7 @@ class RunLogger:
                 self.losses |= losses_of(row["step"], row)
         if enabled:
             keep_rows(directory.metrics, start)
-            self._file = directory.metrics.open("a")
+            self._file = RowWriter(directory.metrics)
             config = directory.config.read_text() if directory.config.is_file() else ""
             self._events = Events(directory.tensorboard, start=start, config=config)
 
@@ -81,8 +80,7 @@ class RunLogger:
             self.print(f"step {step}/{self._num_steps}  {first}  {self._clock.describe(step)}{line_break}{others}")
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": step} | {name: as_json(value) for name, value in scalars.items()}) + "\n")
-        self._file.flush()
+        self._file.write({"step": step} | {name: as_json(value) for name, value in scalars.items()})
         self._events.add(step, scalars)
         for task, examples in self._examples.items():
             self._events.add_examples(step, task, examples)

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 
-from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.checkpoints.orbax import TOKENIZER, Checkpoints
 from t5x_lite.config import RunConfig
 from t5x_lite.data.corpus.open import Corpora, tokenizer_of
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.dataset import RunExamples, make_examples, row_lengths
 from t5x_lite.data.pipeline import train_batches
+from t5x_lite.data.tokenizers import file_checksums
 from t5x_lite.evaluation.evaluator import Evaluation
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.metrics_file import read_rows
@@ -79,7 +80,7 @@ def train(
         checkpoints = stack.enter_context(open_checkpoints(directory, cfg, from_step))
         stack.enter_context(jax.set_mesh(job.program.mesh))
         state, first_example = restore_or_init(job.program, checkpoints)
-        start = int(state.step)
+        start, description = int(state.step), job.program.description | {TOKENIZER: file_checksums(directory.path)}
         directory.record(run.config, start)
         logger = stack.enter_context(RunLogger(directory, start=start, num_steps=num_steps, enabled=is_first))
         watchdog = stack.enter_context(Watchdog())
@@ -98,7 +99,7 @@ def train(
             stops = stop.reached(step)
             if step % cfg.checkpoint.every_steps == 0 or step == num_steps or stops:
                 next_example = first_example + (step - start) * cfg.train.batch_size
-                save(checkpoints, state, {"next_example": next_example} | job.program.description, step_logger)
+                save(checkpoints, state, {"next_example": next_example} | description, step_logger)
             if cfg.evaluates_at(step):  # after saving, so that a kill meanwhile costs no steps
                 results = record_evaluation(evaluate, state, step_logger)
             if stops:

@@ -17,6 +17,7 @@ import yaml
 from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.checksum import with_first_line, with_key
 from t5x_lite.files.lock import LOCK, locked
 from t5x_lite.files.run_config import RUN_CONFIG
 from t5x_lite.files.yaml_text import Dumper
@@ -90,12 +91,14 @@ class RunDirectory:
             fields = with_history(self.path, fields, step)
         if jax.process_index() == 0:
             start, earlier = environment() | {"step": step}, []
-            if self.environment.is_file():
+            if self.config.is_file() or self.environment.is_file():
                 from t5x_lite.training.starts import read_starts
 
                 earlier = read_starts(self.environment)
-            write_atomically(self.config, yaml.dump(fields, Dumper=Dumper, sort_keys=False))
-            write_atomically(self.environment, json.dumps(start | {"starts": [*earlier, start]}, indent=2) + "\n")
+            # The environment first: a config without one has lost it.
+            environs = with_key(start | {"starts": [*earlier, start]})
+            write_atomically(self.environment, json.dumps(environs, indent=2) + "\n")
+            write_atomically(self.config, with_first_line(yaml.dump(fields, Dumper=Dumper, sort_keys=False)))
 
 
 def environment() -> dict[str, Any]:

@@ -9,7 +9,9 @@ import pytest
 
 from t5x_lite.checkpoints.load import load
 from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.checkpoints.run import open_checkpoint
 from t5x_lite.config.generation import GenerationConfig
+from t5x_lite.data.tokenizers import file_checksums
 from t5x_lite.data.tokenizers.bytes import ByteAndSentinelTokenizer, ByteTokenizer
 from t5x_lite.model.architectures import Architecture
 from tests import tiny
@@ -72,3 +74,17 @@ def test_loading_leaves_a_checkpoint_that_is_being_written_alone(run_dir):
 def test_a_tokenizer_that_is_given_takes_the_place_of_the_directorys_own(run_dir):
     tokenizer = ByteAndSentinelTokenizer(20)
     assert load(run_dir, tokenizer=tokenizer).tokenizer is tokenizer
+
+
+def test_a_tokenizer_that_is_not_the_checkpoints_is_refused(tmp_path):
+    (tmp_path / "config.yaml").write_text("{}")
+    ByteTokenizer(100).save(tmp_path)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=1)
+    meta = {"model": dataclasses.asdict(CFG), "tokenizer": file_checksums(tmp_path)}
+    checkpoints.save(3, {"model": tiny.model(CFG)}, meta)
+    checkpoints.close()
+    assert open_checkpoint(tmp_path, None).step == 3
+    ByteTokenizer(101).save(tmp_path)
+    with pytest.raises(ValueError, match=r"vocabulary.json is not as it was when the checkpoint of step 3 was saved"):
+        open_checkpoint(tmp_path, None)
+    assert open_checkpoint(tmp_path, ByteTokenizer(100)).step == 3

@@ -4,6 +4,7 @@ import pytest
 import yaml
 
 from t5x_lite.config import ModelOptions, RunConfig, TrainConfig
+from t5x_lite.files.checksum import with_first_line
 from t5x_lite.files.run_config import read_run_config, resolved
 
 
@@ -55,3 +56,13 @@ def test_null_fields_have_the_values_that_the_run_recorded(tmp_path):
     assert cfg.model.dropout_rate is None  # not fine-tuning's, which came later
     given = RunConfig(run_dir=str(tmp_path), train=TrainConfig(batch_size=8))
     assert resolved(given, tmp_path).train.batch_size == 8
+
+
+def test_a_config_that_was_edited_is_read_and_told(tmp_path, capsys):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(with_first_line("seed: 3\n"))
+    read_run_config(tmp_path)
+    assert capsys.readouterr().err == ""
+    path.write_bytes(path.read_bytes().replace(b"3\n", b"4\n"))
+    assert read_run_config(tmp_path) == {"revision": 1, "seed": 4}
+    assert f"{path} was changed after the run wrote it (edited, or damaged)" in capsys.readouterr().err

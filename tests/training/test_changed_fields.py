@@ -20,6 +20,7 @@ from t5x_lite.config import (
 )
 from t5x_lite.config.defaults import PRETRAINING, filled
 from t5x_lite.config.plain import as_plain
+from t5x_lite.files.checksum import with_first_line
 from t5x_lite.training.changed_fields import changed_fields, check_changes, with_history
 
 MIXTURE = MixtureConfig(tasks={"a": TaskConfig(source="a"), "b": TaskConfig(source="b")}, rates={"a": 2.0, "b": 1.0})
@@ -39,6 +40,33 @@ def run_dir(tmp_path):
 
 def record(run_dir, fields):
     (run_dir / "config.yaml").write_text(yaml.safe_dump(fields))
+
+
+def record_and_edit(run_dir, old, new):
+    """As if somebody had edited the config that a run wrote."""
+    written = with_first_line(yaml.safe_dump(as_plain(BEGAN)))
+    (run_dir / "config.yaml").write_bytes(written.replace(old, new))
+
+
+def test_an_edited_config_is_refused_before_its_values_are_believed(run_dir):
+    record_and_edit(run_dir, b"seed: 3", b"seed: 4")
+    for seed in (3, 4):
+        with pytest.raises(ValueError, match=r"config.yaml was changed .*: restore it, or .* by --allow_changes"):
+            check_changes(run_dir, as_plain(dataclasses.replace(BEGAN, seed=seed)), allow_changes=False)
+
+
+def test_an_edited_config_is_continued_with_changes_allowed_and_recorded(run_dir):
+    record_and_edit(run_dir, b"seed: 3", b"seed: 4")
+    asked = as_plain(dataclasses.replace(BEGAN, seed=4))
+    check_changes(run_dir, asked, allow_changes=True)
+    (change,) = with_history(run_dir, asked, 6)["history"]
+    assert (change["step"], change["field"]) == (6, "config.yaml")
+
+
+def test_a_config_as_a_run_wrote_it_is_not_edited(run_dir):
+    record_and_edit(run_dir, b"", b"")
+    check_changes(run_dir, as_plain(BEGAN), allow_changes=False)
+    assert "history" not in with_history(run_dir, as_plain(BEGAN), 6)
 
 
 def test_an_unchanged_config_has_no_changes(run_dir):

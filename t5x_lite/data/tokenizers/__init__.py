@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from t5x_lite.config import TokenizerConfig
 from t5x_lite.data.tokenizers.base import KIND_FILE, SpecialIds, Tokenizer, trim
+from t5x_lite.files.checksum import crc
 from t5x_lite.files.reading import read_bytes, reading
 
 if TYPE_CHECKING:
     from t5x_lite.data.tokenizers.added import AddedToken
 
-__all__ = ["KIND_FILE", "Tokenizer", "build_tokenizer", "load_tokenizer", "tokenizer_hash", "trim"]
+__all__ = ["KIND_FILE", "Tokenizer", "build_tokenizer", "file_checksums", "load_tokenizer", "tokenizer_hash", "trim"]
 
 # Classes by their attribute `kind`, the value of `task.tokenizer.kind`. Only the chosen one's module is imported.
 KINDS = {
@@ -61,6 +62,12 @@ def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
         path = pathlib.Path(directory) / name
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()
+
+
+def file_checksums(directory: str | os.PathLike[str]) -> dict[str, str]:
+    """Returns a checksum of each file of the tokenizer saved in a directory, by name."""
+    paths = [path for name in FILES if (path := pathlib.Path(directory) / name).is_file()]
+    return {path.name: crc(path.read_bytes()) for path in paths}
 
 
 def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:
