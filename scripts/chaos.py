@@ -4,19 +4,22 @@
     python scripts/chaos.py [--seed 0 --rounds 100 --seconds 3600 --json chaos.json]
     python scripts/chaos.py --short            # a sample of everything, in about a minute on an idle core
 
-Every command is first run undisturbed, for reference. Then, with a tiny model, a vocabulary of bytes and a seed:
+Every command is first run undisturbed, for reference. Then, with a tiny model and vocabulary, and a seed:
 
     kills    SIGKILL at a random moment of a command, or of one of its stages; the same command is started again, and
              may be killed again, until it ends
     disks    the disk is full after a random share of what a command writes; then there is space, and it runs again.
              Root gets a small tmpfs; others get a limit on the size of a file
-    damage   each file of a run directory with a bit flipped, cut short, and deleted; the run is asked, measured and
-             trained further
+    damage   each file of a run directory with a bit flipped, cut short, and deleted; the run is asked, measured,
+             listed and trained further
     writers  three processes start on one output
 
-Each trial is one of: survived, the same bits as undisturbed, or an error in one line that names a file; lost, anything
-else with an error; silent, other numbers without an error. Prints a table, and each trial that was lost or silent; the
-exit status is 1 if there is any.
+Each trial is one of: survived, the same bits as undisturbed, or a line that names the file; lost, anything else with an
+error; silent, other predictions, results, weights, rows of metrics or recorded starts without such a line. Prints a
+table, and each trial that was lost or silent; the exit status is 1 if there is any.
+
+Exported models are not damaged: safetensors files have no checksum, and one that we add would make every process read
+the whole file where it now reads its shards alone.
 """
 
 import argparse
@@ -42,7 +45,8 @@ from typing import Any
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NUM_STEPS, EVERY_STEPS, MORE_STEPS = 12, 4, 3
 CONFIG = f"""
-task: {{source: text.txt, text_unit: line, min_characters: 5, eval_percent: 10, tokenizer: {{kind: bytes}}}}
+task: {{source: text.txt, text_unit: line, min_characters: 5, eval_percent: 10,
+  tokenizer: {{vocab_size: 70, num_sentinels: 20}}}}
 model: {{preset: t5_1_1_small, emb_dim: 16, num_heads: 2, head_dim: 4, mlp_dim: 24, num_encoder_layers: 1,
   num_decoder_layers: 1}}
 train: {{num_steps: {NUM_STEPS}, batch_size: 2, inputs_length: 32, log_every_steps: 1}}
@@ -88,8 +92,9 @@ class Done:
         return (self.error.strip().splitlines() or [""])[-1]
 
     def is_refusal(self) -> bool:
-        """Whether it ended with one line for the user, not with a traceback or a signal."""
-        return self.status == 2 and self.last_line.startswith("t5x-lite ") and "Traceback" not in self.error
+        """Whether it ended with an error for the user, not with a traceback or a signal."""
+        is_told = any(line.startswith("t5x-lite ") for line in self.error.splitlines())
+        return self.status == 2 and is_told and "Traceback" not in self.error
 
 
 @dataclasses.dataclass(frozen=True)
@@ -375,6 +380,7 @@ def reading_commands(run_dir: pathlib.Path, folder: pathlib.Path) -> dict[str, s
     return {
         "infer": f"infer --checkpoint {run_dir} --input lines.txt --output {folder / 'rows'} --max_new_tokens 4",
         "eval": f"eval --checkpoint {run_dir} --json",
+        "runs": f"runs {run_dir} --json",
         "train": f"train --config tiny.yaml --run_dir {run_dir} --train.num_steps {NUM_STEPS + MORE_STEPS}",
     }
 
@@ -383,12 +389,15 @@ def numbers(lab: Lab, name: str, done: Done, run_dir: pathlib.Path, folder: path
     """Returns what a command of `reading_commands` found."""
     if name == "infer":
         return bytes_of(folder / "rows")
-    if name == "eval":
-        return {key: value for key, value in json.loads(done.out).items() if key != "checkpoint"}
+    if name in ("eval", "runs"):
+        found = json.loads(done.out)
+        fields = found if name == "eval" else found[0] if found else {}
+        return {key: value for key, value in fields.items() if key not in ("checkpoint", "run", "written")}
     with contextlib.suppress(ValueError):
-        rows = [row for row in losses(run_dir) if row[0] > NUM_STEPS]
-        return [rows, lab.ask(f"convert {run_dir} {folder / 'model'}").status, bytes_of(folder / "model")]
-    return "its metrics cannot be read"
+        starts = json.loads((run_dir / "environment.json").read_text())["starts"][:-1]  # without that of `done`
+        status = lab.ask(f"convert {run_dir} {folder / 'model'}").status
+        return [losses(run_dir), starts, status, bytes_of(folder / "model")]
+    return "its record cannot be read"
 
 
 def damage_round(lab: Lab, tally: Tally, file: str, how: str, expected: dict[str, Digest]) -> None:
@@ -402,9 +411,11 @@ def damage_round(lab: Lab, tally: Tally, file: str, how: str, expected: dict[str
                 continue
             done = lab.ask(reading_commands(run_dir, folder)[name])
             if done.status == 0:
-                verdict = "survived" if numbers(lab, name, done, run_dir, folder) == expected[name] else "silent"
+                is_named = str(run_dir / file) in done.error + done.out
+                same = is_named or numbers(lab, name, done, run_dir, folder) == expected[name]
+                verdict = "survived" if same else "silent"
             else:
-                verdict = "survived" if done.is_refusal() and str(folder) in done.last_line else "lost"
+                verdict = "survived" if done.is_refusal() and str(folder) in done.error else "lost"
             tally.add("damage", case, verdict, f"{name}, {file} {how}: {done.error[-1000:] or done.out[-500:]}")
 
 

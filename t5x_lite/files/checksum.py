@@ -3,7 +3,6 @@
 
 import functools
 import json
-import os
 import pathlib
 import sys
 import zlib
@@ -37,11 +36,7 @@ def with_key(fields: Mapping[str, Any]) -> dict[str, Any]:
     return others | {KEY: crc(json.dumps(others, sort_keys=True).encode())}
 
 
-def tell_changed(path: str | os.PathLike[str], what: str = "was changed after the run wrote it") -> None:
-    """Prints, once, that a file is not as it was written: edited, or damaged."""
-    _tell_once(f"{pathlib.Path(path)} {what} (edited, or damaged)")
-
-
 @functools.cache
-def _tell_once(line: str) -> None:
-    print(line, file=sys.stderr)
+def tell_changed(path: pathlib.Path, what: str = "was changed after the run wrote it (edited, or damaged)") -> None:
+    """Prints, once, that a file of a run is not as it was written."""
+    print(f"{path} {what}", file=sys.stderr)

@@ -75,7 +75,7 @@ def check_rows(path: pathlib.Path) -> None:
         size, _, recorded = file.read(64).decode(errors="replace").strip().partition(" ")
     content = path.read_bytes() if path.is_file() else b""
     if not size.isdecimal() or len(content) < int(size) or crc(content[: int(size)]) != recorded:
-        tell_changed(path, "lacks rows, or was changed after the run wrote it")
+        tell_changed(path, "lacks rows, or was changed after the run wrote it (edited, or damaged)")
 
 
 def checksum_file(path: pathlib.Path) -> pathlib.Path:

@@ -57,4 +57,5 @@ def resolved(cfg: RunConfig, run_dir: str | os.PathLike[str]) -> RunConfig:
 
 def _recorded(recorded: Mapping[str, Any], name: str) -> Any:
     section, _, field = name.partition(".")
-    return recorded.get(section, {}).get(field, MISSING)
+    fields = recorded.get(section)
+    return fields.get(field, MISSING) if isinstance(fields, dict) else MISSING  # of a damaged config, which is told

@@ -66,3 +66,9 @@ def test_a_config_that_was_edited_is_read_and_told(tmp_path, capsys):
     path.write_bytes(path.read_bytes().replace(b"3\n", b"4\n"))
     assert read_run_config(tmp_path) == {"revision": 1, "seed": 4}
     assert f"{path} was changed after the run wrote it (edited, or damaged)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("section", [None, 3, "text", []])
+def test_a_section_that_was_cut_off_has_no_fields(section, tmp_path):
+    recorded(tmp_path, {"revision": 2, "optimizer": section})
+    assert resolved(RunConfig(run_dir=str(tmp_path)), tmp_path).optimizer.learning_rate is not None
