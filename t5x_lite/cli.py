@@ -6,6 +6,7 @@ Ctrl-C has its handler.
 """
 
 import argparse
+import contextlib
 import re
 import sys
 from collections.abc import Sequence
@@ -24,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status; without arguments, runs the process's own and may end it."""
     is_process = arguments is None
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    with interrupts.handled() as is_handled:
+    is_restartable = arguments[:1] == ["train"]
+    with interrupts.handled() as is_handled, interrupts.restartable() if is_restartable else contextlib.nullcontext():
         try:
             status = _until_unread(arguments)
         except (Exception, KeyboardInterrupt) as error:

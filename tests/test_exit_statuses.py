@@ -72,6 +72,34 @@ def test_train_ends_with_75_in_every_process_when_one_is_told_to_stop(num_proces
     assert "saved. Run the same command again to resume." in printed[0]
 
 
+STAGES = {
+    "imports": "sys.meta_path.insert(0, Finder)",
+    "checks": "from t5x_lite.training import loop\nloop.check_start = lambda *_, **__: kill()",
+    "preparation": "from t5x_lite.training import loop\nloop.prepare_corpora = lambda *_, **__: kill()",
+}
+TERMINATED = """
+import os, signal, sys, time
+def kill(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+class Finder:
+    def find_spec(name, *_):
+        return kill() if name == "jax" else None
+"""
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_train_ends_with_75_when_it_is_told_to_stop_before_the_first_step_and_goes_on(stage, tmp_path):
+    code = f"{TERMINATED}\n{STAGES[stage]}\n{START}"
+    command = [sys.executable, "-c", code, *train(tmp_path / "run", 3)]
+    done = subprocess.run(command, env=environment(1), capture_output=True, text=True)
+    assert done.returncode == 75, done.stderr
+    assert done.stderr.splitlines()[-1].endswith("stopped by SIGTERM with nothing to save; run the same command again")
+    found, printed = statuses(1, *train(tmp_path / "run", 3))
+    assert found == [0], printed
+
+
 @both
 def test_every_command_ends_with_2_after_a_mistake(num_processes, finished, tmp_path):
     (tmp_path / "lines.txt").write_text("one\n")

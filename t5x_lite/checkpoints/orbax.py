@@ -6,7 +6,10 @@ Trees are stored as nested dictionaries, so that reading them does not need the 
 """
 
 import json
+import logging
+import os
 import pathlib
+import re
 import shutil
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from t5x_lite.files.full_disk import FULL
 from t5x_lite.files.messages import first_line
 from t5x_lite.parallel.param_paths import named_leaves, to_pure_dict
 
@@ -83,6 +87,8 @@ class Checkpoints:
         self.directory, self._num_newest = directory.absolute(), keep or 0
         writes = keep is not None  # otherwise a reader would delete what another process is writing
         policy = self if writes else None
+        if writes:
+            logging.getLogger("absl").addFilter(_is_not_raised)  # once
         options = ocp.CheckpointManagerOptions(
             preservation_policy=policy, cleanup_tmp_directories=writes, create=writes
         )
@@ -141,7 +147,13 @@ class Checkpoints:
         try:
             write()
         except Exception as error:  # Orbax raises whatever its storage layers raise
+            full = (os.strerror(code) for code in FULL if os.strerror(code) in str(error))
             raise OSError(
-                f"cannot write a checkpoint to {self.directory}: {first_line(error)}. "
+                f"cannot write a checkpoint to {self.directory}: {next(full, first_line(error))}. "
                 "Earlier checkpoints are intact; free some space or correct the permissions and run again"
             ) from error
+
+
+def _is_not_raised(record: logging.LogRecord) -> bool:
+    """Leaves out what Orbax's threads log, with tracebacks, of an error that Orbax also raises."""
+    return not re.search(r"_SignalingThread.run\(\)|^\[process=\S+ Failed to run|Save Finalize thread", str(record.msg))

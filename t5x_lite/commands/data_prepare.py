@@ -11,7 +11,6 @@ from t5x_lite.data.corpus.first_look import check_text
 from t5x_lite.data.corpus.manifest import MANIFEST, Part
 from t5x_lite.data.corpus.open import open_corpora
 from t5x_lite.data.corpus.prepare import prepare_text
-from t5x_lite.data.corpus.room import check_room
 from t5x_lite.data.corpus.tokenize import Preparation, tokenize_portions
 from t5x_lite.data.sources.named_files import task_files
 from t5x_lite.data.task_specs import TaskSpecs, resolve_tasks
@@ -54,7 +53,6 @@ def _is_foreign(path: pathlib.Path) -> bool:
 
 def _prepare(tasks: TaskSpecs, directory: pathlib.Path, cfg: PrepareConfig) -> None:
     def tokenize(preparation: Preparation) -> list[Part]:
-        check_room(preparation)
         portions = preparation.portions(cfg.num_shards)
         if cfg.runner == "beam":
             from t5x_lite.data.corpus.beam_runner import tokenize_portions_with_beam  # an extra

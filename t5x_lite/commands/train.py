@@ -2,9 +2,8 @@
 """`t5x-lite train`: trains a model from a config."""
 
 from t5x_lite.config import RunConfig
+from t5x_lite.parallel.interrupts import STOPPED
 from t5x_lite.training.loop import train
-
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: run the same command again
 
 
 def run(

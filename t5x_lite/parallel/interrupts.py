@@ -22,6 +22,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 STATUS = 130  # what shells report for a process that SIGINT ended
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: nothing is lost, and the same command goes on
 SECONDS_TO_END = 5.0  # for clean-up, or for compiled code to return, after the first Ctrl-C
 RETRY_SECONDS = 0.1
 SAME_PRESS_SECONDS = 0.2  # launchers forward a signal that the terminal has sent to all processes
@@ -45,6 +46,29 @@ def handled() -> Iterator[bool]:
             yield True
     finally:
         _active = None
+
+
+@contextlib.contextmanager
+def restartable() -> Iterator[None]:
+    """Lets SIGTERM end the process with `STOPPED`, until the command itself handles it: there is nothing to save."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def stop(number: int = signal.SIGTERM, frame: FrameType | None = None) -> NoReturn:
+    """Ends the process with `STOPPED`, without any clean-up."""
+    del frame
+    name = signal.Signals(number).name
+    with contextlib.suppress(OSError):
+        os.write(2, f"\nt5x-lite train: stopped by {name} with nothing to save; run the same command again\n".encode())
+    os._exit(STOPPED)
 
 
 def caused(error: BaseException) -> bool:
@@ -137,6 +161,8 @@ class _Interrupts:
                     self.pressed, self._num_presses, self._deadline = False, 0, math.inf
                 elif byte == signal.SIGINT:
                     self._count()
+                elif byte == signal.SIGTERM and signal.getsignal(signal.SIGTERM) is stop:
+                    stop()  # also while compiled code runs, such as that of an import
             if waits and not ready:
                 self._num_sent += 1
                 if not self._is_installed():  # the other handler decides what the press means

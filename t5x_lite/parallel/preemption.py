@@ -12,11 +12,14 @@ from typing import Self
 import jax
 from jax.experimental import multihost_utils
 
+from t5x_lite.parallel import interrupts
+
 
 class StopSignal:
     """Context manager in which the first signal sets `requested`, and a second SIGINT raises KeyboardInterrupt.
 
-    In a single process, SIGINT keeps its meaning until `begin`: before the first step there is nothing to save.
+    In a single process, SIGINT keeps its meaning until `begin`: before the first step there is nothing to save. So does
+    SIGTERM on the command line, where it ends the process.
     The processes of a run all stop after the same step, whichever of them received the signal: JAX catches SIGTERM and
     coordinates the step; SIGINT is forwarded as SIGTERM.
     """
@@ -29,14 +32,16 @@ class StopSignal:
     def __enter__(self) -> Self:
         if jax.process_count() > 1:
             self._handle(signal.SIGINT, self._forward)
-        else:
+        elif signal.getsignal(signal.SIGTERM) is not interrupts.stop:
             self._handle(signal.SIGTERM, self._request)
         return self
 
     def begin(self) -> None:
-        """Makes SIGINT, too, stop the run after a step."""
+        """Makes both signals stop the run after a step."""
         if jax.process_count() == 1:
             self._handle(signal.SIGINT, self._request)
+            if signal.SIGTERM not in self._before:
+                self._handle(signal.SIGTERM, self._request)
 
     def _handle(self, number: signal.Signals, handler: Callable[[int, FrameType | None], None]) -> None:
         if threading.current_thread() is threading.main_thread():  # the only thread that may set handlers

@@ -108,22 +108,27 @@ def check_changes(run_dir: pathlib.Path, asked: Mapping[str, Any], *, allow_chan
         )
 
 
-def with_history(run_dir: pathlib.Path, asked: Mapping[str, Any], step: int) -> dict[str, Any]:
+def with_history(
+    run_dir: pathlib.Path, asked: Mapping[str, Any], step: int, num_epochs: float | None = None
+) -> dict[str, Any]:
     """Returns what `config.yaml` is to hold from `step` on, and prints what changes.
+
+    The number of steps asked for may have been counted from `num_epochs`, which errors name then.
 
     Raises:
       ValueError: if the run has no step left in which a change would have an effect.
     """
     changes, num_steps = changed_fields(run_dir, asked), asked["train"]["num_steps"]
+    length, longer = f"train.num_steps is {num_steps}", f"a train.num_steps above {step}"
+    if num_epochs is not None:
+        length, longer = f"train.num_epochs is {num_epochs:g}, or {num_steps} steps", "a larger train.num_epochs"
     if step > num_steps:
-        raise ValueError(
-            f"train.num_steps is {num_steps}, but the run in {run_dir} is at step {step}: use a larger one"
-        )
+        raise ValueError(f"{length}, but the run in {run_dir} is at step {step}: use a larger one")
     deciding = [change for change in changes if not change.is_free]
     if deciding and step == num_steps:
         raise ValueError(
             f"{_differs(deciding[0], run_dir)}{_and_also(deciding[1:])}, and is complete at step {step}, so nothing "
-            f"would be trained with it: use the old value, or a train.num_steps above {step}"
+            f"would be trained with it: use the old value, or {longer}"
         )
     changes = [*_edit(run_dir), *changes]
     if changes and jax.process_index() == 0:

@@ -2,7 +2,7 @@
 """Logging to the terminal, `metrics.jsonl` and TensorBoard; the metrics of each step are read one step late."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Self
 
 import jax
@@ -30,10 +30,19 @@ class RunLogger:
       start: the step to resume from.
       num_steps: the total number of steps.
       enabled: False in all processes but one; they write and print nothing.
+      not_shown: the names of metrics that are recorded, but not shown.
     """
 
-    def __init__(self, directory: RunDirectory, *, start: int, num_steps: int, enabled: bool = True):
-        self._num_steps = num_steps
+    def __init__(
+        self,
+        directory: RunDirectory,
+        *,
+        start: int,
+        num_steps: int,
+        enabled: bool = True,
+        not_shown: Collection[str] = (),
+    ):
+        self._num_steps, self._not_shown = num_steps, not_shown
         self._bar = ProgressBar("Training", num_steps, completed=start, text="compiling", enabled=enabled)
         self._clock = Clock(num_steps)
         self._examples: dict[str, Sequence[Example]] = {}
@@ -52,11 +61,13 @@ class RunLogger:
         self._bar.__enter__()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._bar.__exit__()
         if self._file is not None:
             self._file.close()
             self._events.close()
+            if kind is None:
+                self._events.check()
 
     def advance(self, step: int) -> None:
         """Moves the progress bar."""
@@ -72,7 +83,8 @@ class RunLogger:
     ) -> None:
         """Records a row of metrics, and shows it with the learning rate; None is an unknown value, null in the row."""
         self.losses |= losses_of(step, scalars)
-        first, line_break, others = describe({**scalars, "learning_rate": learning_rate}).partition("\n")
+        shown = {name: value for name, value in scalars.items() if name not in self._not_shown}
+        first, line_break, others = describe({**shown, "learning_rate": learning_rate}).partition("\n")
         is_evaluation = any(name.startswith(PREFIX) for name in scalars)
         if not is_evaluation:  # whose numbers are too many for the bar
             self._bar.update(text=first)

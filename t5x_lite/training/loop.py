@@ -17,6 +17,7 @@ from t5x_lite.data.dataset import RunExamples, make_examples, row_lengths
 from t5x_lite.data.pipeline import train_batches
 from t5x_lite.data.tokenizers import file_checksums
 from t5x_lite.evaluation.evaluator import Evaluation
+from t5x_lite.evaluation.results import prefix
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.metrics_file import read_rows
 from t5x_lite.parallel.mesh import device_batches, local_rows
@@ -73,16 +74,17 @@ def train(
     check_from_step(cfg, from_step)
     run, directory = resolve_run(cfg), RunDirectory(cfg.run_dir)
     programs = check_start(run, directory, allow_changes=allow_changes)
-    results, is_first = {}, jax.process_index() == 0
+    results = {}
     with directory, StopSignal() as stop, contextlib.ExitStack() as stack:
+        num_epochs = run.config.train.num_epochs
         job = prepare(run, directory, programs, allow_changes=allow_changes)
         run, cfg, num_steps = job.run, job.run.config, job.run.config.train.num_steps
         checkpoints = stack.enter_context(open_checkpoints(directory, cfg, from_step))
         stack.enter_context(jax.set_mesh(job.program.mesh))
         state, first_example = restore_or_init(job.program, checkpoints)
         start, description = int(state.step), job.program.description | {TOKENIZER: file_checksums(directory.path)}
-        directory.record(run.config, start)
-        logger = stack.enter_context(RunLogger(directory, start=start, num_steps=num_steps, enabled=is_first))
+        directory.record(run.config, start, num_epochs)
+        logger = stack.enter_context(open_logger(job, directory, start))
         watchdog = stack.enter_context(Watchdog())
         logger.print(describe_start(job, start))
         checkpoints.spare = logger.newest_sane
@@ -137,6 +139,17 @@ def make_job(run: Run, programs: Programs, corpora: Corpora) -> Job:
         init = pretrained_init(program, run.pretrained, with_optimizer=run.config.optimizer.from_pretrained)
         program = program._replace(init=init)
     return Job(run, corpora, examples, program)
+
+
+def open_logger(job: Job, directory: RunDirectory, start: int) -> RunLogger:
+    """Opens the logger, which does not show what the frequencies of tokens would do for targets that have inputs."""
+    return RunLogger(
+        directory,
+        start=start,
+        num_steps=job.run.config.train.num_steps or 0,
+        enabled=jax.process_index() == 0,
+        not_shown=[f"{prefix(name)}unigram_text" for name, corpus in job.corpora.items() if corpus.has_pairs],
+    )
 
 
 def make_evaluation(job: Job, watchdog: Watchdog, logger: RunLogger) -> Evaluation:

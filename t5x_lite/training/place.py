@@ -21,6 +21,7 @@ def check_held(path: pathlib.Path, checkpoints: pathlib.Path, count: int, size: 
     held = sum(file.stat().st_size for file in checkpoints.rglob("*") if file.is_file())
     if size * count > free + held:
         raise ValueError(
-            f"run_dir {path} is on a disk with {free / 1e9:,.1f} GB left, but {count} checkpoints of "
-            f"{size / 1e9:,.1f} GB are to be kept: lower checkpoint.keep, or name another run_dir"
+            f"run_dir {path} is on a disk with {free / 1e9:,.1f} GB left, but there will be up to {count} checkpoints "
+            f"of {size / 1e9:,.1f} GB, checkpoint.keep and one more: free some space, lower checkpoint.keep, or name "
+            "another run_dir"
         )

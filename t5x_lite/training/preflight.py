@@ -106,9 +106,12 @@ def check_lengths(spec: ExampleSpec, tokenizer: Tokenizer | None) -> None:
 
 
 def check_space(state: TrainState, cfg: RunConfig, directory: RunDirectory) -> None:
-    """Raises ValueError unless the disk has room for the checkpoints that a run keeps."""
+    """Raises ValueError unless the disk has room for the checkpoints that a run keeps.
+
+    There may be one beside the newest: the last sane one, or in a healthy run the oldest while the next is written.
+    """
     size = checkpoint_bytes(state)
-    count = min(cfg.checkpoint.keep, -(-(cfg.train.num_steps or MAX_STEP) // cfg.checkpoint.every_steps))
+    count = min(cfg.checkpoint.keep + 1, -(-(cfg.train.num_steps or MAX_STEP) // cfg.checkpoint.every_steps))
     free = shutil.disk_usage(directory.nearest()).free
     if size * count > free:
         from t5x_lite.training.place import check_held

@@ -82,13 +82,16 @@ class RunDirectory:
 
             check_changes(self.path, as_plain(cfg), allow_changes=allow_changes)
 
-    def record(self, cfg: RunConfig, step: int) -> None:
-        """Records a start from `step`: the config, with its changes, and the environment; only process 0 writes."""
+    def record(self, cfg: RunConfig, step: int, num_epochs: float | None = None) -> None:
+        """Records a start from `step`: the config, with its changes, and the environment; only process 0 writes.
+
+        Errors name `num_epochs`, if the number of steps has been counted from it.
+        """
         fields = as_plain(cfg)
         if self.config.is_file():
             from t5x_lite.training.changed_fields import with_history
 
-            fields = with_history(self.path, fields, step)
+            fields = with_history(self.path, fields, step, num_epochs)
         if jax.process_index() == 0:
             start, earlier = environment() | {"step": step}, []
             if self.config.is_file() or self.environment.is_file():

@@ -1,6 +1,8 @@
 """Tests t5x_lite/checkpoints/orbax.py"""
 
 import shutil
+import subprocess
+import sys
 from typing import NamedTuple
 
 import jax
@@ -13,6 +15,7 @@ from t5x_lite.checkpoints import restoring
 from t5x_lite.checkpoints.orbax import Checkpoints
 from t5x_lite.parallel.param_paths import from_pure_dict, to_pure_dict
 from tests import tiny
+from tests.paths import ROOT
 
 
 class Pair(NamedTuple):
@@ -92,6 +95,27 @@ def test_a_checkpoint_that_does_not_fit_the_disk_is_not_begun(checkpoints, monke
     with pytest.raises(OSError, match=r"cannot write a checkpoint of .* MB are free"):
         checkpoints.save(1, tree(), {})
     assert checkpoints.latest_step() is None
+
+
+SAVE_ON_A_FULL_DISK = """
+import pathlib, resource, sys
+import jax.numpy as jnp
+from t5x_lite.checkpoints.orbax import Checkpoints
+checkpoints = Checkpoints(pathlib.Path(sys.argv[1]), keep=2)
+resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))
+try:
+    checkpoints.save(2, {"model": {"w": jnp.arange(70_000) ** 2}}, {})
+    checkpoints.wait()
+except OSError as error:
+    print(error, file=sys.stderr)
+"""
+
+
+def test_a_disk_that_fills_up_during_a_save_is_told_in_one_line(tmp_path):
+    command = [sys.executable, "-c", SAVE_ON_A_FULL_DISK, str(tmp_path / "checkpoints")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"cannot write a checkpoint to {tmp_path / 'checkpoints'}: File too large. Earlier check")
 
 
 def test_a_directory_without_checkpoints_has_no_latest_step(checkpoints):

@@ -139,6 +139,21 @@ def test_a_module_is_imported_to_its_end_before_the_interrupt(handler, tmp_path)
     assert end(process) == (130, "imported\ncleaned up\n", "")
 
 
+@pytest.mark.parametrize("work", [CLEANING, COMPILING], ids=["in Python", "in compiled code"])
+def test_sigterm_ends_a_command_that_has_nothing_to_save_with_its_own_status(work):
+    process = start(work.replace("def work():", "@interrupts.restartable()\ndef work():"))
+    process.send_signal(signal.SIGTERM)
+    line = "\nt5x-lite train: stopped by SIGTERM with nothing to save; run the same command again\n"
+    assert end(process)[::2] == (interrupts.STOPPED, line)
+
+
+def test_sigterm_has_its_usual_meaning_afterwards():
+    before = signal.getsignal(signal.SIGTERM)
+    with interrupts.restartable():
+        assert signal.getsignal(signal.SIGTERM) is interrupts.stop
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_call_that_does_not_return_to_python_is_ended():
     process = start(COMPILING)
     press(process)

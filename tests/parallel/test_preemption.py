@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from t5x_lite.parallel import interrupts
 from t5x_lite.parallel.preemption import StopSignal
 
 
@@ -24,6 +25,16 @@ def test_a_signal_becomes_a_request_to_stop(number, capsys):
         os.kill(os.getpid(), number)
         assert stop.requested == number.name
     assert "saving after this step" in capsys.readouterr().err
+
+
+def test_sigterm_ends_a_command_until_the_first_step():
+    with interrupts.restartable():
+        with StopSignal() as stop:
+            assert signal.getsignal(signal.SIGTERM) is interrupts.stop
+            stop.begin()
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.requested == "SIGTERM"
+        assert signal.getsignal(signal.SIGTERM) is interrupts.stop
 
 
 def test_a_second_ctrl_c_stops_at_once():

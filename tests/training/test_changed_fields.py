@@ -215,3 +215,11 @@ def test_fewer_steps_than_were_taken_are_refused(run_dir):
     record(run_dir, as_plain(BEGAN))
     with pytest.raises(ValueError, match=r"^train.num_steps is 9, but the run in .* is at step 11: use a larger one"):
         with_history(run_dir, as_plain(BEGAN), 11)
+
+
+def test_a_number_of_epochs_is_named_if_it_is_what_was_asked_for(run_dir):
+    record(run_dir, as_plain(BEGAN))
+    with pytest.raises(ValueError, match=r"^train.num_epochs is 2.5, or 9 steps, but the run in .* is at step 11: use"):
+        with_history(run_dir, as_plain(BEGAN), 11, 2.5)
+    with pytest.raises(ValueError, match=r"seed is 4, .*: use the old value, or a larger train.num_epochs$"):
+        with_history(run_dir, as_plain(dataclasses.replace(BEGAN, seed=4)), 9, 2.5)

@@ -72,3 +72,5 @@ def test_a_run_of_epochs_ends_at_their_steps_and_records_them(pairs, capsys):
     recorded = read_run_config(cfg.run_dir)["train"]
     assert (recorded["num_steps"], recorded["num_epochs"]) == (3, None)
     assert train(dataclasses.replace(pairs, train=dataclasses.replace(cfg.train, num_epochs=1.5))).step == 5
+    with pytest.raises(ValueError, match=r"^train.num_epochs is 1, or 3 steps, but the run .* is at step 5: use a l"):
+        train(cfg)

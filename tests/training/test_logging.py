@@ -67,6 +67,14 @@ def test_a_log_file_gets_a_line_for_each_row(tmp_path, capsys):
     assert re.fullmatch(r"step 5/10  held-out loss 2.500  learning rate 0.25  0:00:0\d elapsed", second)
 
 
+def test_what_is_not_to_be_shown_is_recorded_all_the_same(tmp_path, capsys):
+    results = {"eval/loss": 2.5, "eval/unigram_text": 3.5}
+    with logger(tmp_path, not_shown=["eval/unigram_text"]) as writing:
+        writing.write(5, results)
+    assert "held-out loss 2.500  0:00" in capsys.readouterr().err
+    assert read_rows(tmp_path / "metrics.jsonl") == [{"step": 5, **results}]
+
+
 def test_a_mixture_is_logged_in_several_lines(tmp_path, capsys, monkeypatch):
     texts = []
     monkeypatch.setattr(ProgressBar, "update", lambda self, text: texts.append(text))

@@ -88,10 +88,10 @@ def test_a_disk_without_room_for_the_checkpoints_is_refused(tmp_path, monkeypatc
     run = resolve_run(config(tmp_path / "run", {"checkpoint": CheckpointConfig(every_steps=3, keep=2)}))
     directory, shapes = RunDirectory(tmp_path / "run"), expected_program(run, None, programs_of(run)).shapes
     disk, size = collections.namedtuple("Disk", "free"), checkpoint_bytes(shapes)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(free=2 * size))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(free=3 * size))  # one beside those kept
     check_space(shapes, run.config, directory)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(free=2 * size - 1))
-    with pytest.raises(ValueError, match=r"2 checkpoints of 0\.0 GB are to be kept: lower checkpoint\.keep"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: disk(free=3 * size - 1))
+    with pytest.raises(ValueError, match=r"up to 3 checkpoints of 0\.0 GB, .*: free some space, lower checkpoint"):
         check_space(shapes, run.config, directory)
     (directory.checkpoints / "3").mkdir(parents=True)
     (directory.checkpoints / "3" / "array").write_bytes(b"x")  # which the run may replace

@@ -1,9 +1,14 @@
 """Tests t5x_lite/training/tensorboard.py"""
 
+import contextlib
+import errno
+
+import pytest
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import directory_check  # noqa: F401 - tensorboardX is installed
 
-from t5x_lite.training.tensorboard import MAX_CHARACTERS, Events
+from t5x_lite.files.full_disk import FullDisk
+from t5x_lite.training.tensorboard import MAX_CHARACTERS, EventFile, Events
 
 
 def written(directory):
@@ -44,3 +49,18 @@ def test_examples_are_a_table_whose_texts_are_not_markup(tmp_path):
     header, _, row = text_of(written(tmp_path)["examples/qa/text_summary", 4]).splitlines()
     assert header == "|inputs|targets|prediction|"
     assert row == f"|a &lt;extra_id_0&gt; b&#124;c|x<br>y|{'z' * MAX_CHARACTERS} ...|"
+
+
+def test_a_full_disk_is_told_by_the_name_of_the_file_and_blocks_nothing(tmp_path, monkeypatch):
+    events = Events(tmp_path / "new", start=0, config="")
+    monkeypatch.setattr(EventFile, "write", lambda self, data: self._keep_error(_fill))
+    with contextlib.suppress(FullDisk):
+        for step in range(1_000):  # the queue of tensorboardX holds 10
+            events.add(step, {"loss": 1.5})
+    events.close()  # which tells nothing, since another error may be on its way
+    with pytest.raises(FullDisk, match=r"cannot write .*/new/events\.out\.\S+: No space left on device; free some"):
+        events.check()
+
+
+def _fill():
+    raise OSError(errno.ENOSPC, "No space left on device")

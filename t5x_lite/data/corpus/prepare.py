@@ -169,6 +169,10 @@ def _prepare_task(preparation: Preparation, announce: Announce, tokenize: Tokeni
         check_same_task(manifest["task"], as_plain(task), directory)
         return
     write_manifest(directory, new_manifest(task))
+    if SPLITS[0] in preparation.splits:
+        from t5x_lite.data.corpus.room import check_room
+
+        check_room(preparation)
     announce(f"Tokenising {in_words(task, tuple(preparation.fields))}")
     manifest = finished_manifest(task, tokenize(preparation), tokenizer_hash(preparation.tokenizer_directory))
     check_not_empty(task, manifest, preparation.splits)

@@ -16,7 +16,10 @@ from t5x_lite.files.full_disk import check_space, raise_named_in
 
 
 def check_room(preparation: Preparation) -> None:
-    """Raises FullDisk if a task's ids need more space than there is, as far as a sample of its records tells."""
+    """Raises FullDisk if a task's ids need more space than there is, as far as a sample of its records tells.
+
+    The shards of a preparation that was stopped are there already.
+    """
     tokenizer, num_ids = load_tokenizer(preparation.tokenizer_directory), 0.0
     lenient = dataclasses.replace(preparation.task, bad_records="skip")
     for field in preparation.fields:
@@ -25,7 +28,8 @@ def check_room(preparation: Preparation) -> None:
         texts = [text for row in read_rows(lenient, source, numbers, LeftOut()) for text in row.texts]
         num_ids += sum(map(len, tokenizer.encode_batch(texts))) / len(numbers) * len(source)
     names = " and ".join(f"task.{field}" for field in preparation.fields)
-    check_space(preparation.directory, num_ids * ids_dtype(tokenizer).itemsize, f"tokenising {names}")
+    held = sum(path.stat().st_size for path in preparation.directory.glob("*-of-*"))
+    check_space(preparation.directory, num_ids * ids_dtype(tokenizer).itemsize - held, f"tokenising {names}")
 
 
 def make_room(preparations: Iterable[Preparation], error: Exception) -> None:

@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from t5x_lite.config import TaskConfig, TokenizerConfig
+from t5x_lite.data.corpus import room
 from t5x_lite.data.corpus.prepare import prepare_corpora
 from t5x_lite.data.corpus.room import check_room
 from t5x_lite.data.corpus.shards import ShardWriter
@@ -52,6 +53,22 @@ def test_text_whose_ids_do_not_fit_is_refused(tasks, tmp_path, monkeypatch):
 def test_text_that_fits_is_not_refused(tasks, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free=NUM_BYTES))
     check_room(preparation(tasks, tmp_path / "run"))
+
+
+def test_what_a_stopped_preparation_has_written_needs_no_more_space(tasks, tmp_path, monkeypatch):
+    stopped = preparation(tasks, tmp_path / "run")
+    stopped.open("source")  # which unpacks it
+    (tmp_path / "run" / "train-00000-of-00003.ids").write_bytes(bytes(NUM_BYTES - 40))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free=40))
+    check_room(stopped)
+
+
+def test_a_run_looks_at_the_disk_before_it_tokenises(tasks, tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(room, "check_space", lambda directory, *_: found.extend(files(directory)))
+    prepare_corpora(tasks, tmp_path / "run")
+    assert found
+    assert not [name for name in found if name.startswith("train")]
 
 
 @pytest.mark.parametrize("error", [ValueError("refused"), OSError("unwritable")])
