@@ -8,6 +8,7 @@ from typing import Any
 
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.checksum import crc, tell_changed
+from t5x_lite.files.full_disk import full_disk_named
 
 METRICS = "metrics.jsonl"
 LOSSES = "loss", "eval/loss"
@@ -56,14 +57,16 @@ class RowWriter:
     def write(self, row: Mapping[str, Any]) -> None:
         """Appends a row."""
         line = json.dumps(row).encode() + b"\n"
-        self._file.write(line)
-        self._file.flush()
+        with full_disk_named(self._path):
+            self._file.write(line)
+            self._file.flush()
         self._size, self._crc = self._size + len(line), crc(line, int(self._crc, 16))
         _write_checksum(self._path, self._size, self._crc)
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        with full_disk_named(self._path):  # tries once more what could not be written
+            self._file.close()
 
 
 def check_rows(path: pathlib.Path) -> None:

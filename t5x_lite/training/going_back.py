@@ -13,6 +13,7 @@ from t5x_lite.checkpoints.whole import damage, newest_whole, whole_steps
 from t5x_lite.config import RunConfig
 from t5x_lite.config.plain import as_plain
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.checksum import KEY, with_key
 from t5x_lite.files.metrics_file import keep_rows, read_rows
 from t5x_lite.files.run_path import steps_in
 from t5x_lite.training.run_dir import RunDirectory
@@ -77,7 +78,7 @@ def _set_aside(directory: RunDirectory, step: int, record: dict[str, Any]) -> No
         write_atomically(place / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         keep_rows(directory.metrics, step)
     time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    write_atomically(place / RECORD, json.dumps(record | {"time": time}, indent=2) + "\n")
+    write_atomically(place / RECORD, json.dumps(with_key(record | {"time": time}), indent=2) + "\n")
     if later or rows:
         moved = [f"checkpoints {_listed(later)}"] * bool(later) + [f"{len(rows)} rows of metrics.jsonl"] * bool(rows)
         _say(f"Going on from step {step}: {' and '.join(moved)} after it are now in {place}")
@@ -104,6 +105,8 @@ def _records(run_dir: pathlib.Path) -> dict[pathlib.Path, dict[str, Any]]:
     for path in sorted(run_dir.glob(f"{SET_ASIDE}/*/{RECORD}"), key=lambda path: int(path.parent.name)):
         try:
             record = json.loads(path.read_text())
+            if KEY in record and record != with_key(record):
+                raise ValueError("its checksum does not match")
             records[path] = {name: record[name] for name in ("from_step", "config")}
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} is damaged: restore or remove it") from error

@@ -1,7 +1,10 @@
 """Tests t5x_lite/files/metrics_file.py"""
 
+import resource
+
 import pytest
 
+from t5x_lite.files.full_disk import FullDisk
 from t5x_lite.files.metrics_file import RowWriter, check_rows, keep_rows, read_rows
 
 
@@ -96,3 +99,15 @@ def test_a_damaged_checksum_is_told_and_hides_no_rows(content, tmp_path, capsys)
     keep_rows(path, 2)
     assert [row["step"] for row in read_rows(path)] == [1, 2]
     assert "lacks rows, or was changed" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_with_the_metrics_file(tmp_path):
+    keep_rows(tmp_path / "metrics.jsonl", 0)
+    writer, (soft, hard) = RowWriter(tmp_path / "metrics.jsonl"), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, hard))
+    try:
+        for act in (lambda: writer.write({"step": 1}), writer.close):
+            with pytest.raises(FullDisk, match=r"cannot write \S+/metrics.jsonl: .*; free some space"):
+                act()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

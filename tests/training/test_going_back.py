@@ -114,3 +114,12 @@ def test_a_step_after_the_last_is_refused(directory):
 def test_a_directory_without_checkpoints_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"--from_step is latest_whole, but run_dir .* has no checkpoints: leave out"):
         check(runs.config(tmp_path), "latest_whole")
+
+
+def test_a_damaged_record_of_going_back_is_refused_by_name(directory):
+    cfg = runs.config(directory.path)
+    go_back(directory, cfg, 5)
+    record = directory.path / "set_aside" / "1" / "record.json"
+    record.write_text(record.read_text().replace('"from_step": 5', '"from_step": 4'))
+    with pytest.raises(ValueError, match=r"record.json is damaged: restore or remove it"):
+        go_back(directory, cfg, 5)
