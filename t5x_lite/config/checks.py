@@ -7,6 +7,8 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from t5x_lite.config.wrong_types import check_types
+
 
 class Rule(NamedTuple):
     """A condition on the value of a field, and the remedy if the value violates it."""
@@ -34,16 +36,20 @@ def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None
     """Raises ValueError for the first field that is None though its type does not say so, or that violates its rule.
 
     A rule applies to space-separated fields; messages show their names after the prefix, such as "train." or "--".
-    Raises TypeError for a text in a field that holds several values, which would be taken for its letters.
+    Raises TypeError for a number, truth value or text of another type, and for a text in a field that holds several
+    values, which would be taken for its letters.
     """
-    for field in dataclasses.fields(config) if dataclasses.is_dataclass(config) else ():
+    fields = dataclasses.fields(config) if dataclasses.is_dataclass(config) else ()
+    for field in fields:
         value = getattr(config, field.name)
         if value is None and not _allows_none(field.type):
             raise ValueError(f"{prefix}{field.name} is null: give it a value, or leave it out")
         if isinstance(value, (str, bytes)) and _holds_several(field.type):
             raise TypeError(f"{prefix}{field.name} is the text {value!r}: give a list, such as [{value!r}]")
-    for rule, fields in rules.items():
-        for field in fields.split():
+    if fields:
+        check_types(config, prefix)
+    for rule, names in rules.items():
+        for field in names.split():
             value = getattr(config, field)
             if value is not None and not rule.holds(value):
                 raise ValueError(f"{prefix}{field} is {_shown(value)}: {rule.remedy}")

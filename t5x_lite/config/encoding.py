@@ -2,7 +2,6 @@
 """Options of embeddings."""
 
 import dataclasses
-import numbers
 import typing
 from typing import Literal
 
@@ -32,9 +31,6 @@ class EncodingConfig:
         known = typing.get_args(Pooling)
         rules = {
             Rule(lambda pooling: pooling in known, f"use one of {', '.join(known)}"): "pooling",
-            Rule(lambda value: isinstance(value, bool), "use true or false"): "normalise",
-            Rule(
-                lambda value: isinstance(value, numbers.Integral) and int(value) > 0, "use a whole number above 0"
-            ): "dimensions max_tokens",
+            Rule(lambda value: value > 0, "use a whole number above 0"): "dimensions max_tokens",
         }
         check_fields(self, "", rules)

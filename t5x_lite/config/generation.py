@@ -6,7 +6,6 @@ import math
 from typing import Literal
 
 from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, Rule, check_fields, require
-from t5x_lite.config.wrong_types import check_types
 
 MOST_BEAMS = 64
 MOST_NGRAM = 16
@@ -80,7 +79,6 @@ class GenerationConfig:
     stop_tokens: tuple[int, ...] = ()
 
     def __post_init__(self):
-        check_types(self, "")
         check_fields(self, "", RULES)
         require(
             self.min_new_tokens <= self.max_new_tokens,

@@ -129,6 +129,7 @@ class ModelOptions:
     dtype: str = "auto"
 
     def __post_init__(self):
+        check_fields(self, "model.", {})
         if self.added_tokens is not None:
             require(
                 self.pretrained is not None,

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 
 import jax
 
-from t5x_lite.config import RunConfig, TaskConfig
+from t5x_lite.config import OptimizerConfig, RunConfig, TaskConfig
 from t5x_lite.config.plain import as_plain
+from t5x_lite.config.run import FIRST_REVISION
 from t5x_lite.files.checksum import is_changed
 from t5x_lite.files.messages import listed
 from t5x_lite.files.run_config import HISTORY, RUN_CONFIG, read_run_config
 from t5x_lite.files.yaml_text import load_yaml
+from t5x_lite.optim.builder import DEFAULT_ADAM_BETA1
 
 # The checkpoints cannot be used if one of these changes; those of the model, but for MODEL_FIELDS, are fixed too.
 FIXED_FIELDS = ("revision", "task.tokenizer", "optimizer.name", "optimizer.beta1", "optimizer.factored")
@@ -77,7 +79,7 @@ def changed_fields(run_dir: pathlib.Path, asked: Mapping[str, Any]) -> list[Chan
         raise ValueError(
             f"{run_dir} holds the results of a run, but not its {RUN_CONFIG}: restore it, or name another run_dir"
         )
-    return list(_differences("", recorded, asked, as_plain(RunConfig(run_dir="."))))
+    return list(_differences("", *_spelt_out(recorded, asked), as_plain(RunConfig(run_dir="."))))
 
 
 def has_results(run_dir: pathlib.Path) -> bool:
@@ -149,6 +151,20 @@ def _edit(run_dir: pathlib.Path) -> list[Change]:
     path = run_dir / RUN_CONFIG
     content = path.read_bytes() if path.is_file() else b""
     return [Change(RUN_CONFIG, "as written", "as edited")] if is_changed(content) else []
+
+
+def _spelt_out(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yields two configs; fields of the optimizer that are null in one of them have there what null stands for."""
+    before, after = (fields.get("optimizer") or {} for fields in (old, new))
+    if not isinstance(before, Mapping):  # damaged
+        yield from (old, new)
+        return
+    for fields, own, other in ((old, before, after), (new, after, before)):
+        is_adafactor = own.get("name", OptimizerConfig.name) == "adafactor"
+        null = {"factored": "large" if fields.get("revision") == FIRST_REVISION else "stacked"}
+        null = null if is_adafactor else {"beta1": DEFAULT_ADAM_BETA1}
+        meant = {name: value for name, value in null.items() if own.get(name) is None and other.get(name) is not None}
+        yield {**fields, "optimizer": {**own, **meant}} if meant else fields
 
 
 def _differences(name: str, old: Any, new: Any, default: Any) -> Iterator[Change]:

@@ -100,8 +100,11 @@ def described(directory, **fields):
         ({"model__emb_dim": 21}, r"of shape \[.*20.*\], not \[.*21"),
         ({"model__num_encoder_layers": 3}, r"not \[3, "),
         ({"model__tie_embeddings": True}, r"has unexpected logits_kernel"),
-        ({"model__scale_logits": "no"}, r"does not describe a model \(its scale_logits is 'no'\)"),
-        ({"model__scale_logits": 0}, r"its scale_logits is 0"),
+        (
+            {"model__scale_logits": "no"},
+            r"does not describe a model \(model\.scale_logits is 'no': use true or false or null\)",
+        ),
+        ({"model__scale_logits": 0}, r"model\.scale_logits is 0"),
         ({"model__remat": 5}, r"its remat is 5"),
         ({"model__remat": None}, r"model.remat is null"),
         ({"model__offload": [1]}, r"its offload is \(1,\)"),

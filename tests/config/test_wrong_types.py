@@ -3,7 +3,20 @@
 import numpy as np
 import pytest
 
-from t5x_lite.config import TrainConfig
+from t5x_lite.config import (
+    CheckpointConfig,
+    DataConfig,
+    EvalConfig,
+    MeshConfig,
+    ModelOptions,
+    OptimizerConfig,
+    RunConfig,
+    TaskConfig,
+    TokenizerConfig,
+    TrainConfig,
+)
+from t5x_lite.config.commands import ServeConfig
+from t5x_lite.config.encoding import EncodingConfig
 from t5x_lite.config.generation import GenerationConfig
 from t5x_lite.config.wrong_types import check_types
 
@@ -15,6 +28,19 @@ from t5x_lite.config.wrong_types import check_types
         (lambda: GenerationConfig(temperature="1"), "temperature is '1': use a number"),
         (lambda: GenerationConfig(num_beams=True), "num_beams is True: use a whole number"),
         (lambda: GenerationConfig(forced_prefix=3), "forced_prefix is 3: use text"),
+        (lambda: TrainConfig(num_steps=2.5), "train.num_steps is 2.5: use a whole number or null"),
+        (lambda: OptimizerConfig(learning_rate="x"), "optimizer.learning_rate is 'x': use a number or null"),
+        (lambda: MeshConfig(data="1"), "mesh.data is '1': use a whole number"),
+        (lambda: DataConfig(num_workers="2"), "data.num_workers is '2': use a whole number"),
+        (lambda: EvalConfig(every_steps=1e3), "eval.every_steps is 1000.0: use a whole number"),
+        (lambda: CheckpointConfig(keep=True), "checkpoint.keep is True: use a whole number"),
+        (lambda: ModelOptions(dropout_rate="0"), "model.dropout_rate is '0': use a number or null"),
+        (lambda: TaskConfig(eval_percent="5"), "task.eval_percent is '5': use a number"),
+        (lambda: TokenizerConfig(vocab_size=4e2), "task.tokenizer.vocab_size is 400.0: use a whole number"),
+        (lambda: RunConfig(run_dir="r", seed=1.5), "seed is 1.5: use a whole number"),
+        (lambda: EncodingConfig(normalise="no"), "normalise is 'no': use true or false or null"),
+        (lambda: EncodingConfig(dimensions=2.5), "dimensions is 2.5: use a whole number or null"),
+        (lambda: ServeConfig(checkpoint="r", port="80"), "--port is '80': use a whole number"),
     ],
 )
 def test_a_value_of_another_type_is_refused_in_words(make, message):

@@ -223,3 +223,24 @@ def test_a_number_of_epochs_is_named_if_it_is_what_was_asked_for(run_dir):
         with_history(run_dir, as_plain(BEGAN), 11, 2.5)
     with pytest.raises(ValueError, match=r"seed is 4, .*: use the old value, or a larger train.num_epochs$"):
         with_history(run_dir, as_plain(dataclasses.replace(BEGAN, seed=4)), 9, 2.5)
+
+
+@pytest.mark.parametrize(
+    ("revision", "null", "meant", "other"),
+    [
+        (1, {"factored": None}, {"factored": "large"}, {"factored": "stacked"}),
+        (2, {"factored": None}, {"factored": "stacked"}, {"factored": "large"}),
+        (2, {"name": "adamw", "beta1": None}, {"name": "adamw", "beta1": 0.9}, {"name": "adamw", "beta1": 0.8}),
+    ],
+)
+def test_what_null_stands_for_is_no_change(run_dir, revision, null, meant, other):
+    null, meant, other = (
+        as_plain(dataclasses.replace(BEGAN, revision=revision, optimizer=optimizer(**changes)))
+        for changes in (null, meant, other)
+    )
+    for old, new in ((null, meant), (meant, null)):
+        record(run_dir, old)
+        assert changed_fields(run_dir, new) == []
+    record(run_dir, null)
+    with pytest.raises(ValueError, match="the checkpoints cannot be used with another one"):
+        check_changes(run_dir, other, allow_changes=True)
