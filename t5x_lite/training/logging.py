@@ -64,8 +64,8 @@ class RunLogger:
     def __exit__(self, kind: object, *_: object) -> None:
         self._bar.__exit__()
         if self._file is not None:
+            self._events.close()  # raises nothing, unlike the other file on a full disk
             self._file.close()
-            self._events.close()
             if kind is None:
                 self._events.check()
 
