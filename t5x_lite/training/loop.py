@@ -107,7 +107,7 @@ def train(
             if stops:
                 break
         checkpoints.wait()
-        logger.print(describe_end(run, int(state.step), stop.requested, checkpoints.steps()))
+        logger.print(describe_end(run, int(state.step), stop.requested, checkpoints.steps(), num_epochs))
         draw_losses(job, directory)
     return Results(results, step=int(state.step), is_complete=int(state.step) >= num_steps)
 

@@ -57,12 +57,13 @@ def _describe_examples(examples: Examples, corpus: Corpus) -> str:
     return describe_pairs(examples)
 
 
-def describe_end(run: Run, step: int, signal: str | None, saved: Sequence[int]) -> str:
+def describe_end(run: Run, step: int, signal: str | None, saved: Sequence[int], num_epochs: float | None = None) -> str:
     """Returns one line on how a run ended and what to do next.
 
     Args:
       signal: the signal that stopped the run, if any.
       saved: the steps of the checkpoints, in order.
+      num_epochs: the `train.num_epochs` from which the number of steps was counted, if any.
     """
     cfg = run.config
     if signal and step < cfg.train.num_steps:
@@ -74,9 +75,9 @@ def describe_end(run: Run, step: int, signal: str | None, saved: Sequence[int]) 
         from t5x_lite.training.health import on_risen_loss
 
         risen = on_risen_loss(cfg, saved)
+    length = "train.num_steps" if num_epochs is None else "train.num_epochs"
     return (
-        f"Complete at step {step}. Raise train.num_steps to continue; t5x-lite infer --checkpoint {cfg.run_dir} {use}."
-        + risen
+        f"Complete at step {step}. Raise {length} to continue; t5x-lite infer --checkpoint {cfg.run_dir} {use}.{risen}"
     )
 
 

@@ -69,6 +69,7 @@ def test_a_run_of_epochs_ends_at_their_steps_and_records_them(pairs, capsys):
     assert train(cfg).step == 3
     error = capsys.readouterr().err
     assert "\ntrain.num_epochs 1 of 23 examples in batches of 8 is train.num_steps 3\n" in error
+    assert "Complete at step 3. Raise train.num_epochs to continue" in error
     recorded = read_run_config(cfg.run_dir)["train"]
     assert (recorded["num_steps"], recorded["num_epochs"]) == (3, None)
     assert train(dataclasses.replace(pairs, train=dataclasses.replace(cfg.train, num_epochs=1.5))).step == 5
