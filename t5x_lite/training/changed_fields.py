@@ -79,7 +79,8 @@ def changed_fields(run_dir: pathlib.Path, asked: Mapping[str, Any]) -> list[Chan
         raise ValueError(
             f"{run_dir} holds the results of a run, but not its {RUN_CONFIG}: restore it, or name another run_dir"
         )
-    return list(_differences("", *_spelt_out(recorded, asked), as_plain(RunConfig(run_dir="."))))
+    old, new = _spelt_out(recorded, asked)
+    return list(_differences("", old, new, as_plain(RunConfig(run_dir="."))))
 
 
 def has_results(run_dir: pathlib.Path) -> bool:
