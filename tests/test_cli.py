@@ -361,3 +361,28 @@ def test_convert_writes_a_model_for_hugging_face(capsys, tmp_path):
     assert cli.main(["convert", str(source), str(tmp_path / "out")]) == 0
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"config.json", "generation_config.json", "model.safetensors", "tokenizer_config.json"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ("source: null", "task.source is null"),
+        ("{source: a, noise_density: 3.0}", "task.noise_density is 3.0"),
+        ("{source: a, tokenizer: null}", "task.tokenizer is null"),
+    ],
+)
+def test_a_mistake_in_a_task_of_a_mixture_names_the_task(fields, problem, capsys, tmp_path):
+    fields = fields if fields.startswith("{") else f"{{{fields}}}"
+    (tmp_path / "c.yaml").write_text(
+        f"run_dir: x\ntask: {{mixture: {{tasks: {{one: {fields}, two: {{source: b}}}}}}}}\n"
+    )
+    assert cli.main(["train", "--config", str(tmp_path / "c.yaml")]) == 2
+    assert f"t5x-lite train: task.mixture.tasks.one: {problem}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("field", ["task.preprocess", "task.base", "task.prepared", "model.pretrained"])
+def test_null_is_no_name_of_code_or_of_a_model(field, capsys):
+    assert cli.main(["train", "--run_dir", "x", f"--{field}", "null"]) == 2
+    section, name = field.split(".")
+    remedy = f"leave it out, or write --config '{{{section}: {{{name}: null}}}}' after a config that gives it"
+    assert f"--{field} is the text null, which names nothing: {remedy}" in capsys.readouterr().err

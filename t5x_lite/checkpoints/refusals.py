@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Says why a path cannot be opened as a model, and what to do about it."""
 
+import os
 import pathlib
 import re
 from collections.abc import Collection
@@ -31,8 +32,16 @@ def why_no_model(path: pathlib.Path, markers: Collection[str]) -> str:
     """
     if path.is_file():
         return f"{path} is a file, not a model directory: name the directory that holds it, {path.parent}"
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link that leads nowhere, to {os.readlink(path)}: name the model itself"
     if not path.exists():
         return _absent(path)
+    for marker in markers:
+        if (path / marker).is_symlink():  # to a file that does not exist, or it would have been recognised
+            return (
+                f"{path / marker} is a link that leads nowhere, to {os.readlink(path / marker)}: restore that file, or "
+                "copy the model with `cp -RL` where it is whole"
+            )
     patterns = [f"{depth}/{marker}" for depth in ("*", "*/*") for marker in markers]
     inside = sorted({found.parent for pattern in patterns for found in path.glob(pattern)})
     if inside:

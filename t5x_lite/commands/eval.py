@@ -25,7 +25,7 @@ from t5x_lite.evaluation.metrics import reads
 from t5x_lite.evaluation.results import as_json, by_task
 from t5x_lite.evaluation.words import LABELS, unit_of
 from t5x_lite.files.closed_pipe import opened_output
-from t5x_lite.files.jsonl_output import STDIO, check_path
+from t5x_lite.files.jsonl_output import STDIO, check_path, tell_replaced
 from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.files.run_config import resolved
@@ -63,6 +63,8 @@ def run(
         refuse_overwriting([output], read, "--output")
     is_first, name = jax.process_index() == 0, cfg.task.base or in_words_of(tasks)
     with one_writer(output if is_first else None, "--output"):
+        if output is not None and is_first:
+            tell_replaced(output, "--output")
         pretrained, cfg = load(checkpoint, step=step), resolved(cfg, checkpoint)
         counts, results = evaluate(cfg, pretrained, tasks, checkpoint, output=output, num_batches=num_batches)
     if not is_first:

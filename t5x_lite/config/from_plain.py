@@ -29,5 +29,17 @@ def _value(hint: Any, value: Any, name: str) -> Any:
         if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
             return from_plain(typing.cast(Any, kind), value, f"{name}.")
         if typing.get_origin(kind) is dict and dataclasses.is_dataclass(typing.get_args(kind)[1]):
-            return {key: _value(typing.get_args(kind)[1], item, f"{name}.{key}") for key, item in (value or {}).items()}
+            return {
+                key: _member(typing.get_args(kind)[1], item, f"{name}.{key}") for key, item in (value or {}).items()
+            }
     return tuple(value) if isinstance(value, list) else value
+
+
+def _member(hint: Any, value: Any, name: str) -> Any:
+    """Returns the `_value` of a task of a mixture; errors, which name the field of a task, begin with its name."""
+    try:
+        return _value(hint, value, name)
+    except (ValueError, TypeError) as error:
+        if str(error).startswith(name):
+            raise
+        raise type(error)(f"{name}: {error}") from error

@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -116,6 +117,12 @@ def check_path(path: str, name: str) -> None:
         raise ValueError(f"{name} {path} is in a directory that does not exist: create it, or name another file")
     if os.path.isdir(path):
         raise ValueError(f"{name} {path} is a directory: name a file")
+
+
+def tell_replaced(path: str, name: str) -> None:
+    """Prints a line if an output file exists, which will be replaced."""
+    if path != STDIO and os.path.isfile(path):
+        print(f"{name} {path} exists: it is replaced once the new one is complete", file=sys.stderr)
 
 
 def _resume(partial: pathlib.Path, identity: Mapping[str, Any], name: str) -> int:

@@ -25,7 +25,7 @@ from t5x_lite.data.sources.file_content import state_of
 from t5x_lite.data.sources.lines import Line, lines_opener, piped_records
 from t5x_lite.data.sources.named_files import source_files, task_files
 from t5x_lite.data.trust import UntrustedCode, check_trusted
-from t5x_lite.files.jsonl_output import STDIO, Share, check_path, part_suffix, paths_on_the_way
+from t5x_lite.files.jsonl_output import STDIO, Share, check_path, part_suffix, paths_on_the_way, tell_replaced
 from t5x_lite.files.one_writer import one_writer
 from t5x_lite.files.progress import ProgressBar
 from t5x_lite.files.run_config import read_run_config
@@ -71,6 +71,8 @@ def open_inputs(options: InferConfig) -> Iterator[Inputs]:
     refuse_overwriting(output, _files_read(options, task), "--output")
     part = part_suffix(jax.process_index(), jax.process_count()) if jax.process_index() else ""
     with one_writer(options.output, "--output", part=part), tempfile.TemporaryDirectory() as cache:
+        if not part:
+            tell_replaced(options.output, "--output")
         if options.split is not None:
             yield _of_split(options, task, pathlib.Path(cache))
         elif options.reads_pipe:

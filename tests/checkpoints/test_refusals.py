@@ -85,3 +85,17 @@ def test_a_config_that_is_a_git_lfs_pointer_is_named_as_such(tmp_path):
     (tmp_path / "model.safetensors.index.json").write_text(POINTER)
     with pytest.raises(ValueError, match=r"index.json is a Git LFS pointer"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "config.yaml"])
+def test_a_link_that_leads_nowhere_is_named_as_such(name, tmp_path):
+    (tmp_path / name).symlink_to("gone")
+    (tmp_path / "model.safetensors").touch()
+    with pytest.raises(ValueError, match=rf"/{name} is a link that leads nowhere, to gone: restore that file"):
+        load(tmp_path)
+
+
+def test_a_link_to_no_model_is_no_name_on_the_hub(tmp_path):
+    (tmp_path / "model").symlink_to("gone")
+    with pytest.raises(ValueError, match=r"/model is a link that leads nowhere, to gone: name the model itself"):
+        load(tmp_path / "model")

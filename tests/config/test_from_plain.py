@@ -35,3 +35,10 @@ def test_fields_that_an_older_version_did_not_record_have_their_defaults():
 def test_an_unknown_field_is_named_with_its_section():
     with pytest.raises(ValueError, match=r"train\.nim_steps is not a field: use the t5x-lite that wrote it"):
         from_plain(RunConfig, {"run_dir": "run", "train": {"nim_steps": 3}})
+
+
+def test_an_error_in_a_task_of_a_mixture_names_it_once():
+    deep = {"mixture": {"tasks": {"a": {"mixture": {"tasks": {"b": {"source": "x", "eval_percent": 200.0}}}}}}}
+    where = r"task\.mixture\.tasks\.a\.mixture\.tasks\.b"
+    with pytest.raises(ValueError, match=rf"^{where}: task\.eval_percent is 200\.0"):
+        from_plain(RunConfig, {"run_dir": "r", "task": deep})

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from t5x_lite.files.jsonl_output import Share, check_path, resumable_lines
+from t5x_lite.files.jsonl_output import Share, check_path, resumable_lines, tell_replaced
 from tests.paths import ROOT
 
 IDENTITY = {"checkpoint": "/runs/é", "step": 7, "stop_tokens": (1, 5)}
@@ -332,3 +332,13 @@ def test_a_changed_input_is_named_as_such(path, changed):
     found = refusal(path, began | changed)
     assert found == f"{partial(path)} was started before the input changed: delete the file, or name another --output"
     assert "(input '/a.txt' instead of '/b.txt')" in refusal(path, began | changed | {"input": "/b.txt"})
+
+
+def test_an_output_that_exists_is_told_to_be_replaced(tmp_path, capsys):
+    output = tmp_path / "o.jsonl"
+    for path in (str(output), "-", "/dev/null"):
+        tell_replaced(path, "--output")
+    assert capsys.readouterr().err == ""
+    output.touch()
+    tell_replaced(str(output), "--output")
+    assert capsys.readouterr().err == f"--output {output} exists: it is replaced once the new one is complete\n"

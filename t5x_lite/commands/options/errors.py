@@ -15,7 +15,8 @@ import yaml
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from t5x_lite.commands.options.text import IN_FILE, hint_of
-from t5x_lite.config import MixtureConfig
+from t5x_lite.config import MixtureConfig, TaskConfig
+from t5x_lite.config.from_plain import from_plain
 from t5x_lite.files.yaml_nodes import compose, entries, read_as
 from t5x_lite.files.yaml_text import Misread, load_yaml
 
@@ -71,6 +72,19 @@ def cause(message: str) -> str:
         return "task.mixture has null where a mapping of fields belongs, such as a tokenizer: leave it out"
     check = re.search(r"- ([\w.-]+ .*: .*)", message) if message.startswith("Does not validate") else None
     return check[1] if check else message
+
+
+def in_mixture(options: Any, error: Exception) -> Exception:
+    """Returns the error of parsed options; if it is that of a task in their mixture, with the name of the task."""
+    options = options.get(options.get("subcommand") or "", options)
+    task = options.get("task")
+    fields = task.as_dict() if hasattr(task, "as_dict") else task
+    try:
+        if isinstance(fields, dict) and fields.get("mixture"):
+            from_plain(TaskConfig, fields, "task.")
+    except (ValueError, TypeError) as named:
+        return ValueError(str(named))
+    return error
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -85,6 +85,15 @@ class Parser(TextArguments, ArgumentParser):
             problem = error
         raise argparse.ArgumentError(None, f"{path}{IN_FILE}{problem}") from problem
 
+    def instantiate(self, cfg: Any, **options: Any) -> Any:  # type: ignore[override]
+        """Makes the configs of parsed arguments; an error in a task of a mixture names the task."""
+        try:
+            return super().instantiate(cfg, **options)
+        except (ValueError, TypeError) as error:
+            from t5x_lite.commands.options.errors import in_mixture
+
+            raise in_mixture(cfg, error) from error
+
     def _check(self, parsed: Any) -> None:
         """Raises ArgumentError for unknown fields, and for null where it is not allowed."""
         try:

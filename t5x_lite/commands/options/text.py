@@ -13,6 +13,9 @@ import yaml
 from t5x_lite.files.yaml_text import Misread, load_texts
 
 IN_FILE = "\0"  # in errors, between the path of a config file and the message
+# Optional fields that name code or files: for them, the text null is a mistake, where a template may be any text.
+NAMES_OF_CODE = {"base", "preprocess"}
+NAMES = NAMES_OF_CODE | {"eval_source", "prepared", "path", "pretrained", "trust", "examples", "output"}
 TEXT_LIST, TEXT_MAPPING = tuple[str, ...], dict[str, str]
 
 
@@ -62,8 +65,22 @@ class StoreText(argparse.Action):
     """Stores the argument of a text option."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        del parser, option_string
+        del parser
+        _refuse_null(self, values, option_string or f"--{self.dest}")
         setattr(namespace, self.dest, self.type.argument(values))  # type: ignore[union-attr]
+
+
+def _refuse_null(action: argparse.Action, value: Any, option: str) -> None:
+    """Raises ArgumentError for the text null where code or a file is to be named, or nothing."""
+    section, _, field = action.dest.rpartition(".")
+    kinds = action.type.kinds if isinstance(action.type, TextType) else ()
+    if value != "null" or types.NoneType not in kinds or field not in NAMES:
+        return
+    remedy = f"leave it out, or write --config '{{{section}: {{{field}: null}}}}' after a config that gives it"
+    if "." in section or not section:
+        remedy = "leave it out"
+    other = "" if field in NAMES_OF_CODE else f"; for a file of that name, write {option} ./null"
+    raise argparse.ArgumentError(None, f"{option} is the text null, which names nothing: {remedy}{other}")
 
 
 def text_type(hint: Any) -> TextType | None:

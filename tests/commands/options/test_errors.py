@@ -1,6 +1,7 @@
 """Tests t5x_lite/commands/options/errors.py"""
 
 import argparse
+import re
 
 import pytest
 
@@ -191,16 +192,16 @@ def test_the_report_around_a_failed_check_is_left_out():
         ("tasks: {a: {source: x}}, temperature: null", "task.mixture.temperature is null: give it a value"),
         (
             "tasks: {a: {tokenizer: null}}",
-            "task.mixture has null where a mapping of fields belongs",
+            "task.tokenizer is null: give it a value",
         ),
     ],
 )
 def test_null_in_a_mixture_is_named(mixture, message):
     parser = make_parser("train")
     options = parser.parse_args(["train", "--run_dir", "x", "--task.mixture", f"{{{mixture}}}"])
-    with pytest.raises(ValueError, match="Does not validate") as failed:
+    with pytest.raises(ValueError, match=rf"^(task\.mixture[\w.]*: )?{re.escape(message)}") as failed:
         parser.instantiate(options)
-    assert cause(str(failed.value)).startswith(message)
+    assert "\n" not in cause(str(failed.value))
 
 
 def test_a_mixture_without_tasks_is_named():
