@@ -28,6 +28,7 @@ from t5x_lite.files.metrics_file import read_rows
 from t5x_lite.inference.api import generate
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.training import loop, spikes
+from t5x_lite.training.program import make_program
 from t5x_lite.training.resolve import resolve_run
 from tests import runs
 
@@ -339,7 +340,12 @@ def losses_on(mesh, run_dir, devices=None, dropout_rate=0.1, num_microbatches=1)
     cfg = runs.config(run_dir, mesh=mesh, num_microbatches=num_microbatches)
     cfg = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, dropout_rate=dropout_rate))
     run = resolve_run(cfg)
-    job = loop.make_job(run, make_mesh(mesh, devices), loop.prepare_corpora(run.tasks, run_dir))
+
+    def program(vocab_size, ids, num_steps):
+        assert num_steps == cfg.train.num_steps
+        return make_program(run, make_mesh(mesh, devices), vocab_size, ids)
+
+    job = loop.make_job(run, program, loop.prepare_corpora(run.tasks, run_dir))
     batches = loop.train_batches(job.examples.train, batch_size=8, data=cfg.data)
     with jax.set_mesh(job.program.mesh):
         state, losses = job.program.init(), []
