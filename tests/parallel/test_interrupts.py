@@ -89,14 +89,6 @@ def work():
 """
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c_has_its_usual_meaning():
-    """Also for child processes: a shell without job control has jobs in the background ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def start(work: str, *arguments: str) -> subprocess.Popen:
     """Starts a program, and returns when it says that it is ready."""
     command = [sys.executable, "-c", HEAD + work + LAST, *arguments]

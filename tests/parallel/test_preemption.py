@@ -10,13 +10,6 @@ from t5x_lite.parallel import interrupts
 from t5x_lite.parallel.preemption import StopSignal
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c_has_its_usual_meaning():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_becomes_a_request_to_stop(number, capsys):
     with StopSignal() as stop:
