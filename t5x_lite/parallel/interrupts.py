@@ -30,6 +30,7 @@ THREAD = "t5x-lite-interrupts"
 END, HANDLED, LOST = b"\xff", b"\xfe", b"\xfd"  # in the pipe; other bytes are numbers of signals
 
 _active: "_Interrupts | None" = None
+_stopping = threading.Lock()
 
 
 @contextlib.contextmanager
@@ -66,8 +67,12 @@ def stop(number: int = signal.SIGTERM, frame: FrameType | None = None) -> NoRetu
     """Ends the process with `STOPPED`, without any clean-up."""
     del frame
     name = signal.Signals(number).name
-    with contextlib.suppress(OSError):
-        os.write(2, f"\nt5x-lite train: stopped by {name} with nothing to save; run the same command again\n".encode())
+    line = f"\nt5x-lite train: stopped by {name} with nothing to save; run the same command again\n"
+    if _stopping.acquire(blocking=False):
+        with contextlib.suppress(OSError):
+            os.write(2, line.encode())
+    else:
+        time.sleep(RETRY_SECONDS)  # the thread or the handler, whichever is first, is saying so
     os._exit(STOPPED)
 
 
