@@ -8,6 +8,17 @@ import sys
 from t5x_lite.parallel.multihost import ADDRESS, COUNT, INDEX
 from tests.paths import ROOT
 
+FIELDS = {
+    "task.packages": "[optax]",
+    "task.tokenizer.kind": "bytes",
+    "model.emb_dim": 32,
+    "model.num_encoder_layers": 1,
+    "model.num_decoder_layers": 1,
+    "train.batch_size": 8,
+    "train.inputs_length": 32,
+    "train.log_every_steps": 1,
+    "eval.num_batches": 1,
+}  # of a run small enough to be trained by every test
 START = "import sys; from t5x_lite.cli import main; sys.exit(main(sys.argv[1:]))"
 
 

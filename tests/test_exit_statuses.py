@@ -9,20 +9,9 @@ import time
 import pytest
 
 from tests.paths import ROOT
-from tests.processes import START, ended, environment, started
+from tests.processes import FIELDS, START, ended, environment, started
 
 pytestmark = pytest.mark.slow
-FIELDS = {
-    "task.packages": "[optax]",
-    "task.tokenizer.kind": "bytes",
-    "model.emb_dim": 32,
-    "model.num_encoder_layers": 1,
-    "model.num_decoder_layers": 1,
-    "train.batch_size": 8,
-    "train.inputs_length": 32,
-    "train.log_every_steps": 1,
-    "eval.num_batches": 1,
-}
 TINY = [f"--{name}={value}" for name, value in FIELDS.items()]
 ENDLESS = 100_000
 TO_PIPE = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which process holds a lock, for the one that is refused."""
+"""Names the process that holds a lock, for the one that is refused."""
 
 import contextlib
 import pathlib

@@ -14,7 +14,7 @@ import yaml
 from t5x_lite.parallel import multihost
 from t5x_lite.parallel.multihost import ADDRESS, COUNT, INDEX, process_0_first, settings
 from tests.paths import ROOT
-from tests.processes import START, ended, environment, started
+from tests.processes import FIELDS, START, ended, environment, started
 
 HERE = {ADDRESS: "localhost:1234", COUNT: "4", INDEX: "2"}
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "a", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
@@ -118,21 +118,12 @@ def test_a_single_process_does_its_work_at_once():
 
 # Real processes from here on: two or four, which share four devices.
 
-FIELDS = {
-    "task.packages": "[optax]",
-    "task.tokenizer.kind": "bytes",
-    "model.emb_dim": 32,
-    "model.num_encoder_layers": 1,
-    "model.num_decoder_layers": 1,
-    "train.batch_size": 8,
-    "train.inputs_length": 32,
-    "train.log_every_steps": 1,
-    "eval.num_batches": 1,
+OWN_FIELDS = FIELDS | {
     "eval.every_steps": 30,
     "checkpoint.every_steps": 10,
     "checkpoint.keep": 3,
 }
-TINY = [f"--{name}={value}" for name, value in FIELDS.items()]
+TINY = [f"--{name}={value}" for name, value in OWN_FIELDS.items()]
 SIGNAL_AT, NUM_STEPS = 15, 50
 # A run that is to be stopped by SIGTERM: JAX's processes take a second or two to agree on a step, and steps are short.
 UNTIL_STOPPED = 5_000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a command prints when it fails, and its exit status."""
+"""Reports the failure of a command: its message and its exit status."""
 
 import os
 import sys
