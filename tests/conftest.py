@@ -28,9 +28,11 @@ import jax  # noqa: E402 - only now: it reads them all from the environment
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# The first example of a test may import or compile something, and the machine may be busy.
-hypothesis.settings.register_profile("no deadline", deadline=None)
-hypothesis.settings.load_profile("no deadline")
+# The first example of a test may import or compile something, and the machine may be busy. The examples are the same in
+# every run, so that a failure comes with the change that caused it; --hypothesis-profile=random draws others.
+hypothesis.settings.register_profile("same", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("random", deadline=None)
+hypothesis.settings.load_profile("same")
 
 
 # The files that take longest, which a second process would otherwise wait for at the end.

@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from t5x_lite.commands.options import make_parser
 from t5x_lite.commands.options.data import DATA_COMMANDS, TOKENIZER_COMMANDS
 from t5x_lite.commands.options.overview import COMMANDS
-from t5x_lite.commands.options.text import TEXT_LIST, TEXT_MAPPING, NotText, attach_values, hint_of, text_type
+from t5x_lite.commands.options.text import (
+    NAMES,
+    TEXT_LIST,
+    TEXT_MAPPING,
+    NotText,
+    attach_values,
+    hint_of,
+    text_type,
+)
 
 ODD = [
     *("", " ", "#s3cret", "# {q}", "### {inputs}", "~", "null", "Null", "yes", "no", "on", "off", "true", "False"),
@@ -57,6 +65,19 @@ def parsed(path, arguments):
     return functools.reduce(lambda inner, name: inner[name], path, found)
 
 
+def refuses_null(name, parts):
+    """Whether an option names code or a file, and may be left out: there, the text null is a mistake."""
+    return name.rpartition(".")[2].removeprefix("--") in NAMES and types.NoneType in parts
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_the_text_null_names_no_code_and_no_file(path):
+    for name, parts in options_of(path):
+        if refuses_null(name, parts):
+            with pytest.raises(argparse.ArgumentError, match=f"{name} is the text null, which names nothing"):
+                parsed(path, [name, "null"])
+
+
 @pytest.mark.parametrize("path", LEAVES, ids=" ".join)
 @settings(**FEW, max_examples=15)
 @given(data=st.data())
@@ -65,6 +86,7 @@ def test_every_text_option_takes_text_as_it_stands(path, data):
     expected, arguments = {}, []
     for name, parts in options.items():
         texts = TEXT.filter(lambda text: text.lstrip()[:1] != "[") if TEXT_LIST in parts else TEXT
+        texts = texts.filter(lambda text: text != "null") if refuses_null(name, parts) else texts
         expected[name] = value = data.draw(texts)
         is_option = value.partition("=")[0] in parser_of(path)[1]._option_string_actions
         arguments += [f"{name}={value}"] if is_option or data.draw(st.booleans()) else [name, value]
