@@ -57,12 +57,22 @@ def forced_token(forced_BF: jax.Array, count: jax.Array) -> jax.Array:
     return jnp.where(count < F, token_B, NO_ID)
 
 
-def keep_top_k(logits_BKV: jax.Array, top_k_B: jax.Array, *, max_k: int) -> jax.Array:
-    """Keeps the k most probable tokens; k = 0 keeps all, and the static `max_k` is an upper bound of k."""
-    highest_BKk, _ = jax.lax.top_k(logits_BKV, max_k)
-    index_B11 = jnp.clip(top_k_B - 1, 0, max_k - 1)[:, None, None]
-    threshold_BK1 = jnp.take_along_axis(highest_BKk, index_B11, axis=-1)
-    return jnp.where((top_k_B == 0)[:, None, None] | (logits_BKV >= threshold_BK1), logits_BKV, MASKED)
+def keep_top_k(logits_BKV: jax.Array, top_k_B: jax.Array) -> jax.Array:
+    """Keeps the k most probable tokens; k = 0 keeps all.
+
+    A binary search over the bits of the threshold takes 1 ms for 8 x 32,128 logits on two CPU cores, whatever k is;
+    `jax.lax.top_k` takes 0.5 for k = 64, 3 for 1,024 and 35 for all.
+    """
+    ordered_BKV = _ordered_bits(logits_BKV)
+
+    def with_bit(index: jax.Array, threshold_BK: jax.Array) -> jax.Array:
+        higher_BK = threshold_BK | jnp.uint32(1) << (31 - index).astype(jnp.uint32)
+        num_kept_BK = jnp.sum(ordered_BKV >= higher_BK[:, :, None], axis=-1, dtype=jnp.int32)
+        return jnp.where(num_kept_BK >= top_k_B[:, None], higher_BK, threshold_BK)
+
+    threshold_BK = jax.lax.fori_loop(0, 32, with_bit, jnp.zeros(logits_BKV.shape[:2], jnp.uint32))
+    kept_BKV = (ordered_BKV >= threshold_BK[:, :, None]) | (top_k_B == 0)[:, None, None]
+    return jnp.where(kept_BKV, logits_BKV, MASKED)
 
 
 def keep_top_p(logits_BKV: jax.Array, top_p_B: jax.Array) -> jax.Array:
@@ -89,6 +99,14 @@ def keep_min_p(logits_BKV: jax.Array, min_p_B: jax.Array) -> jax.Array:
     """Keeps tokens at least p times as probable as the most probable one; p = 0 keeps all tokens."""
     highest_BK1 = jnp.max(logits_BKV, axis=-1, keepdims=True)
     return jnp.where(logits_BKV >= highest_BK1 + jnp.log(min_p_B)[:, None, None], logits_BKV, MASKED)
+
+
+def _ordered_bits(values: jax.Array) -> jax.Array:
+    """Returns unsigned integers that sort like float32 values."""
+    bits = jax.lax.bitcast_convert_type(jnp.where(values == 0, 0.0, values), jnp.int32)  # -0.0 equals 0.0
+    # Negative floats sort the wrong way round, and before positive ones only when signed.
+    signed = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    return jax.lax.bitcast_convert_type(signed, jnp.uint32) ^ jnp.uint32(1 << 31)
 
 
 def _mask_ids(logits_BKV: jax.Array, ids_BW: jax.Array) -> jax.Array:

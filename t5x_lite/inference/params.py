@@ -15,7 +15,6 @@ from t5x_lite.config import ModelConfig
 from t5x_lite.config.generation import GenerationConfig
 
 NO_ID = -1
-MIN_TOP_K = 64  # the smallest compiled k; larger ones are powers of two
 
 
 class SamplingParams(NamedTuple):
@@ -45,7 +44,7 @@ class DecodeSpec(NamedTuple):
     num_steps: int  # maximum number of new tokens
     num_sequences: int = 1  # beams or samples per example
     samples: bool = False  # whether any temperature is above 0
-    max_top_k: int = 0  # upper bound of top_k; 0 if unused
+    has_top_k: bool = False
     has_top_p: bool = False
     has_min_p: bool = False
     has_min_new: bool = False
@@ -103,13 +102,12 @@ def make_decode_spec(
     model = model or ModelConfig()
     assert len(set(map(batch_key, configs))) == 1, "these cannot be decoded in one batch"
     shared = configs[0]
-    top_k = max(config.top_k for config in configs)
     return DecodeSpec(
         vocab_size=vocab_size,
         num_steps=num_steps,
         num_sequences=max(shared.num_beams, shared.num_return_sequences),
         samples=any(config.temperature > 0 for config in configs),
-        max_top_k=max(MIN_TOP_K, power_of_two(top_k)) if top_k else 0,
+        has_top_k=any(config.top_k > 0 for config in configs),
         has_top_p=any(config.top_p < 1 for config in configs),
         has_min_p=any(config.min_p > 0 for config in configs),
         has_min_new=any(config.min_new_tokens > 0 for config in configs),

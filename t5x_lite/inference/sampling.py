@@ -125,8 +125,8 @@ def choose(logits_BKV: jax.Array, count: jax.Array, params: SamplingParams, spec
 def apply_filters(logits_BKV: jax.Array, params: SamplingParams, spec: DecodeSpec) -> jax.Array:
     """Divides logits by the temperature, then applies top-k, top-p and min-p, in this order."""
     logits_BKV = logits_BKV / jnp.maximum(params.temperature_B, MIN_TEMPERATURE)[:, None, None]
-    if spec.max_top_k:
-        logits_BKV = keep_top_k(logits_BKV, params.top_k_B, max_k=min(spec.max_top_k, logits_BKV.shape[-1]))
+    if spec.has_top_k:
+        logits_BKV = keep_top_k(logits_BKV, params.top_k_B)
     if spec.has_top_p:
         logits_BKV = keep_top_p(logits_BKV, params.top_p_B)
     if spec.has_min_p:

@@ -4,10 +4,12 @@
 Source: OpenAI's API reference; templates as in transformers, in Jinja.
 """
 
+import contextlib
 import functools
 import json
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pydantic import Field
@@ -44,6 +46,7 @@ UNSUPPORTED: dict[str, tuple[Any, ...]] = {
     "web_search_options": (),
     "store": (False,),
 }
+MOST_TEMPLATE_LINES = 200_000  # of the Python that Jinja compiles a template to; about 0.1 s
 Render = Callable[[Sequence[Mapping[str, str]]], str]
 
 
@@ -183,10 +186,32 @@ def compile_template(source: str, settings: Mapping[str, Any], where: str) -> Re
 
 def _render(template: Any, tokens: Mapping[str, str], messages: Sequence[Mapping[str, str]]) -> str:
     try:
-        return template.render(messages=messages, add_generation_prompt=True, **tokens)
+        with _limited_lines():
+            return template.render(messages=messages, add_generation_prompt=True, **tokens)
     except Exception as error:  # a template may do anything
         message = f"the chat template does not accept these messages ({error}): change them"
         raise RequestError(400, message, "messages") from error
+
+
+@contextlib.contextmanager
+def _limited_lines() -> Iterator[None]:
+    """Raises RuntimeError in this thread once too many lines have run: a stranger's template may loop without end."""
+    left = MOST_TEMPLATE_LINES
+
+    def trace(frame: Any, event: str, argument: Any) -> Any:
+        nonlocal left
+        del frame, argument
+        left -= event == "line"
+        if left < 0:
+            raise RuntimeError("it takes too many steps")
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
 
 
 def _token(value: Any) -> str:

@@ -22,6 +22,7 @@ from t5x_lite.serving.batch import (
     run_batch,
     warm_up,
 )
+from t5x_lite.serving.priority import lower_compilers
 from t5x_lite.serving.programs import MOST_PENDING, Compiler, Program, Programs
 
 CANCEL_SECONDS = 5.0  # for the worker to notice that all its jobs are cancelled
@@ -136,6 +137,7 @@ class Engine:
             pretrained = for_decoding(load())
             if options.warm_up_tokens:
                 warm_up(pretrained, self.programs, most_rows=options.batch_size, num_tokens=options.warm_up_tokens)
+            lower_compilers()
         except Exception as error:
             self.error, self.state = error, "failed"
             on_loaded()

@@ -18,13 +18,12 @@ import numpy as np
 
 from t5x_lite.config.generation import MOST_NGRAM
 from t5x_lite.inference.loop import decode_until
-from t5x_lite.inference.params import DecodeSpec, power_of_two
+from t5x_lite.inference.params import DecodeSpec
 from t5x_lite.model.sentence_head import embed
 
 SHORT = 64  # inputs up to this length share batches; longer ones are batched by length
 MOST_WASTE = 4  # times the length that is needed
-GREEDY, SAMPLING, TOP_P = 0, 1, 2  # what chooses tokens; each includes those before it, and from 3 on all filters
-TOP_K_SIZES = (64, 1024)  # bounds of top_k with all filters; beyond them, the vocabulary's size
+GREEDY, SAMPLING, TOP_P, FILTERED = range(4)  # what chooses tokens; each includes those before it
 MOST_PENDING = 8  # programs to be compiled
 
 logger = logging.getLogger(__name__)
@@ -53,15 +52,14 @@ class Program(NamedTuple):
 
     def spec(self, *, vocab_size: int, pad_id: int, start_id: int) -> DecodeSpec:
         """Returns the spec of a decoding program, which always has log-probabilities."""
-        bounds = (*TOP_K_SIZES, power_of_two(vocab_size))
         return DecodeSpec(
             vocab_size=vocab_size,
             num_steps=self.num_steps,
             num_sequences=self.num_sequences,
             samples=self.chooser >= SAMPLING,
-            max_top_k=bounds[self.chooser - TOP_P - 1] if self.chooser > TOP_P else 0,
+            has_top_k=self.chooser >= FILTERED,
             has_top_p=self.chooser >= TOP_P,
-            has_min_p=self.chooser > TOP_P,
+            has_min_p=self.chooser >= FILTERED,
             has_min_new=self.penalises,
             has_repetition_penalty=self.penalises,
             no_repeat_ngram_size=MOST_NGRAM if self.penalises else 0,
@@ -83,7 +81,7 @@ class Program(NamedTuple):
 def chooser_of(*, temperature: float, top_k: int, top_p: float, min_p: float) -> int:
     """Returns the chooser that a request needs."""
     if top_k or min_p:
-        return TOP_P + 1 + sum(top_k > size for size in TOP_K_SIZES)
+        return FILTERED
     return TOP_P if top_p < 1 else SAMPLING if temperature else GREEDY
 
 

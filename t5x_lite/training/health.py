@@ -44,7 +44,8 @@ def divergence(
     steps = f"gradients of the last {num_skipped} steps" if num_skipped > 1 else "gradients of the last step,"
     is_end = num_skipped < cfg.train.max_nonfinite_steps
     limit = "" if is_end else f" (train.max_nonfinite_steps is {cfg.train.max_nonfinite_steps})"
-    longer = ", or to train past them raise train.num_steps," if is_end else ""
+    length = "num_steps" if cfg.train.num_epochs is None else "num_epochs"
+    longer = f", or to train past them raise train.{length}," if is_end else ""
     return FloatingPointError(
         f"the {steps} up to step {step} were not finite, so their updates were skipped and not saved{limit}: lower "
         f"optimizer.learning_rate ({cfg.optimizer.learning_rate:g}) or set optimizer.clip_norm{longer} "

@@ -48,6 +48,28 @@ def test_a_value_of_another_type_is_refused_in_words(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: DataConfig(packing="best"), "data.packing is 'best': use none, first_fit or best_fit"),
+        (lambda: OptimizerConfig(name="adam"), "optimizer.name is 'adam': use adafactor, adamw_rms or adamw"),
+        (lambda: OptimizerConfig(factored="all"), "optimizer.factored is 'all': use stacked, large, none or null"),
+        (lambda: TaskConfig(text_unit=None), "task.text_unit is null: give it a value, or leave it out"),
+        (lambda: TaskConfig(objective=["ul2"]), "task.objective is .*: use span_corruption, .* or ul2"),
+        (lambda: RunConfig(run_dir="r", revision=True), "revision is True: use 1, 2 or null"),
+        (lambda: GenerationConfig(beam_variant=""), "beam_variant is '': use t5x or hf"),
+        (lambda: ServeConfig(checkpoint="r", pooling="max"), "--pooling is 'max': use mean, first or null"),
+    ],
+)
+def test_a_value_that_is_no_choice_is_refused_with_the_choices(make, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        make()
+
+
+def test_choices_by_parameter_are_accepted():
+    assert OptimizerConfig(factored={"encoder/*": "none"}).factored == {"encoder/*": "none"}
+
+
 def test_numbers_of_numpy_and_whole_numbers_for_others_are_accepted():
     cfg = GenerationConfig(max_new_tokens=np.int64(3), temperature=np.float32(0.5), top_p=1)
     assert (cfg.max_new_tokens, cfg.top_p) == (3, 1)

@@ -194,7 +194,7 @@ TOP_P_KEPT = {
     0.95: [[0.7, 0.2, 0.06], [0.3, 0.2, 0.2, 0.2, 0.1]],
 }
 
-top_k = jax.jit(keep_top_k, static_argnames="max_k")
+top_k = jax.jit(keep_top_k)
 top_p = jax.jit(keep_top_p)
 min_p = jax.jit(keep_min_p)
 
@@ -219,7 +219,7 @@ def log(probabilities):
 
 @pytest.mark.parametrize("k", TOP_K_KEPT)
 def test_top_k_keeps_what_t5x_keeps_ties_included(k):
-    found = top_k(TOP_K_ROWS[:, None], np.full(2, k, np.int32), max_k=7)
+    found = top_k(TOP_K_ROWS[:, None], np.full(2, k, np.int32))
     assert kept(TOP_K_ROWS, found) == [np.float32(row).tolist() for row in TOP_K_KEPT[k]]
 
 
@@ -240,9 +240,17 @@ def test_top_p_leaves_the_logits_that_t5x_leaves(temperature, p, left):
 
 def test_each_example_has_a_top_k_of_its_own():
     logits_BKV, k_B = normal(0), np.array([5, 9], np.int32)
-    found_BKV = np.asarray(top_k(logits_BKV, k_B, max_k=64))
+    found_BKV = np.asarray(top_k(logits_BKV, k_B))
     lowest_BK1 = [[[np.sort(row_V)[-k]] for row_V in of_example] for of_example, k in zip(logits_BKV, k_B, strict=True)]
     np.testing.assert_array_equal(found_BKV, np.where(logits_BKV >= lowest_BK1, logits_BKV, np.float32(MASKED)))
+
+
+def test_top_k_compares_signed_zeros_as_equal_and_tells_neighbouring_numbers_apart():
+    above = np.nextafter(np.float32(1), np.float32(2))
+    rows_BV = np.array([[0.0, -0.0, -2e-38, 2e-38, -np.inf], [1, above, -1, -above, np.inf]], np.float32)
+    for k, left in {1: [1, 1], 2: [3, 2], 3: [3, 3], 4: [4, 4], 5: [5, 5]}.items():
+        found_B1V = np.asarray(top_k(rows_BV[:, None], np.full(2, k, np.int32)))
+        assert np.sum(found_B1V != np.float32(MASKED), axis=-1)[:, 0].tolist() == left
 
 
 def test_each_example_has_a_top_p_of_its_own():
@@ -272,7 +280,7 @@ def test_an_example_without_a_filter_keeps_all_tokens_beside_one_with_a_filter()
     # Tokens so improbable that their probability is 0 in single precision are kept too.
     logits_BKV = 100 * normal(3)
     for found in (
-        top_k(logits_BKV, np.array([4, 0], np.int32), max_k=64),
+        top_k(logits_BKV, np.array([4, 0], np.int32)),
         top_p(logits_BKV, np.array([0.5, 1], np.float32)),
         min_p(logits_BKV, np.array([0.5, 0], np.float32)),
     ):
@@ -282,13 +290,13 @@ def test_an_example_without_a_filter_keeps_all_tokens_beside_one_with_a_filter()
 
 def test_a_top_k_above_the_vocabulary_keeps_all():
     logits_B1V = normal(4)[:, :1, :7]
-    np.testing.assert_array_equal(top_k(logits_B1V, np.array([8, 500], np.int32), max_k=7), logits_B1V)
+    np.testing.assert_array_equal(top_k(logits_B1V, np.array([8, 500], np.int32)), logits_B1V)
 
 
 def test_masked_tokens_stay_masked():
     logits_11V = np.float32([[[0.3, MASKED, 0.2, MASKED, -4]]])
     for found in (
-        top_k(logits_11V, np.array([5], np.int32), max_k=5),
+        top_k(logits_11V, np.array([5], np.int32)),
         top_p(logits_11V, np.array([0.999], np.float32)),
         min_p(logits_11V, np.array([1e-6], np.float32)),
     ):

@@ -108,7 +108,7 @@ DRAWING = GenerationConfig(temperature=0.5)
     ("field", "value", "part"),
     [
         ("temperature", 0.7, {}),
-        ("top_k", 5, {"max_top_k": 64}),
+        ("top_k", 5, {"has_top_k": True}),
         ("top_p", 0.9, {"has_top_p": True}),
         ("min_p", 0.1, {"has_min_p": True}),
         ("min_new_tokens", 2, {"has_min_new": True}),
@@ -128,12 +128,6 @@ def test_a_spec_has_the_settings_shared_by_the_batch():
     )
     assert spec(GenerationConfig(num_beams=2)).beam_variant == "t5x"
     assert spec(GenerationConfig(temperature=1.0, num_return_sequences=4)).num_sequences == 4
-
-
-@pytest.mark.parametrize(("highest", "most"), [(1, 64), (64, 64), (65, 128), (128, 128), (129, 256), (1000, 1024)])
-def test_few_top_ks_are_compiled(highest, most):
-    one, other = (dataclasses.replace(DRAWING, top_k=k) for k in (1, highest))
-    assert spec(one, other).max_top_k == most
 
 
 def test_specs_are_hashable_and_compare_by_value():

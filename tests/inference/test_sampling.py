@@ -205,7 +205,7 @@ def draws():
         return np.array([setting.get(name, nothing) for setting in SETTINGS.values()], dtype)
 
     logits_B1V = logits_V / numbers("temperature", 1)[:, None, None]
-    logits_B1V = keep_top_k(logits_B1V, numbers("top_k", 0, np.int32), max_k=128)
+    logits_B1V = keep_top_k(logits_B1V, numbers("top_k", 0, np.int32))
     logits_B1V = keep_min_p(keep_top_p(logits_B1V, numbers("top_p", 1)), numbers("min_p", 0))
     uniform_BN = np.random.default_rng(10).random((len(SETTINGS), NUM_DRAWS), np.float32)
     tokens_BN = np.asarray(drawn(logits_B1V[:, 0], uniform_BN))

@@ -23,7 +23,7 @@ from t5x_lite.serving.batch import (
     run_batch,
     warm_up,
 )
-from t5x_lite.serving.programs import GREEDY, SAMPLING, Programs
+from t5x_lite.serving.programs import FILTERED, GREEDY, SAMPLING, Programs
 from tests.serving.models import CFG, TOKENIZER, Listener, alone, pretrained
 
 # What the server decodes takes long to compile, and is tested where the server can be.
@@ -245,7 +245,7 @@ def test_an_answer_does_not_depend_on_the_size_of_its_program(settings):
     needed = program_of([listener.job], 8)
     largest = needed._replace(num_steps=64, length=64, num_rows=3, penalises=True)
     if not needed.beam_variant:
-        largest = largest._replace(chooser=3, num_top=5)
+        largest = largest._replace(chooser=FILTERED, num_top=5)
     assert largest.covers(needed)
     run_batch(pretrained(), [listener.job], largest, Programs(9))
     request = Request("one", GenerationConfig(max_new_tokens=9, **settings))

@@ -3,6 +3,7 @@
 # ruff: noqa: E402 - imports come after the skip
 
 import json
+import sys
 
 import pytest
 
@@ -185,3 +186,10 @@ def test_log_probabilities_have_openais_form():
     [token] = choice["logprobs"]["content"]
     assert (token["token"], token["logprob"], token["bytes"]) == ("é", -0.5, [195, 169])
     assert [(top["token"], top["logprob"]) for top in token["top_logprobs"]] == [("é", -0.5), ("a", -1.0)]
+
+
+def test_a_template_that_loops_without_end_is_stopped_and_the_next_one_is_not():
+    loops = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    assert "does not accept these messages (it takes too many steps)" in refused(RIGHT, loops).message
+    assert prompt(*[USER] * 5, template=TEMPLATE) == "user: ab\n" * 5 + "</s>answer:"
+    assert sys.gettrace() is None or "coverage" in str(sys.gettrace())

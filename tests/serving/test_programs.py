@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from t5x_lite.serving import programs as programs_module
-from t5x_lite.serving.programs import GREEDY, MOST_PENDING, SAMPLING, TOP_P, Compiler, Program, Programs, chooser_of
+from t5x_lite.serving.programs import (
+    FILTERED,
+    GREEDY,
+    MOST_PENDING,
+    SAMPLING,
+    TOP_P,
+    Compiler,
+    Program,
+    Programs,
+    chooser_of,
+)
 from tests.serving.models import SECONDS
 
 NEEDED = Program(4, "t5x", False, 128, 4, 32)
@@ -59,10 +69,15 @@ def test_settings_need_the_simplest_chooser_that_has_them():
     def of(**given):
         return chooser_of(**{"temperature": 1.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0} | given)
 
-    assert [of(temperature=0.0), of(), of(top_p=0.9), of(min_p=0.1)] == [GREEDY, SAMPLING, TOP_P, TOP_P + 1]
-    assert [of(top_k=k) for k in (1, 64, 65, 1024, 1025)] == [3, 3, 4, 4, 5]
-    bounds = [NEEDED._replace(chooser=chooser) for chooser in (3, 4, 5)]
-    assert [it.spec(vocab_size=3000, pad_id=0, start_id=0).max_top_k for it in bounds] == [64, 1024, 4096]
+    assert [of(temperature=0.0), of(), of(top_p=0.9), of(min_p=0.1)] == [GREEDY, SAMPLING, TOP_P, FILTERED]
+    assert [of(top_k=k) for k in (1, 64, 30_000)] == [FILTERED] * 3
+    specs = [NEEDED._replace(chooser=it).spec(vocab_size=3000, pad_id=0, start_id=0) for it in range(FILTERED + 1)]
+    assert [(it.samples, it.has_top_p, it.has_top_k, it.has_min_p) for it in specs] == [
+        (False, False, False, False),
+        (True, False, False, False),
+        (True, True, False, False),
+        (True, True, True, True),
+    ]
 
 
 def test_the_smallest_program_that_covers_a_batch_is_found(scale):
