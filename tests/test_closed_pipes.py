@@ -38,7 +38,14 @@ def unread(*arguments, both=False):
 
 
 @pytest.mark.parametrize(
-    "command", ["--help", "models --help", "models --json", "models", "train --run_dir x --print_config"]
+    "command",
+    [
+        "--help",
+        "models --help",
+        "train --run_dir x --print_config",
+        pytest.param("models --json", marks=pytest.mark.slow),
+        pytest.param("models", marks=pytest.mark.slow),
+    ],
 )
 def test_commands_without_a_model_do(command):
     status, error = unread(*command.split())

@@ -242,13 +242,9 @@ def fuzzed(*options):
     return json.loads(finished.stdout)
 
 
+@pytest.mark.slow
 def test_damaged_and_hostile_files_run_nothing_and_are_refused_in_bounded_memory_and_time():
-    counted = fuzzed("--damaged", "200", "--seed", "1")
-    assert counted["damaged"] == 200
+    counted = fuzzed("--damaged", "20000")
+    assert counted["damaged"] == 20_000
     assert counted["hostile"] >= 200
     assert counted["hostile_read"] == 0
-
-
-@pytest.mark.slow
-def test_twenty_thousand_damaged_files_run_nothing_and_are_read_rightly_or_refused():
-    assert fuzzed("--damaged", "20000")["damaged"] == 20_000

@@ -146,6 +146,7 @@ def test_sigterm_has_its_usual_meaning_afterwards():
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+@pytest.mark.slow
 def test_a_call_that_does_not_return_to_python_is_ended():
     process = start(COMPILING)
     press(process)
@@ -170,6 +171,7 @@ def test_one_press_that_arrives_twice_is_one():
     assert end(process) == (130, "cleaning\ncleaned up\n", "")
 
 
+@pytest.mark.slow
 def test_clean_up_has_some_seconds():
     process = start(CLEANING)
     press(process)
@@ -268,6 +270,7 @@ def interrupted(arguments: list[str], seconds: float) -> tuple[int, str]:
     return status, errors
 
 
+@pytest.mark.slow
 def test_a_command_that_starts_is_interrupted(tmp_path):
     status, errors = interrupted(["train", "--config", "configs/smoke/cpu.yaml", "--run_dir", str(tmp_path / "r")], 0.8)
     assert status == 130

@@ -95,6 +95,7 @@ with multihost.Watchdog() as watch:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("processes", "status"), [("several", 1), ("one", 0)])
 def test_a_process_without_progress_exits_and_prints_its_stack(processes, status):
     variables = os.environ | {multihost.HANG: "2", "PYTHONPATH": str(ROOT)}

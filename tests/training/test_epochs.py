@@ -64,6 +64,7 @@ def test_a_mixture_has_no_epochs(pairs, task, mixture):
         resolve_run(dataclasses.replace(pairs, task=TaskConfig(**task)))
 
 
+@pytest.mark.slow
 def test_a_run_of_epochs_ends_at_their_steps_and_records_them(pairs, capsys):
     cfg = dataclasses.replace(pairs, train=dataclasses.replace(pairs.train, num_epochs=1))
     assert train(cfg).step == 3

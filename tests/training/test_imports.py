@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from tests.paths import ROOT
 
 # Every start checks everything before work, keeps the last sane checkpoint, records the run's history and guards
@@ -29,6 +31,7 @@ def test_the_training_step_imports_few_files():
     assert num_files <= MAX_STEP_FILES
 
 
+@pytest.mark.slow
 def test_a_fresh_run_imports_only_what_it_uses(tmp_path):
     program = "import sys; from t5x_lite.cli import main; main(sys.argv[1:])"
     smoke = ["train", "--config", "configs/smoke/cpu.yaml", "--run_dir", tmp_path / "run", "--train.num_steps", 1]

@@ -113,6 +113,7 @@ def test_a_run_from_before_there_were_revisions_goes_on_with_revision_1(tmp_path
             directory.check(RunConfig(run_dir=str(tmp_path), revision=2))
 
 
+@pytest.mark.slow
 def test_a_second_process_is_refused(tmp_path):
     code = f"from t5x_lite.training.run_dir import RunDirectory\nwith RunDirectory({str(tmp_path)!r}): pass"
     with RunDirectory(tmp_path):
