@@ -270,6 +270,16 @@ def interrupted(arguments: list[str], seconds: float) -> tuple[int, str]:
     return status, errors
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run directory, and its config file."""
+    folder = tmp_path_factory.mktemp("trained")
+    config = folder / "c.yaml"
+    config.write_text(yaml.safe_dump(as_plain(runs.config(folder / "run"))))
+    subprocess.run([*CLI, "train", "--config", str(config)], cwd=ROOT, check=True, capture_output=True)
+    return folder / "run", config
+
+
 @pytest.mark.slow
 def test_a_command_that_starts_is_interrupted(tmp_path):
     status, errors = interrupted(["train", "--config", "configs/smoke/cpu.yaml", "--run_dir", str(tmp_path / "r")], 0.8)
@@ -280,12 +290,10 @@ def test_a_command_that_starts_is_interrupted(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["infer", "eval", "compile", "data stats", "attention", "convert", "serve"])
-def test_every_command_is_interrupted_at_every_moment(command, tmp_path):
+def test_every_command_is_interrupted_at_every_moment(command, trained, tmp_path):
     if command == "serve":
         pytest.importorskip("uvicorn")
-    run_dir, config = tmp_path / "run", tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump(as_plain(runs.config(run_dir))))
-    subprocess.run([*CLI, "train", "--config", str(config)], cwd=ROOT, check=True, capture_output=True)
+    run_dir, config = trained
     many = tmp_path / "many.txt"
     many.write_text("Is it odd?\n" * 20_000)
     arguments = {
@@ -297,9 +305,9 @@ def test_every_command_is_interrupted_at_every_moment(command, tmp_path):
         "convert": [str(run_dir), str(tmp_path / "hf-MOMENT")],
         "serve": ["--checkpoint", str(run_dir), "--port", "0"],
     }[command]
-    for moment in range(12):
+    for moment in range(5):
         here = [argument.replace("MOMENT", str(moment)) for argument in arguments]
-        status, errors = interrupted([*command.split(), *here], 1.0 + 0.4 * moment)
+        status, errors = interrupted([*command.split(), *here], 1.0 + 0.9 * moment)
         # A press after the command's end, while Python ends, kills it: shells report 130 for both.
         ended = status in (130, -signal.SIGINT) or (status == 0 and "interrupted" not in errors)
         assert ended, f"{moment}: {status}: {errors}"
