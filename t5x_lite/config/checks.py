@@ -7,7 +7,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from t5x_lite.config.wrong_types import check_types
+from t5x_lite.config.wrong_types import check_choices, check_types
 
 
 class Rule(NamedTuple):
@@ -33,7 +33,7 @@ def not_empty(remedy: str) -> Rule:
 
 
 def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None:
-    """Raises ValueError for the first field that is None though its type does not say so, or that violates its rule.
+    """Raises ValueError for the first field that violates its rule, is no choice, or is None though its type is not.
 
     A rule applies to space-separated fields; messages show their names after the prefix, such as "train." or "--".
     Raises TypeError for a number, truth value or text of another type, and for a text in a field that holds several
@@ -53,6 +53,8 @@ def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None
             value = getattr(config, field)
             if value is not None and not rule.holds(value):
                 raise ValueError(f"{prefix}{field} is {_shown(value)}: {rule.remedy}")
+    if fields:
+        check_choices(config, prefix)
 
 
 def require(condition: bool, message: str) -> None:

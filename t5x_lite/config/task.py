@@ -33,7 +33,6 @@ RULES = {
     NON_NEGATIVE: "min_characters",
     POSITIVE: "max_unpack_ratio",
     SOURCE: "source eval_source",
-    Rule(lambda value: value in READ_BY_OBJECTIVE, f"use one of {', '.join(READ_BY_OBJECTIVE)}"): "objective",
 }
 
 

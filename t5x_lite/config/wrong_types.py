@@ -5,7 +5,7 @@ import dataclasses
 import numbers
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", type(None): "null"}
@@ -13,25 +13,29 @@ ACCEPTED = {int: numbers.Integral, float: numbers.Real, bool: bool, str: str}  #
 
 
 def check_types(config: Any, prefix: str) -> None:
-    """Raises TypeError for the first number, truth value or text whose field is of another type, and ValueError for the
-    first value that is none of its field's choices.
-    """
+    """Raises TypeError for the first number, truth value or text whose field is of another type."""
     for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), f"{prefix}{field.name}"
-        is_union = typing.get_origin(field.type) in (typing.Union, types.UnionType)
-        kinds = typing.get_args(field.type) if is_union else (field.type,)
-        if value is None and type(None) in kinds:
+        value, kinds = getattr(config, field.name), _kinds(field)
+        if not set(kinds) <= WORDS.keys() or (value is None and type(None) in kinds):
             continue
-        if not any(typing.get_origin(kind) is dict and isinstance(value, Mapping) for kind in kinds):
-            _check_choice(value, kinds, name)
-        if set(kinds) <= WORDS.keys():
-            accepted = tuple(ACCEPTED[kind] for kind in kinds if kind in ACCEPTED)
-            if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds):
-                raise TypeError(f"{name} is {value!r}: use {' or '.join(WORDS[kind] for kind in kinds)}")
+        accepted = tuple(ACCEPTED[kind] for kind in kinds if kind in ACCEPTED)
+        if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds):
+            words = " or ".join(WORDS[kind] for kind in kinds)
+            raise TypeError(f"{prefix}{field.name} is {value!r}: use {words}")
 
 
-def _check_choice(value: Any, kinds: Sequence[Any], name: str) -> None:
-    choices = [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]
-    if choices and not any(type(value) is type(choice) and value == choice for choice in choices):
-        words = [*map(str, choices), *(WORDS[kind] for kind in kinds if kind in WORDS)]
-        raise ValueError(f"{name} is {value!r}: use {', '.join(words[:-1])} or {words[-1]}")
+def check_choices(config: Any, prefix: str) -> None:
+    """Raises ValueError for the first value that is none of its field's choices."""
+    for field in dataclasses.fields(config):
+        value, kinds = getattr(config, field.name), _kinds(field)
+        choices = [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]
+        is_other = (value is None and type(None) in kinds) or (isinstance(value, Mapping) and len(kinds) > 1)
+        if choices and not is_other and not any(type(value) is type(it) and value == it for it in choices):
+            listed = " or ".join(map(str, choices)) if len(choices) < 3 else f"one of {', '.join(map(str, choices))}"
+            raise ValueError(f"{prefix}{field.name} is {value!r}: use {listed}")
+
+
+def _kinds(field: dataclasses.Field) -> tuple[Any, ...]:
+    """Returns the types that a field allows."""
+    is_union = typing.get_origin(field.type) in (typing.Union, types.UnionType)
+    return typing.get_args(field.type) if is_union else (field.type,)

@@ -11,6 +11,7 @@ from typing import Literal
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.commands import ServeConfig
 from t5x_lite.inference.engine import for_decoding
+from t5x_lite.serving import compiler_resources
 from t5x_lite.serving.batch import (
     Failed,
     Job,
@@ -22,7 +23,6 @@ from t5x_lite.serving.batch import (
     run_batch,
     warm_up,
 )
-from t5x_lite.serving.priority import lower_compilers
 from t5x_lite.serving.programs import MOST_PENDING, Compiler, Program, Programs
 
 CANCEL_SECONDS = 5.0  # for the worker to notice that all its jobs are cancelled
@@ -137,7 +137,8 @@ class Engine:
             pretrained = for_decoding(load())
             if options.warm_up_tokens:
                 warm_up(pretrained, self.programs, most_rows=options.batch_size, num_tokens=options.warm_up_tokens)
-            lower_compilers()
+            compiler_resources.lower_priority()
+            compiler_resources.return_memory()
         except Exception as error:
             self.error, self.state = error, "failed"
             on_loaded()

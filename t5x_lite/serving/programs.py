@@ -20,6 +20,7 @@ from t5x_lite.config.generation import MOST_NGRAM
 from t5x_lite.inference.loop import decode_until
 from t5x_lite.inference.params import DecodeSpec
 from t5x_lite.model.sentence_head import embed
+from t5x_lite.serving import compiler_resources
 
 SHORT = 64  # inputs up to this length share batches; longer ones are batched by length
 MOST_WASTE = 4  # times the length that is needed
@@ -176,6 +177,7 @@ class Compiler:
                 program = self._pending[0]
             try:
                 self._compile(program)
+                compiler_resources.return_memory()
             except Exception:
                 logger.exception("a program failed to compile")
                 self._failed.add(program)

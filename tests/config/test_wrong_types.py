@@ -51,14 +51,14 @@ def test_a_value_of_another_type_is_refused_in_words(make, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DataConfig(packing="best"), "data.packing is 'best': use none, first_fit or best_fit"),
-        (lambda: OptimizerConfig(name="adam"), "optimizer.name is 'adam': use adafactor, adamw_rms or adamw"),
-        (lambda: OptimizerConfig(factored="all"), "optimizer.factored is 'all': use stacked, large, none or null"),
+        (lambda: DataConfig(packing="best"), "data.packing is 'best': use one of none, first_fit, best_fit"),
+        (lambda: OptimizerConfig(name="adam"), "optimizer.name is 'adam': use one of adafactor, adamw_rms, adamw"),
+        (lambda: OptimizerConfig(factored="all"), "optimizer.factored is 'all': use one of stacked, large, none"),
         (lambda: TaskConfig(text_unit=None), "task.text_unit is null: give it a value, or leave it out"),
-        (lambda: TaskConfig(objective=["ul2"]), "task.objective is .*: use span_corruption, .* or ul2"),
-        (lambda: RunConfig(run_dir="r", revision=True), "revision is True: use 1, 2 or null"),
-        (lambda: GenerationConfig(beam_variant=""), "beam_variant is '': use t5x or hf"),
-        (lambda: ServeConfig(checkpoint="r", pooling="max"), "--pooling is 'max': use mean, first or null"),
+        (lambda: TaskConfig(objective=["ul2"]), "task.objective is .*: use one of span_corruption, .* ul2"),
+        (lambda: RunConfig(run_dir="r", revision=True), "revision is True: use 1 or 2"),
+        (lambda: GenerationConfig(beam_variant="f"), "beam_variant is 'f': use t5x or hf"),
+        (lambda: ServeConfig(checkpoint="r", pooling="max"), "--pooling is 'max': use mean or first"),
     ],
 )
 def test_a_value_that_is_no_choice_is_refused_with_the_choices(make, message):
