@@ -55,6 +55,7 @@ def test_a_value_of_another_type_is_refused_in_words(make, message):
         (lambda: OptimizerConfig(name="adam"), "optimizer.name is 'adam': use one of adafactor, adamw_rms, adamw"),
         (lambda: OptimizerConfig(factored="all"), "optimizer.factored is 'all': use one of stacked, large, none"),
         (lambda: TaskConfig(text_unit=None), "task.text_unit is null: give it a value, or leave it out"),
+        (lambda: ModelOptions(architecture="encoder"), "model.architecture is 'encoder': use one of enc.*"),
         (lambda: TaskConfig(objective=["ul2"]), "task.objective is .*: use one of span_corruption, .* ul2"),
         (lambda: RunConfig(run_dir="r", revision=True), "revision is True: use 1 or 2"),
         (lambda: GenerationConfig(beam_variant="f"), "beam_variant is 'f': use t5x or hf"),

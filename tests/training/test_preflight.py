@@ -27,7 +27,6 @@ WRONG = {
     "optimizer": ({"optimizer": OptimizerConfig(factored={"nothing": "none", ".*": "large"})}, {}, "'nothing'"),
     "schedule": ({"optimizer": OptimizerConfig(schedule="linear", warmup_steps=9)}, {}, "use fewer warmup steps"),
     "vocabulary": ({"task": dataclasses.replace(TEXT, tokenizer=TokenizerConfig(path="none.model"))}, {}, "not exist"),
-    "architecture": ({"model": ModelOptions(architecture="encoder")}, {}, "predicts nothing"),
 }
 
 
