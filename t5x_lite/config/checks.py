@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checks of config fields and arguments. Each error names the field, its value and the remedy."""
 
-import contextlib
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from t5x_lite.config.wrong_types import check_choices, check_types
@@ -61,22 +60,6 @@ def require(condition: bool, message: str) -> None:
     """Raises ValueError with the message unless the condition holds."""
     if not condition:
         raise ValueError(message)
-
-
-def as_texts(texts: Iterable[str], name: str) -> list[str]:
-    """Returns an argument called `name` as a list of texts; it may be any iterable of them, such as a generator.
-
-    Raises TypeError for a single text, whose letters would be taken for texts, and for anything but ordered texts;
-    ValueError for a text that holds half of a character.
-    """
-    with contextlib.suppress(UnicodeEncodeError):
-        if isinstance(texts, list) and all(
-            isinstance(text, str) and (text.isascii() or text.encode()) for text in texts
-        ):
-            return list(texts)
-    from t5x_lite.config.texts import listed_texts
-
-    return listed_texts(texts, name)
 
 
 def _allows_none(annotation: Any) -> bool:

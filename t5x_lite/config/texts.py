@@ -4,10 +4,11 @@
 from collections.abc import Iterable, Mapping
 
 
-def listed_texts(texts: Iterable[str], name: str) -> list[str]:
+def as_texts(texts: Iterable[str], name: str) -> list[str]:
     """Returns an argument called `name` as a list of texts; it may be any iterable of them, such as a generator.
 
-    Raises the errors of `checks.as_texts`.
+    Raises TypeError for a single text, whose letters would be taken for texts, and for anything but ordered texts;
+    ValueError for a text that holds half of a character.
     """
     if isinstance(texts, (str, bytes)):
         shown = repr(texts if len(texts) <= 40 else texts[:40]) + ("" if len(texts) <= 40 else "...")
@@ -21,7 +22,8 @@ def listed_texts(texts: Iterable[str], name: str) -> list[str]:
     for number, text in enumerate(listed):
         if not isinstance(text, str):
             raise TypeError(f"{name}[{number}] is of type {type(text).__name__}: pass a list of texts, each a str")
-        check_whole(text, f"{name}[{number}]")
+        if not text.isascii():
+            check_whole(text, f"{name}[{number}]")
     return listed
 
 

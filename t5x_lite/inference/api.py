@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from t5x_lite.checkpoints.load import Pretrained
-from t5x_lite.config.checks import as_texts
 from t5x_lite.config.generation import RENAMED
+from t5x_lite.config.texts import as_texts
 from t5x_lite.inference.engine import (
     WINDOW_BATCHES,
     Answer,

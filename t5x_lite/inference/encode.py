@@ -14,8 +14,8 @@ import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained, check_ids, load
 from t5x_lite.config.architectures import ENCODER
-from t5x_lite.config.checks import as_texts
 from t5x_lite.config.encoding import EncodingConfig
+from t5x_lite.config.texts import as_texts
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.inference.engine import WINDOW_BATCHES, bucket, check_call, pad_inputs, run_by_length
 from t5x_lite.inference.loop import devices_of

@@ -14,7 +14,7 @@ import numpy as np
 
 from t5x_lite.checkpoints.load import Pretrained
 from t5x_lite.config.architectures import DECODERS
-from t5x_lite.config.checks import as_texts
+from t5x_lite.config.texts import as_texts
 from t5x_lite.data.converters import encoder_decoder
 from t5x_lite.data.prefix_lm import continuation
 from t5x_lite.inference.engine import batched, check_call, pad_inputs

@@ -2,11 +2,10 @@
 
 import types
 
-import numpy as np
 import pytest
 
 from t5x_lite.config import ModelConfig, TaskConfig
-from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, as_texts, between, check_fields, not_empty, require
+from t5x_lite.config.checks import NON_NEGATIVE, POSITIVE, between, check_fields, not_empty, require
 from t5x_lite.config.generation import GenerationConfig
 
 CONFIG = types.SimpleNamespace(
@@ -66,44 +65,3 @@ def test_a_text_for_a_field_of_several_values_is_refused_not_split_into_letters(
 
 def test_a_field_of_one_or_several_values_takes_a_text():
     assert TaskConfig(source="a.txt").source == "a.txt"
-
-
-@pytest.mark.parametrize(
-    "texts",
-    [
-        ["ab", "c"],
-        ("ab", "c"),
-        (text for text in ("ab", "c")),
-        np.array(["ab", "c"]),
-        np.array(["ab", "c"], object),
-        {"ab": 0, "c": 1}.keys(),
-        "ab\nc".splitlines(),
-    ],
-    ids=lambda texts: type(texts).__name__,
-)
-def test_any_ordered_texts_become_a_list(texts):
-    assert as_texts(texts, "inputs") == ["ab", "c"]
-
-
-@pytest.mark.parametrize(
-    ("texts", "message"),
-    [
-        ("no", r"inputs is a single text, 'no': pass a list, even of one text, \['no'\]"),
-        ("", r"inputs is a single text, '': pass a list"),
-        (np.str_("no"), r"inputs is a single text, .*'no'"),
-        ("long " * 99, r"inputs is a single text, '(long ){8}'\.\.\.: pass a list"),
-        (b"no", "inputs is a single text, b'no': pass a list"),
-        ({"a": "b"}, "inputs is of type dict: pass a list of texts"),
-        ({"a", "b"}, "inputs is of type set: pass a list of texts"),
-        (np.array("no"), "inputs is of type ndarray: pass a list of texts"),
-        (None, "inputs is of type NoneType: pass a list of texts"),
-        (["a", b"b"], r"inputs\[1\] is of type bytes: pass a list of texts, each a str"),
-        ([["a"]], r"inputs\[0\] is of type list: pass a list of texts"),
-        (np.array([["a"]]), r"inputs\[0\] is of type ndarray: pass a list of texts"),
-        (["a", None], r"inputs\[1\] is of type NoneType"),
-        ([float("nan")], r"inputs\[0\] is of type float"),
-    ],
-)
-def test_anything_else_than_texts_is_refused_by_name_with_the_remedy(texts, message):
-    with pytest.raises(TypeError, match=f"^{message}"):
-        as_texts(texts, "inputs")

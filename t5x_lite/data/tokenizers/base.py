@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
-from t5x_lite.config.checks import as_texts
+from t5x_lite.config.texts import as_texts
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.reading import read_bytes, reading
 

@@ -18,7 +18,7 @@ from typing import Self
 
 import numpy as np
 
-from t5x_lite.config.checks import as_texts
+from t5x_lite.config.texts import as_texts
 from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import SpecialIds, Tokenizer
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from t5x_lite.config.checks import as_texts
+from t5x_lite.config.texts import as_texts
 from t5x_lite.data.tokenizers.added import AddedToken
 from t5x_lite.data.tokenizers.base import (
     SENTINEL_PATTERN,

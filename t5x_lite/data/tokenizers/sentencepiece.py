@@ -20,7 +20,7 @@ import sentencepiece
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
-from t5x_lite.config.checks import as_texts
+from t5x_lite.config.texts import as_texts
 from t5x_lite.data.tokenizers.base import (
     SENTINEL_PATTERN,
     FileTokenizer,
