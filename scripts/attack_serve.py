@@ -75,19 +75,13 @@ class Attack:
         """Sends a letter of a header each second."""
         del reader
         writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-")
-        while True:
-            writer.write(b"x")
-            await writer.drain()
-            await asyncio.sleep(1)
+        await _drip(writer, b"x")
 
     async def slow_body(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Sends a byte of a body each second."""
         del reader
         writer.write(self._head("/v1/completions", "Content-Length: 1000"))
-        while True:
-            writer.write(b" ")
-            await writer.drain()
-            await asyncio.sleep(1)
+        await _drip(writer, b" ")
 
     async def endless_body(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Sends a body without end to routes that read it and that do not."""
@@ -139,6 +133,14 @@ class Attack:
     def _request(self, fields: dict[str, Any]) -> bytes:
         body = json.dumps({"model": self._model, **fields}).encode()
         return self._head("/v1/completions", f"Content-Length: {len(body)}") + body
+
+
+async def _drip(writer: asyncio.StreamWriter, byte: bytes) -> None:
+    """Sends a byte each second until the server closes the connection."""
+    while True:
+        writer.write(byte)
+        await writer.drain()
+        await asyncio.sleep(1)
 
 
 def main() -> None:

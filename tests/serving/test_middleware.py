@@ -11,12 +11,7 @@ for needed in ("starlette", "prometheus_client"):
 
 from t5x_lite.serving import middleware
 from t5x_lite.serving.middleware import BearerToken, BodyTooLarge, SameSite, error_response
-
-
-async def answer(scope, receive, send):
-    del scope, receive
-    await send({"type": "http.response.start", "status": 204, "headers": []})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+from tests.serving.apps import answer
 
 
 def run(app, path="/v1/models", headers=(), messages=(), method="GET"):

@@ -14,12 +14,7 @@ for needed in ("starlette", "prometheus_client"):
 
 from t5x_lite.serving.request_log import RequestLog, write_to_stderr
 from t5x_lite.serving.telemetry import Telemetry
-
-
-async def answer(scope, receive, send):
-    del scope, receive
-    await send({"type": "http.response.start", "status": 204, "headers": []})
-    await send({"type": "http.response.body", "body": b"", "more_body": False})
+from tests.serving.apps import answer
 
 
 class Logged:
