@@ -40,14 +40,14 @@ def opened_output(path: str) -> Iterator[TextIO]:
     if path == "-":
         yield sys.stdout
         return
-    if os.path.isfile(path) or not os.path.exists(path):
-        from t5x_lite.files.atomic_write import written_atomically
+    from t5x_lite.files.atomic_write import is_stream, written_atomically
 
+    if not is_stream(path):
         with written_atomically(pathlib.Path(path)) as temporary, temporary.open("w", encoding="utf-8") as file:
             yield file
         return
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, "a", encoding="utf-8") as file:  # it may lead to a file that is appended to
             yield file
     except BrokenPipeError as error:
         raise OutputClosed(*error.args) from error

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from t5x_lite.files.atomic_write import written_atomically
+from t5x_lite.files.atomic_write import is_stream, written_atomically
 from t5x_lite.files.closed_pipe import opened_output
 from t5x_lite.files.full_disk import full_disk_named
 
@@ -69,7 +69,7 @@ def resumable_lines(
     if path == STDIO:
         yield LineFile(lambda line: print(line, flush=True), 0)
         return
-    if os.path.exists(path) and not os.path.isfile(path):
+    if is_stream(path):
         with opened_output(path) as file:
             yield LineFile(_line_writer(file), 0)
         return
@@ -121,7 +121,7 @@ def check_path(path: str, name: str) -> None:
 
 def tell_replaced(path: str, name: str) -> None:
     """Prints a line if an output file exists, which will be replaced."""
-    if path != STDIO and os.path.isfile(path):
+    if path != STDIO and os.path.isfile(path) and not is_stream(path):
         print(f"{name} {path} exists: it is replaced once the new one is complete", file=sys.stderr)
 
 

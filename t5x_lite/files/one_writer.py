@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 
+from t5x_lite.files.atomic_write import is_stream
 from t5x_lite.files.lock import LOCK, locked
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # errors of file systems that have none
@@ -32,13 +33,10 @@ def one_writer(path: str | os.PathLike[str] | None, option: str = "", *, part: s
       ValueError: if another process is writing it; names the process.
       OSError: if its directory cannot be created or written.
     """
-    if path is None or path == "-":
+    if path is None or path == "-" or is_stream(path):
         yield
         return
     target = pathlib.Path(os.path.realpath(path))
-    if target.exists() and not target.is_file() and not target.is_dir():  # a device or pipe
-        yield
-        return
     # A link is locked as well as the file that it leads to, because the output will replace the link.
     names = dict.fromkeys([target, target if target.is_dir() else pathlib.Path(os.path.abspath(path))])
     with contextlib.ExitStack() as stack:
