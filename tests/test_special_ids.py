@@ -179,7 +179,7 @@ SETTINGS = {
     "forced": {"forced_prefix": "\x00a\x02"},
     "forced beams": {"forced_prefix": "\x00a\x02", "num_beams": 2},
 }
-QUICK = ("greedy", "beams", "repetition", "forced")
+QUICK = ("greedy", "beams")
 
 
 @pytest.mark.parametrize("name", ["encoder_decoder", "causal_lm"])

@@ -45,6 +45,7 @@ def config(tmp_path, madlad) -> RunConfig:
     return dataclasses.replace(cfg, task=task, model=ModelOptions(pretrained=str(madlad)))
 
 
+@pytest.mark.slow
 def test_a_run_takes_the_ids_of_its_pretrained_model(tmp_path, madlad):
     cfg = config(tmp_path, madlad)
     assert np.isfinite(train(cfg)["eval/loss"])

@@ -5,13 +5,13 @@ import re
 
 import pytest
 
-from t5x_lite.commands.options import make_parser
 from t5x_lite.commands.options.errors import cause, either, explain, nearest
+from tests.commands.options.parsers import shared_parser
 
 
 def error_of(*arguments: str) -> str:
     """The first line of the explanation; the second one, which is checked, says where help is."""
-    parser = make_parser()
+    parser = shared_parser()
     with pytest.raises(argparse.ArgumentError) as caught:
         parser.parse_args(arguments)
     error, see = explain(str(caught.value), parser, arguments).split("\n")
@@ -173,7 +173,7 @@ def test_an_option_is_named_when_a_config_has_the_field_too(tmp_path):
 
 
 def test_an_unknown_message_is_kept():
-    assert explain("something\n  else", make_parser(), ["infer"]).startswith("t5x-lite infer: something else\n")
+    assert explain("something\n  else", shared_parser(), ["infer"]).startswith("t5x-lite infer: something else\n")
 
 
 def test_the_report_around_a_failed_check_is_left_out():
@@ -197,7 +197,7 @@ def test_the_report_around_a_failed_check_is_left_out():
     ],
 )
 def test_null_in_a_mixture_is_named(mixture, message):
-    parser = make_parser("train")
+    parser = shared_parser("train")
     options = parser.parse_args(["train", "--run_dir", "x", "--task.mixture", f"{{{mixture}}}"])
     with pytest.raises(ValueError, match=rf"^(task\.mixture[\w.]*: )?{re.escape(message)}") as failed:
         parser.instantiate(options)

@@ -4,9 +4,9 @@ import shlex
 
 import pytest
 
-from t5x_lite.commands.options import make_parser
 from t5x_lite.commands.options.data import DATA_COMMANDS, TOKENIZER_COMMANDS
 from t5x_lite.commands.options.overview import COMMANDS
+from tests.commands.options.parsers import shared_parser
 
 NESTED = {"data": DATA_COMMANDS, "tokenizer": TOKENIZER_COMMANDS}
 PATHS = [(name,) for name in COMMANDS] + [(name, action) for name in NESTED for action in NESTED[name]]
@@ -14,7 +14,7 @@ PATHS = [(name,) for name in COMMANDS] + [(name, action) for name in NESTED for 
 
 def help_of(*path, capsys) -> str:
     with pytest.raises(SystemExit) as stop:
-        make_parser().parse_args([*path, "--help"])
+        shared_parser().parse_args([*path, "--help"])
     assert stop.value.code == 0
     return capsys.readouterr().out
 
@@ -35,7 +35,7 @@ def test_examples_are_valid_command_lines(path):
     name, *arguments = shlex.split(command.example)
     assert (name, arguments[0]) == ("t5x-lite", path[0])
     extra = ["--run_dir", "runs/first"] if path == ("eval",) else []
-    assert make_parser().parse_args([*arguments, *extra]).subcommand == path[0]
+    assert shared_parser().parse_args([*arguments, *extra]).subcommand == path[0]
 
 
 def test_the_overview_describes_every_command(capsys):

@@ -7,8 +7,8 @@ import sys
 import pytest
 import yaml
 
-from t5x_lite.commands.options import make_parser
 from t5x_lite.commands.options.errors import explain
+from tests.commands.options.parsers import shared_parser
 from tests.paths import ROOT
 
 CONFIGS = sorted((ROOT / "configs").rglob("*.yaml"))
@@ -16,12 +16,12 @@ WITH_CONFIG = ("train", "eval --checkpoint c", "data inspect", "data prepare --o
 
 
 def train(*arguments):
-    return make_parser("train").parse_args(["train", "--run_dir", "r", *arguments]).train
+    return shared_parser("train").parse_args(["train", "--run_dir", "r", *arguments]).train
 
 
 def error_of(command, file):
     arguments = [*command.split(), "--config", str(file)]
-    parser = make_parser(arguments[0])
+    parser = shared_parser(arguments[0])
     with pytest.raises(argparse.ArgumentError) as caught:
         parser.parse_args([*arguments, "--run_dir", "r"])
     error, _ = explain(str(caught.value), parser, arguments).split("\n")
@@ -128,7 +128,7 @@ def test_text_options_do_not_need_the_source_of_the_package(monkeypatch):
 
     monkeypatch.setattr("inspect.getsource", fail)
     arguments = ["serve", "--checkpoint", "x", "--api_key", "#s3cret"]
-    assert make_parser("serve").parse_args(arguments).serve.api_key == "#s3cret"
+    assert shared_parser("serve").parse_args(arguments).serve.api_key == "#s3cret"
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):
@@ -151,7 +151,7 @@ def test_a_number_is_the_same_on_the_command_line_and_in_a_file(tmp_path):
 
 def test_the_printed_config_is_read_again_as_the_same(tmp_path):
     labels = ["yes", "1e3", "0o17", "~", "#a", "12:30", "\x85", "é"]
-    parser = make_parser("train")
+    parser = shared_parser("train")
     options = ["--run_dir", "r", "--task.inputs", "1e3", "--task.text", "a\u2028b"]
     first = parser.parse_args(["train", *options, f"--task.labels={labels}", "--task.choices", "{01: x, 1e3: y}"])
     (tmp_path / "c.yaml").write_text(yaml_of(parser, first))
