@@ -32,7 +32,7 @@ def not_empty(remedy: str) -> Rule:
 
 
 def check_fields(config: object, prefix: str, rules: Mapping[Rule, str]) -> None:
-    """Raises ValueError for the first field that violates its rule, is no choice, or is None though its type is not.
+    """Raises ValueError for the first field that is None against its type, violates its rule or is no choice.
 
     A rule applies to space-separated fields; messages show their names after the prefix, such as "train." or "--".
     Raises TypeError for a number, truth value or text of another type, and for a text in a field that holds several

@@ -30,7 +30,8 @@ def check_choices(config: Any, prefix: str) -> None:
         value, kinds = getattr(config, field.name), _kinds(field)
         choices = [choice for kind in kinds if typing.get_origin(kind) is Literal for choice in typing.get_args(kind)]
         is_other = (value is None and type(None) in kinds) or (isinstance(value, Mapping) and len(kinds) > 1)
-        if choices and not is_other and not any(type(value) is type(it) and value == it for it in choices):
+        is_choice = any(isinstance(value, type(it)) and value == it for it in choices) and not isinstance(value, bool)
+        if choices and not is_other and not is_choice:
             listed = " or ".join(map(str, choices)) if len(choices) < 3 else f"one of {', '.join(map(str, choices))}"
             raise ValueError(f"{prefix}{field.name} is {value!r}: use {listed}")
 

@@ -67,7 +67,8 @@ def test_a_value_that_is_no_choice_is_refused_with_the_choices(make, message):
         make()
 
 
-def test_choices_by_parameter_are_accepted():
+def test_choices_by_parameter_and_texts_of_numpy_are_accepted():
+    assert DataConfig(packing=np.str_("best_fit")).packing == "best_fit"
     assert OptimizerConfig(factored={"encoder/*": "none"}).factored == {"encoder/*": "none"}
 
 
