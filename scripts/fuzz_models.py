@@ -18,6 +18,7 @@ import os
 import pathlib
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -138,8 +139,9 @@ def run_case(
     is_broken = result.outcome not in ("loaded", "refused")
     if is_broken or options.only is not None:
         result = result._replace(about=f"{what}: {result.about}"[:1_500])
-    if is_broken and options.keep:
-        shutil.copytree(directory, options.keep / directory.name, symlinks=True, dirs_exist_ok=True)
+    if is_broken and options.keep:  # with the holes of its large files, which would fill the disk
+        options.keep.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-a", "--sparse=always", directory, options.keep], check=False)
     shutil.rmtree(directory, ignore_errors=True)
     return result
 

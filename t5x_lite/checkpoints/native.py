@@ -25,6 +25,7 @@ from t5x_lite.config.architectures import ARCHITECTURES, Architecture
 from t5x_lite.data.tokenizers import Tokenizer, load_tokenizer
 from t5x_lite.files.atomic_write import write_atomically
 from t5x_lite.files.json_object import read_json
+from t5x_lite.files.messages import first_line
 from t5x_lite.files.new_directory import new_directory
 
 MODEL_FILE = "model.json"
@@ -115,7 +116,7 @@ def _parsed(description: dict[str, Any], path: pathlib.Path) -> tuple[ModelConfi
             raise ValueError(f"its step is {step!r:.80}")
         return cfg, architecture_from_json(description["architecture"]), step
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not describe a model ({error}): download it again") from error
+        raise ValueError(f"{path} does not describe a model ({first_line(error)}): download it again") from error
 
 
 def _alike(value: Any, *examples: Any) -> bool:

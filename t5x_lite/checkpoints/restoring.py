@@ -5,6 +5,7 @@ import inspect
 import logging
 import pathlib
 import re
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -18,6 +19,10 @@ from jax.sharding import SingleDeviceSharding
 from t5x_lite.checkpoints.orbax import BFLOAT16, CHECKSUMS, DIGEST, META, SHAPES, Checkpoints, checksums, digest, shapes
 from t5x_lite.files.messages import first_line
 from t5x_lite.parallel.param_paths import from_pure_dict, named_leaves, to_pure_dict
+
+OF_STEP = "_CHECKPOINT_METADATA"  # read of all checkpoints when their directory is opened
+DESCRIPTIONS = {OF_STEP, "_METADATA", "_sharding", "metadata"}  # files that Orbax reads whole
+MAX_DESCRIPTION_BYTES = 2**26  # those of 10,000 parameters have 10 MB
 
 
 def restore(checkpoints: Checkpoints, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,6 +69,7 @@ def has_item(checkpoints: Checkpoints, step: int, item: str) -> bool:
 
 def read_facts(checkpoint: pathlib.Path) -> dict[str, dict[str, Any]]:
     """Returns the metadata in a checkpoint's directory, by item; raises ValueError with the reason if it is damaged."""
+    check_files(checkpoint)
     reader: Any = ocp.JsonCheckpointHandler()  # which takes other paths, too, than its annotation says
     facts = {
         item: read_quietly(item, lambda item=item: reader.restore(checkpoint / item))
@@ -76,6 +82,23 @@ def read_facts(checkpoint: pathlib.Path) -> dict[str, dict[str, Any]]:
     if facts[SHAPES].keys() != facts[CHECKSUMS].keys() or recorded not in (None, digest(facts)):
         raise ValueError(f"the checksum of its {META}, {SHAPES} and {CHECKSUMS} does not match")
     return facts
+
+
+def check_files(checkpoint: pathlib.Path, pattern: str = "**/*") -> None:
+    """Raises ValueError for a file that Orbax would read without end: a device, a pipe, or far too large a description.
+
+    Links to files are followed, because a checkpoint may be put together from links.
+    """
+    for path in checkpoint.glob(pattern):
+        name = path.relative_to(checkpoint)
+        try:
+            state = path.stat()
+        except OSError as error:
+            raise ValueError(f"its {name} cannot be read ({error.strerror})") from error
+        if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
+            raise ValueError(f"its {name} is not a file")
+        if path.name in DESCRIPTIONS and state.st_size > MAX_DESCRIPTION_BYTES:
+            raise ValueError(f"its {name} has {state.st_size:,} bytes, more than any such file")
 
 
 def read_quietly(item: str, read: Callable[[], Any]) -> Any:

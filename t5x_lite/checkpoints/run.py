@@ -16,7 +16,7 @@ from t5x_lite.checkpoints.orbax import TOKENIZER, Checkpoints
 from t5x_lite.checkpoints.t5x.optimizer import slots_of
 from t5x_lite.checkpoints.weights import LazyModel, Read, Slots, placed, reader
 from t5x_lite.data.tokenizers import Tokenizer, file_checksums, load_tokenizer
-from t5x_lite.files.run_path import CHECKPOINTS, checked_step
+from t5x_lite.files.run_path import CHECKPOINTS, checked_step, steps_in
 from t5x_lite.model.architectures import ENCODER_DECODER
 
 MAX_MANIFEST_BYTES = 2**24
@@ -69,4 +69,10 @@ def read_slots(path: pathlib.Path, step: int) -> Slots | None:
 
 
 def _opened(path: pathlib.Path) -> contextlib.closing[Checkpoints]:
+    for step in steps_in(path / CHECKPOINTS):
+        checkpoint = path / CHECKPOINTS / str(step)
+        try:
+            restoring.check_files(checkpoint, restoring.OF_STEP)
+        except ValueError as error:
+            raise ValueError(f"checkpoint {checkpoint} is damaged: {error}: restore or move it") from error
     return contextlib.closing(Checkpoints(path / CHECKPOINTS))

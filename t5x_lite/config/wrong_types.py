@@ -21,7 +21,7 @@ def check_types(config: Any, prefix: str) -> None:
         accepted = tuple(ACCEPTED[kind] for kind in kinds if kind in ACCEPTED)
         if not isinstance(value, accepted) or (isinstance(value, bool) and bool not in kinds):
             words = " or ".join(WORDS[kind] for kind in kinds)
-            raise TypeError(f"{prefix}{field.name} is {value!r}: use {words}")
+            raise TypeError(f"{prefix}{field.name} is {value!r:.80}: use {words}")
 
 
 def check_choices(config: Any, prefix: str) -> None:
@@ -33,7 +33,7 @@ def check_choices(config: Any, prefix: str) -> None:
         is_choice = any(isinstance(value, type(it)) and value == it for it in choices) and not isinstance(value, bool)
         if choices and not is_other and not is_choice:
             listed = " or ".join(map(str, choices)) if len(choices) < 3 else f"one of {', '.join(map(str, choices))}"
-            raise ValueError(f"{prefix}{field.name} is {value!r}: use {listed}")
+            raise ValueError(f"{prefix}{field.name} is {value!r:.80}: use {listed}")
 
 
 def _kinds(field: dataclasses.Field) -> tuple[Any, ...]:

@@ -1,6 +1,8 @@
 """Tests t5x_lite/checkpoints/restoring.py; tests/checkpoints/test_orbax.py restores what it saves, too"""
 
+import contextlib
 import gc
+import os
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from t5x_lite.checkpoints import restoring
 from t5x_lite.checkpoints.orbax import Checkpoints
+from t5x_lite.checkpoints.restoring import check_files
 from t5x_lite.config import MeshConfig
 from t5x_lite.parallel.mesh import make_mesh
 from tests.checkpoints.test_orbax import Pair, abstract, one_device, tree
@@ -118,3 +121,33 @@ def test_arrays_are_read_by_name_without_the_tree_they_were_in(tmp_path):
         "0/v/key": "float32",
     }
     np.testing.assert_array_equal(found["0/v/value"], [0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    "name", ["_CHECKPOINT_METADATA", "meta/metadata", "shapes/metadata", "meta/commit_success.txt"]
+)
+@pytest.mark.parametrize("kind", ["device", "pipe", "nothing", "large"])
+def test_files_that_could_be_read_without_end_are_refused(name, kind, tmp_path):
+    path = tmp_path / "1" / name
+    path.parent.mkdir(parents=True)
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "nothing":
+        path.symlink_to("missing")
+    else:
+        path.touch()
+        os.truncate(path, 10**12)
+    is_read = kind != "large" or "success" not in name
+    problem = {"nothing": r"cannot be read \(No such", "large": "has 1,000,000,000,000 bytes, more than any such file"}
+    expected = pytest.raises(ValueError, match=f"^its {name} {problem.get(kind, 'is not a file')}")
+    with expected if is_read else contextlib.nullcontext():
+        check_files(tmp_path / "1")
+
+
+def test_links_to_files_are_followed(tmp_path):
+    (tmp_path / "elsewhere").write_text("{}")
+    (tmp_path / "1" / "meta").mkdir(parents=True)
+    (tmp_path / "1" / "meta" / "metadata").symlink_to(tmp_path / "elsewhere")
+    check_files(tmp_path / "1")

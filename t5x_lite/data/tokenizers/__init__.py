@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from t5x_lite.config import TokenizerConfig
-from t5x_lite.data.tokenizers.base import KIND_FILE, SpecialIds, Tokenizer, trim
+from t5x_lite.data.tokenizers.base import KIND_FILE, SpecialIds, Tokenizer, read_vocabulary, trim
 from t5x_lite.files.checksum import crc
 from t5x_lite.files.reading import read_bytes, reading
 
@@ -60,14 +60,14 @@ def tokenizer_hash(directory: str | os.PathLike[str]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for name in FILES:
         path = pathlib.Path(directory) / name
-        digest.update(path.read_bytes() if path.is_file() else b"")
+        digest.update(read_vocabulary(path) if path.is_file() else b"")
     return digest.hexdigest()
 
 
 def file_checksums(directory: str | os.PathLike[str]) -> dict[str, str]:
     """Returns a checksum of each file of the tokenizer saved in a directory, by name."""
     paths = [path for name in FILES if (path := pathlib.Path(directory) / name).is_file()]
-    return {path.name: crc(path.read_bytes()) for path in paths}
+    return {path.name: crc(read_vocabulary(path)) for path in paths}
 
 
 def build_tokenizer(cfg: TokenizerConfig, texts: Iterable[str]) -> Tokenizer:

@@ -32,7 +32,7 @@ def numbered(
         is_free = next_id <= number < next_id + MAX_GAP if own is None else number == own
         if not token.text or not is_free or number in made or token.text in texts:
             raise ValueError(
-                f"{name} cannot have the added token {token.text!r} with the id {number}: added texts and ids must "
+                f"{name} cannot have the added token {token.text!r:.80} with the id {number}: added texts and ids must "
                 "differ from each other and from the vocabulary's"
             )
         made[number] = dataclasses.replace(token, id=number)
