@@ -3,6 +3,7 @@
 
 import inspect
 import logging
+import math
 import pathlib
 import re
 import stat
@@ -21,8 +22,8 @@ from t5x_lite.files.messages import first_line
 from t5x_lite.parallel.param_paths import from_pure_dict, named_leaves, to_pure_dict
 
 OF_STEP = "_CHECKPOINT_METADATA"  # read of all checkpoints when their directory is opened
-DESCRIPTIONS = {OF_STEP, "_METADATA", "_sharding", "metadata"}  # files that Orbax reads whole
-MAX_DESCRIPTION_BYTES = 2**26  # those of 10,000 parameters have 10 MB
+# Of files that Orbax reads whole; the descriptions of 10,000 parameters have 10 MB.
+MAX_BYTES = dict.fromkeys((OF_STEP, "_METADATA", "_sharding", "metadata"), 2**26) | {"manifest.ocdbt": 2**24}
 
 
 def restore(checkpoints: Checkpoints, step: int, items: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +98,7 @@ def check_files(checkpoint: pathlib.Path, pattern: str = "**/*") -> None:
             raise ValueError(f"its {name} cannot be read ({error.strerror})") from error
         if not stat.S_ISREG(state.st_mode) and not stat.S_ISDIR(state.st_mode):
             raise ValueError(f"its {name} is not a file")
-        if path.name in DESCRIPTIONS and state.st_size > MAX_DESCRIPTION_BYTES:
+        if state.st_size > MAX_BYTES.get(path.name, math.inf):
             raise ValueError(f"its {name} has {state.st_size:,} bytes, more than any such file")
 
 

@@ -19,15 +19,10 @@ from t5x_lite.data.tokenizers import Tokenizer, file_checksums, load_tokenizer
 from t5x_lite.files.run_path import CHECKPOINTS, checked_step, steps_in
 from t5x_lite.model.architectures import ENCODER_DECODER
 
-MAX_MANIFEST_BYTES = 2**24
-
 
 def open_checkpoint(path: pathlib.Path, tokenizer: Tokenizer | None, step: int | None = None) -> LazyModel:
     """Opens a checkpoint of a run directory, the newest if `step` is None; `tokenizer` replaces the run's own."""
     step = checked_step(path, step)
-    for manifest in (path / "checkpoints" / str(step)).rglob("manifest.ocdbt"):  # which are read whole, and are small
-        if manifest.stat().st_size > MAX_MANIFEST_BYTES:
-            raise ValueError(f"{manifest} has {manifest.stat().st_size:,} bytes, more than any manifest: it is damaged")
     with _opened(path) as checkpoints:
         meta = restoring.meta(checkpoints, step)
     if tokenizer is None:
