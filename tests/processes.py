@@ -34,12 +34,12 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def started(num_processes, *arguments, own=None):
-    """The processes of a command; `own` has more arguments for each."""
+def started(num_processes, *arguments, own=None, start=START):
+    """The processes of a command; `own` has more arguments for each, `start` is the code they run."""
     address = f"localhost:{free_port()}"
     return [
         subprocess.Popen(
-            [sys.executable, "-c", START, *arguments, *(own[index] if own else ())],
+            [sys.executable, "-c", start, *arguments, *(own[index] if own else ())],
             env=environment(num_processes, **{ADDRESS: address, COUNT: str(num_processes), INDEX: str(index)}),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -102,6 +102,24 @@ def test_every_command_ends_with_2_after_a_mistake(num_processes, finished, tmp_
         assert found == [2] * num_processes, printed
 
 
+LATE = """
+import os, time
+from t5x_lite.training import loop
+check_start = loop.check_start
+def check_late(*arguments, **settings):
+    time.sleep(3 * int(os.environ["JAX_PROCESS_ID"]))
+    return check_start(*arguments, **settings)
+loop.check_start = check_late
+"""
+
+
+def test_a_process_that_finds_the_mistake_seconds_after_process_0_ends_with_2_as_well(tmp_path):
+    mistaken = train(tmp_path / "run", 3, "--train.batch_size=7")
+    printed, found = ended(started(2, *mistaken, start=f"{LATE}\n{START}"))
+    assert found == [2, 2], printed
+    assert all("train.batch_size is 7" in text for text in printed)
+
+
 @both
 def test_eval_and_infer_end_with_0_when_they_are_complete(num_processes, finished, tmp_path):
     (tmp_path / "lines.txt").write_text("one <extra_id_0> three\n")

@@ -3,9 +3,11 @@
 
 import atexit
 import concurrent.futures
+import contextlib
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import NoReturn
@@ -16,7 +18,7 @@ from jax.experimental import multihost_utils
 
 from t5x_lite.parallel.multihost import ADDRESS, COUNT, INDEX, Result, integer
 
-SHUTDOWN_SECONDS, CONNECT_SECONDS = 60, 300
+SHUTDOWN_SECONDS, CONNECT_SECONDS, LEAVE_SECONDS = 60, 300, 10
 POLL_SECONDS = 0.2
 LOST_PEER_WORDS = ("gloo", "nccl", "unavailable", "deadline", "aborted", "coordination")  # in JAX's error messages
 # Prints its argument at end of file, which means a crash; a normal exit sends a byte first.
@@ -118,12 +120,27 @@ def broadcast(flag: bool) -> bool:
     return bool(np.asarray(multihost_utils.broadcast_one_to_all(np.int32(flag))))
 
 
-def leave(status: int) -> NoReturn:
-    """Exits at once, after an error has been printed; a normal exit would wait for the other processes."""
+def leave(status: int, *, together: bool = False) -> NoReturn:
+    """Exits after an error has been printed, without the clean-up of a normal exit, which could wait for a minute.
+
+    Args:
+      status: the exit status.
+      together: whether the other processes probably fail for the same reason, such as a mistake in the config. Then
+        waits a few seconds for them, so that none of them is aborted because process 0 was the first to exit.
+    """
+    if together:
+        others = threading.Thread(target=_disconnect, daemon=True)
+        others.start()
+        others.join(LEAVE_SECONDS)
     _stop_crash_reporters()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def _disconnect() -> None:
+    with contextlib.suppress(Exception):  # the error that matters has been printed
+        jax.distributed.shutdown()  # returns once all processes have called it
 
 
 def lost_peer(error: BaseException) -> str | None:

@@ -18,7 +18,8 @@ UNREAD = 141  # 128 + SIGPIPE, as shells report it
 def report(subcommand: str, error: BaseException, *, multi_process: bool) -> int:
     """Prints an error and returns the exit status; re-raises errors that are not the user's.
 
-    A process of a multi-process run exits immediately instead of raising, because the others wait for it.
+    A process of a multi-process run exits instead of raising, because the others wait for it; after a failure that is
+    probably theirs too, it first gives them time to report it.
     """
     lost = None
     if multi_process:
@@ -44,5 +45,5 @@ def report(subcommand: str, error: BaseException, *, multi_process: bool) -> int
     if message:
         print(f"t5x-lite {subcommand}: {message}", file=sys.stderr)
     if multi_process:
-        leave(status)
+        leave(status, together=status in (FAILED, USER_ERROR))
     return status
