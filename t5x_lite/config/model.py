@@ -8,6 +8,7 @@ from t5x_lite.config.architectures import ARCHITECTURES, DEFAULT, ArchitectureNa
 from t5x_lite.config.checks import FRACTION, NON_NEGATIVE, POSITIVE, Rule, check_fields, require
 from t5x_lite.config.paths import expand_home
 
+AttentionName = Literal["auto", "reference", "fused"]
 COMPUTE_DTYPES = ("float32", "bfloat16")
 ACTIVATIONS = ("relu", "gelu", "gelu_exact", "silu", "linear")
 REMAT_NAMES = ("none", "minimal", "full")
@@ -55,6 +56,7 @@ class ModelConfig:
     eos_id: int = 1  # the id that ends inputs and targets; the tokenizer's
     start_id: int = 0  # the decoder's first input
     dtype: str = "float32"  # of activations; parameters, softmax, norms and loss are float32
+    attention: AttentionName = "auto"  # fused where the platform and the shapes allow it; not stored in checkpoints
     remat: str | tuple[str, ...] = "none"  # recomputation in the backward pass; see model/stacks.py
     offload: tuple[str, ...] = ()  # kept tensors to store in host memory
 
@@ -72,7 +74,7 @@ class ModelConfig:
         return {
             name: value
             for name, value in dataclasses.asdict(self).items()
-            if name not in NEWER_FIELDS or value != getattr(default, name)
+            if name != "attention" and (name not in NEWER_FIELDS or value != getattr(default, name))
         }
 
     @property
@@ -108,6 +110,7 @@ class ModelOptions:
       relative_bias_per_layer: use a separate table of relative position biases in every layer, as in umT5.
       dropout_rate: dropout probability in training; null is the preset's, or 0.1 with pretrained.
       dtype: dtype of activations, float32 or bfloat16; auto is float32 on CPU and bfloat16 elsewhere.
+      attention: fused never holds queries x keys in memory, on TPUs; reference does; auto is fused where it can be.
     """
 
     architecture: ArchitectureName = DEFAULT
@@ -127,6 +130,7 @@ class ModelOptions:
     relative_bias_per_layer: bool | None = None
     dropout_rate: float | None = None
     dtype: str = "auto"
+    attention: AttentionName = "auto"
 
     def __post_init__(self):
         check_fields(self, "model.", {})

@@ -15,7 +15,7 @@ from t5x_lite.model import masks
 from t5x_lite.model.attention import Attention
 from t5x_lite.model.decoder import Decoder
 from t5x_lite.model.encoder import Encoder, MaskedLM, SequenceClassifier, TokenClassifier, mean_of_tokens
-from t5x_lite.model.kernels.attention import attention_weights
+from t5x_lite.model.kernels.reference import attention_weights
 from t5x_lite.model.stacks import DecoderStack, Stack, layer_biases
 from t5x_lite.model.transformer import T5
 
@@ -127,7 +127,6 @@ def _run_decoder(stack: DecoderStack, x_BTD, encoded_BSD, self_mask_B1TT, cross_
 
 def _attend(attention: Attention, x_BTD, y_BSD, bias_1NTS, mask_B1TS) -> tuple[jax.Array, jax.Array]:
     """Returns the output of an attention layer, [B, T, D], and weights_BNTS."""
-    q_BTNH = attention.project_queries(x_BTD)
-    k_BSNH, v_BSNH = attention.project_keys_values(y_BSD)
-    weights_BNTS = attention_weights(q_BTNH, k_BSNH, bias_1NTS, mask_B1TS)
-    return attention.attend(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS), weights_BNTS
+    q_BTA, (k_BSA, v_BSA) = attention.queries(x_BTD), attention.keys_values(y_BSD)
+    weights_BNTS = attention_weights(attention.split(q_BTA), attention.split(k_BSA), bias_1NTS, mask_B1TS)
+    return attention.attend(q_BTA, k_BSA, v_BSA, bias_1NTS, mask_B1TS), weights_BNTS

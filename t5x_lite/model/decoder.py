@@ -7,6 +7,7 @@ V vocabulary; 1 if broadcast.
 Source: T5X `examples/decoder_only`.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import jax
@@ -19,6 +20,7 @@ from t5x_lite.model.blocks import EncoderBlock, split_key
 from t5x_lite.model.cache import Cache, KeysValues, keys_values, no_prompts, with_room
 from t5x_lite.model.decoding import decoder_only_block_step, read_block, run_step, unstacked
 from t5x_lite.model.embedding import LMHead, Predictions, TokenEmbedding
+from t5x_lite.model.kernels.attention import prepare, prepare_bias
 from t5x_lite.model.layers import dropout
 from t5x_lite.model.stacks import Stack, layer_biases
 
@@ -29,22 +31,25 @@ class DecoderOnlyStack(Stack):
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         super().__init__(cfg, EncoderBlock, cfg.num_decoder_layers, bidirectional=False, rngs=rngs)
 
-    def __call__(self, x_BTD, mask_B1TT, dropout_key=None) -> jax.Array:
+    def __call__(self, x_BTD, visible: masks.Visible, dropout_key=None) -> jax.Array:
         """Returns hidden_BTD."""
         before, within, after = split_key(dropout_key, 3)
+        B, T, _ = x_BTD.shape
+        seen = prepare(self.cfg, visible, B, T, T)
         hidden_BTD = self.run(
-            lambda block, x_BTD, bias_1NTT, key: block(x_BTD, bias_1NTT, mask_B1TT, key), x_BTD, before, within
+            lambda block, x_BTD, bias, key: block(x_BTD, bias, seen, key), x_BTD, seen, before, within
         )
         return dropout(hidden_BTD, self.cfg.dropout_rate, after)
 
-    def read(self, x_BPD, mask_B1PP) -> tuple[KeysValues, ...]:
+    def read(self, x_BPD, visible: masks.Visible) -> tuple[KeysValues, ...]:
         """Processes whole prompts; returns each layer's keys and values."""
-        P = x_BPD.shape[1]
-        tables_L, bias_1NPP = layer_biases(self.position_bias, lambda table: table(P, P))
+        B, P, _ = x_BPD.shape
+        seen = prepare(self.cfg, visible, B, P, P)
+        tables_L, bias = layer_biases(self.position_bias, lambda table: prepare_bias(table, seen, P, P))
 
         def layer(x_BPD, scanned):
             block, table = scanned
-            x_BPD, keys_values_BPNH = read_block(block, x_BPD, bias_1NPP(table), mask_B1PP)
+            x_BPD, keys_values_BPNH = read_block(block, x_BPD, bias(table), seen)
             return x_BPD, keys_values(*keys_values_BPNH)
 
         _, read_L = jax.lax.scan(layer, x_BPD, (self.blocks, tables_L))
@@ -97,10 +102,7 @@ class Decoder(TokenEmbedding, LMHead):
     def hidden(self, inputs_BT, prefix_BT=None, segments_BT=None, dropout_key=None) -> jax.Array:
         """Returns hidden_BTD, the input of `logits` and the loss; arguments as in `__call__`."""
         # Padding is not masked: T5's id also starts every example, and real tokens never look ahead to padding.
-        mask = _attention_mask(inputs_BT.shape[1], prefix_BT)
-        if segments_BT is not None:
-            mask = mask & masks.segment_mask(segments_BT, segments_BT)
-        return self.decoder(self.embed(inputs_BT), mask, dropout_key)
+        return self.decoder(self.embed(inputs_BT), masks.causal(segments_BT, prefix_BT), dropout_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
         """Returns the predictions for features from `data.converters.decoder_only` or `prefix_lm`."""
@@ -126,15 +128,15 @@ class Decoder(TokenEmbedding, LMHead):
         # The last token is processed here only if the bidirectional prefix attends to it.
         read_BP = prompts_BP[:, :-1] if prefix_BP is None else prompts_BP
         visible_BP = jnp.ones((B, P - 1), bool)
-        mask = _attention_mask(read_BP.shape[1], prefix_BP)
+        visible = masks.causal(prefix_BT=prefix_BP)
         if lengths_B is not None:
             # Only differences between positions matter, so padding on the left changes nothing.
             seen_BP = jnp.arange(P)[None, :] >= P - lengths_B[:, None]
             visible_BP = seen_BP[:, :-1]
-            mask = mask & seen_BP[:, None, None, : read_BP.shape[1]]
+            visible = dataclasses.replace(visible, keys_BS=seen_BP[:, : read_BP.shape[1]].astype(jnp.int32))
         prompts = no_prompts(self.cfg, B)
         if P > 1:
-            read = self.decoder.read(self.embed(read_BP), mask)
+            read = self.decoder.read(self.embed(read_BP), visible)
             prompts = tuple(KeysValues(*(array[..., : P - 1] for array in layer)) for layer in read)
         return with_room(prompts, visible_BP, num_steps, num_beams)
 
@@ -142,8 +144,3 @@ class Decoder(TokenEmbedding, LMHead):
         """Returns logits_BKV of the next tokens, and the cache after `tokens_BK`, one token per beam."""
         hidden_BKD, cache = self.decoder.step(self.embed(tokens_BK), cache)
         return self.logits(hidden_BKD), cache
-
-
-def _attention_mask(length: int, prefix_BT: jax.Array | None) -> jax.Array:
-    causal_11TT = masks.causal_mask(length)
-    return causal_11TT if prefix_BT is None else causal_11TT | masks.prefix_mask(prefix_BT)

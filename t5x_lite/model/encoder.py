@@ -50,10 +50,8 @@ class Encoder(TokenEmbedding):
         Returns:
           encoded_BSD in the compute dtype.
         """
-        mask = masks.padding_mask(inputs_BS, self.cfg.pad_id)
-        if segments_BS is not None:
-            mask = masks.segment_mask(segments_BS, segments_BS)
-        return self.encoder(self.embed(inputs_BS), mask, dropout_key)
+        visible = masks.padded(inputs_BS, self.cfg.pad_id, segments_BS)
+        return self.encoder(self.embed(inputs_BS), visible, dropout_key)
 
 
 class MaskedLM(LMHead):

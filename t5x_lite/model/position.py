@@ -48,15 +48,18 @@ class RelativePositionBias(nnx.Module):
         stddev = (2 / (N + K)) ** 0.5  # variance scaling with fan_avg
         self.table = weight(rngs.params(), (N, K), ("heads", "buckets"), stddev=stddev, distribution="uniform")
 
-    def bias_of_distance(self, distances: np.ndarray) -> jax.Array:
-        """Returns the bias for each distance (key minus query), shaped [N, len(distances)]."""
-        buckets = relative_position_buckets(
+    def buckets(self, distances: np.ndarray) -> np.ndarray:
+        """Returns the bucket of each distance (key minus query)."""
+        return relative_position_buckets(
             distances,
             bidirectional=self.bidirectional,
             num_buckets=self.cfg.relative_position_buckets,
             max_distance=self.cfg.relative_position_max_distance,
         )
-        return self.table[...][:, buckets]
+
+    def bias_of_distance(self, distances: np.ndarray) -> jax.Array:
+        """Returns the bias for each distance (key minus query), shaped [N, len(distances)]."""
+        return self.table[...][:, self.buckets(distances)]
 
     def __call__(self, num_queries: int, num_keys: int) -> jax.Array:
         """Returns bias_1NTS, float32 so that its gradient is summed over the layers in full precision."""

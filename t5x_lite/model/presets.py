@@ -88,7 +88,15 @@ presets: Mapping[str, ModelConfig] = types.MappingProxyType(
 )
 
 
-NOT_SIZES = ("architecture", "pretrained", "added_tokens", "added_token_rows", "preset", "dtype")  # of ModelOptions
+NOT_SIZES = (
+    "architecture",
+    "pretrained",
+    "added_tokens",
+    "added_token_rows",
+    "preset",
+    "dtype",
+    "attention",
+)  # of ModelOptions
 
 
 def no_such_preset(name: str) -> str:
@@ -139,5 +147,5 @@ def resolve_model(
         overrides.setdefault("dropout_rate", base.dropout_rate)
     else:
         overrides |= {"pad_id": ids[0], "eos_id": ids[1], "start_id": ids[0]}
-    overrides |= {"remat": train.remat, "offload": train.offload, "dtype": dtype}
+    overrides |= {"remat": train.remat, "offload": train.offload, "dtype": dtype, "attention": options.attention}
     return dataclasses.replace(base, vocab_size=vocab_size, **overrides)

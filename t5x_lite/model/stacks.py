@@ -12,7 +12,9 @@ from flax import nnx
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.model.blocks import DecoderBlock, EncoderBlock, split_key
+from t5x_lite.model.kernels.attention import Seen, prepare, prepare_bias
 from t5x_lite.model.layers import RMSNorm, dropout, shard_tokens
+from t5x_lite.model.masks import Visible
 from t5x_lite.model.position import RelativePositionBias
 
 if TYPE_CHECKING:  # for decoding only
@@ -61,18 +63,19 @@ class Stack(nnx.Module):
         self.blocks = stacked(lambda rngs: block(cfg, rngs=rngs), num_layers, rngs)
         self.final_norm = RMSNorm(cfg.emb_dim, cfg.norm_epsilon)
 
-    def run(self, call: Callable, x_BTD: jax.Array, before=None, within=None) -> jax.Array:
+    def run(self, call: Callable, x_BTD: jax.Array, seen: Seen, before=None, within=None) -> jax.Array:
         """Runs all layers and the final norm on embedded tokens; returns [B, T, D].
 
-        `call(block, x_BTD, bias_1NTT, key)` runs one layer. Dropout keys: `before` for x_BTD, `within` for the layers.
+        `call(block, x_BTD, bias, key)` runs one layer, whose self-attention sees `seen`. Dropout keys: `before` for
+        x_BTD, `within` for the layers.
         """
         T = x_BTD.shape[1]
-        tables_L, bias_1NTT = layer_biases(self.position_bias, lambda table: table(T, T))
+        tables_L, bias = layer_biases(self.position_bias, lambda table: prepare_bias(table, seen, T, T))
         x_BTD = dropout(x_BTD, self.cfg.dropout_rate, before)
 
         def layer(x_BTD, scanned):
             block, table, key = scanned
-            return call(block, x_BTD, bias_1NTT(table), key), None
+            return call(block, x_BTD, bias(table), key), None
 
         keys_L = None if within is None else jax.random.split(within, self.num_layers)
         x_BTD, _ = jax.lax.scan(rematerialized(layer, self.cfg), x_BTD, (self.blocks, tables_L, keys_L))
@@ -85,11 +88,13 @@ class EncoderStack(Stack):
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         super().__init__(cfg, EncoderBlock, cfg.num_encoder_layers, bidirectional=True, rngs=rngs)
 
-    def __call__(self, x_BSD, mask_B1SS, dropout_key=None) -> jax.Array:
+    def __call__(self, x_BSD, visible: Visible, dropout_key=None) -> jax.Array:
         """Returns encoded_BSD."""
         before, within, after = split_key(dropout_key, 3)
+        B, S, _ = x_BSD.shape
+        seen = prepare(self.cfg, visible, B, S, S)
         encoded_BSD = self.run(
-            lambda block, x_BSD, bias_1NSS, key: block(x_BSD, bias_1NSS, mask_B1SS, key), x_BSD, before, within
+            lambda block, x_BSD, bias, key: block(x_BSD, bias, seen, key), x_BSD, seen, before, within
         )
         return dropout(encoded_BSD, self.cfg.dropout_rate, after, shared_dim=None)
 
@@ -100,12 +105,14 @@ class DecoderStack(Stack):
     def __init__(self, cfg: ModelConfig, *, rngs: nnx.Rngs):
         super().__init__(cfg, DecoderBlock, cfg.num_decoder_layers, bidirectional=False, rngs=rngs)
 
-    def __call__(self, x_BTD, encoded_BSD, self_mask_B1TT, cross_mask_B1TS, dropout_key=None) -> jax.Array:
-        """Returns hidden_BTD."""
+    def __call__(self, x_BTD, encoded_BSD, visible: tuple[Visible, Visible], dropout_key=None) -> jax.Array:
+        """Returns hidden_BTD; `visible` is what the targets see of themselves, and of the inputs."""
         before, within, after = split_key(dropout_key, 3)
-        encoded_BSD, masks = shard_tokens(encoded_BSD), (self_mask_B1TT, cross_mask_B1TS)
+        encoded_BSD = shard_tokens(encoded_BSD)
+        (B, T, _), S = x_BTD.shape, encoded_BSD.shape[1]
+        seen = prepare(self.cfg, visible[0], B, T, T), prepare(self.cfg, visible[1], B, T, S)
         hidden_BTD = self.run(
-            lambda block, x_BTD, bias_1NTT, key: block(x_BTD, encoded_BSD, bias_1NTT, masks, key), x_BTD, before, within
+            lambda block, x_BTD, bias, key: block(x_BTD, encoded_BSD, bias, seen, key), x_BTD, seen[0], before, within
         )
         return dropout(hidden_BTD, self.cfg.dropout_rate, after)
 

@@ -69,14 +69,11 @@ class T5(TokenEmbedding, LMHead):
             raise ValueError("only one of inputs_segments_BS and targets_segments_BT is given: give both or neither")
         encode_key, decode_key = split_key(dropout_key, 2)
         encoded_BSD = self.encode(inputs_BS, inputs_segments_BS, encode_key)
-        self_mask, cross_mask = (
-            masks.causal_mask(decoder_inputs_BT.shape[1]),
-            masks.padding_mask(inputs_BS, self.cfg.pad_id),
-        )
-        if inputs_segments_BS is not None and targets_segments_BT is not None:
-            self_mask = self_mask & masks.segment_mask(targets_segments_BT, targets_segments_BT)
-            cross_mask = masks.segment_mask(targets_segments_BT, inputs_segments_BS)
-        return self.decoder(self.embed(decoder_inputs_BT), encoded_BSD, self_mask, cross_mask, decode_key)
+        of_inputs = masks.padded(inputs_BS, self.cfg.pad_id)
+        if inputs_segments_BS is not None:
+            of_inputs = masks.Visible(keys_BS=inputs_segments_BS, queries_BT=targets_segments_BT)
+        visible = masks.causal(targets_segments_BT), of_inputs
+        return self.decoder(self.embed(decoder_inputs_BT), encoded_BSD, visible, decode_key)
 
     def predict(self, batch: Mapping[str, jax.Array], dropout_key=None) -> Predictions:
         """Returns the predictions for features from `data.converters.encoder_decoder`."""
@@ -92,10 +89,8 @@ class T5(TokenEmbedding, LMHead):
 
     def encode(self, inputs_BS, inputs_segments_BS=None, dropout_key=None) -> jax.Array:
         """Returns encoded_BSD."""
-        mask = masks.padding_mask(inputs_BS, self.cfg.pad_id)
-        if inputs_segments_BS is not None:
-            mask = masks.segment_mask(inputs_segments_BS, inputs_segments_BS)
-        return self.encoder(self.embed(inputs_BS), mask, dropout_key)
+        visible = masks.padded(inputs_BS, self.cfg.pad_id, inputs_segments_BS)
+        return self.encoder(self.embed(inputs_BS), visible, dropout_key)
 
     def init_cache(self, encoded_BSD, inputs_BS, num_steps: int, num_beams: int = 1) -> "Cache":
         """Returns a cache for decoding up to `num_steps` tokens per beam from encoded inputs."""

@@ -26,6 +26,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     # Activations
     "batch": ("data", "fsdp"),
     "lookup_batch": ("data",),
+    "bias_copies": ("data", "fsdp", "context"),
     "tokens": ("context",),
     # Norms and residual sums are independent per token, so `tensor` shards the tokens there.
     "residual_tokens": ("context", "tensor"),
@@ -51,6 +52,12 @@ def constrain(array: jax.Array, *names: str | None) -> jax.Array:
         for size, used in zip(array.shape, axes, strict=True)
     )
     return jax.lax.with_sharding_constraint(array, PartitionSpec(*spec))
+
+
+def axis_size(name: str) -> int:
+    """Returns over how many devices of the mesh, if any, a dimension of this name is sharded."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return math.prod(mesh.shape.get(axis, 1) for axis in RULES[name])
 
 
 def gather_fsdp(kernel: jax.Array, *names: str | None) -> jax.Array:

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attention with T5's additive bias.
+"""Attention with T5's additive bias: one function for all implementations, which `choice` chooses from.
 
-Shape letters: B batch, T queries, S keys, N heads, H head; 1 if broadcast.
+`seen` says which keys a query sees, in the form of the implementation: `Codes` for a fused one, which never holds
+queries x keys, and otherwise a mask. The bias comes in the form that belongs to it.
+
+Shape letters: B batch, T queries, S keys, N heads, H head, A = N * H; 1 if broadcast.
 """
 
 from collections.abc import Callable
@@ -9,51 +12,66 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from t5x_lite.config import ModelConfig
+from t5x_lite.model.kernels.choice import is_fused
 from t5x_lite.model.kernels.cpu import is_single_cpu, looped_attention
+from t5x_lite.model.kernels.reference import MASKED_LOGIT, reference_attention
+from t5x_lite.model.masks import Codes, Visible
+from t5x_lite.model.position import RelativePositionBias
 
-# T5X's value; finite, so that a fully masked query averages all values instead of returning NaN.
-MASKED_LOGIT = -1e10
+Seen = jax.Array | Codes | None
+
+
+def prepare(cfg: ModelConfig, visible: Visible, batch_size: int, num_queries: int, num_keys: int) -> Seen:
+    """Returns `seen` of `attention`, which also chooses the implementation."""
+    if is_fused(cfg, num_queries, num_keys):
+        return visible.codes(batch_size, num_queries, num_keys)
+    return visible.mask(num_queries)
+
+
+def prepare_bias(table: RelativePositionBias, seen: Seen, num_queries: int, num_keys: int) -> jax.Array:
+    """Returns the bias for `attention` with this `seen`."""
+    if not isinstance(seen, Codes):
+        return table(num_queries, num_keys)
+    from t5x_lite.model.kernels.fused import shared_tiles  # not on CPUs: Pallas takes a second to import
+
+    return shared_tiles(table, seen)
+
+
+def attention(
+    q_BTA,
+    k_BSA,
+    v_BSA,
+    bias=None,
+    seen: Seen = None,
+    drop: Callable[[jax.Array], jax.Array] | None = None,
+    *,
+    num_heads: int,
+) -> jax.Array:
+    """Returns softmax(q k + bias) v, shaped [B, T, A]; logits and softmax are in float32.
+
+    Args:
+      q_BTA: queries, their heads side by side.
+      k_BSA: keys.
+      v_BSA: values.
+      bias: from `prepare_bias`, or None.
+      seen: from `prepare`, or None if all queries see all keys.
+      drop: dropout function for the weights, or None.
+      num_heads: N.
+    """
+    if isinstance(seen, Codes):
+        from t5x_lite.model.kernels.fused import fused_attention
+
+        return fused_attention(q_BTA, k_BSA, v_BSA, bias, seen, drop, num_heads=num_heads)
+    q_BTNH, k_BSNH, v_BSNH = (x_BTA.reshape(*x_BTA.shape[:2], num_heads, -1) for x_BTA in (q_BTA, k_BSA, v_BSA))
+    return dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias, seen, drop).reshape(q_BTA.shape)
 
 
 def dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None, drop=None) -> jax.Array:
-    """Returns softmax(q k + bias) v, shaped [B, T, N, H]; logits and softmax are in float32.
-
-    Args:
-      q_BTNH: queries.
-      k_BSNH: keys.
-      v_BSNH: values.
-      bias_1NTS: bias to add to the logits, or None.
-      mask_B1TS: False where a query may not see a key, or None; B and T may be 1.
-      drop: dropout function for the weights, or None.
-    """
+    """Returns `reference_attention`, on a single CPU in a loop; arguments as there."""
     if drop is None and is_single_cpu():
         return looped_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, _additive(mask_B1TS, q_BTNH.shape[0]))
     return reference_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, mask_B1TS, drop)
-
-
-def reference_attention(
-    q_BTNH, k_BSNH, v_BSNH, bias_1NTS=None, mask_B1TS=None, drop: Callable[[jax.Array], jax.Array] | None = None
-) -> jax.Array:
-    """Computes `dot_product_attention` with batched products."""
-    weights_BNTS = attention_weights(q_BTNH, k_BSNH, bias_1NTS, mask_B1TS).astype(v_BSNH.dtype)
-    if drop is not None:
-        weights_BNTS = drop(weights_BNTS)
-    return jnp.einsum("BNTS,BSNH->BTNH", weights_BNTS, v_BSNH)
-
-
-def attention_weights(q_BTNH, k_BSNH, bias_1NTS=None, mask_B1TS=None) -> jax.Array:
-    """Returns the softmax of `dot_product_attention`, float32 [B, N, T, S]."""
-    logits_BNTS = jnp.einsum("BTNH,BSNH->BNTS", q_BTNH, k_BSNH, preferred_element_type=jnp.float32)
-    return biased_softmax(logits_BNTS, bias_1NTS, mask_B1TS)
-
-
-def biased_softmax(logits_BNTS, bias_1NTS, mask_B1TS) -> jax.Array:
-    """Returns the softmax of logits, with an additive bias and a mask, or None."""
-    if bias_1NTS is not None:
-        logits_BNTS = logits_BNTS + bias_1NTS
-    if mask_B1TS is not None:
-        logits_BNTS = logits_BNTS + jnp.where(mask_B1TS, 0.0, MASKED_LOGIT)
-    return jax.nn.softmax(logits_BNTS)
 
 
 def _additive(mask_B1TS, batch_size) -> jax.Array | None:

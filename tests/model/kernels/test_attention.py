@@ -6,11 +6,8 @@ import numpy as np
 import pytest
 
 from t5x_lite.model.decoding import cached_attention
-from t5x_lite.model.kernels.attention import (
-    attention_weights,
-    dot_product_attention,
-    reference_attention,
-)
+from t5x_lite.model.kernels.attention import dot_product_attention
+from t5x_lite.model.kernels.reference import attention_weights, reference_attention
 
 B, T, S, N, H = 2, 3, 5, 4, 7
 
