@@ -6,6 +6,7 @@ Shape letters: S input tokens, T target tokens, D model.
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
+from t5x_lite.model.kernels.choice import recomputed_products
 from t5x_lite.model.remat import kept_tensors
 from t5x_lite.perf.chips import chip_of
 
@@ -50,18 +51,26 @@ def recompute_flops(
     """Counts the FLOPs that one sequence's backward pass recomputes under `cfg.remat`.
 
     Every policy but "none" recomputes each layer's attention logits and output projection, but never its last product.
-    A single CPU always recomputes its attention logits, which is not counted.
+    Fused attention, if `cfg.attention` is "fused", recomputes what `recomputed_products` says under every policy, and
+    its forward pass unless the policy keeps its result. A single CPU always recomputes its attention logits, which is
+    not counted.
     """
-    if cfg.remat == "none":
+    is_fused, is_kept = cfg.attention == "fused", cfg.remat == "none"
+    if is_kept and not is_fused:
         return 0
     S, T, inner, D = inputs_length, targets_length, cfg.num_heads * cfg.head_dim, cfg.emb_dim
     traits, kept = architecture.traits, kept_tensors(cfg.remat)
 
     def attention(queries: int, keys: int) -> int:
+        if is_fused and is_kept:
+            return recomputed_products(keys) * queries * keys * inner
         products = {"query": queries * D * inner, "key": keys * D * inner, "value": keys * D * inner}
         products["attention_out"] = queries * keys * inner
+        if is_fused:
+            products["attention_out"] *= 2  # the logits, which the kernel computes for itself
         recomputed = sum(flops for name, flops in products.items() if name not in kept)
-        return recomputed + queries * keys * inner + queries * inner * D
+        logits = (recomputed_products(keys) if is_fused else 1) * queries * keys * inner
+        return recomputed + logits + queries * inner * D
 
     def mlp(length: int) -> int:
         names = [f"mlp_wi_{index}" for index in range(len(cfg.mlp_activations))]

@@ -78,6 +78,11 @@ def _attention_sizes(cfg: ModelConfig, length: float, num_keys: int, tensor: int
 
 
 def _weights(cfg: ModelConfig, length: float, num_keys: int, tensor: int) -> float:
-    """Returns the size of attention weights in both dtypes, with float32 normalisers, in elements of `cfg.dtype`."""
+    """Returns the size of attention weights in both dtypes, with float32 normalisers, in elements of `cfg.dtype`.
+
+    Fused attention keeps none.
+    """
+    if cfg.attention == "fused":
+        return 0.0
     float32 = 4 / BYTES[cfg.dtype]
     return cfg.num_heads / tensor * length * (num_keys * (1 + float32) + 2 * float32)

@@ -21,7 +21,7 @@ from t5x_lite.optim.builder import DEFAULT_ADAM_BETA1
 
 # The checkpoints cannot be used if one of these changes; those of the model, but for MODEL_FIELDS, are fixed too.
 FIXED_FIELDS = ("revision", "task.tokenizer", "optimizer.name", "optimizer.beta1", "optimizer.factored")
-MODEL_FIELDS = ("model.pretrained", "model.dropout_rate", "model.dtype")
+MODEL_FIELDS = ("model.pretrained", "model.dropout_rate", "model.dtype", "model.attention")
 # These do not decide the numbers, but for the last bits: where and how often something is done, not what. The number of
 # steps is part of some schedules, but it is never changed by accident: it is how a run is continued.
 FREE_FIELDS = (
@@ -29,6 +29,7 @@ FREE_FIELDS = (
     "task.max_unpack_ratio",
     "data.num_workers",
     "data.prefetch_batches",
+    "model.attention",
     "train.num_steps",
     "train.num_epochs",
     "train.remat",

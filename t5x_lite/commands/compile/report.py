@@ -9,8 +9,9 @@ import jax
 from jax.sharding import Mesh
 
 from t5x_lite.commands.compile.compiling import Compiled
-from t5x_lite.config import RunConfig, TrainConfig
+from t5x_lite.config import ModelConfig, RunConfig, TrainConfig
 from t5x_lite.data.converters import stack_lengths
+from t5x_lite.model.kernels.choice import is_fused
 from t5x_lite.parallel.slices import by_slice
 from t5x_lite.perf.chips import GIB, chip_of
 from t5x_lite.perf.collectives import Traffic, traffic
@@ -45,6 +46,7 @@ class CompileReport:
     num_parameters: int
     batch_size: int  # sequences over all chips
     remat: str | tuple[str, ...]
+    attention: str  # fused or reference
     trace_seconds: float  # including lowering
     compile_seconds: float
     peak_gib: float  # per chip
@@ -84,6 +86,7 @@ def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str 
         num_parameters=sum(leaf.size for leaf in jax.tree.leaves(shapes.model)),
         batch_size=cfg.train.batch_size,
         remat=model.remat,
+        attention=_with_choice(compiled).attention,
         trace_seconds=compiled.trace_seconds,
         compile_seconds=compiled.compile_seconds,
         peak_gib=analysis.peak_memory_in_bytes / GIB,
@@ -110,7 +113,7 @@ def slice_numbers(mesh: Mesh, num_slices: int | None) -> list[int]:
 
 def _flops(compiled: Compiled, what: str, batch_size: int) -> tuple[int, int]:
     """Returns the FLOPs of the model and of recomputation, per batch."""
-    model, architecture = compiled.program.model, compiled.program.architecture
+    model, architecture = _with_choice(compiled), compiled.program.architecture
     inputs, targets = stack_lengths(compiled.features)
     if what == "generate":
         return batch_size * generate_flops(model, inputs, targets), 0
@@ -118,8 +121,15 @@ def _flops(compiled: Compiled, what: str, batch_size: int) -> tuple[int, int]:
     return batch_size * each[0], batch_size * each[1]
 
 
+def _with_choice(compiled: Compiled) -> ModelConfig:
+    """Returns the model's config with `attention` as the program has it for its longest sequences."""
+    model, longest = compiled.program.model, max(stack_lengths(compiled.features))
+    with jax.set_mesh(compiled.program.mesh):
+        return dataclasses.replace(model, attention="fused" if is_fused(model, longest, longest) else "reference")
+
+
 def _memory(compiled: Compiled, what: str, train: TrainConfig) -> Bytes:
-    model, mesh, shapes = compiled.program.model, compiled.program.mesh, compiled.program.shapes
+    model, mesh, shapes = _with_choice(compiled), compiled.program.mesh, compiled.program.shapes
     rows = train.batch_size // train.num_microbatches // (mesh.shape["data"] * mesh.shape["fsdp"])
     lengths = Lengths(rows, *stack_lengths(compiled.features))
     parameters = chip_bytes(shapes.model)
@@ -158,7 +168,7 @@ def describe(report: CompileReport) -> str:
     ]
     lines = [
         f"{report.what} {report.model} ({report.num_parameters / 1e6:,.1f}M parameters), batch {report.batch_size}, "
-        f"remat {remat}, on {report.num_chips} chips ({topology}{slices}; {mesh})",
+        f"remat {remat}, attention {report.attention}, on {report.num_chips} chips ({topology}{slices}; {mesh})",
         f"compiled in {report.compile_seconds:.1f} s, after {report.trace_seconds:.1f} s of tracing",
         "",
         f"peak memory per chip: {report.peak_gib:.3f} GiB{fit}",

@@ -15,6 +15,7 @@ from t5x_lite.model.kernels.bias_tiles import TILE
 from t5x_lite.parallel.rules import axis_size
 
 LOG = logging.getLogger(__name__)
+KEY_BLOCK = 512  # keys whose logits a kernel computes at once
 LONGEST = 16_384  # keys of a block of heads that fit a TPU's VMEM, with their gradients
 interpreted = False  # whether tests run the TPU's kernel on CPUs
 
@@ -41,6 +42,15 @@ def is_fused(cfg: ModelConfig, num_queries: int, num_keys: int) -> bool:
     if platform() != "cpu":
         _say_once(reason)
     return False
+
+
+def recomputed_products(num_keys: int) -> int:
+    """Returns how many of attention's two products a fused backward pass computes again, for its softmax.
+
+    Of a single block of keys, it computes the logits; of several, it computes logits and gradients of weights first for
+    the softmax and again for the gradients.
+    """
+    return 1 if num_keys <= KEY_BLOCK else 3
 
 
 def _obstacle(cfg: ModelConfig, num_queries: int, num_keys: int) -> str | None:

@@ -21,10 +21,11 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
 from t5x_lite.model.kernels.bias_tiles import TILE
+from t5x_lite.model.kernels.choice import KEY_BLOCK, recomputed_products
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
 
 LANES = 128
-KEY_BLOCK, QUERY_BLOCK, LONG_QUERY_BLOCK = 512, 512, 256
+QUERY_BLOCK, LONG_QUERY_BLOCK = 512, 256
 SPARE_VMEM = 16 * 2**20  # for what a kernel computes besides its operands
 FLOATS = jnp.float32
 
@@ -354,7 +355,7 @@ def _vmem(specs, arrays) -> int:
 
 
 def _cost(plan: Plan, B: int, A: int, operands: dict, results: dict) -> pl.CostEstimate:
-    products = 2 if "out" in results else 5 if plan.num_key_blocks == 1 else 7
+    products = 2 if "out" in results else 4 + recomputed_products(plan.num_keys)
     size = B * plan.num_queries * plan.num_keys
     moved = sum(map(_bytes, (operands | results).values()))
     return pl.CostEstimate(

@@ -7,8 +7,8 @@ import pytest
 
 from t5x_lite.config import MeshConfig
 from t5x_lite.model.kernels.attention import dot_product_attention
-from t5x_lite.model.kernels.reference import reference_attention
 from t5x_lite.model.kernels.cpu import looped_attention
+from t5x_lite.model.kernels.reference import reference_attention
 from t5x_lite.parallel.mesh import make_mesh
 from tests.model.kernels.test_attention import B, H, N, S, T, mask, normal, queries_keys_values
 
