@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fused attention on a mesh: each device runs the kernel on its own examples, heads and queries.
 
-Shape letters: B batch, T queries, S keys, N heads, H head, A = N * H, X devices that share the bias, K bias tiles,
-s keys and t queries of a tile.
+Shape letters: B batch, T queries, S keys, N heads, H head, A = N * H, X devices that share the bias, D its distances.
 """
 
 import dataclasses
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from t5x_lite.model.kernels import choice
-from t5x_lite.model.kernels.bias_tiles import TILE, bias_tiles
+from t5x_lite.model.kernels.bias_tiles import TILE, bias_by_distance, num_tiles
 from t5x_lite.model.kernels.tpu import LANES, Plan, fused
 from t5x_lite.model.masks import Codes
 from t5x_lite.model.position import RelativePositionBias
@@ -23,26 +22,24 @@ from t5x_lite.parallel.rules import RULES, axis_size, constrain
 SHARDS = "bias_copies"
 
 
-def shared_tiles(table: RelativePositionBias, codes: Codes) -> jax.Array:
-    """Returns tiles_XNKst, a copy for each device that sums a gradient of its own.
+def shared_bias(table: RelativePositionBias, codes: Codes) -> jax.Array:
+    """Returns bias_XND, a copy for each device that sums a gradient of its own.
 
     Made before the scan over layers, the copies' gradients are summed over the devices once and not in every layer.
     """
-    tiles_NKst = bias_tiles(table, is_causal=codes.is_causal and not codes.has_prefix)
-    copies = (axis_size(SHARDS), *tiles_NKst.shape)
-    return constrain(jnp.broadcast_to(tiles_NKst[None], copies), SHARDS, "heads", None, None, None)
+    bias_ND = bias_by_distance(table, is_causal=codes.is_causal and not codes.has_prefix)
+    copies = (axis_size(SHARDS), *bias_ND.shape)
+    return constrain(jnp.broadcast_to(bias_ND[None], copies), SHARDS, "heads", None)
 
 
-def fused_attention(
-    q_BTA, k_BSA, v_BSA, tiles_XNKst, codes: Codes, drop: Callable | None, *, num_heads: int
-) -> jax.Array:
+def fused_attention(q_BTA, k_BSA, v_BSA, bias_XND, codes: Codes, drop: Callable | None, *, num_heads: int) -> jax.Array:
     """Returns softmax(q k + bias) v, shaped [B, T, A].
 
     Args:
       q_BTA: queries, their heads side by side.
       k_BSA: keys.
       v_BSA: values.
-      tiles_XNKst: from `shared_tiles`, or None without a bias.
+      bias_XND: from `shared_bias`, or None without a bias.
       codes: from `masks.Visible.codes`.
       drop: dropout function for the weights, or None; all queries of a head share a draw, as in T5.
       num_heads: N.
@@ -59,24 +56,24 @@ def fused_attention(
         has_codes=codes.keys_BS is not None,
         has_prefix=codes.has_prefix,
         is_causal=codes.is_causal and not codes.has_prefix,
-        reach=0 if tiles_XNKst is None else tiles_XNKst.shape[2] // 2,
+        reach=0 if bias_XND is None else num_tiles(bias_XND.shape[2]) // 2,
         interpret=choice.interpreted,
     )
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size <= 1:
-        return _on_device(plan, None, q_BTA, k_BSA, v_BSA, tiles_XNKst, codes.queries_BT, codes.keys_BS)
+        return _on_device(plan, None, q_BTA, k_BSA, v_BSA, bias_XND, codes.queries_BT, codes.keys_BS)
     heads = _axes("heads") if num_heads % axis_size("heads") == 0 else ()
     batch = _axes("batch") if B % axis_size("batch") == 0 else ()
     tokens = _axes("tokens") if axis_size("tokens") > 1 else ()
     plan = dataclasses.replace(plan, num_queries=T // (axis_size("tokens") if tokens else 1))
     joined, rows = PartitionSpec(batch, tokens, heads), PartitionSpec(batch, tokens)
-    tiles = PartitionSpec(_axes(SHARDS), heads)
+    copies = PartitionSpec(_axes(SHARDS), heads)
     return jax.shard_map(
         functools.partial(_on_device, plan, tokens or None),
-        in_specs=(joined, joined, joined, tiles, rows, PartitionSpec(batch)),
+        in_specs=(joined, joined, joined, copies, rows, PartitionSpec(batch)),
         out_specs=joined,
         check_vma=False,
-    )(q_BTA, k_BSA, v_BSA, tiles_XNKst, codes.queries_BT, codes.keys_BS)
+    )(q_BTA, k_BSA, v_BSA, bias_XND, codes.queries_BT, codes.keys_BS)
 
 
 def _axes(name: str) -> tuple[str, ...]:
@@ -84,18 +81,18 @@ def _axes(name: str) -> tuple[str, ...]:
     return tuple(axis for axis in RULES[name] if axis in mesh.shape)
 
 
-def _on_device(plan: Plan, tokens, q_BTA, k_BSA, v_BSA, tiles_XNKst, codes_BT, codes_BS) -> jax.Array:
+def _on_device(plan: Plan, tokens, q_BTA, k_BSA, v_BSA, bias_XND, codes_BT, codes_BS) -> jax.Array:
     """Runs the kernel on one device, after gathering the keys over the mesh axes `tokens`, if any."""
     offset = jnp.zeros((1,), jnp.int32)
     if tokens:
         k_BSA, v_BSA = (jax.lax.all_gather(x_BSA, tokens, axis=1, tiled=True) for x_BSA in (k_BSA, v_BSA))
         offset += jax.lax.axis_index(tokens) * (plan.num_queries // TILE)
-    tiles_NKst = None if tiles_XNKst is None else tiles_XNKst[0]
+    bias_ND = None if bias_XND is None else bias_XND[0]
     A = q_BTA.shape[2]
     spare = -A % max(LANES, plan.head_dim)  # lanes of heads that this device does not hold
     if spare:
         q_BTA, k_BSA, v_BSA = (jnp.pad(x_BTA, ((0, 0), (0, 0), (0, spare))) for x_BTA in (q_BTA, k_BSA, v_BSA))
-        if tiles_NKst is not None:
-            tiles_NKst = jnp.pad(tiles_NKst, ((0, spare // plan.head_dim), (0, 0), (0, 0), (0, 0)))
+        if bias_ND is not None:
+            bias_ND = jnp.pad(bias_ND, ((0, spare // plan.head_dim), (0, 0)))
     codes = None if codes_BS is None else (codes_BT, codes_BS)
-    return fused(plan, q_BTA, k_BSA, v_BSA, tiles_NKst, codes, offset)[:, :, :A]
+    return fused(plan, q_BTA, k_BSA, v_BSA, bias_ND, codes, offset)[:, :, :A]

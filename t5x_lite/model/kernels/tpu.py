@@ -4,11 +4,11 @@
 Heads stay side by side, as the projections leave them: a block is 128 lanes wide and holds two heads of 64, told apart
 by zeroing the lanes of the other. Logits are transposed, keys times queries, so that only small arrays have to be
 transposed in the backward pass, which recomputes the weights from the inputs: nothing else is saved for it. Keys and
-values of one block of heads are in VMEM at once; queries come block by block, and the bias from the tiles of
-`bias_tiles`, whose gradient is summed in VMEM over the whole batch.
+values of one block of heads are in VMEM at once; queries come block by block. The tiles of the bias are made in VMEM
+for each block of heads, and their gradient is summed there over the whole batch.
 
-Shape letters: B batch, T queries, S keys, A = N * H heads times head size, K bias tiles; within a kernel t queries and
-s keys of a block, G lanes of a block, h its heads.
+Shape letters: B batch, T queries, S keys, A = N * H heads times head size, D distances of the bias; within a kernel t
+queries and s keys of a block, G lanes of a block, h its heads.
 """
 
 import dataclasses
@@ -80,7 +80,7 @@ def _round_up(number: int, multiple: int) -> int:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def fused(plan: Plan, q_BTA, k_BSA, v_BSA, tiles_NKst, codes, offset) -> jax.Array:
+def fused(plan: Plan, q_BTA, k_BSA, v_BSA, bias_ND, codes, offset) -> jax.Array:
     """Returns softmax(q k + bias) v, shaped [B, T, A], of the heads and the batch that one device holds.
 
     Args:
@@ -88,11 +88,11 @@ def fused(plan: Plan, q_BTA, k_BSA, v_BSA, tiles_NKst, codes, offset) -> jax.Arr
       q_BTA: queries; A is a multiple of `plan.lanes`.
       k_BSA: keys.
       v_BSA: values.
-      tiles_NKst: from `bias_tiles`, or None.
+      bias_ND: from `bias_tiles.bias_by_distance`, or None.
       codes: (codes_BT, codes_BS), int32, twice the number of the segment and 1 in a prefix; None if all see all.
       offset: int32 [1], blocks of 128 tokens by which the queries' positions are ahead of the keys'.
     """
-    return _forward(plan, q_BTA, k_BSA, v_BSA, tiles_NKst, codes, offset)
+    return _forward(plan, q_BTA, k_BSA, v_BSA, bias_ND, codes, offset)
 
 
 def _save(plan, *operands):
@@ -160,6 +160,37 @@ class _Block:
         queries = self.index * (plan.query_block // TILE) + column + self.offset
         return jnp.clip(keys - queries, -plan.reach, plan.reach) + plan.reach
 
+    def make_tiles(self) -> None:
+        """Fills the tiles, once for a block of heads."""
+
+        @pl.when((self.index == 0) & (pl.program_id(1) == 0))
+        def _():
+            for head, number, window in self.windows():
+                window_1D = self.refs["bias"][head, :, window]
+                self.refs["tiles"][head, number] = _skewed(window_1D, self.plan.interpret)
+
+    def sum_tiles(self) -> None:
+        """Sums the diagonals of the tiles' gradients, after the last example."""
+        zeros_st = jnp.zeros((TILE, TILE), FLOATS)
+        self.refs["dbias"][...] = jnp.zeros_like(self.refs["dbias"])
+        for head, number, window in self.windows():
+            dtile_sD = jnp.concatenate([_reversed(self.refs["dtiles"][head, number]), zeros_st], axis=1)
+            if self.plan.interpret:
+                places = _places((TILE, 2 * TILE), 1) - _places((TILE, 2 * TILE), 0)
+                dtile_sD = jnp.take_along_axis(dtile_sD, places % (2 * TILE), axis=1)
+            else:
+                dtile_sD = pltpu.roll(dtile_sD, 0, 1, stride=1, stride_axis=0)
+            self.refs["dbias"][head, :, window] += jnp.sum(dtile_sD, axis=0, keepdims=True)
+
+    def windows(self) -> list[tuple[int, int, slice]]:
+        """Returns each tile's head, number and distances."""
+        last = 2 * self.plan.reach
+        return [
+            (head, number, slice((last - number) * TILE, (last - number + 2) * TILE))
+            for head in range(self.plan.heads)
+            for number in range(last + 1)
+        ]
+
     def bias(self, head: int, index: jax.Array | int) -> jax.Array:
         """Returns bias_st."""
         tiles = self.refs["tiles"]
@@ -188,6 +219,25 @@ class _Block:
         return ((keys_st >> 1) == (queries_st >> 1)) & (is_earlier | ((keys_st & queries_st & 1) == 1))
 
 
+def _places(shape: tuple[int, int], axis: int) -> jax.Array:
+    return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
+
+
+def _skewed(window_1D: jax.Array, interpret: bool) -> jax.Array:
+    """Returns tile_st with `window_1D[0, TILE - 1 - s + t]` at s and t."""
+    window_sD = jnp.broadcast_to(window_1D, (TILE, 2 * TILE))
+    if interpret:  # where a roll by row takes a step for each row
+        places_st = TILE - 1 - _places((TILE, TILE), 0) + _places((TILE, TILE), 1)
+        return jnp.take_along_axis(window_sD, places_st, axis=1)
+    return pltpu.roll(window_sD, TILE + 1, 1, stride=1, stride_axis=0)[:, :TILE]
+
+
+def _reversed(tile_st: jax.Array) -> jax.Array:
+    """Returns the tile with its last row first, by a product that is exact."""
+    mirror_ss = (_places((TILE, TILE), 0) + _places((TILE, TILE), 1) == TILE - 1).astype(FLOATS)
+    return jax.lax.dot(mirror_ss, tile_st, precision=jax.lax.Precision.HIGHEST, preferred_element_type=FLOATS)
+
+
 def _rows_below(x_tG: jax.Array, num_rows: jax.Array | int) -> jax.Array:
     rows = jax.lax.broadcasted_iota(jnp.int32, x_tG.shape, 0)
     return jnp.where(rows < num_rows, x_tG, jnp.zeros_like(x_tG))
@@ -204,6 +254,8 @@ def _loop(num: jax.Array | int, step, carry):
 
 def _forward_kernel(names, plan: Plan, *refs) -> None:
     block = _Block(plan, dict(zip(names, refs, strict=True)))
+    if plan.reach:
+        block.make_tiles()
     all_q_tG = block.queries("q")
     dtype = all_q_tG.dtype
     out_Gt = jnp.zeros((plan.lanes, plan.query_block), FLOATS)
@@ -237,6 +289,7 @@ def _backward_kernel(names, plan: Plan, *refs) -> None:
         refs["sum_v"][...] = jnp.zeros_like(refs["sum_v"])
 
     if plan.reach:
+        block.make_tiles()
 
         @pl.when(is_first & (pl.program_id(1) == 0))
         def _():
@@ -253,6 +306,9 @@ def _backward_kernel(names, plan: Plan, *refs) -> None:
     def _():
         refs["dk"][0] = refs["sum_k"][...].astype(refs["dk"].dtype)
         refs["dv"][0] = refs["sum_v"][...].astype(refs["dv"].dtype)
+
+    if plan.reach:
+        pl.when(is_last & (pl.program_id(1) == pl.num_programs(1) - 1))(block.sum_tiles)
 
 
 def _head_gradients(block: _Block, q_tG: jax.Array, do_tG: jax.Array, head: int) -> jax.Array:
@@ -302,30 +358,32 @@ def _add_to_tiles(block: _Block, dlogits_st: jax.Array, head: int, index: jax.Ar
             block.refs["dtiles"][head, block.tile(index, row, column)] += part
 
 
-def _specs(plan: Plan, tiles_NKst) -> dict[str, pl.BlockSpec]:
+def _specs(plan: Plan, bias) -> dict[str, pl.BlockSpec]:
     """Returns the block of each operand and result at a grid's place (group of heads, example, block of queries)."""
     queries = (1, plan.query_block, plan.lanes)
     keys = (1, plan.num_key_blocks * plan.key_block, plan.lanes)
     of_queries = pl.BlockSpec(queries, lambda g, b, i, _: (b, i, g))
     of_keys = pl.BlockSpec(keys, lambda g, b, i, _: (b, 0, g))
     specs = dict.fromkeys(("q", "do", "out", "dq"), of_queries) | dict.fromkeys(("k", "v", "dk", "dv"), of_keys)
-    if tiles_NKst is not None:
-        block = (plan.heads, *tiles_NKst.shape[1:])
-        specs |= dict.fromkeys(("tiles", "dtiles"), pl.BlockSpec(block, lambda g, b, i, _: (g, 0, 0, 0)))
+    if bias is not None:
+        block = (plan.heads, *bias.shape[1:])
+        specs |= dict.fromkeys(("bias", "dbias"), pl.BlockSpec(block, lambda g, b, i, _: (g, 0, 0)))
     if plan.has_codes or plan.has_prefix:
         specs["query_codes"] = pl.BlockSpec((1, 1, plan.query_block), lambda g, b, i, _: (b, 0, i))
         specs["key_codes"] = pl.BlockSpec((1, 1, keys[1]), lambda g, b, i, _: (b, 0, 0))
     return specs
 
 
-def _call(kernel, plan: Plan, operands: dict, results: dict, scratch: dict, *, sequential: bool):
-    """Runs a kernel over groups of heads, examples and blocks of queries; `sequential` if it sums over examples."""
-    specs = _specs(plan, operands.get("tiles"))
+def _call(kernel, plan: Plan, operands: dict, results: dict, scratch: dict) -> dict:
+    """Runs a kernel over blocks of heads, examples and blocks of queries; returns the results by name."""
+    specs = _specs(plan, operands.get("bias"))
+    if plan.reach:
+        tiles = pltpu.VMEM((plan.heads, 2 * plan.reach + 1, TILE, TILE), FLOATS)
+        scratch = scratch | {"tiles": tiles} | ({"dtiles": tiles} if "dbias" in results else {})
     offset = operands.pop("offset")
     B, _, A = operands["q"].shape
     names = ("offset", *operands, *results, *scratch)
-    semantics = "arbitrary" if sequential else "parallel"
-    return pl.pallas_call(
+    found = pl.pallas_call(
         functools.partial(kernel, names, plan),
         out_shape=list(results.values()),
         grid_spec=pltpu.PrefetchScalarGridSpec(
@@ -336,12 +394,13 @@ def _call(kernel, plan: Plan, operands: dict, results: dict, scratch: dict, *, s
             scratch_shapes=list(scratch.values()),
         ),
         compiler_params=pltpu.CompilerParams(
-            dimension_semantics=("parallel", semantics, semantics),
+            dimension_semantics=("parallel", "arbitrary", "arbitrary"),  # the tiles stay from one example to the next
             vmem_limit_bytes=_vmem(specs, operands | results) + sum(map(_bytes, scratch.values())),
         ),
         cost_estimate=_cost(plan, B, A, operands, results),
         interpret=plan.interpret,
     )(offset, *operands.values())
+    return dict(zip(results, found, strict=True))
 
 
 def _bytes(array) -> int:
@@ -363,29 +422,32 @@ def _cost(plan: Plan, B: int, A: int, operands: dict, results: dict) -> pl.CostE
     )
 
 
-def _operands(plan: Plan, q_BTA, k_BSA, v_BSA, tiles_NKst, codes, offset) -> dict:
+def _operands(q_BTA, k_BSA, v_BSA, bias_ND, codes, offset) -> dict:
     operands = {"offset": offset, "q": q_BTA, "k": k_BSA, "v": v_BSA}
-    if tiles_NKst is not None:
-        operands["tiles"] = tiles_NKst
+    if bias_ND is not None:
+        operands["bias"] = bias_ND[:, None]
     if codes is not None:
         operands |= {"query_codes": codes[0][:, None], "key_codes": codes[1][:, None]}
     return operands
 
 
 def _forward(plan: Plan, *operands) -> jax.Array:
-    named = _operands(plan, *operands)
-    out = jax.ShapeDtypeStruct(named["q"].shape, named["q"].dtype)
-    return _call(_forward_kernel, plan, named, {"out": out}, {}, sequential=False)[0]
+    named = _operands(*operands)
+    return _call(_forward_kernel, plan, named, {"out": _like(named["q"])}, {})["out"]
 
 
 def _backward(plan: Plan, operands, do_BTA):
-    named = _operands(plan, *operands) | {"do": do_BTA}
-    of = {"dq": "q", "dk": "k", "dv": "v"} | ({"dtiles": "tiles"} if plan.reach else {})
-    results = {name: jax.ShapeDtypeStruct(named[other].shape, named[other].dtype) for name, other in of.items()}
+    named = _operands(*operands) | {"do": do_BTA}
+    results = {f"d{name}": _like(named[name]) for name in ("q", "k", "v", "bias") if name in named}
     rows = plan.num_key_blocks * plan.key_block
     scratch = dict.fromkeys(("sum_k", "sum_v"), pltpu.VMEM((rows, plan.lanes), FLOATS))
-    found = dict(zip(results, _call(_backward_kernel, plan, named, results, scratch, sequential=True), strict=True))
-    return found["dq"], found["dk"], found["dv"], found.get("dtiles"), None, None
+    found = _call(_backward_kernel, plan, named, results, scratch)
+    dbias_ND = found["dbias"][:, 0] if plan.reach else None
+    return found["dq"], found["dk"], found["dv"], dbias_ND, None, None
+
+
+def _like(array: jax.Array) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, array.dtype)
 
 
 fused.defvjp(_save, _backward)

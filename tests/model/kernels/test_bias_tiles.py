@@ -9,9 +9,13 @@ import pytest
 from flax import nnx
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.model.kernels.bias_tiles import TILE, bias_tiles, reach
+from t5x_lite.model.kernels.bias_tiles import TILE, bias_by_distance, reach, tiles
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
 from t5x_lite.model.position import RelativePositionBias
+
+
+def bias_tiles(table, *, is_causal):
+    return tiles(bias_by_distance(table, is_causal=is_causal))
 
 
 def bias(max_distance=128, *, bidirectional=True):
