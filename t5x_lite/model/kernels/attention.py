@@ -33,9 +33,9 @@ def prepare_bias(table: RelativePositionBias, seen: Seen, num_queries: int, num_
     """Returns the bias for `attention` with this `seen`."""
     if not isinstance(seen, Codes):
         return table(num_queries, num_keys)
-    from t5x_lite.model.kernels.fused import shared_tiles  # not on CPUs: Pallas takes a second to import
+    from t5x_lite.model.kernels.fused import shared_bias  # not on CPUs: Pallas takes a second to import
 
-    return shared_tiles(table, seen)
+    return shared_bias(table, seen)
 
 
 def attention(

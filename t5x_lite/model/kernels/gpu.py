@@ -36,7 +36,7 @@ FLOATS = jnp.float32
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is static about a call: `has_codes` and `has_prefix` say how codes are compared, `is_causal` skips blocks."""
+    """What is static about a call; with `is_causal`, blocks of later keys are skipped."""
 
     num_queries: int
     num_keys: int
@@ -343,11 +343,18 @@ def _call(kernel, plan: Plan, grid, blocks: tuple[int, int], operands: dict, res
         functools.partial(kernel, names, plan, *blocks),
         out_shape=list(results.values()),
         grid=grid,
-        compiler_params=plgpu.CompilerParams(num_warps=4 if plan.head_dim <= 64 else 8, num_stages=2),
+        compiler_params=_params(kernel, plan.head_dim * operands["q"].dtype.itemsize),
         interpret=plan.interpret,
         name=kernel.__name__.strip("_"),
     )(*operands.values())
     return dict(zip(results, found, strict=True))
+
+
+def _params(kernel, head_bytes: int) -> plgpu.CompilerParams:
+    """Returns the warps and stages with which few registers are spilled, as ptxas says for H100s."""
+    if kernel is _bias_kernel:
+        return plgpu.CompilerParams(num_warps=4, num_stages=2 if head_bytes * LONGEST_BLOCK <= BLOCK_BYTES else 1)
+    return plgpu.CompilerParams(num_warps=4 if head_bytes <= 128 else 8, num_stages=2)
 
 
 def _operands(q_BTA, k_BSA, v_BSA, bias_ND, codes, offset) -> dict:
