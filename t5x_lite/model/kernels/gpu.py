@@ -28,7 +28,7 @@ from jax.experimental.pallas import triton as plgpu
 from t5x_lite.model.kernels.bias_tiles import TILE, toeplitz
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
 
-BLOCK_BYTES = 16_384  # of one operand: four in the backward pass, two of them twice, fit any GPU's shared memory
+BLOCK_BYTES = 16_384  # of one operand; the backward pass has four in shared memory, two of them twice
 SHORTEST_BLOCK, LONGEST_BLOCK = 16, 64
 NUM_PARTS = 8  # of the bias's gradient, to have some programs for every multiprocessor
 FLOATS = jnp.float32
