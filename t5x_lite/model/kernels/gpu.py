@@ -36,7 +36,7 @@ FLOATS = jnp.float32
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is static about a call; with `is_causal`, blocks of later keys are skipped."""
+    """What is static about a call; with `is_causal`, the bias hides later keys, and their blocks are skipped."""
 
     num_queries: int
     num_keys: int
@@ -102,7 +102,8 @@ class _Queries(NamedTuple):
 class _Head:
     """One head of one example: its arrays by block, and the logits between two blocks.
 
-    They are shaped [t, s], or [s, t] if `is_transposed`: products need their left factor in registers, where it is.
+    They are shaped [t, s], or [s, t] if `is_transposed`: in either case they are the left factor of what they are
+    multiplied with, which tensor cores can take from registers.
     """
 
     def __init__(self, plan: Plan, refs: dict, place, query_block: int, key_block: int, *, is_transposed=False):
@@ -159,32 +160,35 @@ class _Head:
         )
         return _Queries(rows, self.load("q", rows), self.load("do", rows), *numbers)
 
-    def spread(self, x_r: jax.Array, *, over_keys: bool) -> jax.Array:
-        """Returns the numbers of queries so that they broadcast `over_keys`, or those of keys over queries."""
-        return x_r[:, None] if over_keys != self.is_transposed else x_r[None, :]
+    def across_keys(self, x_t: jax.Array) -> jax.Array:
+        """Returns numbers of queries so that they broadcast over keys."""
+        return x_t[None, :] if self.is_transposed else x_t[:, None]
+
+    def across_queries(self, x_s: jax.Array) -> jax.Array:
+        """Returns numbers of keys so that they broadcast over queries."""
+        return x_s[:, None] if self.is_transposed else x_s[None, :]
 
     def logits(self, queries: _Rows, keys: _Rows, q_tH, k_sH, far: int | None) -> jax.Array:
-        """Returns the logits, -inf where there are no keys; `far` is the bias's place if it is the same for all."""
+        """Returns the logits, -inf where there are no keys; `far` is the bias's index if all have the same."""
         plan = self.plan
         logits = _dot(k_sH, q_tH, 1, 1) if self.is_transposed else _dot(q_tH, k_sH, 1, 1)
-        key_places = self.spread(keys.places_r, over_keys=False)
-        distances = key_places - self.spread(queries.places_r, over_keys=True)
+        distances = self.across_queries(keys.places_r) - self.across_keys(queries.places_r)
         if plan.reach and far is None:
             index = jnp.clip(distances, -plan.reach, plan.reach) + plan.reach
             logits += plgpu.load(self.refs["bias"].at[self.head, index])
         elif plan.reach:
             logits += self.refs["bias"][self.head, far]
         if queries.codes_r is not None and keys.codes_r is not None:
-            codes = self.spread(queries.codes_r, over_keys=True), self.spread(keys.codes_r, over_keys=False)
+            codes = self.across_keys(queries.codes_r), self.across_queries(keys.codes_r)
             logits = jnp.where(_visible(plan, *codes, distances), logits, MASKED_LOGIT)
         if keys.is_real_r is not None:
-            logits = jnp.where(self.spread(keys.is_real_r, over_keys=False), logits, -jnp.inf)
+            logits = jnp.where(self.across_queries(keys.is_real_r), logits, -jnp.inf)
         return logits
 
     def gradients(self, queries: _Queries, keys: _Rows, k_sH, v_sH, far: int | None) -> tuple[jax.Array, jax.Array]:
         """Returns the weights and the gradient of the logits, both float32."""
         logits = self.logits(queries.rows, keys, queries.q_tH, k_sH, far)
-        highest, inverse, shared = (self.spread(x_t, over_keys=True) for x_t in queries[3:])
+        highest, inverse, shared = map(self.across_keys, (queries.highest_t, queries.inverse_t, queries.shared_t))
         weights = jnp.exp(logits - highest) * inverse
         do_tH = queries.do_tH
         dweights = _dot(v_sH, do_tH, 1, 1) if self.is_transposed else _dot(do_tH, v_sH, 1, 1)
@@ -194,13 +198,12 @@ class _Head:
         """Returns (first, end, far) of the blocks of keys that a block of queries sees, or the other way round.
 
         Before and after the blocks where the bias depends on the distance come those where it does not; `far` is its
-        place there, and otherwise None.
+        index there, and otherwise None.
         """
         plan = self.plan
-        num, size, origin = plan.num_queries, self.query_block, self.offset
+        num, size, first = plan.num_queries, self.query_block, fixed.first - self.offset  # in tokens of the others
         if of_keys:
-            num, size, origin = plan.num_keys, self.key_block, 0
-        first = fixed.first + (self.offset if of_keys else 0) - origin  # in tokens of the others
+            num, size, first = plan.num_keys, self.key_block, fixed.first + self.offset
         last = first + fixed.places_r.size
         start, end = 0, pl.cdiv(num, size)
         if plan.is_causal and of_keys:
@@ -409,11 +412,8 @@ def _bias_gradient(plan: Plan, named: dict, block: int, before_BNT, after_BNT) -
     _, transposed = jax.vjp(functools.partial(_bias_blocks, plan, block), named["bias"])
     (dbias_ND,) = transposed(jnp.sum(found["blocks"], axis=0))
     before_N, after_N = (jnp.sum(x_BNT, axis=(0, 2)) for x_BNT in (before_BNT, after_BNT))
-    return (
-        dbias_ND
-        + jnp.pad(before_N[:, None], ((0, 0), (0, 2 * plan.reach)))
-        + jnp.pad(after_N[:, None], ((0, 0), (2 * plan.reach, 0)))
-    )
+    zeros_ND = jnp.zeros_like(dbias_ND[:, 1:-1])
+    return dbias_ND + jnp.concatenate((before_N[:, None], zeros_ND, after_N[:, None]), axis=1)
 
 
 def _bias_blocks(plan: Plan, block: int, bias_ND) -> jax.Array:

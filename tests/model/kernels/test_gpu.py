@@ -1,6 +1,7 @@
 """Tests t5x_lite/model/kernels/gpu.py"""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -78,7 +79,7 @@ def values_and_gradients(function, visible, arrays):
     return run(inputs, table, dout_BTA)
 
 
-def fused(visible: Visible, cfg, num_queries, num_keys, with_bias=True):
+def fused(visible: Visible, cfg, num_queries, num_keys, *, with_bias=True):
     def function(q_BTA, k_BSA, v_BSA, table):
         seen = prepare(cfg, visible, B, num_queries, num_keys)
         assert isinstance(seen, Codes)
@@ -88,11 +89,11 @@ def fused(visible: Visible, cfg, num_queries, num_keys, with_bias=True):
     return function
 
 
-def reference(visible: Visible, cfg, num_queries, num_keys, with_bias=True):
+def reference(visible: Visible, cfg, num_queries, num_keys, *, with_bias=True):
     def function(q_BTA, k_BSA, v_BSA, table):
-        split = (x_BTA.reshape(*x_BTA.shape[:2], cfg.num_heads, -1) for x_BTA in (q_BTA, k_BSA, v_BSA))
+        q_BTNH, k_BSNH, v_BSNH = (x_BTA.reshape(*x_BTA.shape[:2], cfg.num_heads, -1) for x_BTA in (q_BTA, k_BSA, v_BSA))
         bias_1NTS = table(num_queries, num_keys) if with_bias else None
-        return reference_attention(*split, bias_1NTS, visible.mask(num_queries)).reshape(q_BTA.shape)
+        return reference_attention(q_BTNH, k_BSNH, v_BSNH, bias_1NTS, visible.mask(num_queries)).reshape(q_BTA.shape)
 
     return function
 
@@ -104,30 +105,31 @@ def assert_close(actual, expected, tolerance):
         np.testing.assert_allclose(one, other, rtol=0, atol=tolerance * max(np.abs(other).max(), 1e-30))
 
 
+def both(name, dtype):
+    """Returns a function for the fused attention's output and gradients in a case, and those of the reference."""
+    visible, num_queries, num_keys, with_bias = CASES[name]
+    *inputs, dout_BTA = drawn(num_queries, num_keys, dtype)
+    arrays = *inputs, table_of(visible, config()), dout_BTA
+    actual, expected = (
+        functools.partial(values_and_gradients, make(visible, config(), num_queries, num_keys, with_bias=with_bias))
+        for make in (fused, reference)
+    )
+    return lambda: actual(visible, arrays), expected(visible, arrays)
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_values_and_gradients_are_those_of_the_reference(name):
-    arrays = case_arrays(name, jnp.float32)
-    actual, expected = (
-        values_and_gradients(f(CASES[name][0], config(), *CASES[name][1:]), CASES[name][0], arrays)
-        for f in (fused, reference)
-    )
-    assert_close(actual, expected, 1e-5)
+    actual, expected = both(name, jnp.float32)
+    assert_close(actual(), expected, 1e-5)
 
 
-def case_arrays(name, dtype):
-    visible, num_queries, num_keys, _ = CASES[name]
-    *inputs, dout_BTA = drawn(num_queries, num_keys, dtype)
-    return *inputs, table_of(visible, config()), dout_BTA
-
-
-def test_bfloat16_is_kept_and_the_same_in_every_run():
-    visible, *shape = CASES["packed, causal"]
-    arrays = case_arrays("packed, causal", jnp.bfloat16)
-    function = fused(visible, config(), *shape)
-    first, second = (values_and_gradients(function, visible, arrays) for _ in range(2))
-    jax.tree.map(np.testing.assert_array_equal, first, second)
+@pytest.mark.parametrize("name", ["packed, causal", "cross, and an example without keys"])
+def test_bfloat16_is_kept_and_the_same_in_every_run(name):
+    actual, expected = both(name, jnp.bfloat16)
+    first = actual()
+    jax.tree.map(np.testing.assert_array_equal, first, actual())
     assert [leaf.dtype for leaf in jax.tree.leaves(first)] == [jnp.bfloat16] * 4 + [jnp.float32]
-    assert_close(first, values_and_gradients(reference(visible, config(), *shape), visible, arrays), 1e-2)
+    assert_close(first, expected, 1e-2)
 
 
 def test_each_device_of_a_mesh_runs_it_on_its_own_examples_heads_and_queries():
@@ -155,7 +157,16 @@ def test_any_number_of_keys_is_fused():
 @pytest.mark.parametrize("block", [16, 32, 64])
 @pytest.mark.parametrize("max_distance", [1, 20, 64, 65, 128, 200])
 def test_the_bias_is_constant_beyond_the_diagonals(max_distance, block):
-    plan = Plan(512, 512, H, False, False, False, max_distance, True)
+    plan = Plan(
+        num_queries=512,
+        num_keys=512,
+        head_dim=H,
+        has_codes=False,
+        has_prefix=False,
+        is_causal=False,
+        reach=max_distance,
+        interpret=True,
+    )
     farthest = plan.diagonals(block).stop
     assert farthest * block - (block - 1) >= max_distance
     assert (farthest - 1) * block - (block - 1) < max_distance
