@@ -110,7 +110,7 @@ class ModelOptions:
       relative_bias_per_layer: use a separate table of relative position biases in every layer, as in umT5.
       dropout_rate: dropout probability in training; null is the preset's, or 0.1 with pretrained.
       dtype: dtype of activations, float32 or bfloat16; auto is float32 on CPU and bfloat16 elsewhere.
-      attention: fused never holds queries x keys in memory, on TPUs; reference does; auto is fused where it can be.
+      attention: fused never holds queries x keys in memory, on TPUs or GPUs; reference does; auto is fused if possible.
     """
 
     architecture: ArchitectureName = DEFAULT

@@ -49,19 +49,17 @@ class Attention(nnx.Module):
         k_BSA, v_BSA = self.keys_values(y_BSD)
         return self.split(k_BSA), self.split(v_BSA)
 
-    def attend(self, q_BTA, k_BSA, v_BSA, bias=None, seen: Seen = None, dropout_key=None) -> jax.Array:
-        """Returns the weighted values, projected back to [B, T, D]; `bias` and `seen` as in `kernels.attention`."""
+    def attend(self, q_BTA, keys_values_BSA, bias=None, seen: Seen = None, dropout_key=None) -> jax.Array:
+        """Returns the weighted values, projected back to [B, T, D]; arguments as in `kernels.attention`."""
         drop = None
         if dropout_key is not None and self.cfg.dropout_rate > 0:
             drop = functools.partial(dropout, rate=self.cfg.dropout_rate, key=dropout_key)
-        o_BTA = attention(q_BTA, k_BSA, v_BSA, bias, seen, drop, num_heads=self.cfg.num_heads)
+        o_BTA = attention(q_BTA, keys_values_BSA, bias, seen, drop, num_heads=self.cfg.num_heads)
         return self._project_out(self._named("attention_out", o_BTA, "tokens"))
 
     def __call__(self, x_BTD, y_BSD, bias=None, seen: Seen = None, dropout_key=None) -> jax.Array:
         """Attends from x to y; returns [B, T, D]."""
-        q_BTA = self.queries(x_BTD)
-        k_BSA, v_BSA = self.keys_values(y_BSD)
-        return self.attend(q_BTA, k_BSA, v_BSA, bias, seen, dropout_key)
+        return self.attend(self.queries(x_BTD), self.keys_values(y_BSD), bias, seen, dropout_key)
 
     def project_out(self, o_BTNH: jax.Array) -> jax.Array:
         """Returns the heads' outputs, projected back to [B, T, D]."""

@@ -129,4 +129,4 @@ def _attend(attention: Attention, x_BTD, y_BSD, bias_1NTS, mask_B1TS) -> tuple[j
     """Returns the output of an attention layer, [B, T, D], and weights_BNTS."""
     q_BTA, (k_BSA, v_BSA) = attention.queries(x_BTD), attention.keys_values(y_BSD)
     weights_BNTS = attention_weights(attention.split(q_BTA), attention.split(k_BSA), bias_1NTS, mask_B1TS)
-    return attention.attend(q_BTA, k_BSA, v_BSA, bias_1NTS, mask_B1TS), weights_BNTS
+    return attention.attend(q_BTA, (k_BSA, v_BSA), bias_1NTS, mask_B1TS), weights_BNTS

@@ -49,8 +49,8 @@ def look_up(attention: Attention, x_BKD, cached: KeysValues, bias_1N1C=None, mas
 def read_block(block: EncoderBlock, x_BPD, bias, seen: Seen) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     """Processes a prompt; returns x_BPD, and k_BPNH and v_BPNH to cache."""
     attention, normed_BPD = block.attention, block.attention_norm(x_BPD)
-    q_BPA, (k_BPA, v_BPA) = attention.queries(normed_BPD), attention.keys_values(normed_BPD)
-    x_BPD = x_BPD + attention.attend(q_BPA, k_BPA, v_BPA, bias, seen)
+    k_BPA, v_BPA = attention.keys_values(normed_BPD)
+    x_BPD = x_BPD + attention.attend(attention.queries(normed_BPD), (k_BPA, v_BPA), bias, seen)
     return x_BPD + block.mlp(block.mlp_norm(x_BPD)), (attention.split(k_BPA), attention.split(v_BPA))
 
 

@@ -40,20 +40,18 @@ def prepare_bias(table: RelativePositionBias, seen: Seen, num_queries: int, num_
 
 def attention(
     q_BTA,
-    k_BSA,
-    v_BSA,
+    keys_values_BSA,
     bias=None,
     seen: Seen = None,
     drop: Callable[[jax.Array], jax.Array] | None = None,
     *,
-    num_heads: int,
+    num_heads,
 ) -> jax.Array:
     """Returns softmax(q k + bias) v, shaped [B, T, A]; logits and softmax are in float32.
 
     Args:
       q_BTA: queries, their heads side by side.
-      k_BSA: keys.
-      v_BSA: values.
+      keys_values_BSA: (k_BSA, v_BSA).
       bias: from `prepare_bias`, or None.
       seen: from `prepare`, or None if all queries see all keys.
       drop: dropout function for the weights, or None.
@@ -62,8 +60,8 @@ def attention(
     if isinstance(seen, Codes):
         from t5x_lite.model.kernels.fused import fused_attention
 
-        return fused_attention(q_BTA, k_BSA, v_BSA, bias, seen, drop, num_heads=num_heads)
-    q_BTNH, k_BSNH, v_BSNH = (x_BTA.reshape(*x_BTA.shape[:2], num_heads, -1) for x_BTA in (q_BTA, k_BSA, v_BSA))
+        return fused_attention(q_BTA, keys_values_BSA, bias, seen, drop, num_heads=num_heads)
+    q_BTNH, k_BSNH, v_BSNH = (x_BTA.reshape(*x_BTA.shape[:2], num_heads, -1) for x_BTA in (q_BTA, *keys_values_BSA))
     return dot_product_attention(q_BTNH, k_BSNH, v_BSNH, bias, seen, drop).reshape(q_BTA.shape)
 
 

@@ -17,13 +17,16 @@ from t5x_lite.parallel.rules import axis_size
 LOG = logging.getLogger(__name__)
 KEY_BLOCK = 512  # keys whose logits a kernel computes at once
 LONGEST = 16_384  # keys of a block of heads that fit a TPU's VMEM, with their gradients
-interpreted = False  # whether tests run the TPU's kernel on CPUs
+WIDEST = 256  # a GPU's registers hold blocks of no larger heads
+OLDEST = 8.0  # the compute capability that XLA's Triton needs
+interpreted: str | None = None  # the platform whose kernel tests run on CPUs
 
 
 def platform() -> str:
     """Returns the platform that the traced program is for, which need not be this machine's."""
     device = jax.sharding.get_abstract_mesh().abstract_device
-    return "tpu" if interpreted else jax.default_backend() if device is None else device.platform
+    name = interpreted or (jax.default_backend() if device is None else device.platform)
+    return "gpu" if name == "cuda" else name
 
 
 def is_fused(cfg: ModelConfig, num_queries: int, num_keys: int) -> bool:
@@ -55,18 +58,40 @@ def recomputed_products(num_keys: int) -> int:
 
 def _obstacle(cfg: ModelConfig, num_queries: int, num_keys: int) -> str | None:
     """Returns why no fused kernel can be used."""
-    if platform() != "tpu":
+    obstacles = {"tpu": _tpu_obstacle, "gpu": _gpu_obstacle}
+    if platform() not in obstacles:
         return f"there is no fused attention for {platform().upper()}s"
-    if TILE % cfg.head_dim and cfg.head_dim % TILE:
-        return f"model.head_dim is {cfg.head_dim}, which neither divides {TILE} nor is a multiple of it"
-    if num_keys > LONGEST:
-        return f"{num_keys} keys are more than the {LONGEST} that fit a TPU's VMEM"
+    reason = obstacles[platform()](cfg, num_keys)
+    if reason is not None:
+        return reason
     parts = axis_size("tokens")
     if parts > 1 and (num_queries % (parts * TILE) or num_keys % (parts * TILE)):
         return (
             f"mesh.context is {parts} and the lengths are {num_queries} and {num_keys}: they have to be multiples of "
             f"{TILE} * mesh.context"
         )
+    return None
+
+
+def _tpu_obstacle(cfg: ModelConfig, num_keys: int) -> str | None:
+    if TILE % cfg.head_dim and cfg.head_dim % TILE:
+        return f"model.head_dim is {cfg.head_dim}, which neither divides {TILE} nor is a multiple of it"
+    if num_keys > LONGEST:
+        return f"{num_keys} keys are more than the {LONGEST} that fit a TPU's VMEM"
+    return None
+
+
+def _gpu_obstacle(cfg: ModelConfig, num_keys: int) -> str | None:
+    del num_keys  # any number: they come block by block
+    if cfg.head_dim not in (16, 32, 64, 128, WIDEST):
+        return f"model.head_dim is {cfg.head_dim}, which is no power of two from 16 to {WIDEST}"
+    try:
+        from jax.experimental.pallas import triton  # noqa: F401 - deprecated: newer versions may lack it
+    except ImportError:
+        return f"jax {jax.__version__} has no Pallas for Triton"
+    capability = getattr(jax.local_devices()[0], "compute_capability", None)  # other GPUs than NVIDIA's give a name
+    if capability is not None and not (capability[0].isdigit() and float(capability) >= OLDEST):
+        return f"the GPU's compute capability is {capability}, not {OLDEST} or more"
     return None
 
 

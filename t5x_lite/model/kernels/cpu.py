@@ -9,10 +9,12 @@ Shape letters: B batch, T queries, S keys, N heads, H head; 1 if broadcast.
 import jax
 import jax.numpy as jnp
 
+from t5x_lite.model.kernels.choice import platform
+
 
 def is_single_cpu() -> bool:
     """Returns whether the traced program runs on one CPU device; on several, loops would gather the batch."""
-    return jax.default_backend() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
+    return platform() == "cpu" and jax.sharding.get_abstract_mesh().size <= 1
 
 
 @jax.custom_vjp

@@ -40,8 +40,13 @@ class Plan:
     has_codes: bool
     has_prefix: bool
     is_causal: bool
-    reach: int  # of the bias tiles; 0 without a bias
+    largest: int  # distance in the bias; 0 without a bias
     interpret: bool
+
+    @property
+    def reach(self) -> int:
+        """How many blocks apart keys and queries have to be for the bias to be constant; 0 without a bias."""
+        return self.largest // TILE
 
     @property
     def lanes(self) -> int:
@@ -80,7 +85,7 @@ def _round_up(number: int, multiple: int) -> int:
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def fused(plan: Plan, q_BTA, k_BSA, v_BSA, bias_ND, codes, offset) -> jax.Array:
+def fused(plan: Plan, q_BTA, k_BSA, v_BSA, bias_ND, places) -> jax.Array:
     """Returns softmax(q k + bias) v, shaped [B, T, A], of the heads and the batch that one device holds.
 
     Args:
@@ -88,11 +93,18 @@ def fused(plan: Plan, q_BTA, k_BSA, v_BSA, bias_ND, codes, offset) -> jax.Array:
       q_BTA: queries; A is a multiple of `plan.lanes`.
       k_BSA: keys.
       v_BSA: values.
-      bias_ND: from `bias_tiles.bias_by_distance`, or None.
-      codes: (codes_BT, codes_BS), int32, twice the number of the segment and 1 in a prefix; None if all see all.
-      offset: int32 [1], blocks of 128 tokens by which the queries' positions are ahead of the keys'.
+      bias_ND: from `bias_values`, for distances of up to `plan.largest`, or None.
+      places: ((codes_BT, codes_BS), offset): codes are int32, twice the number of the segment and 1 in a prefix, or
+        None instead of both if all see all; offset is int32 [1], the blocks of 128 tokens by which the queries'
+        positions are ahead of the keys'.
     """
-    return _forward(plan, q_BTA, k_BSA, v_BSA, bias_ND, codes, offset)
+    return _forward(plan, q_BTA, k_BSA, v_BSA, bias_ND, places)
+
+
+def largest_distance(max_distance: int) -> int:
+    """Returns the largest distance in a tile, if all from `max_distance` on have the same bias."""
+    reach = -(-(max_distance + TILE - 1) // TILE)
+    return (reach + 1) * TILE - 1
 
 
 def _save(plan, *operands):
@@ -422,10 +434,11 @@ def _cost(plan: Plan, B: int, A: int, operands: dict, results: dict) -> pl.CostE
     )
 
 
-def _operands(q_BTA, k_BSA, v_BSA, bias_ND, codes, offset) -> dict:
+def _operands(q_BTA, k_BSA, v_BSA, bias_ND, places) -> dict:
+    codes, offset = places
     operands = {"offset": offset, "q": q_BTA, "k": k_BSA, "v": v_BSA}
     if bias_ND is not None:
-        operands["bias"] = bias_ND[:, None]
+        operands["bias"] = jnp.pad(bias_ND[:, ::-1], ((0, 0), (0, 1)))[:, None]  # queries and lanes both ascend
     if codes is not None:
         operands |= {"query_codes": codes[0][:, None], "key_codes": codes[1][:, None]}
     return operands
@@ -442,8 +455,8 @@ def _backward(plan: Plan, operands, do_BTA):
     rows = plan.num_key_blocks * plan.key_block
     scratch = dict.fromkeys(("sum_k", "sum_v"), pltpu.VMEM((rows, plan.lanes), FLOATS))
     found = _call(_backward_kernel, plan, named, results, scratch)
-    dbias_ND = found["dbias"][:, 0] if plan.reach else None
-    return found["dq"], found["dk"], found["dv"], dbias_ND, None, None
+    dbias_ND = found["dbias"][:, 0, -2::-1] if plan.reach else None
+    return found["dq"], found["dk"], found["dv"], dbias_ND, None
 
 
 def _like(array: jax.Array) -> jax.ShapeDtypeStruct:

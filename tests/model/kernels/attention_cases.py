@@ -73,7 +73,7 @@ def both(case, dtype):
             module = RelativePositionBias(own, bidirectional=case.kind == "all", rngs=nnx.Rngs(0))
             module.table[...] = table
             bias = None if case.kind == "cross" else prepare_bias(module, seen, T, S)
-            return jnp.where(real_BT1, attention(q, k, v, bias, seen, num_heads=case.num_heads), 0)
+            return jnp.where(real_BT1, attention(q, (k, v), bias, seen, num_heads=case.num_heads), 0)
 
         out, pull = jax.vjp(attend, q, k, v, table)
         return out, *pull(jnp.where(real_BT1, do, 0))

@@ -1,7 +1,5 @@
 """Tests t5x_lite/model/kernels/bias_tiles.py"""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,60 +7,54 @@ import pytest
 from flax import nnx
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.model.kernels.bias_tiles import TILE, bias_by_distance, reach, tiles
+from t5x_lite.model.kernels.bias_tiles import TILE, bias_values, toeplitz
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
+from t5x_lite.model.kernels.tpu import largest_distance
 from t5x_lite.model.position import RelativePositionBias
 
 
-def bias_tiles(table, *, is_causal):
-    return tiles(bias_by_distance(table, is_causal=is_causal))
-
-
 def bias(max_distance=128, *, bidirectional=True):
-    cfg = ModelConfig(num_heads=3, relative_position_max_distance=max_distance)
+    cfg = ModelConfig(num_heads=3, relative_position_max_distance=max_distance, relative_position_buckets=20)
     return RelativePositionBias(cfg, bidirectional=bidirectional, rngs=nnx.Rngs(0))
 
 
 @pytest.mark.parametrize(("max_distance", "blocks"), [(1, 1), (128, 2), (129, 2), (130, 3), (300, 4)])
-def test_beyond_the_reach_all_distances_share_a_bucket(max_distance, blocks):
-    assert reach(max_distance) == blocks
+def test_the_farthest_tiles_have_one_bias(max_distance, blocks):
+    assert largest_distance(max_distance) == (blocks + 1) * TILE - 1
     assert blocks * TILE - (TILE - 1) >= max_distance
 
 
 @pytest.mark.parametrize("max_distance", [128, 200])
 @pytest.mark.parametrize("is_causal", [False, True])
-def test_the_tiles_make_up_the_bias_of_any_length(max_distance, is_causal):
+def test_tiles_make_up_the_bias_of_any_length(max_distance, is_causal):
     table, num_blocks = bias(max_distance, bidirectional=not is_causal), 6
     expected_NTS = np.array(table(num_blocks * TILE, num_blocks * TILE)[0])
     if is_causal:
         expected_NTS[:, np.triu(np.ones(expected_NTS.shape[1:], bool), 1)] = MASKED_LOGIT
-    tiles_NKst, far = np.asarray(bias_tiles(table, is_causal=is_causal)), reach(max_distance)
+    values_ND = bias_values(table, largest_distance(max_distance), is_causal=is_causal)
+    reach = values_ND.shape[1] // 2 // TILE
+    tiles = [np.asarray(toeplitz(values_ND[:, k * TILE :][:, : 2 * TILE - 1])) for k in range(2 * reach + 1)]
     for queries in range(num_blocks):
         for keys in range(num_blocks):
-            tile_Nst = tiles_NKst[:, np.clip(keys - queries, -far, far) + far]
+            tile_Nst = tiles[np.clip(keys - queries, -reach, reach) + reach]
             rows, columns = (slice(block * TILE, (block + 1) * TILE) for block in (queries, keys))
             np.testing.assert_array_equal(tile_Nst.swapaxes(1, 2), expected_NTS[:, rows, columns])
 
 
 def test_the_gradient_of_a_table_sums_the_gradients_of_its_distances():
-    table = bias()
-    shape = jax.eval_shape(lambda: bias_tiles(table, is_causal=False)).shape
-    weights = jax.random.normal(jax.random.key(0), shape)
+    table, distances = bias(), np.arange(-150, 151)
+    weights_ND = jax.random.normal(jax.random.key(0), (3, len(distances)))
 
     def total(module):
-        return jnp.sum(bias_tiles(module, is_causal=False) * weights)
+        return jnp.sum(bias_values(module, 150, is_causal=False) * weights_ND)
 
-    actual = jax.grad(total)(table).table[...]
-    buckets = np.array(table.buckets(np.arange(-383, 384)))
-    expected = np.zeros(actual.shape)
-    for tile in range(shape[1]):
-        distances = (tile - 2) * TILE + np.arange(TILE)[:, None] - np.arange(TILE)[None]
-        for head in range(3):
-            np.add.at(expected[head], buckets[distances + 383], np.asarray(weights[head, tile]))
-    np.testing.assert_allclose(actual, expected, atol=1e-3)
+    expected_NK = np.zeros((3, 20))
+    for head in range(3):
+        np.add.at(expected_NK[head], table.buckets(distances), np.asarray(weights_ND[head]))
+    np.testing.assert_allclose(jax.grad(total)(table).table[...], expected_NK, atol=1e-4)
 
 
-def test_tables_of_other_sizes_are_read_as_they_are():
-    cfg = dataclasses.replace(bias().cfg, relative_position_buckets=20)
-    table = RelativePositionBias(cfg, bidirectional=True, rngs=nnx.Rngs(1))
-    assert bias_tiles(table, is_causal=False).shape == (3, 5, TILE, TILE)
+def test_later_keys_have_no_gradient_where_they_are_masked():
+    table = bias(bidirectional=False)
+    gradient_NK = jax.grad(lambda module: jnp.sum(bias_values(module, 5, is_causal=True)[:, 6:]))(table).table[...]
+    np.testing.assert_array_equal(gradient_NK, 0)

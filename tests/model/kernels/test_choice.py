@@ -14,7 +14,7 @@ FUSED = ModelConfig(attention="fused")
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    monkeypatch.setattr(choice, "interpreted", True)
+    monkeypatch.setattr(choice, "interpreted", "tpu")
 
 
 @pytest.mark.parametrize(("attention", "answer"), [("auto", True), ("fused", True), ("reference", False)])

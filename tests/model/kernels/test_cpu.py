@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from t5x_lite.config import MeshConfig
+from t5x_lite.model.kernels import choice
 from t5x_lite.model.kernels.attention import dot_product_attention
 from t5x_lite.model.kernels.cpu import looped_attention
 from t5x_lite.model.kernels.reference import reference_attention
@@ -43,3 +44,8 @@ def test_a_sharded_batch_is_not_looped_over():
     with jax.set_mesh(make_mesh(MeshConfig())):
         program = jax.jit(dot_product_attention).lower(*queries_keys_values()).as_text()
     assert "while" not in program
+
+
+def test_a_program_for_another_platform_has_no_loop(monkeypatch):
+    monkeypatch.setattr(choice, "interpreted", "gpu")
+    assert "while" not in jax.jit(dot_product_attention).lower(*queries_keys_values()).as_text()

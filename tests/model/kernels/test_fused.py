@@ -67,7 +67,7 @@ def losses(name, attention, num_steps, **model):
 
 @pytest.mark.parametrize("mesh", [MeshConfig(data=2, fsdp=2, tensor=2), MeshConfig(data=4, context=2)], ids=str)
 def test_a_mesh_changes_neither_values_nor_gradients(mesh, monkeypatch):
-    monkeypatch.setattr(choice, "interpreted", True)
+    monkeypatch.setattr(choice, "interpreted", "tpu")
     cfg = ModelConfig(num_heads=6, head_dim=64)
     table = RelativePositionBias(cfg, bidirectional=False, rngs=nnx.Rngs(0))
     q_BTA, k_BSA, v_BSA, do_BTA = jax.random.normal(jax.random.key(0), (4, 4, 256, 384))
@@ -78,7 +78,7 @@ def test_a_mesh_changes_neither_values_nor_gradients(mesh, monkeypatch):
     def attend(q_BTA, k_BSA, v_BSA, table):
         def run(q_BTA, k_BSA, v_BSA, table):
             seen = prepare(cfg, visible, 4, 256, 256)
-            return attention(q_BTA, k_BSA, v_BSA, prepare_bias(table, seen, 256, 256), seen, num_heads=6)
+            return attention(q_BTA, (k_BSA, v_BSA), prepare_bias(table, seen, 256, 256), seen, num_heads=6)
 
         out_BTA, pull = jax.vjp(run, q_BTA, k_BSA, v_BSA, table)
         return out_BTA, *pull(do_BTA)
@@ -94,7 +94,7 @@ def test_a_mesh_changes_neither_values_nor_gradients(mesh, monkeypatch):
 @pytest.mark.parametrize("name", MESHES)
 def test_a_model_trains_as_with_the_reference_dropout_included(name, monkeypatch):
     expected = losses(name, "reference", 20)
-    monkeypatch.setattr(choice, "interpreted", True)
+    monkeypatch.setattr(choice, "interpreted", "tpu")
     np.testing.assert_allclose(losses(name, "fused", 20), expected, rtol=1e-5)
 
 
@@ -102,5 +102,5 @@ def test_a_model_trains_as_with_the_reference_dropout_included(name, monkeypatch
 def test_one_step_of_a_model_with_a_table_per_layer_is_that_of_the_reference(monkeypatch):
     sizes = {"relative_bias_per_layer": True, "num_encoder_layers": 1, "num_decoder_layers": 1}
     expected = losses("data, fsdp and tensor", "reference", 1, **sizes)
-    monkeypatch.setattr(choice, "interpreted", True)
+    monkeypatch.setattr(choice, "interpreted", "tpu")
     np.testing.assert_allclose(losses("data, fsdp and tensor", "fused", 1, **sizes), expected, rtol=1e-5)

@@ -29,7 +29,7 @@ ALL = [
 
 @pytest.fixture(autouse=True)
 def interpreted(monkeypatch):
-    monkeypatch.setattr(choice, "interpreted", True)
+    monkeypatch.setattr(choice, "interpreted", "tpu")
 
 
 @pytest.mark.parametrize("name", QUICK)
