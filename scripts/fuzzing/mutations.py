@@ -202,7 +202,7 @@ def _rule(component: str, rng: np.random.Generator) -> Any:
 def _change_map(path: pathlib.Path, rng: np.random.Generator) -> None:
     """Damages the middle of a SentencePiece model, where its map of characters is."""
     content = bytearray(path.read_bytes())
-    for _ in range(rng.integers(1, 200)):
+    for _ in range(rng.integers(1, 200) if content else 0):
         place = int(rng.integers(len(content) // 4, len(content)))
         content[place] = int(rng.integers(256))
     path.write_bytes(content)
