@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -73,7 +73,7 @@ def main() -> None:
         drivers = [context.Process(target=drive, args=some) for some in arguments]
         for driver in drivers:
             driver.start()
-        results = list(received(queue, len(drivers)))
+        results = list(received(queue, drivers))
     if options.only is not None:
         print(results[0]._asdict())
         return
@@ -82,11 +82,15 @@ def main() -> None:
     sys.exit(bool(summary["broken"]))
 
 
-def received(queue: Any, num_drivers: int) -> Iterator[Result]:
-    """Yields the results of all drivers, each of which ends with None."""
+def received(queue: Any, drivers: Sequence[Any]) -> Iterator[Result]:
+    """Yields the results of all drivers, each of which ends with None; exits if one ends without."""
+    num_drivers = len(drivers)
     while num_drivers:
-        result = queue.get()
-        if result is None:
+        if queue.empty():
+            if any(driver.exitcode for driver in drivers):
+                sys.exit(f"a process that makes cases ended with {[driver.exitcode for driver in drivers]}")
+            time.sleep(0.02)
+        elif (result := queue.get()) is None:
             num_drivers -= 1
         else:
             yield result

@@ -19,6 +19,7 @@ from t5x_lite.checkpoints.weight_files import open_weights
 from t5x_lite.checkpoints.weights import LazyModel
 from t5x_lite.data.tokenizers import Tokenizer
 from t5x_lite.files.atomic_write import write_atomically
+from t5x_lite.files.file_name import is_file_name
 from t5x_lite.files.json_object import MAX_BYTES, parse_json, read_json, read_json_if_there
 from t5x_lite.files.messages import listed
 from t5x_lite.files.reading import read_bytes
@@ -119,7 +120,7 @@ def _modules(path: pathlib.Path) -> list[tuple[str, pathlib.Path]]:
     if not pairs or pairs[0][0] != "Transformer":
         raise ValueError(f"{where} does not begin with a Transformer: only encoders of text are supported")
     for _, place in pairs:
-        if not isinstance(place, str) or place == ".." or (place and place != pathlib.PurePath(place).name):
+        if place != "" and not is_file_name(place):
             raise ValueError(f"{where} has the path {place!r:.80}: only directories inside its own are read")
     return [(name, path / place) for name, place in pairs]
 

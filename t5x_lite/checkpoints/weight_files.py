@@ -10,6 +10,7 @@ import pathlib
 from types import ModuleType
 
 from t5x_lite.checkpoints.arrays import LazyArray, equal
+from t5x_lite.files.file_name import is_file_name
 from t5x_lite.files.git_lfs import check_downloaded
 from t5x_lite.files.json_object import read_json
 from t5x_lite.files.messages import listed
@@ -20,7 +21,6 @@ FORMATS = {
     "pytorch_model.bin": "t5x_lite.checkpoints.torch_zip",
 }
 INDEX = ".index.json"
-MAX_NAME_BYTES = 200  # of a file in an index; file systems allow 255
 # Weights that are not read, and the option with which transformers 4 converts them.
 FOREIGN = {"flax_model.msgpack": ("Flax", "from_flax=True"), "tf_model.h5": ("TensorFlow", "from_tf=True")}
 
@@ -53,8 +53,7 @@ def _read_all(index: pathlib.Path, module: str) -> dict[str, LazyArray]:
     arrays: dict[str, LazyArray] = {}
     for name in sorted(set(places.values())):
         path = index.parent / name
-        is_beside = pathlib.PurePath(name).name == name and "\\" not in name and "\0" not in name
-        if not is_beside or not name.endswith(suffix) or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+        if not is_file_name(name) or not name.endswith(suffix):
             raise ValueError(f"{index} names the file {name!r:.100}: only {suffix} files beside it are read")
         if not path.is_file():
             raise ValueError(f"{path}, which {index} names, does not exist: download it again")
