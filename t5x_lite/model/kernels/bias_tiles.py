@@ -16,8 +16,6 @@ import numpy as np
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
 from t5x_lite.model.position import RelativePositionBias
 
-TILE = 128
-
 
 def bias_values(bias: RelativePositionBias, farthest: int, *, is_causal: bool) -> jax.Array:
     """Returns values_ND, float32: the bias of keys that come up to `farthest` tokens before or after the queries.

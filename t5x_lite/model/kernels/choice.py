@@ -11,10 +11,10 @@ import logging
 import jax
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.model.kernels.bias_tiles import TILE
 from t5x_lite.parallel.rules import axis_size
 
 LOG = logging.getLogger(__name__)
+TILE = 128  # queries and keys of a tile of the bias
 KEY_BLOCK = 512  # keys whose logits a kernel computes at once
 LONGEST = 16_384  # keys of a block of heads that fit a TPU's VMEM, with their gradients
 WIDEST = 256  # a GPU's registers hold blocks of no larger heads

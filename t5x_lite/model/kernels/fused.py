@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 from t5x_lite.model.kernels import choice
-from t5x_lite.model.kernels.bias_tiles import TILE, bias_values
+from t5x_lite.model.kernels.bias_tiles import bias_values
+from t5x_lite.model.kernels.choice import TILE
 from t5x_lite.model.masks import Codes
 from t5x_lite.model.position import RelativePositionBias
 from t5x_lite.parallel.rules import RULES, axis_size, constrain

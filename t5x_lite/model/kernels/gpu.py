@@ -25,7 +25,8 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
-from t5x_lite.model.kernels.bias_tiles import TILE, toeplitz
+from t5x_lite.model.kernels.bias_tiles import toeplitz
+from t5x_lite.model.kernels.choice import TILE
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
 
 BLOCK_BYTES = 16_384  # of one operand; the backward pass has four in shared memory, two of them twice

@@ -20,8 +20,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-from t5x_lite.model.kernels.bias_tiles import TILE
-from t5x_lite.model.kernels.choice import KEY_BLOCK, recomputed_products
+from t5x_lite.model.kernels.choice import KEY_BLOCK, TILE, recomputed_products
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
 
 LANES = 128
@@ -376,7 +375,9 @@ def _specs(plan: Plan, bias) -> dict[str, pl.BlockSpec]:
     keys = (1, plan.num_key_blocks * plan.key_block, plan.lanes)
     of_queries = pl.BlockSpec(queries, lambda g, b, i, _: (b, i, g))
     of_keys = pl.BlockSpec(keys, lambda g, b, i, _: (b, 0, g))
-    specs = dict.fromkeys(("q", "do", "out", "dq"), of_queries) | dict.fromkeys(("k", "v", "dk", "dv"), of_keys)
+    specs: dict[str, pl.BlockSpec] = {}
+    specs |= dict.fromkeys(("q", "do", "out", "dq"), of_queries)
+    specs |= dict.fromkeys(("k", "v", "dk", "dv"), of_keys)
     if bias is not None:
         block = (plan.heads, *bias.shape[1:])
         specs |= dict.fromkeys(("bias", "dbias"), pl.BlockSpec(block, lambda g, b, i, _: (g, 0, 0)))

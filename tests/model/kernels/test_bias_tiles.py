@@ -7,7 +7,8 @@ import pytest
 from flax import nnx
 
 from t5x_lite.config import ModelConfig
-from t5x_lite.model.kernels.bias_tiles import TILE, bias_values, toeplitz
+from t5x_lite.model.kernels.bias_tiles import bias_values, toeplitz
+from t5x_lite.model.kernels.choice import TILE
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
 from t5x_lite.model.kernels.tpu import largest_distance
 from t5x_lite.model.position import RelativePositionBias
