@@ -6,7 +6,7 @@ Shape letters: S input tokens, T target tokens, D model.
 
 from t5x_lite.config import ModelConfig
 from t5x_lite.config.architectures import ENCODER_DECODER, Architecture
-from t5x_lite.model.kernels.choice import recomputed_products
+from t5x_lite.model.kernels.choice import recomputed_products, saves_statistics
 from t5x_lite.model.remat import kept_tensors
 from t5x_lite.perf.chips import chip_of
 
@@ -56,6 +56,7 @@ def recompute_flops(
     not counted.
     """
     is_fused, is_kept = cfg.attention == "fused", cfg.remat == "none"
+    is_repeated = is_fused and saves_statistics()
     if is_kept and not is_fused:
         return 0
     S, T, inner, D = inputs_length, targets_length, cfg.num_heads * cfg.head_dim, cfg.emb_dim
@@ -68,7 +69,8 @@ def recompute_flops(
         products["attention_out"] = queries * keys * inner
         if is_fused:
             products["attention_out"] *= 2  # the logits, which the kernel computes for itself
-        recomputed = sum(flops for name, flops in products.items() if name not in kept)
+        lost = [name for name in products if name not in kept or (is_repeated and name == "attention_out")]
+        recomputed = sum(products[name] for name in lost)
         logits = (recomputed_products(keys) if is_fused else 1) * queries * keys * inner
         return recomputed + logits + queries * inner * D
 

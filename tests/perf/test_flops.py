@@ -94,6 +94,20 @@ def test_a_step_on_a_mesh_has_the_flops_of_training_and_recomputation(version, r
     assert found == rows * counted
 
 
+@pytest.mark.parametrize(("num_keys", "again"), [(512, 1), (513, 3)])
+def test_fused_attention_recomputes_its_logits_under_every_policy(num_keys, again):
+    cfg = dataclasses.replace(presets["t5_1_1_base"], attention="fused")
+    product, masked = 2 * cfg.num_encoder_layers * num_keys**2 * 768, Architecture("masked_lm")
+
+    def more(remat):
+        fused, reference = (dataclasses.replace(cfg, remat=remat, attention=name) for name in ("fused", "reference"))
+        return recompute_flops(fused, num_keys, 0, masked) - recompute_flops(reference, num_keys, 0, masked)
+
+    assert more("none") == again * product
+    assert more("minimal") == (again - 1) * product  # the reference recomputes its logits as well
+    assert more("full") == again * product
+
+
 @pytest.mark.parametrize(("architecture", "stacks"), [("causal_lm", (0, 4)), ("masked_lm", (2, 0))])
 def test_models_with_one_stack_recompute_its_layers(architecture, stacks):
     cfg = dataclasses.replace(tiny.T5_1_1, remat="full")

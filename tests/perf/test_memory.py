@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from t5x_lite.config import MeshConfig
+from t5x_lite.model.kernels import choice
 from t5x_lite.model.transformer import T5
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.perf.memory import Lengths, activation_bytes, logit_bytes
@@ -35,6 +36,13 @@ def kept_bytes(cfg):
 @pytest.mark.parametrize("remat", ["none", "minimal", "full", ("query", "mlp_wi_1")], ids=str)
 def test_the_saved_bytes_are_those_that_jax_saves(remat, dtype):
     cfg = dataclasses.replace(tiny.T5_1_1, remat=remat, dtype=dtype)
+    assert activation_bytes(cfg, Lengths(ROWS, S, T), WHOLE) == kept_bytes(cfg)
+
+
+@pytest.mark.parametrize("remat", ["none", "minimal"])
+def test_fused_attention_saves_no_weights(remat, monkeypatch):
+    monkeypatch.setattr(choice, "interpreted", "tpu")
+    cfg = dataclasses.replace(tiny.T5_1_1, remat=remat, attention="fused", num_heads=2, head_dim=64)
     assert activation_bytes(cfg, Lengths(ROWS, S, T), WHOLE) == kept_bytes(cfg)
 
 

@@ -117,8 +117,9 @@ def _flops(compiled: Compiled, what: str, batch_size: int) -> tuple[int, int]:
     inputs, targets = stack_lengths(compiled.features)
     if what == "generate":
         return batch_size * generate_flops(model, inputs, targets), 0
-    each = train_flops(model, inputs, targets, architecture), recompute_flops(model, inputs, targets, architecture)
-    return batch_size * each[0], batch_size * each[1]
+    with jax.set_mesh(compiled.program.mesh):
+        recomputed = recompute_flops(model, inputs, targets, architecture)
+    return batch_size * train_flops(model, inputs, targets, architecture), batch_size * recomputed
 
 
 def _with_choice(compiled: Compiled) -> ModelConfig:

@@ -48,12 +48,17 @@ def is_fused(cfg: ModelConfig, num_queries: int, num_keys: int) -> bool:
 
 
 def recomputed_products(num_keys: int) -> int:
-    """Returns how many of attention's two products a fused backward pass computes again, for its softmax.
+    """Returns how many products of queries x keys a fused backward pass computes besides the four it is made of.
 
-    Of a single block of keys, it computes the logits; of several, it computes logits and gradients of weights first for
-    the softmax and again for the gradients.
+    A TPU's computes the logits of a single block of keys once; of several, it computes logits and gradients of weights
+    first for the softmax and again for the gradients. A GPU's computes both for the queries and again for the keys.
     """
-    return 1 if num_keys <= KEY_BLOCK else 3
+    return 1 if num_keys <= KEY_BLOCK and platform() != "gpu" else 3
+
+
+def saves_statistics() -> bool:
+    """Returns whether a fused forward pass saves more than `remat` names, and is repeated unless it saves everything."""
+    return platform() == "gpu"
 
 
 def _obstacle(cfg: ModelConfig, num_queries: int, num_keys: int) -> str | None:
