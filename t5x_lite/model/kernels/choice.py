@@ -57,7 +57,7 @@ def recomputed_products(num_keys: int) -> int:
 
 
 def saves_statistics() -> bool:
-    """Returns whether a fused forward pass saves more than `remat` names, and is repeated unless it saves everything."""
+    """Returns whether the backward pass needs more of the forward pass than `remat` names, which then runs again."""
     return platform() == "gpu"
 
 
