@@ -13,6 +13,6 @@ def is_file_name(name: object) -> bool:
         and name not in ("", ".", "..")
         and pathlib.PurePath(name).name == name
         and "\\" not in name
-        and "\0" not in name
-        and len(name.encode("utf-8", "replace")) <= MAX_BYTES
+        and name.isprintable()  # neither NUL nor lone surrogates, which messages could not show either
+        and len(name.encode()) <= MAX_BYTES
     )

@@ -10,6 +10,8 @@ def test_a_name_is_one(name):
     assert is_file_name(name)
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/a", "a/", "a\\b", "a\0", "x" * 201, "ä" * 101, 1, None])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "/a", "a/", "a\\b", "a\0", "a\n", "\ud800", "x" * 201, "ä" * 101, 1, None]
+)
 def test_paths_and_what_no_file_can_be_called_are_none(name):
     assert not is_file_name(name)

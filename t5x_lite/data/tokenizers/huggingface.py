@@ -19,7 +19,7 @@ from t5x_lite.data.tokenizers.base import (
     check_special_ids,
     count_sentinels,
 )
-from t5x_lite.data.tokenizers.rules import check_ids, check_rules
+from t5x_lite.data.tokenizers.rules import check_ids, check_rules, not_one
 from t5x_lite.files.damage import PANIC
 from t5x_lite.files.reading import reading
 
@@ -212,6 +212,4 @@ def _parse(content: bytes, name: str) -> Any:
         if not isinstance(error, Exception) and type(error).__name__ != PANIC:
             raise
         reason = (str(error).partition("buffer: ")[2] or str(error))[:200]
-        raise ValueError(
-            f"{name} is not a Hugging Face tokenizer ({reason}): name the tokenizer.json that its save_pretrained wrote"
-        ) from error
+        raise ValueError(not_one(name, reason)) from error

@@ -14,25 +14,31 @@ from typing import Any
 
 from t5x_lite.data.tokenizers.charsmap import check_charsmap
 from t5x_lite.files.json_object import check_number_of_values
+from t5x_lite.files.messages import first_line
 
 COMPONENTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 MAX_TOKENS, MAX_MERGES, MAX_ADDED, MAX_SPECIAL = 1_000_000, 2_000_000, 100_000, 256
 MAX_UNUSED_IDS = 2**16  # among those of the tokens
 MAX_TOKEN = 1_000  # characters
+MAX_FIELDS = 100  # of a rule; larger objects are vocabularies
 MAX_GROWTH = 1_000  # characters for one of a text
 MAX_PATTERN, MAX_COUNT, MAX_REPETITIONS = 2_000, 1_000, 16
 
 
 @functools.lru_cache(maxsize=4)  # a file is checked whenever something is read from it
 def check_rules(content: bytes, name: str) -> None:
-    """Raises ValueError, with the name of the file, if a `tokenizer.json` is beyond a limit."""
+    """Raises ValueError, with the name of the file, if a `tokenizer.json` is no JSON object or beyond a limit.
+
+    What Python reads differently from the library would not be checked: text that breaks off after rules that the
+    library has followed by then, and a rule that is given twice.
+    """
     check_number_of_values(content, name)
     try:
-        stored = json.loads(content)
-    except (ValueError, RecursionError):
-        stored = None
+        stored = json.loads(content, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(not_one(name, first_line(error, 200))) from error
     if not isinstance(stored, Mapping):
-        return  # the library says what is wrong
+        raise ValueError(not_one(name, "it is no JSON object"))
     _check_counts(stored, name)
     for component in COMPONENTS:
         growth = 1.0
@@ -42,6 +48,19 @@ def check_rules(content: bytes, name: str) -> None:
                 raise ValueError(
                     f"{name} has rules of its {component} that make a text over {MAX_GROWTH:,} times as long"
                 )
+
+
+def not_one(name: str, reason: str) -> str:
+    """Returns the message for a file that is no tokenizer."""
+    return f"{name} is not a Hugging Face tokenizer ({reason}): name the tokenizer.json that its save_pretrained wrote"
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs) < MAX_FIELDS:
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"it has {twice!r:.80} twice")
+    return fields
 
 
 def check_ids(ids: Mapping[str, int], name: str) -> None:

@@ -89,9 +89,24 @@ def test_a_tokenizer_that_is_larger_than_any_or_damaged_is_refused(fields, messa
         check_rules(json.dumps(fields).encode(), "x")
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"{", b'{"normalizer": 3, "model": [], "decoder": {"a": null}}'])
-def test_what_is_no_tokenizer_is_left_to_the_library(content):
-    check_rules(content, "x")
+def test_rules_of_other_kinds_are_left_to_the_library():
+    check_rules(b'{"normalizer": 3, "model": [], "decoder": {"a": null}}', "x")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "Expecting value.*"),
+        (b"[]", "it is no JSON object"),
+        (b'{"normalizer": {"type": "Precompiled", "precompiled_charsmap": "////fw=="}, ', "Expecting property name.*"),
+        (b'{"normalizer": {"precompiled_charsmap": "////fw=="}, "normalizer": null}', "it has 'normalizer' twice"),
+        (b"[" * 100_000, "maximum recursion depth.*"),
+    ],
+    ids=["empty", "list", "broken off", "twice", "nested"],
+)
+def test_what_the_library_would_read_differently_is_refused_before_it_does(content, reason):
+    with pytest.raises(ValueError, match=rf"^x is not a Hugging Face tokenizer \({reason}\): name the tokenizer.json"):
+        check_rules(content, "x")
 
 
 @pytest.mark.parametrize("wrong", [4_294_967_295, -1, "3", 2**16 + 2, None])
