@@ -42,6 +42,7 @@ MISTAKES = {
     SMOKE + "--task.base t5x_lite.tasks.glue:COLAA": "task.base 't5x_lite.tasks.glue:COLAA' cannot be imported",
     SMOKE + "--model.pretrained nowhere": "model.pretrained nowhere does not exist",
     SMOKE + "--train.remat [nosuch]": "train.remat names ['nosuch']: use some of",
+    SMOKE + "--model.attention fused": "model.attention is fused, but there is no fused attention for CPUs: use auto",
     SMOKE + "--model.num_heads 0": "model.num_heads is 0: use a number above 0",
     SMOKE + "--run_dir file": "run_dir file is a file: name a directory",
     SMOKE + "--run_dir file/below": "is below",

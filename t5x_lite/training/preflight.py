@@ -3,6 +3,7 @@
 
 import dataclasses
 import functools
+import itertools
 import math
 import pathlib
 import shutil
@@ -14,13 +15,16 @@ import jax
 
 from t5x_lite.config import RunConfig
 from t5x_lite.config.run import MAX_STEP
+from t5x_lite.data.converters import stack_lengths
 from t5x_lite.data.corpus.open import is_prepared
 from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.objectives import make_objectives
+from t5x_lite.data.shapes import feature_shapes
 from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer
 from t5x_lite.data.tokenizers.base import T5_IDS, padded_rows
 from t5x_lite.data.tokenizers.train import count_pieces
+from t5x_lite.model.kernels.choice import is_fused
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.multihost import process_0_first
 from t5x_lite.training.init import to_items
@@ -48,7 +52,11 @@ def check_start(run: Run, directory: RunDirectory, *, allow_changes: bool = Fals
         more["check_held_out"] = functools.partial(check_held_out, cfg=run.config)
     tokenizer = known_tokenizer(run.tasks, directory.path)
     check_lengths(run.examples, tokenizer)
-    check_space(expected_program(run, tokenizer, programs).shapes, run.config, directory)
+    program = expected_program(run, tokenizer, programs)
+    with jax.set_mesh(program.mesh):
+        for queries, keys in itertools.product(filter(None, stack_lengths(feature_shapes(run.examples))), repeat=2):
+            is_fused(program.model, queries, keys)
+    check_space(program.shapes, run.config, directory)
     if not is_prepared(run.tasks, directory.path):
         from t5x_lite.data.corpus.first_look import check_text
 

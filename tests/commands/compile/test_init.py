@@ -83,6 +83,7 @@ def test_hosts_of_gpus_are_compiled_for():
     gathered = [row for row in found["collectives"] if row["kind"] == "all-gather"]
     assert {row["network"] for row in gathered} == {"ici"}
     assert found["roofline"]["inputs"]["chip"] == "H100"
+    assert found["attention"] == "fused"
 
 
 @pytest.mark.slow
@@ -98,6 +99,16 @@ class TestForTpus:
         assert found["hbm_gib"] == 15.75
         assert found["roofline"]["bound"] in ("compute", "hbm", "ici")
         assert {row["network"] for row in found["collectives"]} == {"ici"}
+        assert found["attention"] == "fused"
+
+    def test_the_reference_moves_more_through_memory(self):
+        long = ["--train.inputs_length", "1024", "--train.batch_size", "8"]
+        found = [
+            json.loads(compiled_for("v5e:2x2", *long, "--model.attention", attention)[1])
+            for attention in ("auto", "reference")
+        ]
+        assert [report["attention"] for report in found] == ["fused", "reference"]
+        assert 2 * found[0]["hbm_bytes"] < found[1]["hbm_bytes"]
 
     def test_two_slices_send_over_dcn(self):
         status, printed, errors = compiled_for(
