@@ -30,7 +30,7 @@ TASK = (
 MODEL_CONFIG = (
     "vocab_size emb_dim num_heads head_dim mlp_dim num_encoder_layers num_decoder_layers mlp_activations "
     "tie_embeddings scale_logits relative_bias_per_layer relative_position_buckets relative_position_max_distance "
-    "dropout_rate norm_epsilon pad_id eos_id start_id dtype remat offload"
+    "dropout_rate norm_epsilon pad_id eos_id start_id dtype attention remat offload"
 )
 PARAMETERS = {
     "Decoder": "cfg rngs",

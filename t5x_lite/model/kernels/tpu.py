@@ -7,8 +7,8 @@ transposed in the backward pass, which recomputes the weights from the inputs: n
 values of one block of heads are in VMEM at once; queries come block by block. The tiles of the bias are made in VMEM
 for each block of heads, and their gradient is summed there over the whole batch.
 
-Shape letters: B batch, T queries, S keys, A = N * H heads times head size, D distances of the bias; within a kernel t
-queries and s keys of a block, G lanes of a block, h its heads.
+Shape letters: B batch, T queries, S keys, N heads, H head, A = N * H, D distances of the bias; within a kernel t
+queries and s keys of a block, G lanes of a block.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ FLOATS = jnp.float32
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is static about a call: `segments` and `prefix` say how codes are compared, `causal` skips later blocks."""
+    """What is static about a call; with `is_causal`, the bias hides later keys, and their blocks are skipped."""
 
     num_queries: int
     num_keys: int
@@ -111,7 +111,7 @@ def _save(plan, *operands):
 
 
 class _Block:
-    """One block of heads of one example in VMEM, and the arithmetic that forward and backward pass share."""
+    """One block of heads of one example in VMEM, and the arithmetic that the forward and backward passes share."""
 
     def __init__(self, plan: Plan, refs: dict):
         self.plan, self.refs = plan, refs
