@@ -15,16 +15,13 @@ import jax
 
 from t5x_lite.config import RunConfig
 from t5x_lite.config.run import MAX_STEP
-from t5x_lite.data.converters import stack_lengths
 from t5x_lite.data.corpus.open import is_prepared
 from t5x_lite.data.dataset import ExampleSpec
 from t5x_lite.data.objectives import make_objectives
-from t5x_lite.data.shapes import feature_shapes
 from t5x_lite.data.task_specs import TaskSpecs
 from t5x_lite.data.tokenizers import KIND_FILE, Tokenizer, build_tokenizer, load_tokenizer
 from t5x_lite.data.tokenizers.base import T5_IDS, padded_rows
 from t5x_lite.data.tokenizers.train import count_pieces
-from t5x_lite.model.kernels.choice import is_fused
 from t5x_lite.parallel.mesh import make_mesh
 from t5x_lite.parallel.multihost import process_0_first
 from t5x_lite.training.init import to_items
@@ -53,9 +50,8 @@ def check_start(run: Run, directory: RunDirectory, *, allow_changes: bool = Fals
     tokenizer = known_tokenizer(run.tasks, directory.path)
     check_lengths(run.examples, tokenizer)
     program = expected_program(run, tokenizer, programs)
-    with jax.set_mesh(program.mesh):
-        for queries, keys in itertools.product(filter(None, stack_lengths(feature_shapes(run.examples))), repeat=2):
-            is_fused(program.model, queries, keys)
+    if program.model.attention == "fused":
+        check_fused(program, run.examples)
     check_space(program.shapes, run.config, directory)
     if not is_prepared(run.tasks, directory.path):
         from t5x_lite.data.corpus.first_look import check_text
@@ -111,6 +107,18 @@ def check_lengths(spec: ExampleSpec, tokenizer: Tokenizer | None) -> None:
         elif task.prepared is None:
             lengths = {"inputs_length": spec.inputs_length, "targets_length": spec.targets_length}
             make_objectives(task, stand_in, seed=spec.seed, **lengths)
+
+
+def check_fused(program: Program, spec: ExampleSpec) -> None:
+    """Raises ValueError unless attention can be fused on these devices and for the lengths of this run."""
+    from t5x_lite.data.converters import stack_lengths
+    from t5x_lite.data.shapes import feature_shapes
+    from t5x_lite.model.kernels.choice import is_fused
+
+    lengths = [length for length in stack_lengths(feature_shapes(spec)) if length]
+    with jax.set_mesh(program.mesh):
+        for queries, keys in itertools.product(lengths, lengths):
+            is_fused(program.model, queries, keys)
 
 
 def check_space(state: TrainState, cfg: RunConfig, directory: RunDirectory) -> None:
