@@ -66,6 +66,13 @@ MISTAKES = {
 }
 
 
+def run(folder, command):
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode, every start compiles all imports for a second
+    command = [sys.executable, "-m", "t5x_lite", *command.split()]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mistakes")
@@ -79,6 +86,7 @@ def folder(tmp_path_factory):
     (folder / "file").write_text("")
     (folder / "model").mkdir()
     (folder / "model" / "config.json").write_text("{}")
+    run(folder, SMOKE + "--mesh.tensor 3")  # which leaves the bytecode
     return folder
 
 
@@ -87,14 +95,7 @@ def folder(tmp_path_factory):
 def test_a_mistake_is_refused_at_once_and_leaves_nothing(folder, command):
     before = sorted(pathlib.Path(folder).rglob("*"))
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    finished = subprocess.run(
-        [sys.executable, "-m", "t5x_lite", *command.split()],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
+    finished = run(folder, command)
     now = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = now.ru_utime - used.ru_utime + now.ru_stime - used.ru_stime
     lines = [line for line in finished.stderr.splitlines() if not line.startswith("See: ")]
