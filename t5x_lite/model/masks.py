@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which keys each query of attention sees: as arrays of tokens, or as a boolean mask of queries x keys.
+"""Describes the keys that each query of attention sees, by arrays of tokens or a boolean mask of queries x keys.
 
 Masks broadcast against logits [B, N, T, S] and are True where a query sees a key. Padding is masked only as a key:
 outputs of padded queries are never read, and masks with T = 1 are cheap.

@@ -65,7 +65,7 @@ class CompileReport:
 
 def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str | None) -> CompileReport:
     """Returns the report on a compiled program."""
-    mesh, model, shapes = compiled.program.mesh, compiled.program.model, compiled.program.shapes
+    mesh, model, shapes = compiled.program.mesh, _with_choice(compiled), compiled.program.shapes
     slices = slice_numbers(mesh, cfg.mesh.slices)
     # The trip count of the decoding loop depends on the data; the worst case is the full length.
     num_tokens = stack_lengths(compiled.features)[1] if what == "generate" else 1
@@ -74,7 +74,7 @@ def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str 
     saved = shapes.model, shapes.opt_state
     analysis = compiled.executable.memory_analysis()
     chip = chip_of(mesh.devices.flat[0].device_kind)
-    flops, recomputed = _flops(compiled, what, cfg.train.batch_size)
+    flops, recomputed = _flops(compiled, model, what, cfg.train.batch_size)
     per_chip = {"model_flops": flops / mesh.size, "recompute_flops": recomputed / mesh.size, "hbm_bytes": moved_bytes}
     return CompileReport(
         what=what,
@@ -86,7 +86,7 @@ def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str 
         num_parameters=sum(leaf.size for leaf in jax.tree.leaves(shapes.model)),
         batch_size=cfg.train.batch_size,
         remat=model.remat,
-        attention=_with_choice(compiled).attention,
+        attention=model.attention,
         trace_seconds=compiled.trace_seconds,
         compile_seconds=compiled.compile_seconds,
         peak_gib=analysis.peak_memory_in_bytes / GIB,
@@ -98,7 +98,7 @@ def make_report(cfg: RunConfig, compiled: Compiled, *, what: str, topology: str 
         recompute_flops=recomputed,
         hbm_bytes=moved_bytes,
         collectives=collectives,
-        memory=_memory(compiled, what, cfg.train),
+        memory=_memory(compiled, model, what, cfg.train),
         checkpoint_gib=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(saved)) / GIB,
         roofline=None if chip is None else roofline(chip, **per_chip, traffic=collectives),
     )
@@ -111,9 +111,9 @@ def slice_numbers(mesh: Mesh, num_slices: int | None) -> list[int]:
     return [number[device] for device in devices]
 
 
-def _flops(compiled: Compiled, what: str, batch_size: int) -> tuple[int, int]:
+def _flops(compiled: Compiled, model: ModelConfig, what: str, batch_size: int) -> tuple[int, int]:
     """Returns the FLOPs of the model and of recomputation, per batch."""
-    model, architecture = _with_choice(compiled), compiled.program.architecture
+    architecture = compiled.program.architecture
     inputs, targets = stack_lengths(compiled.features)
     if what == "generate":
         return batch_size * generate_flops(model, inputs, targets), 0
@@ -129,8 +129,8 @@ def _with_choice(compiled: Compiled) -> ModelConfig:
         return dataclasses.replace(model, attention="fused" if is_fused(model, longest, longest) else "reference")
 
 
-def _memory(compiled: Compiled, what: str, train: TrainConfig) -> Bytes:
-    model, mesh, shapes = _with_choice(compiled), compiled.program.mesh, compiled.program.shapes
+def _memory(compiled: Compiled, model: ModelConfig, what: str, train: TrainConfig) -> Bytes:
+    mesh, shapes = compiled.program.mesh, compiled.program.shapes
     rows = train.batch_size // train.num_microbatches // (mesh.shape["data"] * mesh.shape["fsdp"])
     lengths = Lengths(rows, *stack_lengths(compiled.features))
     parameters = chip_bytes(shapes.model)

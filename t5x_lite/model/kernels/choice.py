@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which implementation of attention a program gets, by `model.attention`, platform and shape.
+"""Chooses the implementation of attention of a program, by `model.attention`, platform and shape.
 
 With `is_single_cpu` in `cpu` and `decode_layout` in `unstacked`, makes all choices by platform; other code is the same
 everywhere.

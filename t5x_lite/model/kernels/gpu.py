@@ -16,7 +16,6 @@ Shape letters: B batch, T queries, S keys, N heads, H head, A = N * H, D distanc
 within a kernel t queries and s keys of a block, r either.
 """
 
-import dataclasses
 import functools
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton as plgpu
 
+from t5x_lite.model.kernels import plan as plans
 from t5x_lite.model.kernels.bias_tiles import toeplitz
 from t5x_lite.model.kernels.choice import TILE
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
@@ -35,18 +35,8 @@ NUM_PARTS = 8  # of the bias's gradient, to have some programs for every multipr
 FLOATS = jnp.float32
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is static about a call; with `is_causal`, the bias hides later keys, and their blocks are skipped."""
-
-    num_queries: int
-    num_keys: int
-    head_dim: int
-    has_codes: bool
-    has_prefix: bool
-    is_causal: bool
-    largest: int  # distance in the bias, from which on it is constant; 0 without a bias
-    interpret: bool
+class Plan(plans.Plan):
+    """The blocks of a call on a GPU."""
 
     @property
     def lanes(self) -> int:

@@ -11,7 +11,6 @@ Shape letters: B batch, T queries, S keys, N heads, H head, A = N * H, D distanc
 queries and s keys of a block, G lanes of a block.
 """
 
-import dataclasses
 import functools
 import math
 
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
+from t5x_lite.model.kernels import plan as plans
 from t5x_lite.model.kernels.choice import KEY_BLOCK, TILE, recomputed_products
 from t5x_lite.model.kernels.reference import MASKED_LOGIT
 
@@ -29,18 +29,8 @@ SPARE_VMEM = 16 * 2**20  # for what a kernel computes besides its operands
 FLOATS = jnp.float32
 
 
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What is static about a call; with `is_causal`, the bias hides later keys, and their blocks are skipped."""
-
-    num_queries: int
-    num_keys: int
-    head_dim: int
-    has_codes: bool
-    has_prefix: bool
-    is_causal: bool
-    largest: int  # distance in the bias; 0 without a bias
-    interpret: bool
+class Plan(plans.Plan):
+    """The blocks of a call on a TPU."""
 
     @property
     def reach(self) -> int:
@@ -147,7 +137,7 @@ class _Block:
         plan = self.plan
         if plan.heads == 1:
             return x_tG
-        lanes = jax.lax.broadcasted_iota(jnp.int32, x_tG.shape, 1)
+        lanes = _places(x_tG.shape, 1)
         first = head * plan.head_dim
         return jnp.where((lanes >= first) & (lanes < first + plan.head_dim), x_tG, jnp.zeros_like(x_tG))
 
@@ -160,7 +150,7 @@ class _Block:
         if plan.has_codes or plan.has_prefix:
             logits_st = jnp.where(self.visible(index), logits_st, MASKED_LOGIT)
         if plan.num_keys % plan.key_block:
-            rows_st = jax.lax.broadcasted_iota(jnp.int32, logits_st.shape, 0)
+            rows_st = _places(logits_st.shape, 0)
             logits_st = jnp.where(rows_st < plan.num_keys - index * plan.key_block, logits_st, -jnp.inf)
         return logits_st
 
@@ -224,13 +214,13 @@ class _Block:
         keys_st, queries_st = jnp.broadcast_to(codes_s1, shape), jnp.broadcast_to(codes_1t, shape)
         if not plan.has_prefix:
             return keys_st == queries_st
-        key_places = index * plan.key_block + jax.lax.broadcasted_iota(jnp.int32, shape, 0)
-        query_places = self.index * plan.query_block + jax.lax.broadcasted_iota(jnp.int32, shape, 1)
+        key_places = index * plan.key_block + _places(shape, 0)
+        query_places = self.index * plan.query_block + _places(shape, 1)
         is_earlier = key_places <= query_places + self.offset * TILE
         return ((keys_st >> 1) == (queries_st >> 1)) & (is_earlier | ((keys_st & queries_st & 1) == 1))
 
 
-def _places(shape: tuple[int, int], axis: int) -> jax.Array:
+def _places(shape: tuple[int, ...], axis: int) -> jax.Array:
     return jax.lax.broadcasted_iota(jnp.int32, shape, axis)
 
 
@@ -250,7 +240,7 @@ def _reversed(tile_st: jax.Array) -> jax.Array:
 
 
 def _rows_below(x_tG: jax.Array, num_rows: jax.Array | int) -> jax.Array:
-    rows = jax.lax.broadcasted_iota(jnp.int32, x_tG.shape, 0)
+    rows = _places(x_tG.shape, 0)
     return jnp.where(rows < num_rows, x_tG, jnp.zeros_like(x_tG))
 
 
